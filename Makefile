@@ -1,0 +1,100 @@
+# The first target made creates .venv from a bare python3; `make demo` and `make test` are all that a newcomer needs.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+HOT    := $(wildcard aiorest_ws/_speedups/*.py aiorest_ws/_speedups/*.pyx aiorest_ws/_speedups/*.pxd)
+PURE   := AIOREST_WS_NO_EXTENSIONS=1
+STRICT := AIOREST_WS_REQUIRE_EXTENSIONS=1
+BARE   := env -u AIOREST_WS_NO_EXTENSIONS -u AIOREST_WS_REQUIRE_EXTENSIONS
+PIP    := $(BIN)/python -m pip --disable-pip-version-check -qq
+# Installed without isolation: setuptools and Cython are in the dev group, and a rebuild takes seconds.
+INSTALL := $(PIP) install --no-build-isolation -e .
+
+.PHONY: help demo dev test test-compiled test-pure test-packaging lint bench bench-smoke fuzz bench-peers conformance wheel clean
+
+help:
+	@echo "make demo            the example server and a client that talks to it"
+	@echo "make test            the tests, on the compiled and on the pure path"
+	@echo "make dev             .venv with everything, and the package built in place"
+	@echo "make test-pure       the tests, pure path only: needs no compiler"
+	@echo "make test-packaging  wheels, sdist, an install without a compiler: slow, needs PyPI"
+	@echo "make lint            ruff and mypy"
+	@echo "make bench           both paths in one table"
+	@echo "make fuzz            random streams, pure against compiled against Autobahn; SECONDS=60, ARGS=\"--seed 1\""
+	@echo "make conformance     the Autobahn TestSuite on both paths: slow; SETS=core for less"
+	@echo "make bench-peers     beside other servers, end to end, a few minutes; WRITE=1 renews docs/performance.*"
+	@echo "make wheel           dist/: the wheel and the sdist"
+	@echo "make clean           everything that was generated, .venv too"
+
+demo: $(VENV)/.installed
+	$(BIN)/python -m examples.demo
+
+dev: $(VENV)/.installed
+
+test: test-compiled test-pure
+
+test-compiled: $(VENV)/.compiled
+	$(BARE) $(STRICT) $(BIN)/python -m pytest -q
+
+test-pure: $(VENV)/.installed
+	$(BARE) $(PURE) $(BIN)/python -m pytest -q
+
+test-packaging: $(VENV)/.compiled
+	$(BARE) $(BIN)/python -m pytest -q -m packaging
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.compiled
+	$(BARE) $(STRICT) $(BIN)/python -m pytest bench -q --benchmark-only --benchmark-group-by=func \
+		--benchmark-columns=median,iqr,ops,rounds --benchmark-sort=median --benchmark-warmup=on
+
+bench-smoke: $(VENV)/.compiled
+	$(BARE) $(STRICT) $(BIN)/python -m pytest bench -q --benchmark-disable
+
+# Every case has a seed, and a difference prints its own.
+fuzz: SECONDS ?= 60
+fuzz: $(VENV)/.compiled
+	$(BARE) $(STRICT) $(BIN)/python -m fuzz.frames --seconds $(SECONDS) $(ARGS)
+
+# Runs that take minutes each; PATHS=pure, LOOPS=uvloop leave out more.
+conformance: $(VENV)/.compiled
+	$(BARE) $(BIN)/python conformance/run.py $(if $(SETS),--sets $(SETS)) $(if $(PATHS),--paths $(PATHS)) $(if $(LOOPS),--loops $(LOOPS))
+
+# ARGS="--rounds 1 --secs 0.5" for a quick look; bench/peers.py --help has the rest.
+bench-peers: $(VENV)/.compiled
+	$(BARE) $(BIN)/python bench/peers.py $(if $(WRITE),--write) $(ARGS)
+
+wheel: $(VENV)/.deps
+	rm -rf build/lib* build/bdist* dist
+	$(BARE) $(STRICT) $(BIN)/python -m build -q
+
+clean:
+	rm -rf $(VENV) .venv-peers build dist wheelhouse *.egg-info aiorest_ws/_speedups/*.so aiorest_ws/_speedups/*.pyd
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .coverage
+	find aiorest_ws tests bench examples -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "aiorest-ws needs Python 3.11 or newer, $(PYTHON) is `$(PYTHON) -V 2>&1`: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) has no venv module (Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
+	@echo "creating $(VENV), once: about a minute"
+	$(PYTHON) -m venv $(VENV)
+
+# pip below 25.1 does not know --group.
+$(VENV)/.deps: pyproject.toml | $(BIN)/python
+	$(PIP) install --upgrade 'pip >= 25.1'
+	$(PIP) install --group dev
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.deps setup.py $(HOT)
+	$(BARE) $(INSTALL)
+	@touch $@
+
+# What `make demo` built is good enough if it is compiled; otherwise build again, where a failure is an error.
+$(VENV)/.compiled: $(VENV)/.installed
+	$(BARE) $(STRICT) $(BIN)/python -c 'import aiorest_ws._speedups' 2>/dev/null || $(BARE) $(STRICT) $(INSTALL)
+	@touch $@

@@ -1,0 +1,26 @@
+"""REST over WebSockets: one connection, many requests, each answered once, in the form it came in."""
+
+from __future__ import annotations
+
+__version__ = "2.0.0"
+
+from aiorest_ws._speedups import COMPILED
+from aiorest_ws.app import Application
+from aiorest_ws.decorators import endpoint
+from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
+from aiorest_ws.routers import SimpleRouter
+from aiorest_ws.views import MethodBasedView
+from aiorest_ws.wrappers import Request, Response
+
+__all__ = (
+    "COMPILED",
+    "Application",
+    "MethodBasedView",
+    "Request",
+    "RequestHandlerFactory",
+    "RequestHandlerProtocol",
+    "Response",
+    "SimpleRouter",
+    "__version__",
+    "endpoint",
+)

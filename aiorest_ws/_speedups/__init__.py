@@ -1,0 +1,89 @@
+"""The only switch of the hot path: the names of its modules in, their compiled or their pure form out.
+
+`AIOREST_WS_NO_EXTENSIONS=1` imports nothing compiled, `AIOREST_WS_REQUIRE_EXTENSIONS=1` raises ImportError when
+a compiled module is missing, both are an error; with neither, the compiled modules are taken if all can be imported.
+Only names are re-exported: an attribute `codec` here would be overwritten by whoever imports `._speedups.codec`.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__all__ = (
+    "BINARY_BASE64",
+    "BINARY_JSON",
+    "COMPILED",
+    "REASON",
+    "TEXT_BASE64",
+    "TEXT_JSON",
+    "Connection",
+    "Pipeline",
+    "Plan",
+    "Request",
+    "Response",
+    "Trie",
+    "Workers",
+    "decode",
+    "dumps",
+    "encode",
+    "failed",
+    "parse_template",
+    "plain",
+    "recognise",
+    "wrap",
+)
+
+MODULES = ("codec", "wrappers", "envelope", "trie", "pipeline", "frames", "step", "connection")
+
+
+def _switched_on(name: str) -> bool:
+    return os.environ.get(name, "") not in ("", "0")
+
+
+def _why_pure() -> str:
+    """Say why the pure modules must be taken, "" if the compiled ones can be."""
+    forbidden = _switched_on("AIOREST_WS_NO_EXTENSIONS")
+    required = _switched_on("AIOREST_WS_REQUIRE_EXTENSIONS")
+    if forbidden and required:
+        raise ImportError("AIOREST_WS_NO_EXTENSIONS and AIOREST_WS_REQUIRE_EXTENSIONS are both set: unset one of them")
+    if forbidden:
+        return "AIOREST_WS_NO_EXTENSIONS is set"
+    missing, broken = [], []
+    for module in MODULES:
+        name = f"{__name__}.{module}_c"
+        try:
+            import_module(name)
+        except Exception as exc:  # a stale extension raises what it likes
+            if isinstance(exc, ModuleNotFoundError) and exc.name == name:
+                missing.append(f"{module}_c")
+            else:
+                broken.append(f"{module}_c: {type(exc).__name__}: {exc}")
+    if len(missing) == len(MODULES):
+        reason = "no compiled modules in this installation"
+    else:
+        reason = "; ".join([*broken, *(f"{name} is missing" for name in missing)])
+    if reason and required:
+        raise ImportError(f"AIOREST_WS_REQUIRE_EXTENSIONS is set, but: {reason}")
+    return reason
+
+
+REASON = _why_pure()
+COMPILED = not REASON
+
+# Parsing a template is no part of the hot path: one form serves both.
+from .trie import parse_template  # noqa: E402
+
+if TYPE_CHECKING or not COMPILED:
+    from .codec import BINARY_BASE64, BINARY_JSON, TEXT_BASE64, TEXT_JSON, decode, dumps, encode, plain, recognise
+    from .connection import Connection, Workers
+    from .pipeline import Pipeline, Plan
+    from .trie import Trie
+    from .wrappers import Request, Response, failed, wrap
+else:
+    from .codec_c import BINARY_BASE64, BINARY_JSON, TEXT_BASE64, TEXT_JSON, decode, dumps, encode, plain, recognise
+    from .connection_c import Connection, Workers
+    from .pipeline_c import Pipeline, Plan
+    from .trie_c import Trie
+    from .wrappers_c import Request, Response, failed, wrap

@@ -1,0 +1,165 @@
+"""Payload → envelope and its form; reply → payload in the same form.
+
+Four forms, told apart by the frame's opcode and the first byte. What comes in must be strict: canonical base64
+(RFC 4648 §3.5, §4), JSON as orjson reads it (RFC 8259; no NaN, no lone surrogates, nothing after the document, at most
+1,024 levels).
+"""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import Any
+
+from orjson import JSONDecodeError, loads
+from orjson import dumps as _orjson_dumps
+from pybase64 import b64decode, b64encode
+
+from aiorest_ws.exceptions import InvalidMessage
+
+__all__ = (
+    "BINARY_BASE64",
+    "BINARY_JSON",
+    "TEXT_BASE64",
+    "TEXT_JSON",
+    "decode",
+    "decode_base64",
+    "dumps",
+    "encode",
+    "plain",
+    "recognise",
+)
+
+# Bit 0 of a form says base64, bit 1 says binary frame.
+TEXT_JSON = 0
+TEXT_BASE64 = 1
+BINARY_JSON = 2
+BINARY_BASE64 = 3
+
+_JSON_SPACE = b" \t\n\r"
+_MAX_DEPTH = 400
+_FOUR_ZERO_BITS = frozenset(b"AQgw")
+_TWO_ZERO_BITS = frozenset(b"AEIMQUYcgkosw048")
+
+
+def recognise(payload: bytes, is_binary: bool) -> int:
+    """Give the form of `payload`: one of TEXT_JSON, TEXT_BASE64, BINARY_JSON, BINARY_BASE64."""
+    if not payload:
+        return BINARY_BASE64 if is_binary else TEXT_JSON
+    first = payload[0]
+    if not is_binary:
+        return TEXT_BASE64 if first in (0x65, 0x49, 0x43, 0x44) else TEXT_JSON  # e, I, C, D
+    if first in (0x20, 0x09, 0x0A, 0x0D):
+        rest = payload.lstrip(_JSON_SPACE)
+        first = rest[0] if rest else 0
+    return BINARY_JSON if first in (0x7B, 0x5B) else BINARY_BASE64  # { and [
+
+
+def decode(payload: bytes, form: int) -> dict[str, Any]:
+    """Give the JSON object in `payload`; anything else is an `InvalidMessage` that says why."""
+    if form & 1:
+        payload = decode_base64(payload)
+    try:
+        envelope = loads(payload)
+    except JSONDecodeError as exc:
+        raise InvalidMessage(f"request is not valid JSON: {exc}") from None
+    if type(envelope) is not dict:
+        raise InvalidMessage(f"request must be a JSON object, got {_json_name(envelope)}")
+    return envelope
+
+
+def encode(rendered: bytes, form: int) -> bytes:
+    """Give the rendered reply as the payload of a frame of `form`."""
+    return b64encode(rendered) if form & 1 else rendered
+
+
+def decode_base64(payload: bytes) -> bytes:
+    """Give what `payload` encodes, which must be canonical base64, or raise InvalidMessage."""
+    try:
+        decoded: bytes = b64decode(payload, None, True)
+    except ValueError:
+        raise InvalidMessage("request is not valid base64") from None
+    # pybase64 does not look at the bits that the padding leaves over; RFC 4648 §3.5 wants them zero.
+    canonical = True
+    if payload.endswith(b"=="):
+        canonical = payload[-3] in _FOUR_ZERO_BITS
+    elif payload.endswith(b"="):
+        canonical = payload[-2] in _TWO_ZERO_BITS
+    if not canonical:
+        raise InvalidMessage("request is not valid base64: trailing bits are not zero")
+    return decoded
+
+
+def _json_name(value: object) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "a boolean"
+    if isinstance(value, str):
+        return "a string"
+    return "an array" if isinstance(value, list) else "a number"
+
+
+def dumps(value: Any) -> bytes:
+    """Encode `value` as JSON (UTF-8).
+
+    orjson's own table (str, int, float, bool, None, dict, list, tuple, datetime, date, time, UUID, Enum, dataclass) and
+    Decimal → string, set → array, bytes → base64, namedtuple → array; NaN and Infinity → null. What only orjson refuses
+    (keys that are not strings, integers beyond 64 bits, deep nesting) is encoded as Python's `json` would.
+
+    Raises TypeError, ValueError or RecursionError for what cannot be encoded.
+    """
+    try:
+        return _orjson_dumps(value, _default)
+    except TypeError:
+        return _dumps_slowly(value)
+
+
+def _default(value: Any) -> Any:
+    """Give what orjson knows for a type that it does not."""
+    from decimal import Decimal
+
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, (set, frozenset)):
+        return list(value)
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return b64encode(bytes(value)).decode("ascii")
+    if isinstance(value, tuple):
+        return tuple(value)
+    raise TypeError(f"{type(value).__qualname__} is not JSON serializable")
+
+
+def _dumps_slowly(value: Any) -> bytes:
+    import json
+
+    text = json.dumps(plain(value), ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8")
+
+
+def plain(value: Any, depth: int = 0) -> Any:
+    """Rebuild `value` from what `json` encodes; leaves become what orjson makes of them. Raises RecursionError."""
+    from dataclasses import fields, is_dataclass
+    from enum import Enum
+
+    # Compiled, this recursion is C's, which nothing else would stop.
+    if depth > _MAX_DEPTH:
+        raise RecursionError(f"nested deeper than {_MAX_DEPTH} levels")
+    if isinstance(value, Enum):
+        return plain(value.value, depth + 1)
+    if value is None or isinstance(value, (str, int)):
+        return value
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    if isinstance(value, (list, tuple, set, frozenset)):
+        items = []
+        for item in value:
+            items.append(plain(item, depth + 1))  # noqa: PERF401 (a comprehension would be a second frame a level)
+        return items
+    if is_dataclass(value) and not isinstance(value, type):
+        value = {f.name: getattr(value, f.name) for f in fields(value) if not f.name.startswith("_")}
+    if isinstance(value, dict):
+        members = {}
+        for key, item in value.items():
+            members[plain(key, depth + 1) if isinstance(key, Enum) else key] = plain(item, depth + 1)
+        return members
+    return loads(_orjson_dumps(value, _default))

@@ -1,0 +1,353 @@
+"""Requests of one connection in, replies out: each exactly once, those without `id` in order.
+
+`Connection` stands between the frames of a connection and the pipeline of its application. It knows tasks, and of the
+transport no more than `write`, `pause_reading` and `resume_reading`.
+"""
+
+from __future__ import annotations
+
+from asyncio import CancelledError
+from collections import deque
+from contextvars import copy_context
+from sys import version_info
+from typing import TYPE_CHECKING, Any
+
+from aiorest_ws.exceptions import HandlerFailed
+
+if TYPE_CHECKING or not __name__.endswith("_c"):
+    from . import frames, step
+else:
+    from . import frames_c as frames
+    from . import step_c as step
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop, Task
+    from collections.abc import Generator
+    from contextvars import Context
+
+    from .wrappers import Request
+
+__all__ = ("Connection", "Workers")
+
+_OPEN = 3
+_CLOSING = 2
+
+# Reasons to hold (`Frames._held`).
+_FULL = 1
+_CHOKED = 2
+
+_UNCANCEL_IS_WEAK = version_info < (3, 13)  # an uncancelled task gets its CancelledError all the same
+
+
+class Workers:
+    """Keeps one task of a loop ready, in whose name the first step of a handler runs.
+
+    A handler that needs no second step leaves it as it was. One that waits takes it over, and the next is made.
+    """
+
+    def __init__(self, loop: AbstractEventLoop) -> None:
+        self._loop = loop
+        self._coming = False
+        self._closed = False
+        self.spare: Worker | None = None  # parked
+
+    def prepare(self) -> None:
+        """See to it that there will be a spare worker."""
+        if self.spare is None and not self._coming:
+            self._coming = True
+            Worker(self, self._loop)
+
+    def take(self) -> Worker | None:
+        """Give the spare worker, if there is one: a step made inside another's step must not have the same."""
+        spare, self.spare = self.spare, None
+        return spare if spare is not None and spare.is_free() else None
+
+    def put_back(self, worker: Worker) -> None:
+        """Keep a worker that was not needed, unless something cancelled it, or another comes."""
+        if not worker.is_free():
+            return
+        if self.spare is None and not self._coming:
+            self.spare = worker
+        else:
+            worker.task.cancel()
+
+    def parked(self, worker: Worker) -> None:
+        """Take note that `worker` is ready."""
+        if self._closed:
+            worker.task.cancel()
+            return
+        self._coming = False
+        self.spare = worker
+
+    def close(self) -> Task[None] | None:
+        """Let the spare worker go; gives its task, which is about to end."""
+        spare, self.spare, self._coming, self._closed = self.spare, None, True, True
+        if spare is None:
+            return None
+        spare.task.cancel()
+        return spare.task
+
+
+class Worker:
+    """A task that waits for a handler which waits, and then is the task of that handler."""
+
+    def __init__(self, workers: Workers, loop: AbstractEventLoop) -> None:
+        self._workers = workers
+        self._wake = loop.create_future()
+        self._job: Any = None
+        self._resumed: _Resumed | None = None
+        self.task: Task[None] = loop.create_task(self._work())
+
+    def is_free(self) -> bool:
+        """Tell whether it waits, cancelled by nobody, and not even to be."""
+        return not self._wake.done()
+
+    def adopt(self, resumed: _Resumed, job: Any) -> Task[None]:
+        """Become the task of `job`, a coroutine that awaits `resumed`."""
+        self._resumed, self._job = resumed, job
+        if not self._wake.done():
+            self._wake.set_result(None)
+        return self.task
+
+    async def _work(self) -> None:
+        self._workers.parked(self)
+        try:
+            await self._wake
+        except CancelledError as exc:
+            if self._resumed is None:
+                return
+            if _UNCANCEL_IS_WEAK or self.task.cancelling():
+                self._resumed.cancelled = exc.args
+        await self._job
+
+
+class _Resumed:
+    """Goes on, in its own context, with a coroutine that has made its first step."""
+
+    def __init__(self, coroutine: Any, context: Context, waits_for: Any) -> None:
+        self._coroutine = coroutine
+        self._context = context
+        self._waits_for = waits_for
+        # A mark of asyncio's between a future and the task that begins to wait for it, at once as a rule. Another task
+        # must not find it here: it is kept, until this one waits. None: no future.
+        self._mark = getattr(waits_for, "_asyncio_future_blocking", None)
+        if self._mark:
+            waits_for._asyncio_future_blocking = False
+        self.cancelled: tuple[Any, ...] | None = None  # what CancelledError is to be made with
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        run, coroutine, waits_for = self._context.run, self._coroutine, self._waits_for
+        try:
+            if self.cancelled is not None and (not self._mark or not waits_for.cancel(*self.cancelled)):
+                waits_for = run(coroutine.throw, CancelledError(*self.cancelled))
+            elif self._mark:
+                waits_for._asyncio_future_blocking = True
+            while True:
+                try:
+                    value = yield waits_for
+                except BaseException as exc:
+                    waits_for = run(coroutine.throw, exc)
+                else:
+                    waits_for = run(coroutine.send, value)
+        except StopIteration as stop:
+            return stop.value
+
+
+class Connection(frames.Frames):
+    """Runs the requests of one connection.
+
+    Requests without `id` form a lane: one runs, the others wait. Requests with `id` run beside it. Those that run and
+    those that wait are in flight; at `_limit_in_flight` of them nothing more is parsed, and nothing is read.
+
+    _writes_replies     replies leave here; else the subclass gets them as `_send_reply`
+    _logs_replies       the subclass gets every request that has been answered as `_log_reply`
+    """
+
+    def __init__(self) -> None:
+        self._writes_replies = True
+        self._logs_replies = False
+        self._pipeline: Any = None
+        self._loop: Any = None
+        self._workers: Workers | None = None
+        self._flushes_late = False
+        self._limit_in_flight = 64
+        self._in_flight = 0
+        self._dropped = False
+        self._lane: deque[Request] | None = None  # None: free; else what waits for the one that runs
+        self._tasks: set[Task[None]] | None = None
+
+    @property
+    def tasks(self) -> frozenset[Task[None]]:
+        """The handlers that are running."""
+        return frozenset(self._tasks or ())
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has arrived. Called by the transport."""
+        if self.state >= _CLOSING:
+            self._feed(data)
+        else:
+            self._on_early(data)
+
+    # What the subclass does
+
+    def _on_early(self, data: bytes) -> None:
+        """Take bytes that come before the connection is open, or after it is closed."""
+
+    def _send_reply(self, request: Request, rendered: bytes) -> None:
+        """Send a rendered reply."""
+
+    def _log_reply(self, request: Request) -> None:
+        """Take note of a request that has been answered."""
+
+    # Requests
+
+    def _receive(self, request: Request) -> None:
+        """Answer `request`, now or when its turn comes."""
+        if request._id is None and self._lane is not None:
+            self._lane.append(request)
+            self._count()
+        elif self._start(request):
+            self._count()
+
+    def _stop(self) -> None:
+        """Drop what waits: the connection is closing. What runs goes on, and reading: a close frame is to come."""
+        if self._lane:
+            self._in_flight -= len(self._lane)
+            self._lane.clear()
+        self._go_on(_FULL)
+
+    def _drop(self) -> None:
+        """Drop what waits and cancel what runs: the connection is gone."""
+        self._dropped = True
+        self._lane = None
+        for task in self._tasks or ():
+            # Not at once: a task that has not begun would drop its handler's coroutine without having awaited it.
+            self._loop.call_soon(task.cancel)
+
+    def _start(self, request: Request) -> bool:
+        """Answer `request` if that needs no waiting, else start a task for it and tell so."""
+        rendered = self._pipeline.respond(request)
+        if type(rendered) is bytes:
+            self._reply(request, rendered)
+            return False
+        return self._begin(request, rendered)
+
+    def _begin(self, request: Request, pending: Any) -> bool:
+        """Make the first step of `pending`; give it a task, and tell so, unless that was all."""
+        workers = self._workers
+        worker = None if workers is None else workers.take()
+        if workers is None or worker is None:
+            task = self._loop.create_task(self._run(request, pending, copy_context()))
+        else:
+            context = copy_context()
+            done = True
+            try:
+                done, value = step.first_step(pending, context, self._loop, worker.task)
+            except CancelledError:
+                value = self._pipeline.refuse(request, HandlerFailed())
+            finally:
+                if done:
+                    workers.put_back(worker)
+            if done:
+                self._reply(request, value)
+                workers.prepare()
+                return False
+            resumed = _Resumed(pending, context, value)
+            task = worker.adopt(resumed, self._run(request, resumed, copy_context()))
+        if workers is not None:
+            workers.prepare()
+        if task.done():
+            return True  # a task factory started it at once, and `_finish` was that quick
+        if request._id is None and self._lane is None:
+            self._lane = deque()
+        if self._tasks is None:
+            self._tasks = set()
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return True
+
+    async def _run(self, request: Request, pending: Any, context: Context) -> None:
+        try:
+            rendered = await pending
+        except CancelledError:
+            if self._dropped:
+                raise
+            # The handler cancelled itself; its client still waits for a reply.
+            rendered = self._pipeline.refuse(request, HandlerFailed())
+        if not self._dropped:
+            # What comes next is to see nothing of this handler's context, nor of the worker's.
+            context.run(self._finish, request, rendered)
+
+    def _finish(self, request: Request, rendered: bytes) -> None:
+        """Send a reply that took time, with the others of this turn, and go on with what waited for it."""
+        if not self._flushes_late:
+            self._flushes_late = self._gathers = True
+            self._loop.call_soon(self._flush_late)
+        self._reply(request, rendered)
+        self._in_flight -= 1
+        if request._id is None:
+            self._next()
+        if self._in_flight < self._limit_in_flight:
+            self._go_on(_FULL)
+
+    def _flush_late(self) -> None:
+        self._flushes_late = self._gathers = False
+        self._flush()
+
+    def _next(self) -> None:
+        """Answer what waits in the lane, up to the next request that takes time."""
+        while self._lane and not self._transport.is_closing():
+            if self._start(self._lane.popleft()):
+                return
+            self._in_flight -= 1
+        self._lane = None
+
+    def _count(self) -> None:
+        self._in_flight += 1
+        if self._in_flight >= self._limit_in_flight:
+            self._hold(_FULL)
+
+    def _reply(self, request: Request, rendered: bytes) -> None:
+        if self.state != _OPEN:
+            return
+        if self._writes_replies:
+            form = request._form
+            opcode = 2 if form & 2 else 1
+            if form & 1:
+                self._write_base64(rendered, opcode)
+            else:
+                self._write(rendered, opcode)
+        else:
+            self._send_reply(request, rendered)
+        if self._logs_replies:
+            self._log_reply(request)
+
+    # Flow
+
+    def pause_writing(self) -> None:
+        """Parse nothing more: the client does not read what it is sent. Called by the transport."""
+        self._hold(_CHOKED)
+
+    def resume_writing(self) -> None:
+        """Go on. Called by the transport."""
+        self._go_on(_CHOKED)
+
+    def _hold(self, reason: int) -> None:
+        if not self._held and self.state == _OPEN and not self._transport.is_closing():
+            self._transport.pause_reading()
+        self._held |= reason
+
+    def _go_on(self, reason: int) -> None:
+        """Take a reason to hold away; with the last one gone, first serve what has been read, then read on."""
+        if not self._held:
+            return
+        self._held &= ~reason
+        if self._held and self.state == _OPEN:
+            return
+        self._resume()
+        if (
+            (not self._held or self.state == _CLOSING)
+            and self._transport is not None
+            and not self._transport.is_closing()
+        ):
+            self._transport.resume_reading()

@@ -1,0 +1,53 @@
+from aiorest_ws._speedups cimport frames_c as frames
+from aiorest_ws._speedups cimport step_c as step
+from aiorest_ws._speedups.pipeline_c cimport Pipeline as _Pipeline
+from aiorest_ws._speedups.wrappers_c cimport Request as _Request
+
+
+cdef class Worker
+
+
+cdef class Workers:
+    cdef object _loop
+    cdef bint _coming
+    cdef bint _closed
+    cdef public Worker spare
+
+    cpdef prepare(self)
+    cpdef Worker take(self)
+    cpdef put_back(self, Worker worker)
+    cpdef parked(self, Worker worker)
+
+
+cdef class Worker:
+    cdef Workers _workers
+    cdef object _wake
+    cdef object _job
+    cdef object _resumed
+    cdef public object task
+
+    cdef bint is_free(self) except -1
+
+
+cdef class Connection(frames.Frames):
+    cdef public bint _writes_replies
+    cdef public bint _logs_replies
+    cdef public _Pipeline _pipeline
+    cdef public object _loop
+    cdef public Workers _workers
+    cdef bint _flushes_late
+    cdef public int _limit_in_flight
+    cdef public int _in_flight
+    cdef public bint _dropped
+    cdef public object _lane
+    cdef public set _tasks
+
+    cpdef _receive(self, _Request request)
+    cpdef bint _start(self, _Request request) except -1
+    cdef bint _begin(self, _Request request, object pending) except -1
+    cpdef _finish(self, _Request request, bytes rendered)
+    cdef _next(self)
+    cdef _count(self)
+    cdef _reply(self, _Request request, bytes rendered)
+    cpdef _hold(self, int reason)
+    cpdef _go_on(self, int reason)

@@ -1,0 +1,6 @@
+from typing import Any
+
+from .wrappers import Request
+
+def read(payload: bytes, is_binary: bool, connection: Any) -> Request: ...
+def render(request: Request, data: Any) -> bytes: ...

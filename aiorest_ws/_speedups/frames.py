@@ -1,0 +1,360 @@
+"""TCP bytes → whole messages; replies → TCP bytes, gathered into few writes (RFC 6455 §5).
+
+`Frames` finds every frame's boundary, by offset, in one pass over what the transport delivers. It serves what is usual:
+whole, masked, unfragmented data frames, pings and pongs. Whatever else there is (close frames, fragments, compressed
+messages, faults) goes to the subclass one frame at a time, in the pieces in which it arrives. This is the specification
+of `frames_c.pyx`, its compiled twin.
+"""
+
+from __future__ import annotations
+
+from codecs import getincrementaldecoder
+from typing import TYPE_CHECKING, Any
+
+from pybase64 import b64encode
+
+from .envelope import read
+
+if TYPE_CHECKING:
+    from .wrappers import Request
+
+__all__ = ("CLOSED", "CLOSING", "CONNECTING", "OPEN", "Frames")
+
+# The states are Autobahn's, by its own numbers.
+CLOSED, CONNECTING, CLOSING, OPEN = range(4)
+
+# What the next bytes belong to.
+_HEADER, _PART, _SKIP, _UNUSUAL_HEADER, _UNUSUAL = range(5)
+
+_TEXT, _BINARY, _PING, _PONG = 1, 2, 9, 10
+_FLUSH_AT = 64 * 1024
+
+_Utf8Decoder = getincrementaldecoder("utf-8")
+
+
+class Frames:
+    """The frame layer of one connection. A subclass brings the transport and `_receive`, and moves `state`.
+
+    state            CONNECTING, OPEN, CLOSING or CLOSED. Frames are read from OPEN on; while CLOSING, data, pings and
+                     pongs are skipped, until a close frame comes
+    _held            reasons to read no further while OPEN, 0 for none; what has come stays where it is until `_resume`
+    _fast            False sends every frame the unusual way
+    _serves_pings    False sends pings and pongs the unusual way
+    _reads_requests  messages become requests here, for `_receive`; else they go to `_on_message`
+    _checks_utf8     text must be UTF-8
+    _gathers         what is written outside of a read waits for `_flush`, too
+    _limit           bytes of a message, 0 for any number; more goes the unusual way as soon as it is declared
+    """
+
+    state = CONNECTING
+    _held = 0
+    _fast = True
+    _serves_pings = True
+    _reads_requests = True
+    _limit = 0
+    _checks_utf8 = True
+    inside_message = False
+    _transport: Any = None
+    autoPingTimeoutCall: Any = None
+
+    # Counted for statistics: frames served here and elsewhere, bytes of messages and replies, replies.
+    _fast_frames = 0
+    _unusual_frames = 0
+    _messages = 0
+    _octets = 0
+    _octets_on_wire = 0
+    _octets_on_wire_out = 0
+    _octets_out = 0
+    _frames_out = 0
+
+    _gathers = False
+    _feeding = False
+    _data = b""
+    _at = 0
+    _expects = _HEADER
+    _left = 0
+    _head = b""
+    _part: bytearray | None = None
+    _mask = b""
+    _opcode = 0
+    _utf8: Any = None
+    _out: list[bytes] | None = None
+    _out_size = 0
+
+    @property
+    def transport(self) -> Any:
+        """The transport. Whoever asks for it may write to it or close it: what is gathered goes first."""
+        if self._out:
+            self._flush()
+        return self._transport
+
+    @transport.setter
+    def transport(self, transport: Any) -> None:
+        self._transport = transport
+
+    # What the subclass does
+
+    def _receive(self, request: Request) -> None:
+        """Take a request."""
+
+    def _on_message(self, payload: bytes, is_binary: bool) -> None:
+        """Take a message, where requests are not read here."""
+
+    def _on_pong(self, payload: bytes) -> None:
+        """Take a pong."""
+
+    def _on_traffic(self) -> None:
+        """Take note that a message came while a pong is waited for."""
+
+    def _on_unusual_frame(self) -> None:
+        """Take note that a frame begins which is not served here."""
+
+    def _on_unusual(self, data: bytes) -> None:
+        """Take the next bytes of it, header and payload."""
+
+    def _on_invalid_utf8(self, index: int) -> None:
+        """Take note that the text which comes in is not UTF-8 from byte `index` on. The rest of it is skipped."""
+
+    # Reading
+
+    def _feed(self, data: bytes) -> None:
+        """Take what has arrived, and serve it as far as nothing holds it up. Replies leave before this returns."""
+        if self.state == OPEN:
+            self._octets_on_wire += len(data)
+        if self._at < len(self._data):
+            data = self._data[self._at :] + data
+        self._data, self._at = data, 0
+        self._serve()
+
+    def _resume(self) -> None:
+        """Go on with what has arrived, unless the transport was closed since."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._serve()
+
+    def _serve(self) -> None:
+        if self._feeding:
+            return  # a handler made this call: the loop below is under way
+        self._feeding = True
+        try:
+            while self._at < len(self._data) and self._may_go_on() and self._step():
+                if self._at < len(self._data) and (self._transport is None or self._transport.is_closing()):
+                    self._at = len(self._data)  # a handler aborted it, or ran the loop until it was gone
+                    self._expects = _HEADER
+        finally:
+            self._feeding = False
+            if self.state == CLOSED or self._may_go_on():
+                # What is left is part of a header at most: not worth keeping the whole read for.
+                self._data, self._at = b"" if self.state == CLOSED else self._data[self._at :], 0
+            self._flush()
+
+    def _may_go_on(self) -> bool:
+        return self.state == CLOSING or (self.state == OPEN and not self._held)
+
+    def _step(self) -> bool:
+        """Consume the next piece; False when more bytes must come first."""
+        if self._expects == _HEADER:
+            return self._begin_frame()
+        if self._expects == _UNUSUAL_HEADER:
+            return self._unusual_header()
+        piece = self._data[self._at : self._at + self._left]
+        self._at += len(piece)
+        self._left -= len(piece)
+        expected = self._expects
+        if not self._left:
+            self._expects = _HEADER
+        if expected == _UNUSUAL:
+            self._on_unusual(piece)
+        elif expected == _PART:
+            self._add_part(piece)
+        return True
+
+    def _begin_frame(self) -> bool:
+        """Look at a header; serve the frame, or settle how its bytes are to be served."""
+        data, at = self._data, self._at
+        have = len(data) - at
+        if have < 2:
+            return False
+        first, second = data[at], data[at + 1]
+        opcode = first & 0x0F
+        usual = self._fast and first & 0xF0 == 0x80 and second & 0x80
+        if self.state == CLOSING and opcode <= _BINARY:
+            usual = second & 0x80  # whatever it is a part of, it is skipped
+        elif opcode in (_TEXT, _BINARY):
+            usual = usual and not self.inside_message
+        else:
+            usual = usual and opcode in (_PING, _PONG) and self._serves_pings and second & 0x7F < 126
+        if not usual:
+            return self._begin_unusual()
+        length = second & 0x7F
+        header = 6
+        if length >= 126:
+            header = 8 if length == 126 else 14
+            if have < header - 4:
+                return False
+            length = int.from_bytes(data[at + 2 : at + header - 4], "big")
+            if length < (126 if header == 8 else 65536) or length >> 63:
+                return self._begin_unusual()
+        if 0 < self._limit < length and opcode < 8 and self.state == OPEN:
+            return self._begin_unusual()
+        if have < header:
+            return False
+        mask = data[at + header - 4 : at + header]
+        if have < header + length:
+            if opcode >= 8:
+                return False  # at most 125 bytes are waited for
+            self._fast_frames += 1
+            self._at = at + header
+            self._begin_part(opcode, mask, length)
+            return True
+        self._fast_frames += 1
+        self._at = at + header + length
+        self._frame(opcode, _unmask(data[at + header : self._at], mask))
+        return True
+
+    def _frame(self, opcode: int, payload: bytes) -> None:
+        """Serve a whole frame."""
+        if self.state != OPEN:
+            return
+        if opcode == _TEXT and self._checks_utf8 and not payload.isascii():
+            try:
+                payload.decode("utf-8")
+            except UnicodeDecodeError as exc:
+                self._on_invalid_utf8(exc.start)
+                return
+        if opcode == _PING:
+            self._write(payload, _PONG)
+        elif opcode == _PONG:
+            self._on_pong(payload)
+        else:
+            self._take(payload, opcode == _BINARY)
+
+    def _take(self, payload: bytes, is_binary: bool) -> None:
+        """Serve a whole message."""
+        self._messages += 1
+        self._octets += len(payload)
+        if self.autoPingTimeoutCall is not None:
+            self._on_traffic()
+        if self._reads_requests:
+            self._receive(read(payload, is_binary, self))
+        else:
+            self._on_message(payload, is_binary)
+
+    def _begin_part(self, opcode: int, mask: bytes, length: int) -> None:
+        """Expect a message that has not arrived whole: it is unmasked and checked as it comes."""
+        self._left = length
+        if self.state != OPEN:
+            self._expects = _SKIP
+            return
+        self._expects = _PART
+        self._opcode = opcode
+        self._mask = mask
+        self._part = bytearray()
+        self._utf8 = _Utf8Decoder() if opcode == _TEXT and self._checks_utf8 else None
+
+    def _add_part(self, piece: bytes) -> None:
+        part = self._part
+        assert part is not None
+        if self.state != OPEN:
+            self._drop_part()
+            return
+        turn = len(part) & 3
+        piece = _unmask(piece, self._mask[turn:] + self._mask[:turn])
+        start = len(part)
+        part += piece
+        if self._utf8 is not None:
+            wrong = -1
+            start -= len(self._utf8.getstate()[0])
+            try:
+                self._utf8.decode(piece, not self._left)
+            except UnicodeDecodeError as exc:
+                wrong = start + exc.start
+            else:
+                rest = self._utf8.getstate()[0]
+                if rest[:1] == b"\xed" and rest[1:] > b"\x9f":  # a surrogate: Python waits for its third byte
+                    wrong = len(part) - len(rest)
+            if wrong >= 0:
+                self._drop_part()
+                self._on_invalid_utf8(wrong)
+                return
+        if not self._left:
+            opcode = self._opcode
+            self._part = self._utf8 = None
+            self._take(bytes(part), opcode == _BINARY)
+
+    def _drop_part(self) -> None:
+        self._part = self._utf8 = None
+        if self._left:
+            self._expects = _SKIP
+
+    def _begin_unusual(self) -> bool:
+        """Expect the header of a frame that the subclass serves."""
+        self._unusual_frames += 1
+        self._on_unusual_frame()
+        self._expects = _UNUSUAL_HEADER
+        self._head = b""
+        return True
+
+    def _unusual_header(self) -> bool:
+        """Hand over as much of the header as is there: a fault shows before it is complete."""
+        head = self._head
+        piece = self._data[self._at : self._at + _header_size(head or self._data[self._at : self._at + 2]) - len(head)]
+        self._at += len(piece)
+        self._head = head = head + piece
+        size = _header_size(head)
+        if len(head) == size:
+            length = head[1] & 0x7F
+            if length >= 126:
+                length = int.from_bytes(head[2:4] if length == 126 else head[2:10], "big")
+            self._left = length
+            self._expects = _UNUSUAL if length else _HEADER
+        self._on_unusual(piece)
+        return True
+
+    # Writing
+
+    def _write(self, payload: bytes, opcode: int) -> None:
+        """Send a frame: at once when nothing is being read, else with the other replies of this read."""
+        size = len(payload)
+        if size < 126:
+            header = bytes((0x80 | opcode, size))
+        elif size < 65536:
+            header = bytes((0x80 | opcode, 126)) + size.to_bytes(2, "big")
+        else:
+            header = bytes((0x80 | opcode, 127)) + size.to_bytes(8, "big")
+        if self._out is None:
+            self._out = []
+        self._out.append(header + payload)
+        self._out_size += len(header) + size
+        if opcode < 8:
+            self._octets_out += size
+            self._frames_out += 1
+        if not (self._feeding or self._gathers) or self._out_size >= _FLUSH_AT:
+            self._flush()
+
+    def _write_base64(self, payload: bytes, opcode: int) -> None:
+        """Send a frame that holds `payload` in base64."""
+        self._write(b64encode(payload), opcode)
+
+    def _flush(self) -> None:
+        """Hand to the transport what has been gathered."""
+        out = self._out
+        if out:
+            self._out = None
+            self._out_size = 0
+            if self._transport is not None and self.state != CLOSED:
+                data = out[0] if len(out) == 1 else b"".join(out)
+                self._octets_on_wire_out += len(data)
+                self._transport.write(data)
+
+
+def _header_size(head: bytes) -> int:
+    """Give the size of a header of which the first two bytes are known."""
+    length = head[1] & 0x7F
+    return 2 + (0 if length < 126 else 2 if length == 126 else 8) + (4 if head[1] & 0x80 else 0)
+
+
+def _unmask(data: bytes, mask: bytes) -> bytes:
+    """XOR `data` with `mask`, over and over (RFC 6455 §5.3)."""
+    size = len(data)
+    key = int.from_bytes((mask * (size // 4 + 1))[:size], "little")
+    return (int.from_bytes(data, "little") ^ key).to_bytes(size, "little")

@@ -1,0 +1,537 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""Compiled twin of `frames.py`: the same reader and writer on raw memory.
+
+Bounds: `data`, of PyBytes_GET_SIZE(data) bytes, is read from `at` on, and never before `have = size - at` was compared with what is
+read. A step holds its own reference to `data`: a handler may make more arrive, and `self.data` another object, at any call.
+PERF: a small frame is read in 0.15 us, against 2.6 pure (bench_frames).
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_XDECREF
+from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from pybase64 import b64encode
+
+from aiorest_ws._speedups.envelope_c cimport read, read_raw
+from aiorest_ws._speedups.wrappers_c cimport Request
+
+__all__ = ("CLOSED", "CLOSING", "CONNECTING", "OPEN", "Frames")
+
+cdef extern from "Python.h":
+    int _PyBytes_Resize(PyObject** bytes, Py_ssize_t newsize) except -1
+    PyObject* NewBytes "PyBytes_FromStringAndSize"(const char* v, Py_ssize_t size) except NULL
+    char* BytesData "PyBytes_AS_STRING"(PyObject* o)
+
+CLOSED, CONNECTING, CLOSING, OPEN = range(4)
+
+cdef enum:
+    IS_CLOSED = 0
+    IS_CONNECTING = 1
+    IS_CLOSING = 2
+    IS_OPEN = 3
+
+cdef enum:
+    HEADER = 0
+    PART = 1
+    SKIP = 2
+    UNUSUAL_HEADER = 3
+    UNUSUAL = 4
+
+cdef enum:
+    TEXT = 1
+    BINARY = 2
+    PING = 9
+    PONG = 10
+
+cdef enum:
+    FLUSH_AT = 65536
+    SMALL = 512          # messages up to here are unmasked on the stack and never become an object by themselves
+    FIRST_PART = 4096
+    FIRST_OUT = 512
+    SMALL_BASE64 = 4096  # longer ones are worth a call of pybase64
+
+
+cdef class Frames:
+    """The frame layer of one connection; see `frames.py`."""
+
+    def __cinit__(self):
+        self.state = IS_CONNECTING
+        self._fast = True
+        self._serves_pings = True
+        self._reads_requests = True
+        self._checks_utf8 = True
+        self.expects = HEADER
+        self.data = b""
+
+    def __dealloc__(self):
+        Py_XDECREF(self.part)
+        Py_XDECREF(self.out)
+
+    @property
+    def transport(self):
+        """The transport. Whoever asks for it may write to it or close it: what is gathered goes first."""
+        if self.out is not NULL:
+            self._flush()
+        return self._transport
+
+    @transport.setter
+    def transport(self, transport):
+        self._transport = transport
+
+    # What the subclass does
+
+    cpdef _receive(self, Request request):
+        """Take a request."""
+
+    def _on_message(self, payload, is_binary):
+        """Take a message, where requests are not read here."""
+
+    def _on_pong(self, payload):
+        """Take a pong."""
+
+    def _on_traffic(self):
+        """Take note that a message came while a pong is waited for."""
+
+    def _on_unusual_frame(self):
+        """Take note that a frame begins which is not served here."""
+
+    def _on_unusual(self, data):
+        """Take the next bytes of it, header and payload."""
+
+    def _on_invalid_utf8(self, index):
+        """Take note that the text which is coming in is not UTF-8 from byte `index` on."""
+
+    cdef int take(self, const unsigned char* payload, Py_ssize_t size, bint is_binary) except -1:
+        """Serve a whole message; `payload` is valid during the call only."""
+        self._messages += 1
+        self._octets += <unsigned long long>size
+        if self.autoPingTimeoutCall is not None:
+            self._on_traffic()
+        if self._reads_requests:
+            self._receive(read_raw(payload, size, is_binary, self))
+        else:
+            self._on_message(PyBytes_FromStringAndSize(<const char*>payload, size), is_binary)
+        return 0
+
+    cdef int take_bytes(self, bytes payload, bint is_binary) except -1:
+        self._messages += 1
+        self._octets += <unsigned long long>PyBytes_GET_SIZE(payload)
+        if self.autoPingTimeoutCall is not None:
+            self._on_traffic()
+        if self._reads_requests:
+            self._receive(read(payload, is_binary, self))
+        else:
+            self._on_message(payload, is_binary)
+        return 0
+
+    # Reading
+
+    cpdef _feed(self, bytes data):
+        """Take what has arrived, and serve it as far as nothing holds it up. Replies leave before this returns."""
+        if self.state == IS_OPEN:
+            self._octets_on_wire += <unsigned long long>PyBytes_GET_SIZE(data)
+        if self.at < PyBytes_GET_SIZE(self.data):
+            data = self.data[self.at:] + data
+        self.data = data
+        self.at = 0
+        self.serve()
+
+    cpdef _resume(self):
+        """Go on with what has arrived, unless the transport was closed since."""
+        if self._transport is not None and not self._transport.is_closing():
+            self.serve()
+
+    cdef int serve(self) except -1:
+        if self.feeding:
+            return 0  # a handler made this call: the loop below is under way
+        self.feeding = True
+        try:
+            while self.at < PyBytes_GET_SIZE(self.data) and self.may_go_on() and self.step():
+                if self.at < PyBytes_GET_SIZE(self.data) and (self._transport is None or self._transport.is_closing()):
+                    self.at = PyBytes_GET_SIZE(self.data)  # a handler aborted it, or ran the loop until it was gone
+                    self.expects = HEADER
+        finally:
+            self.feeding = False
+            if self.state == IS_CLOSED or self.may_go_on():
+                # What is left is part of a header at most: not worth keeping the whole read for.
+                if self.state == IS_CLOSED or self.at >= PyBytes_GET_SIZE(self.data):
+                    self.data = b""
+                else:
+                    self.data = self.data[self.at:]
+                self.at = 0
+            self._flush()
+        return 0
+
+    cdef bint may_go_on(self) noexcept:
+        return self.state == IS_CLOSING or (self.state == IS_OPEN and self._held == 0)
+
+    cdef int step(self) except -1:
+        """Consume the next piece; 0 when more bytes must come first."""
+        cdef bytes data
+        cdef Py_ssize_t at, size
+        cdef int expected = self.expects
+        if expected == HEADER:
+            return self.begin_frame()
+        if expected == UNUSUAL_HEADER:
+            return self.unusual_header()
+        data = self.data
+        at = self.at
+        size = PyBytes_GET_SIZE(data) - at
+        if <unsigned long long>size > self.left:
+            size = <Py_ssize_t>self.left
+        self.at += size
+        self.left -= <unsigned long long>size
+        if self.left == 0:
+            self.expects = HEADER
+        if expected == UNUSUAL:
+            self._on_unusual(data[at:at + size])
+        elif expected == PART:
+            self.add_part(<const unsigned char*>PyBytes_AS_STRING(data) + at, size)
+        return 1
+
+    cdef int begin_frame(self) except -1:
+        """Look at a header; serve the frame, or settle how its bytes are to be served."""
+        cdef bytes data = self.data
+        cdef const unsigned char* p = <const unsigned char*>PyBytes_AS_STRING(data) + self.at
+        cdef Py_ssize_t have = PyBytes_GET_SIZE(data) - self.at
+        cdef int opcode, header = 6, i
+        cdef bint usual
+        cdef unsigned long long length
+        if have < 2:
+            return 0
+        opcode = p[0] & 0x0F
+        usual = self._fast and (p[0] & 0xF0) == 0x80 and (p[1] & 0x80) != 0
+        length = p[1] & 0x7F
+        if self.state == IS_CLOSING and opcode <= BINARY:
+            usual = (p[1] & 0x80) != 0  # whatever it is a part of, it is skipped
+        elif opcode == TEXT or opcode == BINARY:
+            usual = usual and not self.inside_message
+        else:
+            usual = usual and (opcode == PING or opcode == PONG) and self._serves_pings and length < 126
+        if not usual:
+            return self.begin_unusual()
+        if length >= 126:
+            header = 8 if length == 126 else 14
+            if have < header - 4:
+                return 0
+            length = 0
+            for i in range(2, header - 4):
+                length = (length << 8) | p[i]
+            if length < (126 if header == 8 else 65536) or length >> 63:
+                return self.begin_unusual()
+        if opcode < 8 and self.state == IS_OPEN and 0 < self._limit and <unsigned long long>self._limit < length:
+            return self.begin_unusual()
+        if have < header:
+            return 0
+        if length > <unsigned long long>(have - header):
+            if opcode >= 8:
+                return 0  # at most 125 bytes are waited for
+            self._fast_frames += 1
+            self.at += header
+            return self.begin_part(opcode, p + header - 4, length)
+        self._fast_frames += 1
+        self.at += header + <Py_ssize_t>length
+        return self.frame(opcode, p + header, <Py_ssize_t>length, p + header - 4)  # `data` is held until this returns
+
+    cdef int frame(self, int opcode, const unsigned char* masked, Py_ssize_t size, const unsigned char* mask) except -1:
+        """Serve a whole frame, of `size` bytes from `masked` on."""
+        cdef unsigned char small[SMALL]
+        cdef unsigned char* payload
+        cdef bytes whole = None
+        cdef uint64_t high
+        cdef Py_ssize_t bad
+        if self.state != IS_OPEN:
+            return 1
+        if size <= SMALL:
+            payload = small
+        else:
+            whole = PyBytes_FromStringAndSize(NULL, size)
+            payload = <unsigned char*>PyBytes_AS_STRING(whole)
+        high = unmask(payload, masked, size, mask)
+        if opcode == TEXT and high and self._checks_utf8:
+            bad = invalid_utf8(payload, size)
+            if bad >= 0:
+                self._on_invalid_utf8(bad)
+                return 1
+        if opcode == PING:
+            self.write_raw(payload, size, PONG)
+        elif opcode == PONG:
+            self._on_pong(PyBytes_FromStringAndSize(<const char*>payload, size))
+        elif whole is None:
+            self.take(payload, size, opcode == BINARY)
+        else:
+            self.take_bytes(whole, opcode == BINARY)
+        return 1
+
+    cdef int begin_part(self, int opcode, const unsigned char* mask, unsigned long long size) except -1:
+        """Expect a message that has not arrived whole."""
+        self.left = size
+        if self.state != IS_OPEN:
+            self.expects = SKIP
+            return 1
+        self.expects = PART
+        self.opcode = opcode
+        memcpy(self.mask, mask, 4)
+        self.part_is_text = opcode == TEXT and self._checks_utf8
+        self.utf8 = 0
+        self.utf8_start = 0
+        return 1
+
+    cdef int add_part(self, const unsigned char* piece, Py_ssize_t size) except -1:
+        """Add bytes that have arrived; memory grows with them, not with the length that was declared."""
+        cdef unsigned char turned[4]
+        cdef unsigned char* payload
+        cdef Py_ssize_t need = self.part_size + size, room, bad
+        cdef uint64_t high
+        cdef int i
+        cdef bytes whole
+        if self.state != IS_OPEN:
+            return self.drop_part()
+        if need > self.part_room:
+            room = max(need, 2 * self.part_room, FIRST_PART)
+            if <unsigned long long>room > <unsigned long long>need + self.left:
+                room = need + <Py_ssize_t>self.left
+            if self.part is NULL:
+                self.part = NewBytes(NULL, room)
+            else:
+                self.part_room = 0  # on failure the object is gone and `part` NULL
+                _PyBytes_Resize(&self.part, room)
+            self.part_room = room
+        for i in range(4):
+            turned[i] = self.mask[(i + self.part_size) & 3]
+        payload = <unsigned char*>BytesData(self.part) + self.part_size
+        high = unmask(payload, piece, size, turned)
+        self.part_size = need
+        if self.part_is_text and (high or self.utf8):
+            bad = self.check_utf8(payload, size)
+            if bad >= 0:
+                self.drop_part()
+                self._on_invalid_utf8(bad)
+                return 1
+        if self.left == 0:
+            if self.part_is_text and self.utf8:
+                bad = self.utf8_start
+                self.drop_part()
+                self._on_invalid_utf8(bad)
+                return 1
+            if self.part_room != need:
+                _PyBytes_Resize(&self.part, need)
+            whole = <bytes>self.part
+            Py_XDECREF(self.part)  # `whole` has a reference of its own
+            self.part = NULL
+            self.part_size = self.part_room = 0
+            self.take_bytes(whole, self.opcode == BINARY)
+        return 1
+
+    cdef Py_ssize_t check_utf8(self, const unsigned char* payload, Py_ssize_t size) noexcept:
+        """Go on checking; give the index in the message of the first byte of a wrong sequence, or -1."""
+        cdef Py_ssize_t i, offset = self.part_size - size
+        cdef unsigned int state = self.utf8
+        for i in range(size):
+            if state == 0:
+                if payload[i] < 0x80:
+                    continue
+                self.utf8_start = offset + i
+            state = next_utf8(state, payload[i])
+            if state == INVALID:
+                return self.utf8_start
+        self.utf8 = state
+        return -1
+
+    cdef int drop_part(self) except -1:
+        Py_XDECREF(self.part)
+        self.part = NULL
+        self.part_size = self.part_room = 0
+        if self.left:
+            self.expects = SKIP
+        return 1
+
+    cdef int begin_unusual(self) except -1:
+        """Expect the header of a frame that the subclass serves."""
+        self._unusual_frames += 1
+        self._on_unusual_frame()
+        self.expects = UNUSUAL_HEADER
+        self.head_size = 0
+        return 1
+
+    cdef int unusual_header(self) except -1:
+        """Hand over as much of the header as is there: a fault shows before it is complete."""
+        cdef bytes data = self.data
+        cdef Py_ssize_t at = self.at, have = PyBytes_GET_SIZE(data) - at, size, i
+        cdef const unsigned char* p = <const unsigned char*>PyBytes_AS_STRING(data) + at
+        # begin_frame has seen two bytes, and this is only called with at least one more to take
+        cdef int second = self.head[1] if self.head_size else p[1]
+        cdef int length = second & 0x7F
+        cdef int header = 2 + (0 if length < 126 else 2 if length == 126 else 8) + (4 if second & 0x80 else 0)
+        size = min(have, header - self.head_size)  # header <= 14 = sizeof(head)
+        memcpy(self.head + self.head_size, p, size)
+        self.head_size += <int>size
+        self.at += size
+        if self.head_size == header:
+            self.left = length
+            if length >= 126:
+                self.left = 0
+                for i in range(2, 4 if length == 126 else 10):
+                    self.left = (self.left << 8) | self.head[i]
+            self.expects = UNUSUAL if self.left else HEADER
+        self._on_unusual(data[at:at + size])
+        return 1
+
+    # Writing
+
+    cpdef _write(self, bytes payload, int opcode):
+        """Send a frame: at once when nothing is being read, else with the other replies of this read."""
+        self.write_raw(<const unsigned char*>PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload), opcode)
+
+    cpdef _write_base64(self, bytes payload, int opcode):
+        """Send a frame that holds `payload` in base64."""
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(payload)
+        if size > SMALL_BASE64:
+            self._write(b64encode(payload), opcode)
+            return
+        encode_small(<const unsigned char*>PyBytes_AS_STRING(payload), size, self.reserve((size + 2) // 3 * 4, opcode))
+        if not (self.feeding or self._gathers) or self.out_size >= FLUSH_AT:
+            self._flush()
+
+    cdef int write_raw(self, const unsigned char* payload, Py_ssize_t size, int opcode) except -1:
+        memcpy(self.reserve(size, opcode), payload, size)
+        if not (self.feeding or self._gathers) or self.out_size >= FLUSH_AT:
+            self._flush()
+        return 0
+
+    cdef unsigned char* reserve(self, Py_ssize_t size, int opcode) except NULL:
+        """Add the header of a frame to what is gathered, and room for its payload of `size` bytes, which comes back."""
+        cdef int header = 2 if size < 126 else 4 if size < 65536 else 10, i
+        cdef Py_ssize_t need = self.out_size + header + size, room
+        cdef unsigned char* p
+        if need > self.out_room:
+            room = max(need, min(2 * self.out_room, FLUSH_AT + FIRST_OUT), FIRST_OUT)
+            if self.out is NULL:
+                self.out = NewBytes(NULL, room)
+            else:
+                self.out_room = self.out_size = 0  # on failure the object is gone and `out` NULL
+                _PyBytes_Resize(&self.out, room)
+                self.out_size = need - header - size
+            self.out_room = room
+        p = <unsigned char*>BytesData(self.out) + self.out_size
+        p[0] = <unsigned char>(0x80 | opcode)
+        if header == 2:
+            p[1] = <unsigned char>size
+        elif header == 4:
+            p[1] = 126
+            p[2] = <unsigned char>(size >> 8)
+            p[3] = <unsigned char>(size & 0xFF)
+        else:
+            p[1] = 127
+            for i in range(8):
+                p[2 + i] = <unsigned char>((<unsigned long long>size >> (56 - 8 * i)) & 0xFF)
+        self.out_size = need
+        if opcode < 8:
+            self._octets_out += <unsigned long long>size
+            self._frames_out += 1
+        return p + header
+
+    cpdef _flush(self):
+        """Hand to the transport what has been gathered."""
+        cdef bytes out
+        if self.out is NULL:
+            return
+        if self.out_size != self.out_room:
+            self.out_room = 0
+            _PyBytes_Resize(&self.out, self.out_size)
+        out = <bytes>self.out
+        Py_XDECREF(self.out)  # `out` has a reference of its own
+        self.out = NULL
+        self.out_size = self.out_room = 0
+        if self._transport is not None and self.state != IS_CLOSED:
+            self._octets_on_wire_out += <unsigned long long>PyBytes_GET_SIZE(out)
+            self._transport.write(out)
+
+
+cdef const unsigned char* DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
+
+cdef void encode_small(const unsigned char* data, Py_ssize_t size, unsigned char* to) noexcept nogil:
+    """Write (size + 2) / 3 * 4 characters of base64 (RFC 4648 §4)."""
+    cdef Py_ssize_t at = 0
+    cdef unsigned int word
+    while at + 3 <= size:
+        word = <unsigned int>data[at] << 16 | <unsigned int>data[at + 1] << 8 | data[at + 2]
+        to[0] = DIGITS[word >> 18]
+        to[1] = DIGITS[word >> 12 & 63]
+        to[2] = DIGITS[word >> 6 & 63]
+        to[3] = DIGITS[word & 63]
+        to += 4
+        at += 3
+    if at < size:
+        word = <unsigned int>data[at] << 16
+        if at + 1 < size:
+            word |= <unsigned int>data[at + 1] << 8
+        to[0] = DIGITS[word >> 18]
+        to[1] = DIGITS[word >> 12 & 63]
+        to[2] = DIGITS[word >> 6 & 63] if at + 1 < size else c"="
+        to[3] = c"="
+
+
+cdef uint64_t unmask(unsigned char* to, const unsigned char* data, Py_ssize_t size, const unsigned char* mask) noexcept nogil:
+    """XOR `size` bytes with `mask`, over and over; what comes back has a bit of 0x80 in it unless all of `to` is ASCII."""
+    cdef uint32_t four
+    cdef uint64_t key, word, high = 0
+    cdef Py_ssize_t i = 0
+    memcpy(&four, mask, 4)
+    key = (<uint64_t>four << 32) | four
+    while i + 8 <= size:  # gcc makes SSE2 of it
+        memcpy(&word, data + i, 8)
+        word ^= key
+        high |= word
+        memcpy(to + i, &word, 8)
+        i += 8
+    while i < size:
+        to[i] = data[i] ^ mask[i & 3]
+        high |= to[i]
+        i += 1
+    return high & <uint64_t>0x8080808080808080
+
+
+cdef enum:
+    INVALID = 0xFFFFFFFF
+
+
+cdef inline unsigned int next_utf8(unsigned int state, unsigned char c) noexcept nogil:
+    """Step through RFC 3629 §4: 0 between characters; else bytes to come, and the bounds of the next: count << 16 | low << 8 | high."""
+    if state == 0:
+        if c < 0x80:
+            return 0
+        if c < 0xC2 or c > 0xF4:
+            return INVALID
+        if c < 0xE0:
+            return (1 << 16) | 0x80BF
+        if c < 0xF0:
+            return (2 << 16) | (0xA0BF if c == 0xE0 else 0x809F if c == 0xED else 0x80BF)
+        return (3 << 16) | (0x90BF if c == 0xF0 else 0x808F if c == 0xF4 else 0x80BF)
+    if c < ((state >> 8) & 0xFF) or c > (state & 0xFF):
+        return INVALID
+    state >>= 16
+    return 0 if state == 1 else ((state - 1) << 16) | 0x80BF
+
+
+cdef Py_ssize_t invalid_utf8(const unsigned char* text, Py_ssize_t size) noexcept nogil:
+    """Give the index of the first byte of a sequence that is wrong or incomplete, or -1."""
+    cdef unsigned int state = 0
+    cdef Py_ssize_t i = 0, start = 0
+    cdef uint64_t word
+    while i < size:
+        if state == 0:
+            if i + 8 <= size:
+                memcpy(&word, text + i, 8)
+                if not word & <uint64_t>0x8080808080808080:
+                    i += 8
+                    continue
+            start = i
+        state = next_utf8(state, text[i])
+        if state == INVALID:
+            return start
+        i += 1
+    return start if state else -1

@@ -1,0 +1,366 @@
+"""Payload in, payload out: decode, wrap, route, call, render, encode.
+
+Sans-IO: it never touches a transport. A reply that is ready comes back as bytes, one that is not as a coroutine.
+Whatever happens on the way becomes the one reply of its request.
+"""
+
+from __future__ import annotations
+
+from asyncio import CancelledError, current_task
+from typing import TYPE_CHECKING, Any
+
+from aiorest_ws.exceptions import (
+    BaseAPIException,
+    HandlerFailed,
+    IncorrectArgument,
+    IncorrectMethodNameType,
+    IncorrectURL,
+    MethodNotAllowed,
+    NotAuthenticated,
+    NotSpecifiedMethodName,
+    NotSpecifiedURL,
+    PermissionDeniedException,
+    SerializerError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
+
+    from .trie import Trie
+    from .wrappers import Request
+
+# Modules, not names: `pipeline_c.pxd` cimports the compiled ones under these names, and calls into them are C calls.
+if TYPE_CHECKING or not __name__.endswith("_c"):
+    from . import codec, envelope, wrappers
+else:
+    from . import codec_c as codec
+    from . import envelope_c as envelope
+    from . import wrappers_c as wrappers
+
+__all__ = ("Pipeline", "Plan")
+
+# What a handler usually returns, and never an awaitable: spares a look at the type.
+_PLAIN_TYPES = frozenset((str, dict, list, int, float, bool, tuple, type(None), wrappers.Response))
+
+
+class Plan:
+    """All that can be known of a route and a method before a request comes, worked out at registration.
+
+    route          what `Request.route` shows
+    view           class of the view; a fresh instance per request
+    function       the handler: called as function(view, request, …), or function(request, …) when `bare`
+    bare           the handler takes no view instance (an `@endpoint` function)
+    fit            checks `args` against the handler's signature: args → keyword arguments, or IncorrectArgument
+    takes_nothing  an absent or empty `args` fits
+    explain        called with (args, TypeError): gives the IncorrectArgument that explains it, or None
+    auth_required, permissions    what the core checks before the handler
+    render         (view, request, body) → bytes for a view that renders otherwise than plain JSON, or None
+    """
+
+    __slots__ = (
+        "auth_required",
+        "bare",
+        "explain",
+        "fit",
+        "function",
+        "guarded",
+        "permissions",
+        "render",
+        "route",
+        "takes_nothing",
+        "view",
+    )
+
+    def __init__(
+        self,
+        route: Any,
+        view: Any,
+        function: Callable[..., Any],
+        *,
+        bare: bool,
+        fit: Callable[[dict[str, Any]], dict[str, Any]],
+        takes_nothing: bool,
+        explain: Callable[[dict[str, Any], BaseException], IncorrectArgument | None] | None = None,
+        auth_required: bool = False,
+        permissions: tuple[Any, ...] = (),
+        render: Callable[[Any, Any, dict[str, Any]], bytes] | None = None,
+    ) -> None:
+        self.route = route
+        self.view = view
+        self.function = function
+        self.bare = bare
+        self.fit = fit
+        self.takes_nothing = takes_nothing
+        self.explain = explain
+        self.auth_required = auth_required
+        self.permissions = permissions
+        self.render = render
+        # Anything that needs the view instance outside the handler's own call, or a check before it.
+        self.guarded = auth_required or bool(permissions) or render is not None
+
+
+class Pipeline:
+    """The way of every request of one application.
+
+    process       a router's own `process_request` (request → bytes or an awaitable), or None to route with `trie`
+    middlewares   instances; their `process_request(request, view)` runs in order, sync or async
+    debug         show the traceback of a failed handler to the client
+    report        called once with (request, exception) for each unexpected exception
+    """
+
+    def __init__(
+        self,
+        trie: Trie | None = None,
+        *,
+        process: Callable[[Request], Any] | None = None,
+        middlewares: Iterable[Any] = (),
+        debug: bool = False,
+        report: Callable[[Request, BaseException], None] | None = None,
+    ) -> None:
+        self.trie = trie
+        self.process = process
+        self.middlewares = tuple(middlewares)
+        self.guarded = bool(self.middlewares)
+        self.debug = debug
+        self.report = report
+
+    def handle(self, payload: bytes, is_binary: bool, connection: Any = None) -> bytes | Awaitable[bytes]:
+        """Give the payload that answers `payload`, in the same form, or a coroutine of it."""
+        request = envelope.read(payload, is_binary, connection)
+        rendered = self.respond(request)
+        if type(rendered) is bytes:
+            return codec.encode(rendered, request._form)
+        return self._encode_later(request, rendered)
+
+    def adopt(self, request: Request, form: int, connection: Any) -> Request:
+        """Give a request that the user's own code decoded, ready for `respond`."""
+        if request.connection is None:
+            request.connection = connection
+            request._form = form
+        if request._id is not None:
+            wrappers.check_id(request)
+        return request
+
+    def respond(self, request: Request) -> bytes | Coroutine[Any, Any, bytes]:
+        """Give the rendered reply (not yet base64), or a coroutine of it. Raises KeyboardInterrupt and nothing else."""
+        try:
+            if request._failure is not None:
+                raise request._failure
+            if self.process is None:
+                return self.route(request, self.trie)
+            request._pipeline = self
+            rendered = self.process(request)
+            if type(rendered) is bytes:
+                return rendered
+            return self._finish_foreign(request, rendered)
+        except BaseException as exc:
+            return self.refuse(request, exc)
+
+    def route(self, request: Request, trie: Any) -> bytes | Coroutine[Any, Any, bytes]:
+        """Route `request` with `trie` and give its rendered reply or a coroutine of it. Raises what went wrong."""
+        url = request._url
+        if type(url) is not str or not url:
+            raise _url_error(url)
+        try:
+            found = trie.match(request._method, url)
+        except MethodNotAllowed:
+            raise _method_error(request._method) from None
+        plan: Plan = found[0]
+        params = found[1]
+        request._plan = plan
+        if self.guarded or plan.guarded:
+            return self._guard(request, plan, params)
+        result = self._call(request, plan, params, None)
+        kind = type(result)
+        if kind is not str and kind is not dict and kind not in _PLAIN_TYPES and hasattr(result, "__await__"):
+            return self._finish(request, plan, None, result)
+        return self._render(request, plan, None, result)
+
+    def _call(self, request: Request, plan: Plan, params: tuple[str, ...], view: Any) -> Any:
+        """Call the handler with the path parameters and the arguments of `request`."""
+        args = request._args
+        kwargs = None
+        if not plan.takes_nothing or (args is not None and (type(args) is not dict or args)):
+            kwargs = plan.fit(args)
+        if not plan.bare and view is None:
+            view = plan.view()
+        function = plan.function
+        if kwargs is not None:
+            if plan.bare:
+                return function(request, *params, **kwargs)
+            return function(view, request, *params, **kwargs)
+        if plan.bare:
+            return function(request, *params) if params else function(request)
+        return function(view, request, *params) if params else function(view, request)
+
+    def _guard(self, request: Request, plan: Plan, params: tuple[str, ...]) -> bytes | Coroutine[Any, Any, bytes]:
+        """Run middlewares and permissions, then the handler; stays in this call until something has to be awaited."""
+        view = plan.view()
+        gates = self._gates(request, plan, view)
+        for pending in gates:
+            return self._finish_guarded(request, plan, params, view, gates, pending)
+        result = self._call(request, plan, params, view)
+        if _is_awaitable(result):
+            return self._finish(request, plan, view, result)
+        return self._render(request, plan, view, result)
+
+    def _gates(self, request: Request, plan: Plan, view: Any) -> Generator[Any, Any, None]:
+        """Run what stands before the handler; yields each awaitable and takes its outcome back."""
+        for middleware in self.middlewares:
+            outcome = middleware.process_request(request, view)
+            if _is_awaitable(outcome):
+                yield outcome
+        if plan.auth_required and not _is_authenticated(request.user):
+            raise NotAuthenticated()
+        for permission in plan.permissions:
+            try:
+                allowed = permission.check(request, view)
+                if _is_awaitable(allowed):
+                    allowed = yield allowed
+            except BaseAPIException:
+                raise
+            except Exception as exc:
+                # A check that fails has not let anybody in.
+                if self.report is not None:
+                    self.report(request, exc)
+                allowed = False
+            if not allowed:
+                raise PermissionDeniedException()
+
+    async def _finish_guarded(
+        self, request: Request, plan: Plan, params: tuple[str, ...], view: Any, gates: Any, pending: Any
+    ) -> bytes:
+        try:
+            while True:
+                try:
+                    outcome = await pending
+                except BaseException as exc:
+                    pending = gates.throw(exc)
+                    continue
+                try:
+                    pending = gates.send(outcome)
+                except StopIteration:
+                    break
+            result = self._call(request, plan, params, view)
+            if _is_awaitable(result):
+                result = await result
+            return self._render(request, plan, view, result)
+        except BaseException as exc:
+            return self._refuse_unless_cancelled(request, exc)
+
+    async def _finish(self, request: Request, plan: Plan, view: Any, awaitable: Any) -> bytes:
+        try:
+            return self._render(request, plan, view, await awaitable)
+        except BaseException as exc:
+            return self._refuse_unless_cancelled(request, exc)
+
+    async def _finish_foreign(self, request: Request, awaitable: Any) -> bytes:
+        """Wait for what a router's own `process_request` gave."""
+        try:
+            rendered = await awaitable if _is_awaitable(awaitable) else awaitable
+            if not isinstance(rendered, (bytes, bytearray, memoryview)):
+                raise TypeError(f"process_request must give bytes, got {type(rendered).__qualname__}")
+            return bytes(rendered)
+        except BaseException as exc:
+            return self._refuse_unless_cancelled(request, exc)
+
+    async def _encode_later(self, request: Request, rendered: Any) -> bytes:
+        return codec.encode(await rendered, request.form)
+
+    def _render(self, request: Request, plan: Plan, view: Any, result: Any) -> bytes:
+        """Give the reply that carries `result`."""
+        try:
+            if plan.render is None and not isinstance(result, wrappers.Response):
+                return envelope.render(request, result)
+            body = self._body(request, result)
+            return codec.dumps(body) if plan.render is None else plan.render(view, request, body)
+        except BaseAPIException:
+            raise
+        except Exception as exc:
+            raise SerializerError() from exc
+
+    def _body(self, request: Request, result: Any) -> dict[str, Any]:
+        if isinstance(result, wrappers.Response):
+            request._status = result.status
+            body = dict(result.content) or {"data": None}
+        else:
+            body = {"data": result}
+        if request._id is None:
+            body["event_name"] = request._event_name
+            return body
+        body = {"id": request._id, "status": request._status, **body}
+        if request._event_name is not None:
+            body["event_name"] = request._event_name
+        return body
+
+    def refuse(self, request: Request, exc: BaseException) -> bytes:
+        """Give the reply that says why `request` failed. Reports what is not the client's fault."""
+        if isinstance(exc, KeyboardInterrupt):
+            raise exc
+        exc = _explained(request, exc)
+        if not isinstance(exc, BaseAPIException) or isinstance(exc, SerializerError):
+            if self.report is not None:
+                self.report(request, exc)
+            if not isinstance(exc, BaseAPIException):
+                exc = HandlerFailed(_traceback(exc) if self.debug else None)
+        status = exc.status
+        status = int(status) if isinstance(status, int) and 100 <= status <= 599 else HandlerFailed.status
+        request._status = status
+        body: dict[str, Any] = {"detail": exc.detail}
+        if request._id is not None:
+            body = {"id": request._id, "status": status, **body}
+        if request._id is None or request._event_name is not None:
+            body["event_name"] = request._event_name
+        # What cannot be encoded is left out, the detail first: the client gets its reply.
+        for key, instead in (("detail", HandlerFailed.default_detail), ("event_name", None)):
+            try:
+                return codec.dumps(body)
+            except Exception:
+                if key in body:
+                    body[key] = instead
+        return codec.dumps(body)
+
+    def _refuse_unless_cancelled(self, request: Request, exc: BaseException) -> bytes:
+        if isinstance(exc, (CancelledError, GeneratorExit)):
+            # Without a task this coroutine is being closed, by a loop that is torn down.
+            task = current_task()
+            if task is None or task.cancelling():
+                raise exc
+        return self.refuse(request, exc)
+
+
+def _is_awaitable(value: Any) -> bool:
+    return type(value) not in _PLAIN_TYPES and hasattr(value, "__await__")
+
+
+def _is_authenticated(user: Any) -> bool:
+    """Tell whether `user` says so: `is_authenticated` is a flag, or a method as in 1.1.1."""
+    if user is None:
+        return False
+    flag = getattr(user, "is_authenticated", False)
+    return bool(flag() if callable(flag) else flag)
+
+
+def _url_error(url: Any) -> BaseAPIException:
+    return IncorrectURL() if url else NotSpecifiedURL()
+
+
+def _method_error(method: Any) -> BaseAPIException:
+    """Give the error of a method that no matching route has."""
+    if not method:
+        return NotSpecifiedMethodName()
+    return MethodNotAllowed() if isinstance(method, str) else IncorrectMethodNameType()
+
+
+def _explained(request: Request, exc: BaseException) -> BaseException:
+    """Give the fault in `args` that caused `exc`, raised by a decorator around a handler that they do not fit."""
+    plan = request._plan
+    if isinstance(exc, TypeError) and plan is not None and plan.explain is not None:
+        return plan.explain(request.args, exc) or exc
+    return exc
+
+
+def _traceback(exc: BaseException) -> str:
+    from traceback import format_exception
+
+    return "".join(format_exception(exc))

@@ -1,0 +1,43 @@
+from aiorest_ws._speedups cimport codec_c as codec
+from aiorest_ws._speedups cimport envelope_c as envelope
+from aiorest_ws._speedups cimport wrappers_c as wrappers
+from aiorest_ws._speedups.trie_c cimport Trie as _Trie
+from aiorest_ws._speedups.wrappers_c cimport Request as _Request
+
+
+cdef class Plan:
+    cdef readonly object route
+    cdef readonly object view
+    cdef readonly object function
+    cdef readonly bint bare
+    cdef readonly object fit
+    cdef readonly bint takes_nothing
+    cdef readonly object explain
+    cdef readonly bint auth_required
+    cdef readonly tuple permissions
+    cdef readonly object render
+    cdef readonly bint guarded
+
+
+cdef class Pipeline:
+    cdef readonly _Trie trie
+    cdef readonly object process
+    cdef readonly tuple middlewares
+    cdef readonly bint guarded
+    cdef readonly bint debug
+    cdef readonly object report
+
+    cpdef object handle(self, bytes payload, bint is_binary, object connection=*)
+    cpdef _Request adopt(self, _Request request, int form, object connection)
+    cpdef object respond(self, _Request request)
+    cpdef object route(self, _Request request, _Trie trie)
+    cdef object _call(self, _Request request, Plan plan, tuple params, object view)
+    cdef object _guard(self, _Request request, Plan plan, tuple params)
+    cdef bytes _render(self, _Request request, Plan plan, object view, object result)
+    cdef dict _body(self, _Request request, object result)
+    cpdef bytes refuse(self, _Request request, object exc)
+    cdef bytes _refuse_unless_cancelled(self, _Request request, object exc)
+
+
+cdef object _explained(_Request request, object exc)
+cdef bint _is_awaitable(object value) except -1

@@ -1,0 +1,1 @@
+cpdef tuple first_step(object coroutine, object context, object loop, object task)

@@ -1,0 +1,259 @@
+"""In: a method and a url. Out: the registered value and the path parameters, or the reason why there is none.
+
+This is the specification of `trie_c.pyx`, its compiled twin, and what runs without a compiler.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from operator import itemgetter
+from typing import Final, final
+
+from aiorest_ws.exceptions import EndpointValueError, IncorrectURL, MethodNotAllowed, NotSpecifiedHandler
+
+__all__ = ("MAX_SEGMENTS", "Trie", "parse_template")
+
+MAX_SEGMENTS: Final = 128
+"""The most segments that a template may have; it bounds every search, whatever the url."""
+
+# A segment of a template: a literal, or, as a tuple, the literals around its parameters: `a{x}b` is ("a", "b").
+Part = str | tuple[str, ...]
+PARAMETER: Final = ("", "")
+
+_control: Final = re.compile(r"[\x00-\x1f\x7f]").search
+_valid: Final = re.compile(r"(?:[^{}]|\{\w+\})*").fullmatch
+_by_names: Final = re.compile(r"\{(\w+)\}").split
+
+
+def parse_template(path: str) -> list[Part]:
+    """Split a template such as `/users/{id}/` into its segments, or raise EndpointValueError."""
+    if _control(path):
+        raise EndpointValueError(f"Bad pattern {path!r}: it contains a control character")
+    if not (path.startswith("/") and path.endswith("/")):
+        raise EndpointValueError(f"Bad pattern '{path}': it must start and end with '/'")
+    segments = path[1:].split("/")[:-1]
+    if len(segments) > MAX_SEGMENTS:
+        raise EndpointValueError(f"Bad pattern '{path}': {len(segments)} segments, at most {MAX_SEGMENTS} are allowed")
+    parts: list[Part] = []
+    names: set[str] = set()
+    for segment in segments:
+        if not _valid(segment):
+            raise EndpointValueError(f"Invalid {segment} part of {path} path")
+        literal, *rest = _by_names(segment)
+        for name in rest[::2]:
+            if name[0].isdecimal():
+                raise EndpointValueError(f"Bad pattern '{path}': parameter '{name}' begins with a digit")
+            if name in names:
+                raise EndpointValueError(f"Bad pattern '{path}': parameter '{name}' is used twice")
+            names.add(name)
+        parts.append((literal, *rest[1::2]) if rest else literal)
+    return parts
+
+
+def split_segment(literals: tuple[str, ...], segment: str) -> tuple[str, ...] | None:
+    """Give the values between `literals` as the greedy regex `([^{}/]+)` would, without its backtracking.
+
+    The first value is the longest when every literal stands as far right as the ones after it allow.
+    """
+    low = len(literals[0])
+    end = len(segment) - len(literals[-1])
+    if end <= low or not segment.startswith(literals[0]) or not segment.endswith(literals[-1]):
+        return None
+    values = []
+    for literal in literals[-2:0:-1]:
+        at = segment.rfind(literal, low + 1, end - 1)  # at least one character stays on either side
+        if at < 0:
+            return None
+        values.append(segment[at + len(literal) : end])
+        end = at
+    values.append(segment[low:end])
+    return tuple(reversed(values))
+
+
+class _Leaf:
+    """What one template and method lead to."""
+
+    __slots__ = ("found", "indexes", "only", "parts", "pick", "template", "value")
+
+    def __init__(self, template: str, parts: list[Part], value: object) -> None:
+        self.template = template
+        self.value = value
+        self.parts = parts
+        self.found: tuple[object, tuple[str, ...]] = (value, ())
+        # Positions in url.split("/"), which begins with what comes before the first slash.
+        self.indexes = [index for index, part in enumerate(parts, 1) if isinstance(part, tuple)]
+        # PERF: where every parameter is a whole segment, the only one's index, or what takes all of them out at once.
+        self.only: int | None = None
+        self.pick: Callable[[list[str]], tuple[str, ...]] | None = None
+        if all(parts[index - 1] == PARAMETER for index in self.indexes):
+            if len(self.indexes) == 1:
+                self.only = self.indexes[0]
+            elif self.indexes:
+                self.pick = itemgetter(*self.indexes)
+
+    def result(self, segments: list[str]) -> tuple[object, tuple[str, ...]]:
+        """Give the value and the parameters out of the segments of a url that matches."""
+        values: tuple[str, ...] = ()
+        for index in self.indexes:
+            part = self.parts[index - 1]
+            if isinstance(part, tuple):
+                values += split_segment(part, segments[index]) or ()
+        return self.value, values
+
+
+class _Node:
+    """The templates that agree up to here; `mixed` is in the order of trial."""
+
+    __slots__ = ("fallback", "leaves", "literals", "mixed", "parameter")
+
+    def __init__(self, nowhere: _Node | None = None) -> None:
+        # PERF: the walk has no test for a missing child, it ends in `nowhere`, whose children are itself.
+        self.fallback = nowhere or self  # or `parameter`, if that is all that is left where no literal fits
+        self.literals = {"": self.fallback}  # as a parameter is never empty
+        self.mixed: list[tuple[tuple[str, ...], _Node]] = []
+        self.parameter: _Node | None = None
+        self.leaves: dict[str | None, _Leaf] = {}
+
+    def get(self, part: Part) -> _Node | None:
+        """Give the child for a segment of a template."""
+        if isinstance(part, str):
+            child = self.literals.get(part)
+            return None if child is _NOWHERE else child
+        return self.parameter if part == PARAMETER else dict(self.mixed).get(part)
+
+    def add(self, part: Part) -> _Node:
+        """Create that child."""
+        node = _Node(_NOWHERE)
+        if isinstance(part, str):
+            self.literals[part] = node
+        elif part == PARAMETER:
+            self.parameter = node
+        else:
+            self.mixed.append((part, node))
+            self.mixed.sort(key=lambda item: -len("".join(item[0])))
+        if self.parameter and not self.mixed:
+            self.fallback = self.parameter
+        else:
+            self.fallback = _NOWHERE
+        return node
+
+    def matching(self, segment: str) -> Iterator[_Node]:
+        """Give every child that a segment of a url leads to, the best first."""
+        literal = self.get(segment)
+        if literal is not None:
+            yield literal
+        for literals, node in self.mixed:
+            if split_segment(literals, segment) is not None:
+                yield node
+        if segment and self.parameter is not None:
+            yield self.parameter
+
+
+_NOWHERE: Final = _Node()
+
+
+@final
+class Trie:
+    """Templates with their methods and values, searched segment by segment.
+
+    At each level a literal beats a mixed segment (most literal characters first, then the oldest), which beats a
+    parameter; a choice that leads to no template with the method is taken back.
+    """
+
+    __slots__ = ("_limit", "_root", "_start", "_static")
+
+    def __init__(self) -> None:
+        # What comes before the first slash is empty; in the empty url, which means `/`, nothing comes at all.
+        self._start = _Node(_NOWHERE)
+        self._root = self._start.add("")
+        self._start.leaves = self._root.leaves
+        self._limit = 1  # one more than the segments of the deepest template
+        # url, with and without the last slash → method → result: what most requests are answered from.
+        self._static: dict[str, dict[str | None, tuple[object, tuple[str, ...]]]] = {}
+
+    def insert(self, template: str, method: str, value: object) -> None:
+        """Add a template that starts and ends with `/`; EndpointValueError if it is malformed or already there."""
+        parts = parse_template(template)
+        node = self._root
+        for part in parts:
+            node = node.get(part) or node.add(part)
+        if method in node.leaves:  # then no node was added either: nothing has changed
+            other = node.leaves[method].template
+            raise EndpointValueError(f"duplicate template '{template}' for {method}, already registered as '{other}'")
+        node.leaves[method] = leaf = _Leaf(template, parts, value)
+        self._limit = max(self._limit, len(parts) + 1)
+        if not leaf.indexes:
+            for url in (template, template[:-1]):
+                # Without its last slash `//` would be another template, and a space at the end is stripped.
+                if url == template or not url.endswith(("/", " ")):
+                    self._static.setdefault(url, {})[method] = leaf.found
+
+    def find(self, template: str, method: str) -> str | None:
+        """Give the registered template that `insert` would clash with."""
+        node: _Node | None = self._root
+        for part in parse_template(template):
+            node = node and node.get(part)
+        leaf = node and node.leaves.get(method)
+        return leaf.template if leaf else None
+
+    def match(self, method: object, url: str) -> tuple[object, tuple[str, ...]]:
+        """Give the value and the path parameters in template order.
+
+        Raises IncorrectURL for a control character, NotSpecifiedHandler if no template matches the url and
+        MethodNotAllowed if none of those that match has the method. `method` may be anything.
+        """
+        if type(method) is not str:
+            method = str.__str__(method) if isinstance(method, str) else None
+        if url in self._static:
+            methods = self._static[url]
+            if method in methods:
+                return methods[method]
+        # PERF: isprintable is false for every control character and takes a third of the time of the search.
+        if not url.isprintable() and _control(url):
+            raise IncorrectURL("url contains a control character")
+        if "{" in url or "}" in url:
+            raise NotSpecifiedHandler()
+        if " " in url:
+            url = url.strip(" ")
+        # A url with more segments than the deepest template has keeps the rest in the last item: too many anyway.
+        segments = url.split("/", self._limit)
+        if not segments[-1]:
+            del segments[-1]
+        # PERF: the best choice at each level is nearly always the answer; only if it is not, `_search` tries them all.
+        node = self._start
+        for segment in segments:
+            node = node.literals.get(segment, node.fallback)
+        leaf = node.leaves.get(method)
+        if leaf is not None:
+            if leaf.pick is not None:
+                return leaf.value, leaf.pick(segments)
+            if leaf.only is not None:
+                return leaf.value, (segments[leaf.only],)
+        return self._search(method, segments)
+
+    def _search(self, method: str | None, segments: list[str]) -> tuple[object, tuple[str, ...]]:
+        """Try every choice, for the method as it came and then as it is usually written."""
+        nodes = []
+        for node in self._ends(segments):
+            if method in node.leaves:
+                return node.leaves[method].result(segments)
+            nodes.append(node)
+        if method is not None and method.isascii():
+            usual = method.strip(" ").upper()
+            for node in nodes:
+                if usual in node.leaves:
+                    return node.leaves[usual].result(segments)
+        raise MethodNotAllowed() if nodes else NotSpecifiedHandler()
+
+    def _ends(self, segments: list[str]) -> Iterator[_Node]:
+        """Give every node with a template that matches: depth first and so the best first, and none twice."""
+        trail = [iter((self._start,))]
+        while trail:
+            node = next(trail[-1], None)
+            if node is None:
+                trail.pop()
+            elif len(trail) <= len(segments):
+                trail.append(node.matching(segments[len(trail) - 1]))
+            elif node.leaves:
+                yield node

@@ -1,0 +1,8 @@
+cdef class Trie:
+    cdef void *_root        # Node: where the walk begins
+    cdef void *_whole       # Node: its literals are the urls of the templates without parameters
+    cdef void *_nodes       # Node: the newest of all, a list through `older`, for the release of memory
+    cdef list _kept         # every Python object that a node or leaf points to
+    cdef Py_ssize_t _depth  # segments of the deepest template, at most MAX_SEGMENTS
+
+    cpdef tuple match(self, object method, object url)

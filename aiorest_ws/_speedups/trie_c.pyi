@@ -1,0 +1,13 @@
+from typing import final
+
+from aiorest_ws._speedups.trie import MAX_SEGMENTS as MAX_SEGMENTS
+from aiorest_ws._speedups.trie import parse_template as parse_template
+
+__all__ = ("MAX_SEGMENTS", "Trie", "parse_template")
+
+@final
+class Trie:
+    def __init__(self) -> None: ...
+    def insert(self, template: str, method: str, value: object) -> None: ...
+    def find(self, template: str, method: str) -> str | None: ...
+    def match(self, method: object, url: str) -> tuple[object, tuple[str, ...]]: ...

@@ -1,0 +1,238 @@
+"""Envelope → `Request`; what a handler returns → `Response`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiorest_ws.exceptions import InvalidMessage
+
+__all__ = ("Request", "Response", "blank", "check_id", "failed", "wrap")
+
+_MAX_ID_BYTES = 256
+
+_ABSENT: Any = object()
+_KNOWN = frozenset(("method", "url", "args", "data", "event_name", "id"))
+# What users may look for on a request must never come from the wire.
+_RESERVED = frozenset(("app", "connection", "form", "route", "session", "state", "token_payload", "user"))
+
+
+class Request:
+    """One request: what the client sent, read-only, and what the server knows about it.
+
+    method, url    as sent; None when missing
+    args           dict of keyword arguments; {} when missing, None when sent as null
+    data           any JSON value; None when missing
+    event_name     any JSON value, echoed in the reply; None when missing
+    id             str or int, echoed in the reply; None when missing or null
+    extra          every further key of the envelope; also readable as attributes (`request.token`)
+    connection     the protocol that received it (None outside a connection)
+    form           how it came in, and so how it is answered (`codec.TEXT_JSON`, ...)
+    route          the route that it matched (None before routing)
+    user, token_payload    None until a middleware sets them
+
+    A middleware may set any other attribute; only this request sees it.
+    """
+
+    __slots__ = (
+        "__dict__",
+        "_args",
+        "_data",
+        "_envelope",
+        "_event_name",
+        "_extra",
+        "_failure",
+        "_form",
+        "_id",
+        "_method",
+        "_pipeline",
+        "_plan",
+        "_status",
+        "_url",
+        "connection",
+        "token_payload",
+        "user",
+    )
+
+    _method: Any
+    _url: Any
+    _args: Any
+    _data: Any
+    _event_name: Any
+    _id: Any
+    _envelope: dict[str, Any] | None
+    _extra: dict[str, Any] | None
+    _failure: BaseException | None
+    _pipeline: Any
+    _plan: Any
+    _form: int
+    _status: int
+    connection: Any
+    user: Any
+    token_payload: Any
+
+    def __init__(self, **kwargs: Any) -> None:
+        _clear(self, 0, None)
+        _fill(self, kwargs)
+
+    @property
+    def method(self) -> Any:
+        return self._method
+
+    @property
+    def url(self) -> Any:
+        return self._url
+
+    @property
+    def args(self) -> Any:
+        if self._args is None and (self._envelope is None or "args" not in self._envelope):
+            self._args = {}
+        return self._args
+
+    @property
+    def data(self) -> Any:
+        return self._data
+
+    @property
+    def event_name(self) -> Any:
+        return self._event_name
+
+    @property
+    def id(self) -> Any:
+        return self._id
+
+    @property
+    def extra(self) -> dict[str, Any]:
+        if self._extra is None:
+            self._extra = {key: value for key, value in (self._envelope or {}).items() if key not in _KNOWN}
+        return self._extra
+
+    @property
+    def form(self) -> int:
+        return self._form
+
+    @property
+    def route(self) -> Any:
+        return None if self._plan is None else self._plan.route
+
+    @property
+    def status(self) -> int:
+        """Status of the reply, with or without `id`: 200 until something says otherwise."""
+        return self._status
+
+    def __getattr__(self, name: str) -> Any:
+        if name[:1] != "_" and name not in _RESERVED:
+            extra = self.extra
+            if name in extra:
+                return extra[name]
+        raise AttributeError(f"request has no attribute {name!r}")
+
+    def __repr__(self) -> str:
+        return f"<Request {self._method!r:.40} {self._url!r:.200}>"
+
+    def get_argument(self, name: str) -> Any:
+        """Give the value of `name` in `args`, or None."""
+        args = self.args
+        return args.get(name) if isinstance(args, dict) else None
+
+    def to_representation(self) -> dict[str, Any]:
+        """Give what a reply repeats of this request: {'event_name': …}."""
+        return {"event_name": self._event_name}
+
+
+def blank(form: int, connection: Any) -> Request:
+    """Give a request in which nothing was sent."""
+    request = Request.__new__(Request)
+    _clear(request, form, connection)
+    return request
+
+
+def wrap(envelope: dict[str, Any], form: int, connection: Any) -> Request:
+    """Give the `Request` in `envelope`, which must not be changed afterwards."""
+    request = Request.__new__(Request)
+    _clear(request, form, connection)
+    _fill(request, envelope)
+    return request
+
+
+def failed(exc: BaseException, form: int, connection: Any) -> Request:
+    """Give the stand-in for a message that could not be decoded; `Pipeline.respond` answers it with `exc`."""
+    request = blank(form, connection)
+    request._failure = exc
+    return request
+
+
+def check_id(request: Request) -> None:
+    """Take away an `id` that is not allowed, and with it the chance to answer anything but that."""
+    value = request._id
+    if type(value) is int:
+        allowed = -(2**63) <= value < 2**64
+    else:
+        allowed = type(value) is str and len(value) <= _MAX_ID_BYTES and len(value.encode("utf-8")) <= _MAX_ID_BYTES
+    if not allowed:
+        request._id = None
+        request._failure = InvalidMessage(
+            f"`id` must be a string of at most {_MAX_ID_BYTES} bytes or an integer of 64 bits"
+        )
+
+
+def _clear(request: Request, form: int, connection: Any) -> None:
+    request._method = None
+    request._url = None
+    request._args = None
+    request._data = None
+    request._event_name = None
+    request._id = None
+    request._envelope = None
+    request._extra = None
+    request._failure = None
+    request._pipeline = None
+    request._plan = None
+    request._form = form
+    request._status = 200
+    request.connection = connection
+    request.user = None
+    request.token_payload = None
+
+
+def _fill(request: Request, envelope: dict[str, Any]) -> None:
+    request._method = envelope.get("method")
+    request._url = envelope.get("url")
+    request._args = envelope.get("args")
+    request._data = envelope.get("data")
+    request._event_name = envelope.get("event_name")
+    request._id = envelope.get("id")
+    request._envelope = envelope
+
+
+class Response:
+    """What a handler may return instead of bare data, to choose the status: `Response(data, status=201)`.
+
+    status    200 to 299; on the wire only when the request had an `id`. Errors are raised, not returned.
+    """
+
+    __slots__ = ("_content", "status")
+
+    def __init__(self, data: Any = _ABSENT, *, status: int = 200) -> None:
+        if not isinstance(status, int) or not 200 <= status <= 299:
+            raise ValueError(
+                f"status must be an integer from 200 to 299, got {status!r}; raise an error for the others"
+            )
+        self._content: dict[str, Any] = {} if data is _ABSENT else {"data": data}
+        self.status = int(status)
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The body of the reply, {'data': …} or {'detail': …}; setting it stores under 'data'."""
+        return self._content
+
+    @content.setter
+    def content(self, value: Any) -> None:
+        self._content["data"] = value
+
+    def wrap_exception(self, exc: Any) -> None:
+        """Store the detail of `exc` under 'detail'."""
+        self._content["detail"] = exc.detail
+
+    def append_request(self, request: Request) -> None:
+        """Store what a reply repeats of `request`."""
+        self._content.update(request.to_representation())

@@ -1,0 +1,35 @@
+cimport cython
+
+
+@cython.freelist(64)
+cdef class Request:
+    cdef dict __dict__
+    cdef object _method
+    cdef object _url
+    cdef object _args
+    cdef object _data
+    cdef object _event_name
+    cdef object _id
+    cdef dict _envelope
+    cdef dict _extra
+    cdef object _failure
+    cdef public object _pipeline
+    cdef object _plan
+    cdef int _form
+    cdef int _status
+    cdef public object connection
+    cdef public object user
+    cdef public object token_payload
+
+
+cpdef Request blank(int form, object connection)
+cpdef Request failed(object exc, int form, object connection)
+cpdef check_id(Request request)
+cpdef Request wrap(dict envelope, int form, object connection)
+cdef int _clear(Request request, int form, object connection) except -1
+cdef int _fill(Request request, dict envelope) except -1
+
+
+cdef class Response:
+    cdef dict _content
+    cdef public int status

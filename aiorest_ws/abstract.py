@@ -1,0 +1,56 @@
+"""What users may subclass: endpoints, routers, middlewares, permissions."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Sequence
+from typing import Any
+
+__all__ = ("AbstractEndpoint", "AbstractMiddleware", "AbstractPermission", "AbstractRouter")
+
+
+class AbstractEndpoint(ABC):
+    """A path template with the handler and the methods that are registered for it."""
+
+    def __init__(self, path: str, handler: Any, methods: Sequence[str], name: str | None = None) -> None:
+        self.path = path
+        self.handler = handler
+        self.methods = tuple(methods)
+        self.name = name
+
+    @abstractmethod
+    def match(self, path: str) -> tuple[str, ...] | None:
+        """Give the path parameters of `path` in the order of the template, or None when it does not match."""
+
+
+class AbstractRouter(ABC):
+    """Finds the handler of a request and gives the rendered reply."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+    @abstractmethod
+    def process_request(self, request: Any) -> bytes | Awaitable[bytes]:
+        """Give the rendered reply (JSON, not base64) to `request`, or an awaitable of it; or raise BaseAPIException."""
+
+
+class AbstractMiddleware(ABC):
+    """Sees every request between routing and the handler; what it raises becomes the reply.
+
+    authenticates    True for a middleware that sets `request.user`; views with `auth_required` need one
+    """
+
+    authenticates = False
+
+    @abstractmethod
+    def process_request(self, request: Any, handler: Any) -> Awaitable[None] | None:
+        """Look at `request` before `handler`, the view instance. Sync or async; what it returns is ignored."""
+
+
+class AbstractPermission(ABC):
+    """Decides whether a request may reach a view that names it in `permission_classes`."""
+
+    @staticmethod
+    @abstractmethod
+    def check(request: Any, handler: Any) -> Any:
+        """Give true to let `request` pass. Anything false, and anything raised, denies it. Sync or async."""

@@ -1,0 +1,395 @@
+"""Options → a listening server: start, serve, run, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from time import gmtime, strftime
+from typing import TYPE_CHECKING, Any
+
+from autobahn.websocket.compress import PerMessageDeflateOffer, PerMessageDeflateOfferAccept
+
+from aiorest_ws._speedups import COMPILED, REASON
+from aiorest_ws.exceptions import ImproperlyConfigured, RouterNotDefined
+from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
+from aiorest_ws.routers import SimpleRouter
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+__all__ = ("Application", "deflate_offer_accept")
+
+_CLOSE_TIMEOUT = 2.0  # seconds that clients get to answer our close frame
+_LOG_LEVELS = {"critical": 50, "error": 40, "warn": 30, "info": 20, "debug": 10, "trace": 10}
+
+
+def deflate_offer_accept(offers: list[Any]) -> Any:
+    """Accept the first permessage-deflate offer of a client (RFC 7692), if it made one."""
+    for offer in offers:
+        if isinstance(offer, PerMessageDeflateOffer):
+            return PerMessageDeflateOfferAccept(offer)
+    return None
+
+
+_OPTIONS: dict[str, Any] = {
+    "access_log": False,
+    "accept_function": deflate_offer_accept,
+    "certificate": None,
+    "compress": False,
+    "debug": False,
+    "factory": RequestHandlerFactory,
+    "factory_options": {},
+    "host": "127.0.0.1",
+    "key": None,
+    "log_level": "info",
+    "loop": "auto",
+    "max_concurrency": 64,
+    "middlewares": (),
+    "path": "",
+    "port": 8080,
+    "protocol": RequestHandlerProtocol,
+    "router": None,
+    "ssl_context": None,
+    "unix_path": None,
+}
+
+
+class Application:
+    """A server for one router. Every option may be given here or to `run`, `start` and `serve`, where it wins.
+
+    router            the SimpleRouter (or other AbstractRouter) that answers the requests
+    middlewares       classes or instances with `process_request(request, handler)`, in order
+    host, port        address to listen on; port 0 takes a free one (see `addresses`). `ip` is another name of `host`
+    unix_path         listen on this Unix socket instead
+    path              the only path that is accepted at the handshake; "" is "/"
+    certificate, key  paths of PEM files: serve wss://, TLS 1.2 or newer
+    ssl_context       an ssl.SSLContext instead of them
+    compress          accept permessage-deflate, as `accept_function` decides
+    factory, protocol subclasses of RequestHandlerFactory and RequestHandlerProtocol
+    factory_options   keyword arguments of the factory
+    max_concurrency   requests in flight per connection, running or waiting, before its reading pauses
+    loop              "auto" (uvloop when it is installed), "asyncio" or "uvloop"; only `run` makes a loop
+    log_level         "critical", "error", "warn", "info", "debug" or "trace"; only `run` sets up logging
+    access_log        log a line per request to "aiorest_ws.access"
+    debug             show tracebacks of failed handlers to clients
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self._options = _OPTIONS | _checked(options)
+        self.middlewares = [_middleware(m) for m in self._options["middlewares"]]
+        self.addresses: list[Any] = []
+        self._server: asyncio.AbstractServer | None = None
+        self._listening: RequestHandlerFactory | None = None
+        self._stopped: asyncio.Event | None = None
+        self._socket_file: str | None = None
+
+    @property
+    def factory(self) -> type[RequestHandlerFactory]:
+        return self._options["factory"]  # type: ignore[no-any-return]
+
+    @property
+    def protocol(self) -> type[RequestHandlerProtocol]:
+        return self._options["protocol"]  # type: ignore[no-any-return]
+
+    @property
+    def certificate(self) -> str | None:
+        return self._options["certificate"]  # type: ignore[no-any-return]
+
+    @property
+    def key(self) -> str | None:
+        return self._options["key"]  # type: ignore[no-any-return]
+
+    @property
+    def isSecure(self) -> bool:
+        """Tell whether the server speaks TLS."""
+        return bool((self.certificate and self.key) or self._options["ssl_context"])
+
+    @property
+    def url(self) -> str:
+        """Template of the server's url: scheme, then {0} host, {1} port, {2} path."""
+        return "wss://{0}:{1}/{2}" if self.isSecure else "ws://{0}:{1}/{2}"
+
+    def generate_url(self, host: str, port: int, path: str = "") -> str:
+        """Give the url that clients connect to."""
+        host = f"[{host}]" if ":" in host else host
+        return self.url.format(host, port, path.strip("/"))
+
+    def generate_factory(self, url: str, **options: Any) -> RequestHandlerFactory:
+        """Give the factory of the listener at `url`. Override it to set up your own."""
+        settings = self._options | _checked(options)
+        factory = settings["factory"](url, **settings["factory_options"])
+        factory.protocol = settings["protocol"]
+        factory.router = settings["router"]
+        factory.middlewares = tuple(self.middlewares)
+        factory.max_concurrency = settings["max_concurrency"]
+        factory.served_path = "/" + settings["path"].strip("/")
+        factory.debug = settings["debug"]
+        factory.access_log = settings["access_log"]
+        if settings["compress"]:
+            factory.setProtocolOptions(perMessageCompressionAccept=settings["accept_function"], allowNullOrigin=True)
+        return factory  # type: ignore[no-any-return]
+
+    async def start(self, **options: Any) -> None:
+        """Listen. Returns once connections are accepted; `addresses` says where.
+
+        Raises ImproperlyConfigured with one line that says what to change.
+        """
+        if self._server is not None:
+            raise RuntimeError("application is already running")
+        self._take(options)
+        host, port, unix_path = self._options["host"], self._options["port"], self._options["unix_path"]
+        if self._options["router"] is None:
+            raise RouterNotDefined()
+        context = self._ssl_context()
+        self._check_authentication()
+        factory = self.generate_factory(self.generate_url(host or "0.0.0.0", port or 80, self._options["path"]))
+        factory.pipeline  # noqa: B018 (made now, so that what is wrong with it is said before anybody connects)
+        loop = asyncio.get_running_loop()
+        try:
+            if unix_path is None:
+                self._server = await loop.create_server(factory, host, port, ssl=context, backlog=1024)
+            else:
+                self._server = await loop.create_unix_server(factory, os.fspath(unix_path), ssl=context, backlog=1024)
+                self._socket_file = os.fspath(unix_path)
+        except OSError as exc:
+            where = unix_path or f"{host}:{port}"
+            reason = os.strerror(exc.errno) if exc.errno and exc.errno > 0 else str(exc)
+            raise ImproperlyConfigured(f"cannot listen on {where}: {reason.lower()}") from exc
+        self._listening = factory
+        self._stopped = asyncio.Event()
+        self.addresses = [s.getsockname() if unix_path else s.getsockname()[:2] for s in self._server.sockets]
+
+    async def stop(self) -> None:
+        """Stop listening and close every connection with 1001. Does nothing when not running."""
+        server, factory = self._server, self._listening
+        if server is None or factory is None:
+            return
+        self._server = self._listening = None
+        server.close()
+        await factory.close_connections(_CLOSE_TIMEOUT)
+        await server.wait_closed()
+        if self._socket_file is not None:
+            with suppress(FileNotFoundError):  # newer loops remove it themselves
+                os.unlink(self._socket_file)
+            self._socket_file = None
+        self.addresses = []
+        if self._stopped is not None:
+            self._stopped.set()
+
+    async def serve(self, **options: Any) -> None:
+        """Start, and run until `stop` is called or this coroutine is cancelled."""
+        await self.start(**options)
+        assert self._stopped is not None
+        try:
+            await self._stopped.wait()
+        finally:
+            await self.stop()
+
+    def run(self, **options: Any) -> None:
+        """Serve until SIGINT or SIGTERM. Blocks; what keeps it from starting is one line on stderr and exit code 1."""
+        self._take(options)
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            pass
+        else:
+            raise RuntimeError("run() cannot be called where an event loop is running: use `await app.serve()` there")
+        _set_up_logging(self._options["log_level"])
+        try:
+            with asyncio.Runner(loop_factory=_loop_factory(self._options["loop"])) as runner:
+                runner.run(self._run())
+        except KeyboardInterrupt:
+            pass  # where the loop takes no signal handlers (Windows)
+        except ImproperlyConfigured as exc:
+            raise SystemExit(f"aiorest-ws: {exc}") from None
+
+    async def _run(self) -> None:
+        stop = asyncio.Event()
+        _on_signals(stop.set)
+        await self.start()
+        try:
+            for line in self._banner():
+                print(line, flush=True)
+            await stop.wait()
+        finally:
+            await self.stop()
+
+    def _banner(self) -> list[str]:
+        from aiorest_ws import __version__
+
+        path = self._options["path"]
+        unix_path = self._options["unix_path"]
+        urls = [f"unix:{unix_path}"] if unix_path else [self.generate_url(a[0], a[1], path) for a in self.addresses]
+        python = f"{sys.implementation.name} {sys.version_info[0]}.{sys.version_info[1]}"
+        return [
+            strftime("%d %b, %Y - %X", gmtime()),
+            f"aiorest-ws version {__version__}",
+            f"hot path: compiled ({python})" if COMPILED else f"hot path: pure Python ({REASON})",
+            f"Server started at {', '.join(urls)}",
+            "Quit the server with CONTROL-C.",
+        ]
+
+    def _take(self, options: dict[str, Any]) -> None:
+        """Let options of `run`, `start` and `serve` win over those of the constructor."""
+        self._options |= _checked(options)
+        if "middlewares" in options:
+            self.middlewares = [_middleware(m) for m in options["middlewares"]]
+
+    def _ssl_context(self) -> SSLContext | None:
+        context = self._options["ssl_context"]
+        certificate, key = self.certificate, self.key
+        if context is not None:
+            return context  # type: ignore[no-any-return]
+        if not certificate and not key:
+            return None
+        if not certificate or not key:
+            raise ImproperlyConfigured("certificate and key must be given together")
+        for path in (certificate, key):
+            if not os.path.isfile(path):
+                raise ImproperlyConfigured(f"cannot load certificate: no file {path!r}")
+        import ssl
+
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        try:
+            context.load_cert_chain(certificate, key)
+        except (ssl.SSLError, OSError) as exc:
+            raise ImproperlyConfigured(f"cannot load certificate {certificate!r} with key {key!r}: {exc}") from exc
+        return context
+
+    def _check_authentication(self) -> None:
+        """Refuse to start when a view asks for a user that no middleware would ever set."""
+        router = self._options["router"]
+        if not isinstance(router, SimpleRouter) or any(getattr(m, "authenticates", False) for m in self.middlewares):
+            return
+        for route in router.routes:
+            if route.handler.auth_required:
+                raise ImproperlyConfigured(
+                    f"view {route.handler.__qualname__} at {route.path} has auth_required, but no middleware of the "
+                    "application authenticates: add one that has `authenticates = True`"
+                )
+
+
+def _checked(options: dict[str, Any]) -> dict[str, Any]:
+    """Give `options` as they are stored, or raise TypeError or ValueError for the first that is wrong."""
+    if "ip" in options:
+        if "host" in options:
+            raise TypeError("`ip` is another name of `host`: give one of them")
+        options = {("host" if name == "ip" else name): value for name, value in options.items()}
+    for name, value in options.items():
+        if name not in _OPTIONS:
+            raise TypeError(_unknown(name))
+        check = _CHECKS.get(name)
+        if check is not None:
+            check(name, value)
+    return options
+
+
+def _unknown(name: str) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, _OPTIONS, n=1, cutoff=0)
+    return f"unknown option {name!r}, did you mean {near[0]!r}?"
+
+
+def _check_subclass(base: type) -> Callable[[str, Any], None]:
+    def check(name: str, value: Any) -> None:
+        if not isinstance(value, type) or not issubclass(value, base):
+            raise TypeError(f"Custom class must be inherited from the {base.__name__} class.")
+
+    return check
+
+
+def _check_choice(choices: Any) -> Callable[[str, Any], None]:
+    def check(name: str, value: Any) -> None:
+        if value not in choices:
+            raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+
+    return check
+
+
+def _check_int(low: int, high: int) -> Callable[[str, Any], None]:
+    def check(name: str, value: Any) -> None:
+        if type(value) is not int:
+            raise TypeError(f"{name} must be an integer, got {value!r}")
+        if not low <= value <= high:
+            raise ValueError(f"{name} must be from {low} to {high}, got {value}")
+
+    return check
+
+
+def _check_path(name: str, value: Any) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, got {value!r}")
+    if not value.isascii() or not value.isprintable() or any(mark in value for mark in " ?#"):
+        raise ValueError(f"{name} must be as clients send it, percent-encoded and without a query, got {value!r}")
+
+
+def _check_host(name: str, value: Any) -> None:
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"{name} must be a string or None, got {value!r}")
+
+
+def _check_router(name: str, value: Any) -> None:
+    if value is not None and (isinstance(value, type) or not hasattr(value, "process_request")):
+        raise TypeError(f"{name} must be an instance of AbstractRouter, got {value!r}")
+
+
+_CHECKS: dict[str, Callable[[str, Any], None]] = {
+    "factory": _check_subclass(RequestHandlerFactory),
+    "host": _check_host,
+    "protocol": _check_subclass(RequestHandlerProtocol),
+    "log_level": _check_choice(_LOG_LEVELS),
+    "loop": _check_choice(("auto", "asyncio", "uvloop")),
+    "max_concurrency": _check_int(1, 1_000_000),
+    "path": _check_path,
+    "port": _check_int(0, 65535),
+    "router": _check_router,
+}
+
+
+def _middleware(middleware: Any) -> Any:
+    """Give an instance; 1.1.1 took classes."""
+    if isinstance(middleware, type):
+        middleware = middleware()
+    if not callable(getattr(middleware, "process_request", None)):
+        raise TypeError(f"middleware {middleware!r} has no method 'process_request'")
+    return middleware
+
+
+def _loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Give what makes the loop; None is asyncio's own."""
+    if name == "asyncio":
+        return None
+    try:
+        import uvloop
+    except ImportError:
+        if name == "uvloop":
+            raise ImproperlyConfigured(
+                "loop='uvloop', but uvloop is not installed: pip install 'aiorest-ws[uvloop]'"
+            ) from None
+        return None
+    return uvloop.new_event_loop
+
+
+def _on_signals(stop: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(number, stop)
+        except (NotImplementedError, RuntimeError, ValueError):
+            return  # Windows, or not the main thread: asyncio's own handling stays
+
+
+def _set_up_logging(level: str) -> None:
+    """Let a program that set up no logging see ours; Autobahn's own messages follow `level` too."""
+    from txaio import aio
+
+    aio.set_global_log_level(level)
+    if not logging.getLogger().handlers:
+        logging.basicConfig(level=_LOG_LEVELS[level], format="[%(asctime)s] [%(levelname)s] %(message)s")

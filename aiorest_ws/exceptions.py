@@ -1,0 +1,246 @@
+"""Every error of the framework: its text, its close code and the status that goes on the wire.
+
+`status` is the HTTP-like number of a reply with `id`; `status_code` is the WebSocket close code that
+aiorest-ws 1.1.1 gave the class and is never sent in a reply.
+
+    BaseAPIException 400
+    ├── InvalidMessage 400                  not JSON, not base64, not an object, bad `id`
+    ├── EndpointValueError                  ┐
+    ├── InvalidHandler                      │
+    ├── InvalidPathArgument                 │ raised at registration,
+    ├── InvalidRenderer                     │ never by a request
+    ├── NotImplementedMethod                │
+    ├── NotSupportedArgumentType            ┘
+    ├── NotSpecifiedError 400
+    │   ├── NotSpecifiedURL 400
+    │   ├── NotSpecifiedMethodName 400
+    │   └── NotSpecifiedHandler 404
+    │       └── MethodNotAllowed 405        same text as 404, as 1.1.1 said
+    ├── IncorrectURL 400                    not a string, or with a control character
+    ├── IncorrectMethodNameType 400
+    ├── IncorrectArgument 422
+    ├── ValidationError 422                 detail: str → list, dict and list kept
+    ├── SerializerError 500
+    ├── HandlerFailed 500                   what a client sees of an unexpected exception
+    └── BaseAuthException 401
+        ├── NotAuthenticated 401
+        └── PermissionDeniedException 403
+
+    ImproperlyConfigured                    the application cannot start; never on the wire
+    └── RouterNotDefined                    also an AssertionError, as in 1.1.1
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+__all__ = (
+    "BaseAPIException",
+    "BaseAuthException",
+    "EndpointValueError",
+    "HandlerFailed",
+    "ImproperlyConfigured",
+    "IncorrectArgument",
+    "IncorrectMethodNameType",
+    "IncorrectURL",
+    "InvalidHandler",
+    "InvalidMessage",
+    "InvalidPathArgument",
+    "InvalidRenderer",
+    "MethodNotAllowed",
+    "NotAuthenticated",
+    "NotImplementedMethod",
+    "NotSpecifiedError",
+    "NotSpecifiedHandler",
+    "NotSpecifiedMethodName",
+    "NotSpecifiedURL",
+    "NotSupportedArgumentType",
+    "PermissionDeniedException",
+    "RouterNotDefined",
+    "SerializerError",
+    "ValidationError",
+)
+
+
+class BaseAPIException(Exception):
+    """An error that becomes the reply: `detail` on the wire, `status` beside it when the request had an `id`."""
+
+    status_code = 1002
+    status = 400
+    default_detail = "A server error occurred."
+
+    detail: Any
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        self = super().__new__(cls, *args)
+        self.detail = cls.default_detail  # a subclass need not call our __init__
+        return self
+
+    def __init__(self, detail: Any = None) -> None:
+        super().__init__(detail)
+        self.detail = self.default_detail if detail is None else _text(detail)
+
+    def __str__(self) -> str:
+        return str(self.detail)
+
+
+def _text(detail: Any) -> str:
+    """Give `detail` as text; bytes are UTF-8."""
+    return detail.decode("utf-8", "replace") if isinstance(detail, bytes) else str(detail)
+
+
+class InvalidMessage(BaseAPIException):
+    """The message is not a request: not JSON, not base64, not an object, or its `id` is not allowed."""
+
+    status_code = 1003
+    default_detail = "request is not valid"
+
+
+class EndpointValueError(BaseAPIException):
+    """A path template is malformed, or clashes with one that is registered."""
+
+    default_detail = "Incorrect endpoint. Check path to your API."
+
+
+class IncorrectArgument(BaseAPIException):
+    """`args` of the request do not fit the handler."""
+
+    status_code = 1003
+    status = 422
+    default_detail = "Check `args` in query on errors and try again."
+
+
+class IncorrectMethodNameType(BaseAPIException):
+    """`method` of the request is not a string."""
+
+    default_detail = "Method name should be a string type."
+
+
+class IncorrectURL(BaseAPIException):
+    """`url` of the request is not a string, or has a control character."""
+
+    default_detail = "URL should be a string type."
+
+
+class InvalidHandler(BaseAPIException):
+    """What was registered is neither an endpoint function nor a view class, or lacks a declared verb."""
+
+    default_detail = (
+        "Received handler isn't correct. It shall be function or class, inherited from the MethodBasedView class."
+    )
+
+
+class InvalidPathArgument(BaseAPIException):
+    """A path template does not start with `/`."""
+
+    default_detail = "Received path value not valid."
+
+
+class InvalidRenderer(BaseAPIException):
+    """`renderers` of a view is not a list or tuple of renderer classes."""
+
+    status = 500
+    default_detail = (
+        "Attribute `renderers` should be defined as list or tuple of inherited from BaseSerializer classes."
+    )
+
+
+class NotImplementedMethod(BaseAPIException):
+    """An abstract method was called."""
+
+    status = 500
+    default_detail = "Error occurred in not implemented method."
+
+
+class NotSpecifiedError(BaseAPIException):
+    """Something that a request needs is missing."""
+
+    default_detail = "Not specified parameter."
+
+
+class NotSpecifiedHandler(NotSpecifiedError):
+    """No template matches the url."""
+
+    status = 404
+    default_detail = "For URL, typed in request, handler not specified."
+
+
+class MethodNotAllowed(NotSpecifiedHandler):
+    """Templates match the url, none of them has the method."""
+
+    status = 405
+
+
+class NotSpecifiedMethodName(NotSpecifiedError):
+    """The request has no `method`."""
+
+    default_detail = "In query not specified `method` argument."
+
+
+class NotSpecifiedURL(NotSpecifiedError):
+    """The request has no `url`."""
+
+    default_detail = "In query not specified `url` argument."
+
+
+class NotSupportedArgumentType(BaseAPIException):
+    """An argument of a registration has the wrong type."""
+
+    status_code = 1003
+    default_detail = "Check your arguments on supported types."
+
+
+class SerializerError(BaseAPIException):
+    """What the handler returned cannot be encoded."""
+
+    status = 500
+    default_detail = "Error has occurred inside serializer class."
+
+
+class HandlerFailed(BaseAPIException):
+    """An unexpected exception in user code, without a word of it."""
+
+    status_code = 1011
+    status = 500
+
+
+class ValidationError(BaseAPIException):
+    """Data that does not validate. `detail` is required: a string becomes a list, lists and dicts are kept."""
+
+    status = 422
+
+    def __init__(self, detail: Any) -> None:
+        super().__init__("")
+        self.detail = detail if isinstance(detail, (dict, list)) else [_text(detail)]
+
+
+class BaseAuthException(BaseAPIException):
+    """Base of everything that authentication and permissions refuse."""
+
+    status = 401
+    default_detail = "Error occurred in the authentication process."
+
+
+class NotAuthenticated(BaseAuthException):
+    """The view needs a user and the request has none."""
+
+    status_code = 1008
+    default_detail = "Authentication is required."
+
+
+class PermissionDeniedException(BaseAuthException):
+    """A permission of the view refused the request."""
+
+    status = 403
+    default_detail = "Permission denied: user doesn't have enough rights."
+
+
+class ImproperlyConfigured(Exception):
+    """The application cannot start as it is configured; the text says what to change."""
+
+
+class RouterNotDefined(ImproperlyConfigured, AssertionError):
+    """The application has no router."""
+
+    def __init__(self) -> None:
+        super().__init__("Argument `router` must be defined for the Application.")

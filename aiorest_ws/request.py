@@ -1,0 +1,313 @@
+"""The protocol and the factory that people know and subclass: requests of a connection in, replies out.
+
+What they stand on is in `seams`, which joins Autobahn's protocol and our frame layer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from functools import cache
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+from autobahn.asyncio.websocket import WebSocketServerFactory
+
+from aiorest_ws._speedups import (
+    BINARY_BASE64,
+    BINARY_JSON,
+    TEXT_JSON,
+    Pipeline,
+    Request,
+    Workers,
+    decode,
+    dumps,
+    encode,
+    failed,
+    recognise,
+    wrap,
+)
+from aiorest_ws.abstract import AbstractRouter
+from aiorest_ws.exceptions import RouterNotDefined
+from aiorest_ws.routers import SimpleRouter
+from aiorest_ws.seams import AutobahnConnection
+from aiorest_ws.status import WS_GOING_AWAY, WS_NO_STATUS_CODE, WS_NORMAL
+
+__all__ = ("RequestHandlerFactory", "RequestHandlerProtocol")
+
+logger = logging.getLogger("aiorest_ws")
+access_logger = logging.getLogger("aiorest_ws.access")
+
+_MAX_CLOSE_REASON = 123  # RFC 6455 §5.5: a control frame carries 125 bytes, two of them are the code
+
+
+class RequestHandlerProtocol(AutobahnConnection):
+    """One connection. Handlers reach it as `request.connection`.
+
+    Users may override Autobahn's hooks (`onConnect`, `onOpen`, `onMessage`, `onClose`, `sendMessage`, …) and
+    `_decode_message`, `_encode_message`; none of them has to call `super()` for the rest to work.
+
+    factory            the `RequestHandlerFactory` of the listener
+    peer               address of the client
+    session            dict for the application, one per connection
+    close_code, close_reason, close_was_clean    why the connection ended; None while it is up
+    """
+
+    close_code: int | None = None
+    close_reason: str | None = None
+    close_was_clean: bool | None = None
+    factory: RequestHandlerFactory
+
+    _session: dict[str, Any] | None = None
+
+    @property
+    def session(self) -> dict[str, Any]:
+        if self._session is None:
+            self._session = {}
+        return self._session
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Headers of the handshake, names in lower case."""
+        headers: dict[str, str] = self.http_headers
+        return headers
+
+    def send_event(self, name: Any, data: Any = None) -> None:
+        """Push `{"event_name": name, "data": data}` as text. Dropped when the connection is not open."""
+        if self.state == self.STATE_OPEN:
+            self.sendMessage(dumps({"event_name": name, "data": data}), False)
+
+    def close(self, code: int = WS_NORMAL, reason: str | None = None) -> None:
+        """Start the close handshake (RFC 6455 §7.1.2). `reason` is cut to 123 bytes of UTF-8.
+
+        Raises ValueError for a code that may not be sent.
+        """
+        if code not in self.CLOSE_STATUS_CODES_ALLOWED and not 3000 <= code <= 4999:
+            raise ValueError(f"close code must be one of RFC 6455 §7.4.1 or 3000 to 4999, got {code!r}")
+        if self.state == self.STATE_OPEN:
+            text = None if reason is None else _cut(reason, _MAX_CLOSE_REASON)
+            self.sendCloseFrame(code=code, reasonUtf8=text, isReply=False)
+
+    # The way of a message
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> Any:
+        """Answer one message. An override takes over entirely."""
+        if self.state == self.STATE_OPEN and not self.transport.is_closing():
+            self._receive(self._request_in(payload, isBinary))
+
+    def _decode_message(self, payload: bytes, isBinary: bool = False) -> Request:
+        """Give the request in `payload`. Raises InvalidMessage; what an override raises becomes the reply."""
+        form = recognise(payload, isBinary)
+        return wrap(decode(payload, form), form, self)
+
+    def _encode_message(self, response: bytes, isBinary: bool = False) -> bytes:
+        """Give the payload for a rendered reply: base64 in binary frames. An override's result is sent as is."""
+        return encode(response, BINARY_BASE64 if isBinary else TEXT_JSON)
+
+    def _request_in(self, payload: bytes, is_binary: bool) -> Request:
+        try:
+            request = self._decode_message(payload, is_binary)
+            if not isinstance(request, Request):
+                raise TypeError(f"_decode_message must give a Request, got {type(request).__qualname__}")
+            return self.factory.pipeline.adopt(request, BINARY_BASE64 if is_binary else TEXT_JSON, self)
+        except Exception as exc:
+            return failed(exc, recognise(payload, is_binary), self)
+
+    def _send_reply(self, request: Request, rendered: bytes) -> None:
+        is_binary = request.form >= BINARY_JSON
+        if type(self)._encode_message is RequestHandlerProtocol._encode_message:
+            payload = encode(rendered, request.form)
+        else:
+            try:
+                payload = self._encode_message(rendered, is_binary)
+                if type(payload) is not bytes:
+                    raise TypeError(f"_encode_message must give bytes, got {type(payload).__qualname__}")
+            except Exception as exc:
+                payload = encode(self.factory.pipeline.refuse(request, exc), request.form)
+        try:
+            self.sendMessage(payload, is_binary)
+        except Exception:
+            # An override failed: a client that is not answered must not wait either.
+            logger.exception("cannot answer %s, dropping the connection", self.peer)
+            self.dropConnection(abort=True)
+
+    def _log_reply(self, request: Request) -> None:
+        access_logger.info("%s %.20r %.200r %d", self.peer, request.method, request.url, request.status)
+
+    def processHandshake(self) -> None:
+        """Refuse a path that is not served before anything else looks at the request."""
+        if b"\r\n\r\n" in self.data and not self.factory.serves(self.data[: self.data.index(b"\r\n")]):
+            self.failHandshake("Not Found", 404)
+        else:
+            super().processHandshake()
+
+    def connection_made(self, transport: Any) -> None:
+        self.factory.connections.add(self)
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        try:
+            super().connection_lost(exc)
+        finally:
+            self.factory.forget(self)
+
+    def _open(self) -> None:
+        self._pipeline = self.factory.pipeline
+        self._workers = self.factory.workers
+        self._limit_in_flight = self.factory.max_concurrency
+        self._logs_replies = self.factory.access_log
+        super()._open()
+        self._reads_requests = not _overrides(self, "onMessage", "_onMessage", "_decode_message")
+        self._writes_replies = self._writes_frames and not _overrides(self, "sendMessage", "_encode_message")
+
+    def _onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+        self.close_was_clean = wasClean
+        self.close_code = WS_NO_STATUS_CODE if code is None else code
+        self.close_reason = reason
+        super()._onClose(wasClean, code, reason)
+
+
+@cache
+def _overridden(protocol: type, names: tuple[str, ...]) -> bool:
+    return any(getattr(protocol, name) is not getattr(RequestHandlerProtocol, name) for name in names)
+
+
+def _overrides(protocol: RequestHandlerProtocol, *names: str) -> bool:
+    """Tell whether the class of `protocol` brings its own of one of these methods."""
+    cls: type = type(protocol)
+    return _overridden(cls, names)
+
+
+class RequestHandlerFactory(WebSocketServerFactory):
+    """Makes the protocols of one listener, and holds what outlives them. Protocols reach it as `self.factory`.
+
+    Takes any keyword: `router` and Autobahn's own (`url`, `protocols`, `server`, `headers`, `externalPort`, `loop`) are
+    used, others are left to a subclass:
+
+        class CustomHandlerFactory(RequestHandlerFactory):
+            def __init__(self, *args, **kwargs):
+                super().__init__(*args, **kwargs)
+                self._cookies = kwargs.get("cookies_dump", {})
+
+    middlewares        instances, in order
+    max_concurrency    requests in flight per connection before reading pauses
+    served_path        the only path that is accepted at the handshake ("/api"), or None for any
+    connections        the open connections
+    """
+
+    protocol = RequestHandlerProtocol
+    middlewares: Iterable[Any] = ()
+    max_concurrency = 64
+    served_path: str | None = None
+    debug = False
+    access_log = False
+
+    _AUTOBAHN: ClassVar[tuple[str, ...]] = ("url", "protocols", "server", "headers", "externalPort", "loop")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        options = {"server": "aiorest-ws"} if len(args) < 3 else {}
+        options |= {key: kwargs[key] for key in self._AUTOBAHN if key in kwargs}
+        super().__init__(*args, **options)
+        self.setProtocolOptions(failByDrop=False, webStatus=False, allowNullOrigin=True)
+        self.connections: set[RequestHandlerProtocol] = set()
+        self._router: AbstractRouter | None = None
+        self._pipeline: Pipeline | None = None
+        self._workers: Workers | None = None
+        self._when_empty: Callable[[], None] | None = None
+        self.router = kwargs.get("router")
+
+    @property
+    def router(self) -> AbstractRouter | None:
+        """The router of every connection; an instance of an AbstractRouter. Setting something false changes nothing."""
+        return self._router
+
+    @router.setter
+    def router(self, router: AbstractRouter | None) -> None:
+        if not router:
+            return
+        if not isinstance(router, AbstractRouter):
+            hint = ", pass an instance of it" if isinstance(router, type) else ""
+            raise TypeError(f"router must be an instance of AbstractRouter, got {router!r}{hint}")
+        self._router = router
+        self._pipeline = None
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The way of every request; made when it is first used, from the router and the options above."""
+        if self._pipeline is None:
+            router = self._router
+            if router is None:
+                raise RouterNotDefined()
+            plain = type(router).process_request is SimpleRouter.process_request
+            self._pipeline = Pipeline(
+                router._trie if plain and isinstance(router, SimpleRouter) else None,
+                process=None if plain else router.process_request,
+                middlewares=self.middlewares,
+                debug=self.debug,
+                report=_report,
+            )
+        return self._pipeline
+
+    @property
+    def workers(self) -> Workers:
+        """What runs the handlers that take time; made in the loop that serves."""
+        if self._workers is None:
+            self._workers = Workers(asyncio.get_running_loop())
+        return self._workers
+
+    def serves(self, request_line: bytes) -> bool:
+        """Tell whether the path in the first line of a handshake is served; Autobahn refuses a malformed one."""
+        parts = request_line.split()
+        if self.served_path is None or len(parts) != 3:
+            return True
+        target = parts[1].decode("latin-1")
+        if target[:1] == "/":
+            path = target.partition("?")[0]
+        else:
+            try:
+                path = urlsplit(target).path or "/"  # the absolute form (RFC 9112 §3.2.2)
+            except ValueError:
+                return True
+        return path in (self.served_path, self.served_path.rstrip("/") + "/")
+
+    def forget(self, connection: RequestHandlerProtocol) -> None:
+        """Take note that `connection` is gone."""
+        self.connections.discard(connection)
+        if not self.connections and self._when_empty is not None:
+            self._when_empty()
+
+    async def close_connections(self, timeout: float) -> None:
+        """Close every connection with 1001; those that are still there after `timeout` seconds are dropped."""
+        tasks = [task for connection in self.connections for task in connection.tasks]
+        if self.connections:
+            empty = asyncio.get_running_loop().create_future()
+            self._when_empty = lambda: None if empty.done() else empty.set_result(None)
+            for connection in list(self.connections):
+                if connection.state == connection.STATE_OPEN:
+                    connection.close(WS_GOING_AWAY, "server is shutting down")
+                elif connection.state != connection.STATE_CLOSING and connection.transport is not None:
+                    connection.transport.abort()
+            await asyncio.wait([empty], timeout=timeout)
+            for connection in list(self.connections):
+                if connection.transport is not None:
+                    connection.transport.abort()
+            await asyncio.wait([empty], timeout=timeout)
+            self._when_empty = None
+        if tasks:
+            await asyncio.wait(tasks, timeout=timeout)
+        if self._workers is not None:
+            spare = self._workers.close()
+            self._workers = None
+            if spare is not None:
+                await asyncio.wait([spare])
+
+
+def _cut(text: str, size: int) -> bytes:
+    """Give `text` in UTF-8, cut at a character so that it has at most `size` bytes."""
+    return text.encode("utf-8", "replace")[:size].decode("utf-8", "ignore").encode()
+
+
+def _report(request: Request, exc: BaseException) -> None:
+    """Log an unexpected exception, once, with what was asked."""
+    logger.error("%.20r %.200r failed: %s", request.method, request.url, type(exc).__name__, exc_info=exc)

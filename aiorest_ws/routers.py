@@ -1,0 +1,188 @@
+"""Method and url → route; path templates are parsed, stored and matched by `_speedups.trie`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Any
+
+from aiorest_ws._speedups import Pipeline, Plan, Request, Trie, parse_template
+from aiorest_ws.abstract import AbstractEndpoint, AbstractRouter
+from aiorest_ws.decorators import Endpoint
+from aiorest_ws.exceptions import (
+    EndpointValueError,
+    InvalidHandler,
+    InvalidPathArgument,
+    NotSpecifiedHandler,
+    NotSupportedArgumentType,
+)
+from aiorest_ws.views import MethodBasedView, make_plan
+
+__all__ = ("Route", "SimpleRouter")
+
+
+class Route(AbstractEndpoint):
+    """One registration: a path template, a view class, its methods (upper case) and perhaps a name."""
+
+    def match(self, path: str) -> tuple[str, ...] | None:
+        """Give the path parameters of `path`, whatever the method, or None."""
+        trie = Trie()
+        trie.insert(self.path, self.methods[0], self)
+        try:
+            return trie.match(self.methods[0], path)[1]
+        except NotSpecifiedHandler:
+            return None
+
+    def __repr__(self) -> str:
+        return f"<Route {','.join(self.methods)} {self.path}>"
+
+
+class SimpleRouter(AbstractRouter):
+    """Routes by path template and method.
+
+        router = SimpleRouter()
+        router.register("/users/{user_id}", User, ["GET", "PUT"], name="user-detail")
+        router.register_endpoint(add)
+        router.include(other_router, prefix="/v2")
+
+    At each segment a literal beats a segment with literals and parameters, which beats a parameter; a template that
+    lacks the method is passed over. The same path and method twice is an error, and so is a name twice.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._trie = Trie()
+        self._routes: list[Route] = []
+        self._names: dict[str, Route] = {}
+        self._parents: list[tuple[SimpleRouter, str]] = []
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """Every route, included ones too, in the order of registration."""
+        return tuple(self._routes)
+
+    def register(self, path: Any, handler: Any = None, methods: Any = None, name: Any = None) -> None:
+        """Make `handler`, a view class, answer `methods` (a string or a list) on `path`.
+
+        Raises InvalidPathArgument, InvalidHandler, NotSupportedArgumentType or EndpointValueError, and then changes
+        nothing.
+        """
+        if isinstance(path, Endpoint):
+            self.register_endpoint(path)
+            return
+        path = _template(path)
+        _check_view(handler)
+        verbs = _verbs(methods)
+        if name and not isinstance(name, str):
+            raise NotSupportedArgumentType("name variable must be string type")
+        self._add([Route(path, handler, verbs, name or None)])
+
+    def register_endpoint(self, handler: Any) -> None:
+        """Register a function that `@endpoint` decorates."""
+        if not isinstance(handler, Endpoint):
+            raise InvalidHandler(f"expected a function decorated with @endpoint, got {handler!r}")
+        self.register(*handler())
+
+    def include(self, router: SimpleRouter, prefix: str = "") -> None:
+        """Take in every route of `router`, now and later, with `prefix` in front of its path."""
+        if not isinstance(router, AbstractRouter):
+            raise TypeError("Passed router must be inherited from the AbstractRouter class.")
+        if not isinstance(router, SimpleRouter):
+            raise TypeError(f"only a SimpleRouter can be included, got {type(router).__qualname__}")
+        if self._is_inside(router):
+            raise EndpointValueError("a router cannot include itself")
+        prefix = _template(prefix)[:-1] if prefix else ""
+        self._add([_moved(route, prefix) for route in router.routes])
+        router._parents.append((self, prefix))
+
+    def match(self, method: str, url: str) -> tuple[Route, tuple[str, ...]]:
+        """Give the route for `method` and `url`, and its path parameters in the order of the template.
+
+        Raises NotSpecifiedHandler when no template matches `url`, MethodNotAllowed when none of those that match has
+        `method`.
+        """
+        plan, params = self._trie.match(method, url)
+        assert isinstance(plan, Plan)
+        return plan.route, params
+
+    def process_request(self, request: Request) -> bytes | Awaitable[bytes]:
+        """Give the rendered reply to `request`, or an awaitable of it."""
+        pipeline = request._pipeline or Pipeline()
+        return pipeline.route(request, self._trie)
+
+    def _is_inside(self, router: SimpleRouter) -> bool:
+        return self is router or any(parent._is_inside(router) for parent, _ in self._parents)
+
+    def _add(self, routes: list[Route]) -> None:
+        """Add `routes` here and wherever this router is included, or raise and add none of them anywhere."""
+        places: dict[SimpleRouter, list[tuple[Route, dict[str, Plan]]]] = {}
+        self._place(routes, places)
+        for router, planned in places.items():
+            router._check(planned)
+        for router, planned in places.items():
+            router._store(planned)
+
+    def _place(self, routes: list[Route], places: dict[SimpleRouter, list[tuple[Route, dict[str, Plan]]]]) -> None:
+        """Note in `places` what `routes` are here and, with the prefixes of `include`, in every router above."""
+        places.setdefault(self, []).extend((route, _plans(route)) for route in routes)
+        for parent, prefix in self._parents:
+            parent._place([_moved(route, prefix) for route in routes], places)
+
+    def _check(self, routes: list[tuple[Route, dict[str, Plan]]]) -> None:
+        names = dict(self._names)
+        together = Trie()  # a router that is included twice brings its routes twice
+        for route, plans in routes:
+            if route.name:
+                if route.name in names:
+                    raise EndpointValueError(f"Duplicate {route.name}, already handled by {names[route.name]!r}")
+                names[route.name] = route
+            for verb in plans:
+                known = self._trie.find(route.path, verb)
+                if known is not None:
+                    raise EndpointValueError(f"{verb} {route.path} is already registered as {verb} {known}")
+                together.insert(route.path, verb, None)
+
+    def _store(self, routes: list[tuple[Route, dict[str, Plan]]]) -> None:
+        for route, plans in routes:
+            for verb, plan in plans.items():
+                self._trie.insert(route.path, verb, plan)
+            self._routes.append(route)
+            if route.name:
+                self._names[route.name] = route
+
+
+def _template(path: Any) -> str:
+    if not isinstance(path, str):
+        raise NotSupportedArgumentType('Variable with name "path" must be `str` type.')
+    template = path.strip()
+    if not template.startswith("/"):
+        raise InvalidPathArgument("Path should be started with `/` symbol")
+    return template if template.endswith("/") else template + "/"
+
+
+def _check_view(handler: Any) -> None:
+    if not isinstance(handler, type):
+        raise InvalidHandler()
+    if not issubclass(handler, MethodBasedView):
+        raise InvalidHandler("Your class should be inherited from the MethodBasedView class")
+
+
+def _verbs(methods: Any) -> tuple[str, ...]:
+    """Give the declared verbs, upper case, each once."""
+    if not isinstance(methods, (list, str)):
+        raise NotSupportedArgumentType('Variable with name "methods" must be `list` or `str` type.')
+    verbs = [methods] if isinstance(methods, str) else methods
+    if not verbs:
+        raise NotSupportedArgumentType("methods must name at least one verb, got an empty list")
+    for verb in verbs:
+        if not isinstance(verb, str) or not verb.strip().isidentifier() or not verb.isascii() or verb.strip()[0] == "_":
+            raise NotSupportedArgumentType(f"a method must be the name of a verb such as 'GET', got {verb!r}")
+    return tuple(dict.fromkeys(verb.strip().upper() for verb in verbs))
+
+
+def _moved(route: Route, prefix: str) -> Route:
+    return Route(prefix + route.path, route.handler, route.methods, route.name)
+
+
+def _plans(route: Route) -> dict[str, Plan]:
+    parameters = sum(len(part) - 1 for part in parse_template(route.path) if isinstance(part, tuple))
+    return {verb: make_plan(route, route.handler, verb, parameters) for verb in route.methods}

@@ -1,0 +1,348 @@
+"""Our frame layer in front of Autobahn's protocol: the only file that knows Autobahn's internals.
+
+Handshake, extensions, close handshake, fragments and compressed messages stay Autobahn's; what reaches it comes one
+frame at a time. What an ordinary connection does not need is not made for it: options are read from the factory,
+helpers are made when they are used, and what only the handshake needs goes with it. `tests/test_seams.py` holds each
+name that is relied on against the supported releases of Autobahn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from functools import cache
+from typing import Any, ClassVar
+
+from autobahn.asyncio.util import create_transport_details, peer2str
+from autobahn.asyncio.websocket import WebSocketServerProtocol
+from autobahn.websocket.protocol import FrameHeader, Timings, TrafficStats, WebSocketProtocol, parseHttpHeader
+from autobahn.websocket.utf8validator import Utf8Validator
+
+from aiorest_ws._speedups import Connection
+
+__all__ = ("AutobahnConnection",)
+
+_MAX_EARLY = 64 * 1024  # bytes that are taken behind a handshake which is not yet accepted
+_TEXT, _BINARY, _PONG = 1, 2, 10
+
+# Hooks of Autobahn that see single frames: a class that overrides one gets every frame Autobahn's way.
+_FRAME_HOOKS = (
+    *("onMessageBegin", "onMessageFrameBegin", "onMessageFrameData", "onMessageFrameEnd", "onMessageFrame"),
+    *("onMessageEnd", "_onMessageBegin", "_onMessageFrameBegin", "_onMessageFrameData", "_onMessageFrameEnd"),
+    *("_onMessageFrame", "_onMessageEnd", "onFrameBegin", "onFrameData", "onFrameEnd", "processData"),
+    *("processControlFrame", "logRxFrame", "logRxOctets"),
+)
+_PING_HOOKS = ("onPing", "onPong", "_onPing", "_onPong", "sendPong", "onAutoPong")
+_SENDING_HOOKS = ("sendFrame", "sendData", "logTxFrame", "logTxOctets")
+
+# What Autobahn keeps of a handshake. The request stays, as the bytes that came; the headers are parsed again on access.
+_ONLY_FOR_HANDSHAKE = frozenset(
+    (
+        *("http_headers", "http_response_data", "http_status_line", "http_request_params", "_wskey", "data"),
+        *("websocket_extensions", "websocket_origin", "openHandshakeTimeoutCall", "current_frame", "is_open"),
+    )
+)
+
+
+_OF_A_FRAME = frozenset(("data", "current_frame"))
+
+_OPTIONS = frozenset((*WebSocketServerProtocol.CONFIG_ATTRS_COMMON, *WebSocketServerProtocol.CONFIG_ATTRS_SERVER))
+
+
+class _Option:
+    """A protocol option that is the factory's until an instance sets its own."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, protocol: Any, owner: type) -> Any:
+        return self if protocol is None else getattr(protocol.factory, self.name)
+
+
+class _Lazy:
+    """An attribute that is made when it is first read."""
+
+    def __init__(self, make: Callable[[Any], Any]) -> None:
+        self.make = make
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, protocol: Any, owner: type) -> Any:
+        if protocol is None:
+            return self
+        value = protocol.__dict__[self.name] = self.make(protocol)
+        return value
+
+
+def _future(protocol: Any) -> Any:
+    return asyncio.get_event_loop().create_future()
+
+
+def _opened(protocol: Any) -> Any:
+    future = _future(protocol)
+    if protocol.state in (protocol.STATE_OPEN, protocol.STATE_CLOSING) and protocol._wskey is None:
+        future.set_result(None)  # what the handshake resolved went with it
+    return future
+
+
+def _headers(protocol: Any) -> dict[str, str]:
+    return parseHttpHeader(protocol.http_request_data)[1]
+
+
+class AutobahnConnection(Connection, WebSocketServerProtocol):
+    """Autobahn's server protocol with our frame layer, and without a copy of every option in every connection."""
+
+    # What Autobahn's `_connectionMade` and `__init__` would set on each instance.
+    CONFIG_ATTRS: ClassVar[list[str]] = []
+    _valid_events: ClassVar[list[str]] = ["message"]
+    _perMessageCompress: Any = None
+    trackedTimings: Any = None
+    send_state = WebSocketServerProtocol.SEND_STATE_GROUND
+    data = b""
+    triggered = False
+    wasMaxFramePayloadSizeExceeded = False
+    wasMaxMessagePayloadSizeExceeded = False
+    closedByMe = False
+    failedByMe = False
+    droppedByMe = False
+    wasClean = False
+    wasNotCleanReason: str | None = None
+    wasServerConnectionDropTimeout = False
+    wasOpenHandshakeTimeout = False
+    wasCloseHandshakeTimeout = False
+    wasServingFlashSocketPolicyFile = False
+    localCloseCode: int | None = None
+    localCloseReason: bytes | None = None
+    remoteCloseCode: int | None = None
+    remoteCloseReason: str | None = None
+    openHandshakeTimeoutCall: Any = None
+    closeHandshakeTimeoutCall: Any = None
+    autoPingPending: bytes | None = None
+    autoPingPendingCall: Any = None
+    autoPingPendingSeq = 0
+    autoPingPendingSent: int | None = None
+    current_frame: Any = None
+    http_request_data = b""
+    _wskey: str | None = None
+
+    send_queue = _Lazy(lambda protocol: deque())
+    utf8validator = _Lazy(lambda protocol: Utf8Validator())
+    is_open = _Lazy(_opened)
+    is_closed = _Lazy(_future)
+    _results = _Lazy(lambda protocol: {"message": None})
+    _transport_details = _Lazy(lambda protocol: create_transport_details(protocol.transport, True))
+    http_headers = _Lazy(_headers)
+
+    _writes_frames = False
+    _skips = False
+    _stats: TrafficStats | None = None
+    _opening: Any = None
+    _early_octets = 0
+    _early_octets_out = 0
+
+    def __init__(self) -> None:
+        Connection.__init__(self)
+
+    @property
+    def trafficStats(self) -> TrafficStats:
+        """Autobahn's statistics of this connection, with what the frame layer has counted since they were last read."""
+        stats = self._stats
+        if stats is None:
+            stats = self._stats = TrafficStats()
+        stats.preopenIncomingOctetsWireLevel += self._early_octets
+        stats.preopenOutgoingOctetsWireLevel += self._early_octets_out
+        stats.incomingOctetsWireLevel += self._octets_on_wire
+        stats.outgoingOctetsWireLevel += self._octets_on_wire_out
+        stats.incomingOctetsWebSocketLevel += self._octets
+        stats.incomingOctetsAppLevel += self._octets
+        stats.incomingWebSocketFrames += self._messages
+        stats.incomingWebSocketMessages += self._messages
+        stats.outgoingOctetsWebSocketLevel += self._octets_out
+        stats.outgoingOctetsAppLevel += self._octets_out
+        stats.outgoingWebSocketFrames += self._frames_out
+        stats.outgoingWebSocketMessages += self._frames_out
+        self._octets_on_wire = self._octets_on_wire_out = self._octets = self._octets_out = 0
+        self._messages = self._frames_out = self._early_octets = self._early_octets_out = 0
+        return stats
+
+    def sendMessage(
+        self,
+        payload: bytes,
+        isBinary: bool = False,
+        fragmentSize: int | None = None,
+        sync: bool = False,
+        doNotCompress: bool = False,
+    ) -> None:
+        """Send a message. Raises Autobahn's Disconnected when the connection is not open."""
+        usual = self._writes_frames and fragmentSize is None and not sync and type(payload) is bytes
+        if usual and self.state == self.STATE_OPEN:
+            self._write(payload, _BINARY if isBinary else _TEXT)
+        else:
+            super().sendMessage(payload, isBinary, fragmentSize, sync, doNotCompress)
+
+    # The handshake
+
+    def connection_made(self, transport: Any) -> None:
+        """Do what Autobahn's adapter and protocol do, without its receive queue and its copy of the options."""
+        self.transport = transport
+        self.peer = peer2str(transport)
+        self.factory.countConnections += 1
+        if self.trackTimings:
+            self.trackedTimings = Timings()
+        if self.openHandshakeTimeout > 0:
+            self.openHandshakeTimeoutCall = asyncio.get_running_loop().call_later(
+                self.openHandshakeTimeout, self.onOpenHandshakeTimeout
+            )
+
+    def _on_early(self, data: bytes) -> None:
+        if self.state != self.STATE_CONNECTING:
+            return  # what a client sends after the connection was closed
+        self._early_octets += len(data)
+        if self.logOctets:
+            self.logRxOctets(data)
+        self.data += data
+        if self._wskey is None:
+            self.processHandshake()
+        elif len(self.data) > _MAX_EARLY:
+            self.transport.pause_reading()  # until `onConnect` has decided
+
+    def onConnect(self, request: Any) -> Any:
+        """Accept every connection."""
+        return None
+
+    def _onOpen(self) -> None:
+        """Set up the frame layer as the class and its options ask, before anything is read."""
+        self._open()
+        opened: Any = self.onOpen()
+        if not _OPTIONS.isdisjoint(self.__dict__):
+            self._open()  # `onOpen` may have set options of this connection
+        if asyncio.iscoroutine(opened) or asyncio.isfuture(opened):
+            self._opening = asyncio.ensure_future(opened)
+
+    def _open(self) -> None:
+        own = _overridden(type(self))
+        watched = bool(self.logFrames or self.logOctets or self.trackTimings)
+        self._loop = asyncio.get_running_loop()
+        self._fast = not (own["reading"] or watched) and self.requireMaskedClientFrames and self.applyMask
+        self._serves_pings = not own["pings"]
+        self._checks_utf8 = self.utf8validateIncoming
+        self._limit = min(filter(None, (self.maxMessagePayloadSize, self.maxFramePayloadSize)), default=0)
+        self._writes_frames = not (
+            own["sending"] or watched or self._perMessageCompress or self.autoFragmentSize or self.maskServerFrames
+        )
+
+    def consumeData(self) -> None:
+        """Take the bytes that came behind the handshake."""
+        rest, self.data = self.data, b""
+        self.trafficStats.incomingOctetsWireLevel -= len(rest)  # counted as they came, before the connection was open
+        self._feed(rest)
+        if not self._held and not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    def succeedHandshake(self, res: Any) -> None:
+        if self.state != self.STATE_CONNECTING:
+            return  # the client left, or ran out of time, while `onConnect` was deciding
+        super().succeedHandshake(res)
+        if self.state == self.STATE_OPEN:
+            begun = self.data or self.current_frame  # a frame behind the handshake that has not arrived whole
+            dropped = _ONLY_FOR_HANDSHAKE - _OF_A_FRAME if begun else _ONLY_FOR_HANDSHAKE
+            kept = {name: value for name, value in self.__dict__.items() if name not in dropped}
+            self.__dict__ = kept  # a dict that was emptied would keep its size
+
+    def failHandshake(self, reason: str, code: int = 400, responseHeaders: Any = None) -> None:
+        if self.state == self.STATE_CONNECTING:
+            super().failHandshake(reason, code, responseHeaders)
+
+    # Frames that the frame layer does not serve, and what it finds
+
+    def _on_message(self, payload: bytes, is_binary: bool) -> None:
+        self._onMessage(payload, is_binary)
+
+    def _on_unusual_frame(self) -> None:
+        if self.state == self.STATE_CLOSING:
+            # After a fault Autobahn may be left inside the frame that had it.
+            self.data = b""
+            self.current_frame = None
+            self.inside_message = False
+            self._skips = False
+
+    def _on_unusual(self, data: bytes) -> None:
+        if self.logOctets:
+            self.logRxOctets(data)
+        if self._skips:
+            return
+        was_open = self.state == self.STATE_OPEN
+        self.data += data  # the header that is incomplete, at most
+        while self.processData() and self.state != self.STATE_CLOSED:
+            pass
+        if was_open and self.failedByMe:
+            self._skips = True  # looked at again, the rest of the frame would be a second fault, which drops the client
+
+    def _on_invalid_utf8(self, index: int) -> None:
+        self._invalid_payload(f"encountered invalid UTF-8 while processing text message at payload octet index {index}")
+
+    def _on_pong(self, payload: bytes) -> None:
+        if payload == self.autoPingPending:
+            self.current_frame = FrameHeader(_PONG, True, 0, len(payload), None)
+            self.control_frame_data = [payload]
+            self.processControlFrame()
+            self.current_frame = None
+
+    def _on_traffic(self) -> None:
+        if self.autoPingRestartOnAnyTraffic:
+            self._cancelAutoPingTimeoutCall()
+
+    # What Autobahn sends, and the end
+
+    def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
+        """Send what Autobahn wrote, behind the replies that are gathered."""
+        self._flush()
+        if chopsize or sync or "send_queue" in self.__dict__:
+            # From the first trickled send on, whatever is sent waits its turn in Autobahn's queue.
+            self._writes_frames = self._writes_replies = self._serves_pings = False
+            super().sendData(data, sync, chopsize)
+            return
+        # What Autobahn does, but for a log line that is formatted and never shown.
+        self.transport.write(data)
+        if self.state == self.STATE_OPEN:
+            self._octets_on_wire_out += len(data)
+        elif self.state == self.STATE_CONNECTING:
+            self._early_octets_out += len(data)
+        if self.logOctets:
+            self.logTxOctets(data, False)
+
+    def sendCloseFrame(self, code: int | None = None, reasonUtf8: bytes | None = None, isReply: bool = False) -> None:
+        """Start nothing more once a close frame is sent, be it ours, a reply or the answer to a violation."""
+        super().sendCloseFrame(code, reasonUtf8, isReply)
+        self._stop()
+
+    def dropConnection(self, abort: bool = False) -> None:
+        self._flush()
+        super().dropConnection(abort)
+        self._stop()
+
+    def _connectionLost(self, reason: Any) -> None:
+        WebSocketProtocol._connectionLost(self, reason)  # past the server's own, which adds a log line
+        self.factory.countConnections -= 1
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        try:
+            super().connection_lost(exc)
+        finally:
+            self._drop()
+
+
+for _name in _OPTIONS:
+    setattr(AutobahnConnection, _name, _Option(_name))
+
+
+@cache
+def _overridden(protocol: type) -> dict[str, bool]:
+    """Tell which kinds of Autobahn's hooks a class overrides."""
+
+    def any_of(names: tuple[str, ...]) -> bool:
+        return any(getattr(protocol, name) is not getattr(AutobahnConnection, name) for name in names)
+
+    return {"reading": any_of(_FRAME_HOOKS), "pings": any_of(_PING_HOOKS), "sending": any_of(_SENDING_HOOKS)}

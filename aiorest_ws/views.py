@@ -1,0 +1,224 @@
+"""A view class and a verb → the `Plan` of its requests, worked out at registration."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from traceback import walk_tb
+from typing import Any, ClassVar
+
+from aiorest_ws._speedups import TEXT_JSON, Plan, Request
+from aiorest_ws.exceptions import (
+    IncorrectArgument,
+    InvalidHandler,
+    InvalidRenderer,
+    MethodNotAllowed,
+)
+from aiorest_ws.renderers import BaseRenderer, JSONRenderer
+
+__all__ = ("MethodBasedView", "View", "http_methods", "make_plan")
+
+http_methods = frozenset(("get", "post", "head", "options", "delete", "put", "trace", "patch"))
+
+
+class View:
+    """Base of every view; one instance serves one request."""
+
+
+class MethodBasedView(View):
+    """Answers each HTTP verb with the method of that name, `def` or `async def`.
+
+        class User(MethodBasedView):
+            def get(self, request, user_id, *args, **kwargs):
+                return {"id": user_id}
+
+    Path parameters come positionally, as strings; `args` of the request come as keyword arguments. Only verbs that are
+    declared at registration can be called from the wire.
+
+    methods               verbs that the class has, upper case, sorted
+    renderers             renderer classes; `args.format` chooses one, else the first; none means JSON
+    permission_classes    every one must let the request pass
+    auth_required         `request.user` must be set and authenticated
+    """
+
+    methods: ClassVar[list[str]] = []
+    renderers: Any = ()
+    permission_classes: Any = ()
+    auth_required = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.methods = sorted(verb.upper() for verb in http_methods if callable(getattr(cls, verb, None)))
+
+    def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        """Call the method for the verb of `request`. Override it to wrap every verb of the view."""
+        verb = str(request.method).strip(" ").lower()
+        if verb.upper() not in self.methods:
+            raise MethodNotAllowed()
+        return getattr(self, verb)(request, *args, **kwargs)
+
+    def get_renderer(self, preferred_format: str | None, *args: Any, **kwargs: Any) -> BaseRenderer:
+        """Give the renderer whose format is `preferred_format`, else the first, else JSON."""
+        for renderer in self.renderers:
+            if preferred_format and renderer.format == preferred_format:
+                return renderer()  # type: ignore[no-any-return]
+        return self.renderers[0]() if self.renderers else JSONRenderer()
+
+
+def make_plan(route: Any, view: type[MethodBasedView], verb: str, parameters: int) -> Plan:
+    """Give the plan for requests with `verb` (upper case), which bring `parameters` path parameters."""
+    function = getattr(view, "endpoint_function", None)
+    bare = function is not None
+    if function is not None:
+        fit = _Fit(function, 1, parameters)
+    else:
+        function, fit = _handler(view, verb, parameters)
+    if view.dispatch is not MethodBasedView.dispatch:
+        function, bare = view.dispatch, False
+        fit.taken |= _Fit(function, 2, parameters).taken
+    return Plan(
+        route,
+        view,
+        function,
+        bare=bare,
+        fit=fit,
+        takes_nothing=not fit.required and fit.behind is None,
+        explain=None if fit.behind is None else fit.explain,
+        auth_required=bool(view.auth_required),
+        permissions=_permissions(view),
+        render=_renderer(view),
+    )
+
+
+def _handler(view: type[MethodBasedView], verb: str, parameters: int) -> tuple[Callable[..., Any], _Fit]:
+    """Give the function that answers `verb`, to be called with the view instance first, and its fit."""
+    name = verb.lower()
+    handler = getattr(view, name, None)
+    if not callable(handler) or hasattr(View, name) or (name not in http_methods and hasattr(MethodBasedView, name)):
+        raise InvalidHandler(f"view {view.__qualname__} has no method {name!r} for the declared verb {verb!r}")
+    static = inspect.getattr_static(view, name)
+    if inspect.isfunction(static):
+        return handler, _Fit(handler, 2, parameters)
+
+    def bound(instance: Any, *args: Any, **kwargs: Any) -> Any:
+        """Call a handler that is no plain function (static, class or partial method) through its descriptor."""
+        return getattr(instance, name)(*args, **kwargs)
+
+    return bound, _Fit(handler, 1 if isinstance(static, (staticmethod, classmethod)) else 2, parameters)
+
+
+def _permissions(view: type[MethodBasedView]) -> tuple[Any, ...]:
+    permissions = tuple(view.permission_classes)
+    for permission in permissions:
+        if not callable(getattr(permission, "check", None)):
+            raise InvalidHandler(f"permission {permission!r} of view {view.__qualname__} has no method 'check'")
+    return permissions
+
+
+def _renderer(view: type[MethodBasedView]) -> Callable[[Any, Request, dict[str, Any]], bytes] | None:
+    """Give what renders the replies of `view`, or None for plain JSON."""
+    custom = view.get_renderer is not MethodBasedView.get_renderer
+    renderers = view.renderers
+    if not custom:
+        if not isinstance(renderers, (list, tuple)) or not all(
+            isinstance(r, type) and issubclass(r, BaseRenderer) for r in renderers
+        ):
+            raise InvalidRenderer()
+        if all(r is JSONRenderer for r in renderers):
+            return None
+
+    def render(instance: Any, request: Request, body: dict[str, Any]) -> bytes:
+        renderer = instance.get_renderer(request.get_argument("format"))
+        rendered = renderer.render(body)
+        if isinstance(rendered, str):
+            rendered = rendered.encode(renderer.charset or "utf-8")
+        if request.form == TEXT_JSON:
+            rendered.decode("utf-8")  # a text frame must be UTF-8 (RFC 6455 §5.6)
+        return bytes(rendered)
+
+    return render
+
+
+class _Fit:
+    """Checks `args` of a request against the signature of a handler."""
+
+    __slots__ = ("behind", "innermost", "names", "open", "required", "taken", "takes_format")
+
+    def __init__(self, handler: Callable[..., Any], given: int, parameters: int) -> None:
+        """`given` arguments come before the `parameters` path parameters."""
+        self.names: set[str] = set()
+        self.taken: set[str] = set()
+        self.required: list[str] = []
+        self.open = False
+        self.behind: _Fit | None = None
+        self.innermost = inspect.unwrap(handler)
+        if self.innermost is not handler:
+            try:
+                self.behind = _Fit(self.innermost, given, parameters)
+            except InvalidHandler:
+                pass  # the decorator gives it other arguments than it gets itself
+        self._read(handler, given + parameters, parameters)
+        passed_on = self.open and (self.behind is None or self.behind.takes_format)
+        self.takes_format: bool = "format" in self.names or passed_on
+
+    def _read(self, handler: Callable[..., Any], positional: int, parameters: int) -> None:
+        left = positional
+        takes_any = False
+        for parameter in inspect.signature(handler, follow_wrapped=False).parameters.values():
+            if parameter.kind is parameter.VAR_KEYWORD:
+                self.open = True
+            elif parameter.kind is parameter.VAR_POSITIONAL:
+                takes_any = True
+            elif left and parameter.kind is not parameter.KEYWORD_ONLY:
+                left -= 1
+                if parameter.kind is not parameter.POSITIONAL_ONLY:
+                    self.taken.add(parameter.name)
+            elif parameter.kind is parameter.POSITIONAL_ONLY:
+                if parameter.default is parameter.empty:
+                    raise InvalidHandler(
+                        f"positional-only parameter {parameter.name!r} of {_named(handler)} gets no value from the path"
+                    )
+            else:
+                self.names.add(parameter.name)
+                if parameter.default is parameter.empty:
+                    self.required.append(parameter.name)
+        if left and not takes_any:
+            raise InvalidHandler(
+                f"{_named(handler)} takes {max(0, parameters - left)} path parameters, its path has {parameters}"
+            )
+
+    def __call__(self, args: Any) -> dict[str, Any]:
+        """Give the keyword arguments in `args`, or raise IncorrectArgument naming the one that does not fit."""
+        if args is None:
+            args = {}
+        if not isinstance(args, dict):
+            raise IncorrectArgument("`args` must be an object")
+        kwargs: dict[str, Any] = args
+        if "format" in kwargs and not self.takes_format:
+            kwargs = {name: value for name, value in kwargs.items() if name != "format"}
+        for name in kwargs:
+            if name in self.taken:
+                raise IncorrectArgument(f"argument `{name:.100}` is already given by the url")
+            if not self.open and name not in self.names:
+                raise IncorrectArgument(f"unexpected argument `{name:.100}`")
+        for name in self.required:
+            if name not in kwargs:
+                raise IncorrectArgument(f"missing argument `{name}`")
+        return kwargs
+
+    def explain(self, args: Any, exc: BaseException) -> IncorrectArgument | None:
+        """Tell whether `args` caused `exc`, a TypeError: did they not fit the handler behind a decorator?"""
+        if self.behind is None or not str(exc).startswith(f"{_named(self.innermost)}() "):
+            return None
+        code = getattr(self.innermost, "__code__", None)
+        if any(frame.f_code is code for frame, _ in walk_tb(exc.__traceback__)):
+            return None
+        try:
+            self.behind(args)
+        except IncorrectArgument as misfit:
+            return misfit
+        return None
+
+
+def _named(handler: Any) -> str:
+    return getattr(handler, "__qualname__", None) or repr(handler)

@@ -1,0 +1,250 @@
+/* A closed-loop WebSocket load generator for one server on this machine. bench/peers.py compiles and runs it.
+ *
+ *     load PORT CONNECTIONS WINDOW WARMUP SECONDS PID REQUEST-FILE
+ *
+ * Keeps WINDOW copies of the request in flight on each connection: for each reply that arrives, one more is sent. After
+ * WARMUP seconds it counts for SECONDS, and reads the CPU clock of process PID at the same two instants. Prints
+ *
+ *     MESSAGES SECONDS P99-MICROSECONDS CPU-SECONDS (-1: this system does not tell)
+ *
+ * and on the second line the first reply. Each further reply must be as long as that one. Exits with 1 and a line on
+ * stderr if anything is wrong. */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+#ifdef __linux__
+#include <sys/epoll.h>
+#else
+#include <poll.h>
+#endif
+
+enum { MOST = 1024 /* connections */, READ_SIZE = 1 << 18, LATENCIES = 1000000 /* buckets of 1 µs */ };
+
+typedef struct {
+    int fd;
+    int wants_write;
+    size_t owed;  /* bytes that are still to be sent */
+    size_t phase; /* where in the request frame the next of them is */
+    double *sent; /* when each request in flight was queued: a ring of `window` */
+    int oldest, newest;
+    uint8_t head[10]; /* of the reply that is being read */
+    int head_size;
+    uint64_t left; /* of its payload */
+} Connection;
+
+static const char *KEY = "dGhlIHNhbXBsZSBub25jZQ==", *ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="; /* RFC 6455 §1.3 */
+static Connection *connections;
+static int count, window;
+static uint8_t *burst; /* `window` request frames, one after the other */
+static size_t frame_size;
+static uint8_t input[READ_SIZE];
+static uint64_t messages, in_flight;
+static uint32_t latencies[LATENCIES];
+static uint8_t *first; /* the first reply */
+static uint64_t first_size, first_have;
+
+static void fail(const char *what) {
+    fprintf(stderr, "load: %s%s%s\n", what, errno ? ": " : "", errno ? strerror(errno) : "");
+    exit(1);
+}
+
+static double seconds_of(clockid_t clock) {
+    struct timespec t;
+    return clock_gettime(clock, &t) ? -1 : (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static double now(void) { return seconds_of(CLOCK_MONOTONIC); }
+
+#ifdef __linux__
+static int poller = -1;
+
+static double cpu_of(pid_t pid) {
+    clockid_t clock;
+    return clock_getcpuclockid(pid, &clock) ? -1 : seconds_of(clock);
+}
+
+static void watch(int i, int wants_write) {
+    struct epoll_event event = {.events = EPOLLIN | (wants_write ? EPOLLOUT : 0), .data.u32 = (uint32_t)i};
+    int fd = connections[i].fd;
+    if (poller < 0) poller = epoll_create1(0);
+    if (epoll_ctl(poller, EPOLL_CTL_MOD, fd, &event) && epoll_ctl(poller, EPOLL_CTL_ADD, fd, &event)) fail("epoll_ctl");
+}
+
+static int wait_ready(int *ready) {
+    static struct epoll_event events[MOST];
+    int n = epoll_wait(poller, events, MOST, 5000);
+    for (int k = 0; k < n; k++) ready[k] = (int)events[k].data.u32;
+    return n;
+}
+#else
+static struct pollfd polled[MOST];
+
+static double cpu_of(pid_t pid) { return (void)pid, -1; }
+
+static void watch(int i, int wants_write) {
+    polled[i] = (struct pollfd){.fd = connections[i].fd, .events = (short)(POLLIN | (wants_write ? POLLOUT : 0))};
+}
+
+static int wait_ready(int *ready) {
+    int n = poll(polled, (nfds_t)count, 5000), k = 0;
+    for (int i = 0; n > 0 && i < count; i++)
+        if (polled[i].revents) ready[k++] = i;
+    return n > 0 ? k : n;
+}
+#endif
+
+static void make_burst(const char *path) {
+    static uint8_t payload[1 << 22];
+    static const uint8_t mask[4] = {0xa1, 0x5c, 0x07, 0xe9};
+    FILE *file = fopen(path, "rb");
+    if (!file) fail(path);
+    size_t size = fread(payload, 1, sizeof payload, file), at = 0;
+    fclose(file);
+    uint8_t *frame = malloc(size + 14);
+    frame[at++] = 0x81; /* FIN, text */
+    int extra = size < 126 ? 0 : size < 65536 ? 2 : 8;
+    frame[at++] = (uint8_t)(0x80 | (extra == 0 ? size : extra == 2 ? 126 : 127));
+    for (int i = extra; i-- > 0;) frame[at++] = (uint8_t)((uint64_t)size >> (8 * i));
+    memcpy(frame + at, mask, 4), at += 4;
+    for (size_t i = 0; i < size; i++) frame[at + i] = payload[i] ^ mask[i & 3];
+    frame_size = at + size;
+    burst = malloc(frame_size * (size_t)window);
+    for (int i = 0; i < window; i++) memcpy(burst + (size_t)i * frame_size, frame, frame_size);
+    free(frame);
+}
+
+static void open_connection(Connection *c, int port) {
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    char text[4096];
+    int one = 1, have = 0;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    c->sent = calloc((size_t)window, sizeof *c->sent);
+    if ((c->fd = socket(AF_INET, SOCK_STREAM, 0)) < 0) fail("socket");
+    if (connect(c->fd, (struct sockaddr *)&address, sizeof address)) fail("connect");
+    setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    int size = snprintf(text, sizeof text,
+                        "GET / HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                        "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n\r\n", port, KEY);
+    if (send(c->fd, text, (size_t)size, 0) != size) fail("send");
+    do { /* a server says nothing after its handshake, so there is nothing to read too far into */
+        ssize_t n = recv(c->fd, text + have, sizeof text - 1 - (size_t)have, 0);
+        if (n <= 0) fail("no handshake");
+        text[have += (int)n] = 0;
+    } while (!strstr(text, "\r\n\r\n"));
+    errno = 0;
+    if (strncmp(text, "HTTP/1.1 101", 12) || !strstr(text, ACCEPT)) fail("handshake refused");
+    fcntl(c->fd, F_SETFL, O_NONBLOCK);
+}
+
+static void send_owed(int i) {
+    Connection *c = &connections[i];
+    while (c->owed) {
+        size_t room = frame_size * (size_t)window - c->phase;
+        ssize_t n = send(c->fd, burst + c->phase, c->owed < room ? c->owed : room, 0);
+        if (n < 0 && errno == EAGAIN) break;
+        if (n < 0) fail("send");
+        c->owed -= (size_t)n;
+        c->phase = (c->phase + (size_t)n) % frame_size;
+    }
+    if (c->wants_write != (c->owed > 0)) watch(i, c->wants_write = c->owed > 0);
+}
+
+static void request(int i, int n, double time) {
+    Connection *c = &connections[i];
+    in_flight += (uint64_t)n;
+    for (c->owed += (size_t)n * frame_size; n > 0; n--) {
+        c->sent[c->newest] = time;
+        if (++c->newest == window) c->newest = 0;
+    }
+    send_owed(i);
+}
+
+static void begin_reply(Connection *c) {
+    uint64_t size = c->head[1] & 0x7f;
+    if (size >= 126) {
+        int end = size == 126 ? 4 : 10;
+        size = 0;
+        for (int i = 2; i < end; i++) size = size << 8 | c->head[i];
+    }
+    errno = 0;
+    if (c->head[0] != 0x81 && c->head[0] != 0x82) fail("not a whole message");
+    if (!first) first = malloc(size + 1), first_size = size;
+    if (!size || size != first_size) fail("a reply has not the size of the first");
+    c->left = size;
+}
+
+/* Give how many replies end in these bytes. */
+static int read_replies(Connection *c, const uint8_t *p, const uint8_t *end, double time) {
+    int replies = 0;
+    while (p < end) {
+        if (!c->left) {
+            c->head[c->head_size++] = *p++;
+            int small = c->head[1] & 0x7f;
+            if (c->head_size < 2 || c->head_size < (small < 126 ? 2 : small == 126 ? 4 : 10)) continue;
+            begin_reply(c), c->head_size = 0;
+            continue;
+        }
+        uint64_t n = (uint64_t)(end - p) < c->left ? (uint64_t)(end - p) : c->left;
+        if (first_have < first_size && c == connections) memcpy(first + first_have, p, n), first_have += n;
+        p += n;
+        if (c->left -= n) continue;
+        replies++;
+        double took = (time - c->sent[c->oldest]) * 1e6;
+        if (++c->oldest == window) c->oldest = 0;
+        latencies[took < LATENCIES - 1 ? (int)took : LATENCIES - 1]++;
+    }
+    return replies;
+}
+
+int main(int argc, char **argv) {
+    if (argc != 8) return fprintf(stderr, "load PORT CONNECTIONS WINDOW WARMUP SECONDS PID REQUEST-FILE\n"), 2;
+    count = atoi(argv[2]), window = atoi(argv[3]);
+    if (count < 1 || count > MOST || window < 1) fail("from 1 to 1024 connections, at least 1 request in flight");
+    signal(SIGPIPE, SIG_IGN);
+    double warmup = atof(argv[4]), duration = atof(argv[5]), began = 0, ended = 0, cpu = 0, time;
+    pid_t pid = (pid_t)atol(argv[6]);
+    make_burst(argv[7]);
+    connections = calloc((size_t)count, sizeof *connections);
+    for (int i = 0; i < count; i++) open_connection(&connections[i], atoi(argv[1])), watch(i, 0);
+    double start = time = now();
+    for (int i = 0; i < count; i++) request(i, window, time);
+    while (in_flight) { /* at the end each request is answered before the connections close */
+        int ready[MOST], n = wait_ready(ready);
+        if (n < 0 && errno != EINTR) fail("wait");
+        if (n == 0) errno = 0, fail("no reply for 5 seconds");
+        for (int k = 0; k < n; k++) {
+            Connection *c = &connections[ready[k]];
+            if (c->wants_write) send_owed(ready[k]);
+            ssize_t size = recv(c->fd, input, sizeof input, 0);
+            if (size < 0 && errno == EAGAIN) continue;
+            if (size <= 0) fail("the server hung up");
+            time = now();
+            int replies = read_replies(c, input, input + size, time);
+            in_flight -= (uint64_t)replies;
+            if (!ended) messages += (uint64_t)replies;
+            if (!ended && replies) request(ready[k], replies, time);
+        }
+        if (!began && time - start >= warmup) {
+            memset(latencies, 0, sizeof latencies);
+            messages = 0, cpu = cpu_of(pid), began = time;
+        } else if (began && !ended && time - began >= duration)
+            cpu = cpu < 0 ? -1 : cpu_of(pid) - cpu, ended = time;
+    }
+    double slower = 0;
+    int p99 = LATENCIES;
+    while (p99 > 0 && slower <= 0.01 * (double)messages) slower += latencies[--p99];
+    printf("%llu %.6f %d %.6f\n", (unsigned long long)messages, ended - began, p99, cpu);
+    fwrite(first, 1, first_have, stdout);
+    return 0;
+}

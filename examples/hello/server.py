@@ -1,0 +1,24 @@
+"""The smallest server: one view at one url. Start it, then `client.py`, or open `index.html` in a browser."""
+
+from aiorest_ws.app import Application
+from aiorest_ws.command_line import CommandLine
+from aiorest_ws.routers import SimpleRouter
+from aiorest_ws.views import MethodBasedView
+
+
+class Hello(MethodBasedView):
+    def get(self, request, *args, **kwargs):
+        return "Hello, world!"
+
+
+router = SimpleRouter()
+router.register("/hello", Hello, "GET")
+
+if __name__ == "__main__":
+    cmd = CommandLine()
+    cmd.define("-ip", default="127.0.0.1", help="address to listen on", type=str)
+    cmd.define("-port", default=8080, help="port to listen on", type=int)
+    options = cmd.parse_command_line()
+
+    app = Application()
+    app.run(host=options.ip, port=options.port, router=router)

@@ -1,0 +1,78 @@
+"""Two implementations, one suite: `impl` runs a test on each, `both` hands a test the pair.
+
+A test marked `compiled` needs both; in a pure run it is deselected, never skipped. The header says what is under test.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+try:
+    from aiorest_ws import _speedups
+except ImportError as exc:
+    raise pytest.UsageError(f"aiorest_ws cannot be imported: {exc}") from exc
+
+settings.register_profile("dev", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
+
+IMPLEMENTATIONS = ("py", "c") if _speedups.COMPILED else ("py",)
+
+
+@dataclass(frozen=True, slots=True)
+class Impl:
+    """One implementation of the hot path: its modules, under the names that they have in `_speedups`."""
+
+    name: str
+    codec: Any
+    wrappers: Any
+    envelope: Any
+    trie: Any
+    pipeline: Any
+    frames: Any
+    step: Any
+    connection: Any
+
+    @classmethod
+    def load(cls, name: str) -> Impl:
+        suffix = {"py": "", "c": "_c"}[name]
+
+        def module(noun: str) -> ModuleType:
+            return import_module(f"aiorest_ws._speedups.{noun}{suffix}")
+
+        return cls(name, **{noun: module(noun) for noun in _speedups.MODULES})
+
+
+@pytest.fixture(scope="session", params=IMPLEMENTATIONS)
+def impl(request: pytest.FixtureRequest) -> Impl:
+    return Impl.load(request.param)
+
+
+@pytest.fixture(scope="session")
+def both() -> tuple[Impl, Impl]:
+    """Give (pure, compiled); a test that asks for it is marked `compiled` of itself."""
+    return Impl.load("py"), Impl.load("c")
+
+
+def pytest_report_header() -> str:
+    hot_path = "compiled" if _speedups.COMPILED else f"pure Python ({_speedups.REASON})"
+    return f"aiorest-ws: hot path: {hot_path}; impl: {', '.join(IMPLEMENTATIONS)}; from {_speedups.__path__[0]}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if "both" in getattr(item, "fixturenames", ()):
+            item.add_marker("compiled")
+    if _speedups.COMPILED:
+        return
+    deselected = [item for item in items if item.get_closest_marker("compiled")]
+    if deselected:
+        config.hook.pytest_deselected(items=deselected)
+        items[:] = [item for item in items if not item.get_closest_marker("compiled")]

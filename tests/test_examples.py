@@ -1,0 +1,313 @@
+"""Everything that a newcomer is told to run, run for real: the examples, the demo and what README.md shows."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from html.parser import HTMLParser
+from importlib.metadata import metadata
+from pathlib import Path
+from threading import Timer
+from typing import Any
+
+import pytest
+from autobahn.asyncio.websocket import WebSocketClientFactory, WebSocketClientProtocol
+
+import aiorest_ws
+from aiorest_ws import exceptions
+from aiorest_ws.app import _OPTIONS, Application, deflate_offer_accept
+from examples import demo
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "examples"
+TIMEOUT = 60.0  # seconds; what is waited for takes one or two
+PYTHON = (sys.executable, "-W", "error")
+# An example finds the package that is under test, installed or not.
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(aiorest_ws.__file__).parent.parent), "PYTHONIOENCODING": "utf-8"}
+
+REPLIES = {
+    "hello": ['{"data":"Hello, world!","event_name":null}'],
+    "method_based_api": [
+        '{"data":"Hello, username!","event_name":null}',
+        *['{"data":"Hello, user with ID=24","event_name":null}'] * 10,
+        '{"data":{"sum":14},"event_name":null}',
+    ],
+    "function_based_api": [
+        '{"data":"Hello, world!","event_name":null}',
+        *(f'{{"data":"{29 + n} + {70 - n} = 99","event_name":null}}' for n in range(10)),
+    ],
+}
+
+
+@contextmanager
+def serving(*command: str | Path) -> Iterator[int]:
+    """Run a server until the block ends; give its port. It must say that it is ready, and end in silence with 0."""
+    with subprocess.Popen(
+        [*PYTHON, *map(str, command)],
+        env=ENVIRONMENT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    ) as server:
+        watchdog = Timer(TIMEOUT, server.kill)
+        watchdog.start()
+        try:
+            assert server.stdout is not None
+            said = []
+            for line in server.stdout:
+                said.append(line)
+                if line.startswith("Quit the server"):
+                    break
+            url = re.search(r"Server started at wss?://[^:]+:(\d+)/", "".join(said))
+            assert url, f"the server did not start: {said} {server.communicate()[1]}"
+            assert f"hot path: {'compiled' if aiorest_ws.COMPILED else 'pure Python'} (" in "".join(said)
+            yield int(url[1])
+        finally:
+            if server.poll() is None:
+                server.send_signal(signal.SIGTERM if os.name == "nt" else signal.SIGINT)
+            errors = server.communicate()[1]
+            watchdog.cancel()
+    assert errors == ""
+    assert server.returncode == 0 or os.name == "nt"
+
+
+def output_of(*command: str | Path, cwd: Path = ROOT) -> str:
+    """Run a program to its end, which must be a good one, and without a word on stderr."""
+    done = subprocess.run(
+        [*PYTHON, *map(str, command)],
+        cwd=cwd,
+        env=ENVIRONMENT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=TIMEOUT,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    return done.stdout
+
+
+def test_every_example_has_its_test() -> None:
+    assert {path.parent.name for path in EXAMPLES.glob("*/server.py")} == set(REPLIES)
+
+
+@pytest.mark.parametrize("name", REPLIES)
+def test_example_client_gets_the_replies_of_1_1_1(name: str) -> None:
+    with serving(EXAMPLES / name / "server.py", "-port", "0") as port:
+        for _ in range(2):  # a server that has served once goes on
+            assert output_of(EXAMPLES / name / "client.py", "-port", str(port)).splitlines() == REPLIES[name]
+
+
+# The demo
+
+
+def test_demo_prints_a_reply_in_kind_to_each_request() -> None:
+    lines = output_of("-m", "examples.demo").splitlines()
+    assert f"hot path: {'compiled' if aiorest_ws.COMPILED else 'pure Python'} (" in "\n".join(lines)
+    exchanges = [(line[2:18].strip(), line[18:]) for line in lines if line[:1] in ("→", "←")]
+    requests, replies = exchanges[::2], exchanges[1::2]
+    assert len(requests) == len(replies) == len(demo.STORY)
+    assert [form for form, _ in replies] == [form for form, _ in requests]
+    assert {form for form, _ in replies} == {"text, JSON", "text, base64", "binary, JSON", "binary, base64"}
+    hello = '{"data":"Hello, username!","event_name":null}'
+    assert [reply for _, reply in replies] == [
+        hello,
+        '{"data":"Hello, user with ID=24","event_name":null}',
+        '{"data":{"sum":14},"event_name":"my-sum"}',
+        hello,
+        hello,
+        hello,
+        '{"id":1,"status":200,"data":"Hello, username!"}',
+        '{"id":2,"status":404,"detail":"For URL, typed in request, handler not specified."}',
+        '{"id":3,"status":405,"detail":"For URL, typed in request, handler not specified."}',
+        '{"id":4,"status":422,"detail":"missing argument `numbers`"}',
+        replies[-2][1],
+        hello,
+    ]
+    assert replies[-2][1].startswith('{"detail":"request is not valid JSON: ')
+
+
+def test_demo_with_a_server_that_does_not_start_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "server.py").write_text("raise SystemExit(3)", "utf-8")
+    monkeypatch.setattr(demo, "SERVER", tmp_path / "server.py")
+    assert demo.main() == 1
+    assert capsys.readouterr().err == "demo failed: the server did not start, its exit code is 3\n"
+
+
+def test_demo_with_a_silent_server_does_not_hang(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "server.py").write_text("import time; time.sleep(600)", "utf-8")
+    monkeypatch.setattr(demo, "SERVER", tmp_path / "server.py")
+    monkeypatch.setattr(demo, "TIMEOUT", 0.2)
+    assert demo.main() == 1
+    assert capsys.readouterr().err == "demo failed: not done after 0.2 seconds\n"
+
+
+# The page
+
+
+class Page(HTMLParser):
+    """Collects what a page is made of; every element that needs an end must have it, in the right place."""
+
+    VOID = frozenset(("meta", "input", "link", "br"))
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.script = ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += [(name, value or "") for name, value in attrs]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, self.getpos()
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] == ["script"]:
+            self.script += data
+
+    def values(self, name: str) -> list[str]:
+        return [value for key, value in self.attributes if key == name]
+
+
+def test_page_is_well_formed_and_needs_nothing_else() -> None:
+    page = Page((EXAMPLES / "hello" / "index.html").read_text("utf-8"))
+    assert page.open == []
+    ids = page.values("id")
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'\$\("([\w-]+)"\)', page.script)) == set(ids)
+    assert set(page.values("for")) <= set(ids)
+    assert page.values("src") == page.values("href") == []
+    assert "innerHTML" not in page.script
+
+
+@pytest.mark.parametrize("origin", ["null", "http://127.0.0.1:8000"])
+def test_page_from_a_file_and_from_a_web_server_may_connect(origin: str) -> None:
+    """A browser says `Origin: null` for a page that was opened as a file."""
+    with serving(EXAMPLES / "hello" / "server.py", "-port", "0") as port:
+        handshake = (
+            f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nOrigin: {origin}\r\nUpgrade: websocket\r\n"
+            "Connection: keep-alive, Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        with socket.create_connection(("127.0.0.1", port), TIMEOUT) as browser, browser.makefile("rb") as answer:
+            browser.sendall(handshake.encode())
+            assert answer.readline().startswith(b"HTTP/1.1 101 ")
+
+
+# README.md
+
+
+def readme() -> str:
+    """Give README.md, or where the tests stand without it, what the installed package has of it."""
+    path = ROOT / "README.md"
+    return path.read_text("utf-8") if path.exists() else metadata("aiorest-ws")["Description"]
+
+
+def blocks(language: str) -> list[str]:
+    found = re.findall(rf"^```{language}\n(.*?)^```$", readme(), re.MULTILINE | re.DOTALL)
+    assert found
+    return found
+
+
+def rows(header: str) -> list[list[str]]:
+    """Give the cells of the table that begins with `header`."""
+    table = re.search(rf"^\| {re.escape(header)} \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", readme(), re.MULTILINE)
+    assert table, header
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in table[1].splitlines()]
+
+
+def test_readme_hello_server_and_client_run(tmp_path: Path) -> None:
+    (server,) = (block for block in blocks("python") if ".run(" in block and "router.register" in block)
+    (client,) = (block for block in blocks("python") if "WebSocketClientProtocol" in block)
+    assert "port=8080" in server
+    (tmp_path / "server.py").write_text(server.replace("port=8080", "port=0"), "utf-8")
+    with serving(tmp_path / "server.py") as port:
+        (tmp_path / "client.py").write_text(client.replace("8080", str(port)), "utf-8")
+        assert output_of(tmp_path / "client.py").splitlines() == REPLIES["hello"]
+
+
+class Teller(WebSocketClientProtocol):
+    """Keeps what it receives for whoever waits for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.received: asyncio.Queue[str] = asyncio.Queue()
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        assert not isBinary
+        self.received.put_nowait(payload.decode())
+
+
+async def tell(app: Application, transcript: list[str]) -> list[str]:
+    """Send the requests of `transcript` to `app`; give it with what really comes back."""
+    told = []
+    await app.start(port=0)
+    try:
+        host, port = app.addresses[0]
+        factory = WebSocketClientFactory(f"ws://{host}:{port}/")
+        factory.protocol = Teller
+        _, client = await asyncio.get_running_loop().create_connection(factory, host, port)
+        await client.is_open
+        for line in transcript:
+            if line.startswith("→ "):
+                client.sendMessage(line[2:].encode())
+                told.append(line)
+            else:
+                told.append(f"← {await client.received.get()}")
+        client.sendClose()
+        await client.is_closed
+        assert client.received.empty()
+    finally:
+        await app.stop()
+    return told
+
+
+def test_readme_code_runs_and_answers_as_shown() -> None:
+    namespace: dict[str, Any] = {"__name__": "readme"}
+    for block in blocks("python"):
+        exec(compile(block, "README.md", "exec"), namespace)
+    transcript = [line for block in blocks("text") if block.startswith("→") for line in block.splitlines()]
+    assert len(transcript) > 15
+    told = asyncio.run(asyncio.wait_for(tell(namespace["app"], transcript), TIMEOUT))
+    assert told == transcript
+
+
+def test_readme_browser_client_asks_for_what_the_server_has() -> None:
+    (script,) = blocks("js")
+    assert 'new WebSocket("ws://127.0.0.1:8080/")' in script
+    assert 'JSON.stringify({method: "GET", url: "/hello"})' in script
+
+
+def test_readme_lists_every_option_with_its_default() -> None:
+    listed = set()
+    for names, default, _ in rows("option"):
+        for name in re.findall(r"`(\w+)`", names):
+            listed.add(name)
+            if default:
+                value = eval(default.strip("`"), {"deflate_offer_accept": deflate_offer_accept})
+                assert value == _OPTIONS[name], name
+    assert listed == set(_OPTIONS)
+
+
+def test_readme_lists_every_status() -> None:
+    listed = {int(status) for status, _ in rows("status")}
+    classes = [getattr(exceptions, name) for name in exceptions.__all__]
+    assert listed == {200} | {c.status for c in classes if issubclass(c, exceptions.BaseAPIException)}

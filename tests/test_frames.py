@@ -1,0 +1,1723 @@
+"""The frame layer over a transport that notes what happens: both implementations alone, one against the other, and with
+Autobahn's protocol behind it against Autobahn's own reader.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import tracemalloc
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import cycle, pairwise, product
+from typing import Any
+
+import pytest
+from autobahn.asyncio.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aiorest_ws import RequestHandlerFactory, RequestHandlerProtocol, SimpleRouter
+from tests.conftest import Impl
+
+CLOSED, CONNECTING, CLOSING, OPEN = range(4)
+CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
+MASK = b"\x12\x34\x56\x78"
+KIB = 1024
+MIB = 1024 * KIB
+FLUSH_AT = 64 * KIB
+
+# Around every change of form: of the header, of the word-wise loop, and of what is unmasked on the stack.
+SIZES = (0, 1, 2, 3, 7, 8, 9, 15, 16, 125, 126, 127, 255, 511, 512, 513, 4095, 4096, 4097, 65535, 65536, 65537, 200_000)
+
+Event = tuple[Any, ...]
+Hook = Callable[[Any, Event], None]
+
+
+def wire(
+    payload: bytes = b"",
+    opcode: int = TEXT,
+    *,
+    fin: bool = True,
+    rsv: int = 0,
+    mask: bytes | None = MASK,
+    form: int | None = None,
+    declared: int | None = None,
+) -> bytes:
+    """Give a frame (RFC 6455 §5.2). `form` is the length in its second byte, if not the shortest."""
+    size = len(payload) if declared is None else declared
+    if form is None:
+        form = size if size < 126 else 126 if size < 65536 else 127
+    head = bytes((fin << 7 | rsv << 4 | opcode, (mask is not None) << 7 | form))
+    if form >= 126:
+        head += size.to_bytes(2 if form == 126 else 8, "big")
+    if mask is None:
+        return head + payload
+    key = (mask * (len(payload) // 4 + 1))[: len(payload)]
+    masked = int.from_bytes(payload, "big") ^ int.from_bytes(key, "big")
+    return head + mask + masked.to_bytes(len(payload), "big")
+
+
+def reply(payload: bytes, opcode: int = TEXT) -> bytes:
+    """Give a frame as a server sends it."""
+    return wire(payload, opcode, mask=None)
+
+
+def close_frame(code: int = 1000) -> bytes:
+    return wire(code.to_bytes(2, "big"), CLOSE)
+
+
+def sliced(data: bytes, *at: int) -> list[bytes]:
+    """Cut `data` at each of `at`."""
+    bounds = (0, *at, len(data))
+    return [data[start:end] for start, end in pairwise(bounds)]
+
+
+def in_pieces(data: bytes, size: int) -> Iterator[bytes]:
+    return (data[at : at + size] for at in range(0, len(data), size))
+
+
+class Transport:
+    """Notes what it is asked for."""
+
+    def __init__(self, events: list[Event]) -> None:
+        self.events = events
+        self.closing = False
+
+    def write(self, data: bytes) -> None:
+        assert type(data) is bytes
+        self.events.append(("write", data))
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def pause_reading(self) -> None:
+        self.events.append(("pause",))
+
+    def resume_reading(self) -> None:
+        self.events.append(("resume",))
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return {"peername": ("192.0.2.1", 4711)}.get(name, default)
+
+    def close(self) -> None:
+        self.closing = True
+        self.events.append(("close",))
+
+    def abort(self) -> None:
+        self.closing = True
+        self.events.append(("abort",))
+
+
+@cache
+def _recorder(impl: Impl) -> type[Any]:
+    class Recorder(impl.frames.Frames):  # type: ignore[name-defined,misc]
+        """Notes what its hooks are called with in `events`, and then calls `hook(self, event)`."""
+
+        def __init__(self, hook: Hook | None, **options: Any) -> None:
+            self.events: list[Event] = []
+            self.hook = hook
+            self.transport = Transport(self.events)
+            self.state = OPEN
+            self._reads_requests = False
+            for name, value in options.items():
+                setattr(self, name, value)
+
+        def _note(self, *event: Any) -> None:
+            self.events.append(event)
+            if self.hook is not None:
+                self.hook(self, event)
+
+        def _on_message(self, payload: bytes, is_binary: bool) -> None:
+            assert type(payload) is bytes
+            self._note("message", payload, bool(is_binary))
+
+        def _on_pong(self, payload: bytes) -> None:
+            assert type(payload) is bytes
+            self._note("pong", payload)
+
+        def _on_traffic(self) -> None:
+            self._note("traffic")
+
+        def _on_unusual_frame(self) -> None:
+            self._note("unusual frame")
+
+        def _on_unusual(self, data: bytes) -> None:
+            assert type(data) is bytes
+            self._note("unusual", data)
+
+        def _on_invalid_utf8(self, index: int) -> None:
+            self.state = CLOSING
+            self._note("invalid", index)
+
+    return Recorder
+
+
+def make(impl: Impl, hook: Hook | None = None, **options: Any) -> Any:
+    """Give an open connection of `impl`."""
+    return _recorder(impl)(hook, **options)
+
+
+def feed(frames: Any, pieces: Iterable[bytes]) -> list[Event]:
+    """Let `pieces` arrive, and give all events."""
+    for piece in pieces:
+        frames._feed(piece)
+    events: list[Event] = frames.events
+    return events
+
+
+def echo(frames: Any, event: Event) -> None:
+    """Send each message back."""
+    if event[0] == "message":
+        frames._write(event[1], BINARY if event[2] else TEXT)
+
+
+def messages(frames: Any) -> list[bytes]:
+    return [event[1] for event in frames.events if event[0] == "message"]
+
+
+def writes(frames: Any) -> list[bytes]:
+    return [event[1] for event in frames.events if event[0] == "write"]
+
+
+def unusual(frames: Any) -> bytes:
+    """Give all bytes that were handed over."""
+    return b"".join(event[1] for event in frames.events if event[0] == "unusual")
+
+
+def text(size: int) -> bytes:
+    """Give valid UTF-8 of `size` bytes, with characters of each length."""
+    whole = ("aé€😀" * (size // 10 + 1)).encode()[:size]
+    return whole.decode("utf-8", "ignore").encode().ljust(size, b".")
+
+
+# Whole messages
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("opcode", [TEXT, BINARY])
+def test_message_of_each_length_is_read(impl: Impl, size: int, opcode: int) -> None:
+    payload = text(size) if opcode == TEXT else random.Random(size).randbytes(size)
+    frames = make(impl)
+    assert feed(frames, [wire(payload, opcode)]) == [("message", payload, opcode == BINARY)]
+    assert (frames._fast_frames, frames._unusual_frames) == (1, 0)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_message_of_each_length_is_read_in_pieces(impl: Impl, size: int) -> None:
+    payload = text(size)
+    whole = wire(payload)
+    for at in {1, 2, 3, 4, 5, 6, 7, 8, 13, 14, 15, 20, len(whole) // 2, len(whole) - 1}:
+        if at < len(whole):
+            frames = make(impl)
+            assert feed(frames, sliced(whole, at)) == [("message", payload, False)]
+            assert frames._fast_frames == 1
+
+
+@pytest.mark.parametrize("mask", [bytes(4), b"\xff" * 4, MASK, b"\x00\x00\x00\x01"])
+def test_any_mask_is_taken_off(impl: Impl, mask: bytes) -> None:
+    """Also where a piece begins in the middle of the mask."""
+    payload = bytes(range(256))
+    whole = wire(payload, BINARY, mask=mask)
+    for at in range(1, len(whole)):
+        assert feed(make(impl), sliced(whole, at)) == [("message", payload, True)]
+
+
+STREAM = b"".join(
+    [
+        wire(b""),
+        wire("é€😀".encode()),
+        wire(b"ping", PING),
+        wire(b"\xff\x00", BINARY),
+        wire(b"pong", PONG),
+        wire(b"x" * 130),
+        wire(b"frag", fin=False),
+        wire(b"ment", CONTINUATION),
+        wire(b"last"),
+        close_frame(),
+    ]
+)
+
+
+def joined(events: Iterable[Event]) -> list[Event]:
+    """Join what is written in a row, and what is handed over of one frame."""
+    result: list[Event] = []
+    for event in events:
+        if result and event[0] == result[-1][0] and event[0] in ("write", "unusual"):
+            result[-1] = (event[0], result[-1][1] + event[1])
+        else:
+            result.append(event)
+    return result
+
+
+STREAM_EVENTS = [
+    ("message", b"", False),
+    ("message", "é€😀".encode(), False),
+    ("message", b"\xff\x00", True),
+    ("pong", b"pong"),
+    ("message", b"x" * 130, False),
+    *[("unusual frame",), ("unusual", wire(b"frag", fin=False))],
+    *[("unusual frame",), ("unusual", wire(b"ment", CONTINUATION))],
+    ("message", b"last", False),
+    *[("unusual frame",), ("unusual", close_frame())],
+]
+
+
+def of_reading(events: Iterable[Event]) -> list[Event]:
+    return joined(event for event in events if event[0] != "write")
+
+
+def test_stream_is_read_alike_however_it_is_sliced(impl: Impl) -> None:
+    """In one piece, in two at each place, in pieces of each size."""
+    slicings = [[STREAM], *(sliced(STREAM, at) for at in range(1, len(STREAM)))]
+    slicings += [list(in_pieces(STREAM, size)) for size in range(1, len(STREAM))]
+    for pieces in slicings:
+        frames = make(impl)
+        feed(frames, pieces)
+        assert of_reading(frames.events) == STREAM_EVENTS
+        assert b"".join(writes(frames)) == reply(b"ping", PONG)
+        assert (frames._fast_frames, frames._unusual_frames) == (7, 3)
+
+
+def test_short_stream_is_read_alike_in_three_pieces(impl: Impl) -> None:
+    stream = wire("€".encode()) + wire(b"p", PING) + wire(b"f", CONTINUATION) + wire(b"b", BINARY)
+    expected = of_reading(feed(make(impl), [stream]))
+    assert [event[0] for event in expected] == ["message", "unusual frame", "unusual", "message"]
+    for first in range(1, len(stream) - 1):
+        for second in range(first + 1, len(stream)):
+            frames = make(impl)
+            feed(frames, sliced(stream, first, second))
+            assert of_reading(frames.events) == expected
+            assert b"".join(writes(frames)) == reply(b"p", PONG)
+
+
+def test_pipelined_messages_are_read_in_order(impl: Impl) -> None:
+    payloads = [str(number).encode() * (number % 40) for number in range(1000)]
+    frames = make(impl)
+    feed(frames, [b"".join(map(wire, payloads))])
+    assert messages(frames) == payloads
+
+
+def test_empty_read_does_nothing(impl: Impl) -> None:
+    frames = make(impl)
+    assert feed(frames, [b""]) == []
+    assert feed(frames, [*sliced(wire(b"ab"), 3, 3, 7), b""]) == [("message", b"ab", False)]
+
+
+def test_messages_become_requests(impl: Impl) -> None:
+    """Of each form; one that is none becomes a request too, whose reply says so."""
+    seen: list[Any] = []
+
+    class Requests(impl.frames.Frames):  # type: ignore[name-defined,misc]
+        def _receive(self, request: Any) -> None:
+            seen.append(request)
+
+    frames = Requests()
+    frames.state = OPEN
+    frames.transport = Transport([])
+    plain = b'{"method":"GET","url":"/a","id":1}'
+    large = b'{"method":"GET","url":"/b","data":"' + b"x" * 70_000 + b'"}'
+    frames._feed(wire(plain) + wire(plain, BINARY) + wire(b"{"))
+    for piece in sliced(wire(large), 100):
+        frames._feed(piece)
+    assert [request.url for request in seen] == ["/a", "/a", None, "/b"]
+    text_json, binary_json = impl.codec.TEXT_JSON, impl.codec.BINARY_JSON
+    assert [request.form for request in seen] == [text_json, binary_json, text_json, text_json]
+    assert all(request.connection is frames for request in seen)
+
+
+# Pings and pongs
+
+
+@pytest.mark.parametrize("size", [0, 1, 4, 8, 124, 125])
+def test_ping_is_answered_by_a_pong_with_its_payload(impl: Impl, size: int) -> None:
+    payload = random.Random(size).randbytes(size)
+    for pieces in [[wire(payload, PING)], *(sliced(wire(payload, PING), at) for at in range(1, size + 6))]:
+        frames = make(impl)
+        assert feed(frames, pieces) == [("write", reply(payload, PONG))]
+
+
+@pytest.mark.parametrize("size", [0, 1, 12, 125])
+def test_pong_is_seen(impl: Impl, size: int) -> None:
+    payload = bytes(range(size))
+    for pieces in [[wire(payload, PONG)], *(sliced(wire(payload, PONG), at) for at in range(1, size + 6))]:
+        assert feed(make(impl), pieces) == [("pong", payload)]
+
+
+@pytest.mark.parametrize("opcode", [PING, PONG])
+def test_ping_and_pong_are_handed_over_where_they_are_not_served(impl: Impl, opcode: int) -> None:
+    frames = make(impl, _serves_pings=False)
+    feed(frames, [wire(b"a") + wire(b"p", opcode) + wire(b"b")])
+    assert joined(frames.events) == [
+        *[("message", b"a", False), ("unusual frame",), ("unusual", wire(b"p", opcode)), ("message", b"b", False)]
+    ]
+
+
+def test_pings_are_answered_inside_a_fragmented_message(impl: Impl) -> None:
+    frames = make(impl, inside_message=True)
+    assert feed(frames, [wire(b"p", PING)]) == [("write", reply(b"p", PONG))]
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_traffic_is_noted_while_a_pong_is_waited_for(impl: Impl, pieces: int) -> None:
+    frames = make(impl)
+    frames.autoPingTimeoutCall = object()
+    feed(frames, in_pieces(wire(b"12345678"), 14 // pieces))
+    assert frames.events == [("traffic",), ("message", b"12345678", False)]
+
+
+# What is not served here
+
+UNUSUAL = {
+    "first fragment": wire(b"abc", fin=False),
+    "fragment": wire(b"abc", CONTINUATION, fin=False),
+    "last fragment": wire(b"abc", CONTINUATION),
+    "close": close_frame(),
+    "close without code": wire(b"", CLOSE),
+    "close of one byte": wire(b"x", CLOSE),
+    "rsv1": wire(b"abc", rsv=4),
+    "rsv2": wire(b"abc", rsv=2),
+    "rsv3": wire(b"abc", BINARY, rsv=1),
+    "rsv on ping": wire(b"abc", PING, rsv=4),
+    "rsv on pong": wire(b"abc", PONG, rsv=7),
+    "reserved data opcodes": b"".join(wire(b"abc", opcode) for opcode in range(3, 8)),
+    "reserved control opcodes": b"".join(wire(b"abc", opcode) for opcode in range(11, 16)),
+    "unmasked": wire(b"abc", mask=None),
+    "unmasked and empty": wire(b"", BINARY, mask=None),
+    "unmasked ping": wire(b"abc", PING, mask=None),
+    "unmasked of 126": wire(b"x" * 126, mask=None),
+    "unmasked of 65536": wire(b"x" * 65536, mask=None),
+    "16-bit length of 0": wire(b"", form=126),
+    "16-bit length of 125": wire(b"x" * 125, form=126),
+    "64-bit length of 1": wire(b"x", form=127),
+    "64-bit length of 65535": wire(b"x" * 65535, BINARY, form=127),
+    "fragmented ping": wire(b"abc", PING, fin=False),
+    "fragmented close": wire(b"abc", CLOSE, fin=False),
+    "ping of 126": wire(b"x" * 126, PING),
+    "pong of 65536": wire(b"x" * 65536, PONG),
+    "close of 126": wire(b"x" * 126, CLOSE),
+    "ping with a 16-bit length": wire(b"abc", PING, form=126),
+    "pong with a 64-bit length": wire(b"abc", PONG, form=127),
+    "more than the limit": wire(b"x" * 100_001),
+}
+
+
+def kinds(data: bytes) -> int:
+    return 5 if data in (UNUSUAL["reserved data opcodes"], UNUSUAL["reserved control opcodes"]) else 1
+
+
+@pytest.mark.parametrize("data", UNUSUAL.values(), ids=UNUSUAL)
+def test_unusual_frame_is_handed_over_as_it_came(impl: Impl, data: bytes) -> None:
+    """Byte for byte, in whatever pieces, and what is usual is served here again from the next frame on."""
+    stream = wire(b"before") + data + wire(b"after") + data + wire(b"p", PING)
+    sizes = (1, 2, 3, 5, 7, 11, 13, 1000, len(stream)) if len(stream) < 1000 else (4, 999, 65536, len(stream))
+    for size in sizes:
+        frames = make(impl, _limit=100_000)
+        feed(frames, in_pieces(stream, size))
+        assert messages(frames) == [b"before", b"after"]
+        assert unusual(frames) == data * 2
+        assert writes(frames) == [reply(b"p", PONG)]
+        assert (frames._fast_frames, frames._unusual_frames) == (3, 2 * kinds(data))
+        names = [event[0] for event in joined(frames.events)]
+        assert names == ["message", *["unusual frame", "unusual"] * kinds(data)] * 2 + ["write"]
+
+
+@pytest.mark.parametrize("length", [2**63, 2**64 - 1, 2**63 + 5])
+@pytest.mark.parametrize("opcode", [TEXT, BINARY, PING, CLOSE])
+def test_length_beyond_63_bits_is_handed_over(impl: Impl, length: int, opcode: int) -> None:
+    header = wire(b"", opcode, form=127, declared=length)
+    for size in (1, 3, len(header)):
+        frames = make(impl)
+        feed(frames, in_pieces(header + b"payload", size))
+        assert frames.events[0] == ("unusual frame",)
+        assert unusual(frames) == header + b"payload"
+        assert frames._unusual_frames == 1
+
+
+def test_length_of_63_bits_is_waited_for(impl: Impl) -> None:
+    frames = make(impl)
+    assert feed(frames, in_pieces(wire(b"payload", BINARY, form=127, declared=2**63 - 1), 5)) == []
+    assert (frames._fast_frames, frames._unusual_frames) == (1, 0)
+
+
+def test_unusual_frames_come_one_at_a_time(impl: Impl) -> None:
+    """Autobahn's parser slices whatever it is given once per frame: it must see no more than one."""
+    fragments = [wire(bytes([65 + number % 26]), CONTINUATION, fin=False) for number in range(500)]
+    frames = make(impl)
+    feed(frames, [b"".join(fragments)])
+    assert all(len(event[1]) <= 7 for event in frames.events if event[0] == "unusual")
+    assert [event[1] for event in joined(frames.events) if event[0] == "unusual"] == fragments
+
+
+def test_incomplete_header_of_an_unusual_frame_is_handed_over_at_once(impl: Impl) -> None:
+    """A fault in the first two bytes must not wait for the rest of the header."""
+    frames = make(impl)
+    feed(frames, [wire(b"x" * 300, rsv=7)[:2]])
+    assert unusual(frames) == wire(b"x" * 300, rsv=7)[:2]
+
+
+def test_data_frames_inside_a_fragmented_message_are_handed_over(impl: Impl) -> None:
+    frames = make(impl, inside_message=True)
+    feed(frames, [wire(b"a") + wire(b"b", BINARY)])
+    assert unusual(frames) == wire(b"a") + wire(b"b", BINARY)
+    frames.inside_message = False
+    feed(frames, [wire(b"c")])
+    assert messages(frames) == [b"c"]
+
+
+def test_every_frame_is_handed_over_where_none_is_served(impl: Impl) -> None:
+    frames = make(impl, _fast=False)
+    feed(frames, in_pieces(STREAM, 3))
+    assert unusual(frames) == STREAM
+    assert (frames._fast_frames, frames._unusual_frames) == (0, 10)
+
+
+# The limit
+
+
+@pytest.mark.parametrize("opcode", [TEXT, BINARY])
+@pytest.mark.parametrize("limit", [1, 125, 126, 1000, 65535, 65536])
+def test_limit_is_honoured(impl: Impl, opcode: int, limit: int) -> None:
+    frames = make(impl, _limit=limit)
+    feed(frames, [wire(b"x" * limit, opcode) + wire(b"y" * (limit + 1), opcode)])
+    assert messages(frames) == [b"x" * limit]
+    assert unusual(frames) == wire(b"y" * (limit + 1), opcode)
+
+
+def test_limit_is_honoured_as_soon_as_a_length_is_declared(impl: Impl) -> None:
+    frames = make(impl, _limit=1000)
+    header = wire(b"", declared=1001, form=126)
+    assert feed(frames, [header[:3]]) == []
+    feed(frames, [header[3:4]])
+    assert frames.events[0] == ("unusual frame",)
+
+
+def test_limit_of_messages_is_none_for_pings(impl: Impl) -> None:
+    frames = make(impl, _limit=1)
+    assert feed(frames, [wire(b"ping", PING)]) == [("write", reply(b"ping", PONG))]
+
+
+@pytest.mark.parametrize("opcode", [TEXT, BINARY])
+@pytest.mark.parametrize("limit", [0, 2**40, 1000])
+@pytest.mark.parametrize("length", [2**30, 2**63 - 1, 2**63, 2**64 - 1])
+def test_no_allocation_follows_a_declared_length(impl: Impl, opcode: int, limit: int, length: int) -> None:
+    frames = make(impl, _limit=limit)
+    header = wire(b"x" * 100, opcode, form=127, declared=length)
+    with Traced() as traced:
+        feed(frames, [header, b"x" * 100])
+    assert traced.peak < 32 * KIB
+
+
+@pytest.mark.parametrize("how", ["limit", "invalid", "closing"])
+def test_nothing_is_kept_of_a_message_that_is_not_wanted(impl: Impl, how: str) -> None:
+    frames = make(impl, _limit=1000 if how == "limit" else 0)
+    frames.state = CLOSING if how == "closing" else OPEN
+    frames.hook = lambda frames, event: frames.events.clear()
+    frames._feed(wire(b"\xff" * 100, declared=2**30, form=127))
+    chunk = bytes(16 * KIB)
+    with Traced() as traced:
+        for _ in range(64):
+            frames._feed(chunk)
+    assert traced.peak < 48 * KIB
+
+
+def test_memory_of_a_message_grows_with_what_has_come(impl: Impl) -> None:
+    frames = make(impl)
+    chunk = bytes(16 * KIB)
+    frames._feed(wire(b"", BINARY, declared=2**30, form=127))
+    with Traced() as traced:
+        for _ in range(64):
+            frames._feed(chunk)
+    assert MIB <= traced.peak < 4 * MIB
+
+
+class Traced:
+    """Measures memory: `peak` is the most that was allocated beyond what was there at the beginning."""
+
+    peak = 0
+
+    def __enter__(self) -> Traced:
+        tracemalloc.start(1)
+        self.before = tracemalloc.get_traced_memory()[0]
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.peak = tracemalloc.get_traced_memory()[1] - self.before
+        tracemalloc.stop()
+
+
+# Text
+
+VALID = [
+    "",
+    "plain",
+    "é",
+    "€",
+    "😀",
+    "\u0080",
+    "\u07ff",
+    "\u0800",
+    "\ud7ff",
+    "\ue000",
+    "\uffff",
+    "\U00010000",
+    "\U0010ffff",
+]
+INVALID = [
+    *(b"\x80", b"\xbf", b"\xc0\x80", b"\xc1\xbf", b"\xe0\x80\x80", b"\xe0\x9f\xbf", b"\xed\xa0\x80", b"\xed\xbf\xbf"),
+    *(b"\xf0\x80\x80\x80", b"\xf0\x8f\xbf\xbf", b"\xf4\x90\x80\x80", b"\xf5\x80\x80\x80", b"\xf8\x88\x80\x80\x80"),
+    *(
+        b"\xfe",
+        b"\xff",
+        b"\xc3a",
+        b"\xe2a",
+        b"\xe2\x82a",
+        b"\xf0a",
+        b"\xf0\x9fa",
+        b"\xf0\x9f\x98a",
+        b"\xe2\xe2\x82\xac",
+    ),
+]
+TRUNCATED = [b"\xc3", b"\xe2", b"\xe2\x82", b"\xf0", b"\xf0\x9f", b"\xf0\x9f\x98"]
+AROUND = ["", "a", "abcdefg", "abcdefgh", "€", "x" * 600, "é" * 600]
+
+
+def first_wrong(payload: bytes) -> int:
+    """Give the index where the first wrong or incomplete sequence begins."""
+    try:
+        payload.decode()
+    except UnicodeDecodeError as exc:
+        return exc.start
+    raise AssertionError("valid")
+
+
+def enough_to_know(payload: bytes) -> int:
+    """Give how many bytes of an invalid text must be seen to know that no text begins like it."""
+    start = first_wrong(payload)
+    tails = [bytes(tail) for size in range(4) for tail in product(b"\x80\x90\x9f\xa0\xbf", repeat=size)]
+    for end in range(start + 1, len(payload)):
+        if not any(_is_text(payload[start:end] + tail) for tail in tails):
+            return end
+    return len(payload)
+
+
+def _is_text(payload: bytes) -> bool:
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("characters", VALID)
+def test_valid_text_is_read(impl: Impl, characters: str) -> None:
+    """Whole, and with its characters cut at each byte."""
+    for around in AROUND:
+        payload = (around + characters + around).encode()
+        assert feed(make(impl), [wire(payload)]) == [("message", payload, False)]
+        middle = 6 + 2 * (len(payload) > 125) + len(around.encode())
+        for at in range(middle, middle + len(characters.encode()) + 1):
+            assert feed(make(impl), sliced(wire(payload), at)) == [("message", payload, False)]
+    payload = (characters * 40).encode()
+    assert feed(make(impl), in_pieces(wire(payload), 1)) == [("message", payload, False)]
+
+
+@pytest.mark.parametrize("wrong", INVALID + TRUNCATED, ids=bytes.hex)
+def test_invalid_text_is_found_with_its_place(impl: Impl, wrong: bytes) -> None:
+    """Whole, and cut at each byte of what is wrong."""
+    for before in AROUND:
+        for behind in ["", *AROUND[:3]] if wrong in TRUNCATED else AROUND:
+            payload = before.encode() + wrong + (b"" if wrong in TRUNCATED else behind.encode())
+            expected = [("invalid", first_wrong(payload))]
+            assert feed(make(impl), [wire(payload) + wire(b"next")]) == expected
+            middle = 6 + 2 * (len(payload) > 125) + len(before.encode())
+            for at in range(middle - 1, middle + len(wrong) + 1):
+                assert feed(make(impl), [*sliced(wire(payload), at), wire(b"next")]) == expected
+
+
+@pytest.mark.parametrize("wrong", INVALID, ids=bytes.hex)
+def test_invalid_text_is_found_before_the_message_is_complete(impl: Impl, wrong: bytes) -> None:
+    """With the first byte that can be in no valid text, and once only."""
+    for before in AROUND:
+        payload = before.encode() + wrong + b"rest" * 100
+        enough = len(wire(payload)) - len(payload) + enough_to_know(payload)
+        frames = make(impl)
+        feed(frames, [wire(payload)[: enough - 1]])
+        assert frames.events == []
+        feed(frames, [wire(payload)[enough - 1 : enough]])
+        assert frames.events == [("invalid", first_wrong(payload))]
+        feed(frames, [*in_pieces(wire(payload)[enough:], 7), close_frame()])
+        assert of_reading(frames.events)[1:] == [("unusual frame",), ("unusual", close_frame())]
+
+
+@pytest.mark.parametrize("wrong", TRUNCATED, ids=bytes.hex)
+def test_text_that_ends_inside_a_character_is_invalid_at_its_end(impl: Impl, wrong: bytes) -> None:
+    payload = b"x" * 200 + wrong
+    frames = make(impl)
+    feed(frames, in_pieces(wire(payload)[:-1], 1))
+    assert frames.events == []
+    feed(frames, [wire(payload)[-1:]])
+    assert frames.events == [("invalid", 200)]
+
+
+def test_binary_messages_need_not_be_text(impl: Impl) -> None:
+    payload = b"".join(INVALID)
+    for pieces in ([wire(payload, BINARY)], in_pieces(wire(payload, BINARY), 1)):
+        assert feed(make(impl), pieces) == [("message", payload, True)]
+
+
+def test_text_need_not_be_valid_where_it_is_not_checked(impl: Impl) -> None:
+    payload = b"".join(INVALID)
+    for pieces in ([wire(payload)], in_pieces(wire(payload), 1)):
+        assert feed(make(impl, _checks_utf8=False), pieces) == [("message", payload, False)]
+
+
+# The end
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 1000])
+def test_while_closing_all_but_close_frames_is_skipped(impl: Impl, size: int) -> None:
+    frames = make(impl, state=CLOSING, _limit=10)
+    skipped = [
+        *(wire(b"text"), wire(b"binary", BINARY), wire(b"\xff"), wire(b"ping", PING), wire(b"pong", PONG)),
+        *(wire(b"first", fin=False), wire(b"more", CONTINUATION, fin=False), wire(b"last", CONTINUATION)),
+        *(wire(b"rsv", rsv=4), wire(b"x" * 300), wire(b"y" * 70_000, BINARY), wire(b"z" * 300, CONTINUATION)),
+    ]
+    feed(frames, in_pieces(b"".join(skipped), size))
+    assert frames.events == []
+    assert frames._unusual_frames == 0
+    feed(frames, in_pieces(close_frame(), size))
+    assert of_reading(frames.events) == [("unusual frame",), ("unusual", close_frame())]
+
+
+def test_while_closing_data_is_skipped_inside_a_fragmented_message(impl: Impl) -> None:
+    frames = make(impl, state=CLOSING, inside_message=True)
+    assert feed(frames, [wire(b"text") + wire(b"more", CONTINUATION)]) == []
+
+
+def test_message_of_which_a_part_has_come_is_skipped_while_closing(impl: Impl) -> None:
+    whole = wire(b"x" * 1000)
+    frames = make(impl)
+    feed(frames, [whole[:500]])
+    frames.state = CLOSING
+    feed(frames, [whole[500:600], whole[600:] + close_frame()])
+    assert of_reading(frames.events) == [("unusual frame",), ("unusual", close_frame())]
+
+
+@pytest.mark.parametrize("state", [CLOSED, CONNECTING])
+def test_nothing_is_served_unless_open(impl: Impl, state: int) -> None:
+    frames = make(impl, state=state)
+    assert feed(frames, in_pieces(STREAM, 10)) == []
+
+
+def test_what_came_before_opening_is_served_then(impl: Impl) -> None:
+    frames = make(impl, state=CONNECTING)
+    feed(frames, in_pieces(STREAM, 10))
+    frames.state = OPEN
+    frames._resume()
+    assert of_reading(frames.events) == STREAM_EVENTS
+
+
+def test_nothing_is_kept_once_closed(impl: Impl) -> None:
+    frames = make(impl, _held=1)
+    feed(frames, [wire(b"a")])
+    frames.state = CLOSED
+    frames._feed(wire(b"b"))
+    frames.state = OPEN
+    frames._held = 0
+    frames._resume()
+    assert frames.events == []
+
+
+def test_nothing_is_served_behind_a_frame_that_ended_it(impl: Impl) -> None:
+    """Ends with the frame that was handed over, as Autobahn does with a close frame."""
+
+    def end(frames: Any, event: Event) -> None:
+        if event == ("unusual", close_frame()[6:]):
+            frames.state = CLOSED
+
+    frames = make(impl, end)
+    feed(frames, [wire(b"a") + close_frame() + wire(b"b"), wire(b"c")])
+    assert messages(frames) == [b"a"]
+
+
+# Holding
+
+
+@pytest.mark.parametrize("number", [0, 1, 25, 49])
+def test_reading_stops_behind_the_frame_that_held_it(impl: Impl, number: int) -> None:
+    payloads = [b"%d" % index for index in range(50)]
+
+    def hold(frames: Any, event: Event) -> None:
+        if event[1] == payloads[number]:
+            frames._held = 1
+
+    frames = make(impl, hold)
+    feed(frames, [b"".join(map(wire, payloads))])
+    assert messages(frames) == payloads[: number + 1]
+    feed(frames, [wire(b"more"), wire(b"ping", PING)])
+    assert messages(frames) == payloads[: number + 1]
+    assert writes(frames) == []
+    frames._resume()
+    assert messages(frames) == payloads[: number + 1]
+    frames._held = 0
+    frames._resume()
+    assert messages(frames) == [*payloads, b"more"]
+    assert writes(frames) == [reply(b"ping", PONG)]
+
+
+def test_reading_can_be_held_behind_each_frame(impl: Impl) -> None:
+    payloads = [b"%d" % index for index in range(50)]
+
+    def hold(frames: Any, event: Event) -> None:
+        frames._held = 1
+
+    frames = make(impl, hold)
+    feed(frames, in_pieces(b"".join(map(wire, payloads)), 100))
+    for count in range(1, 51):
+        assert len(messages(frames)) == count
+        frames._held = 0
+        frames._resume()
+    assert messages(frames) == payloads
+
+
+def test_part_of_a_message_waits_while_held(impl: Impl) -> None:
+    whole = wire("é".encode() * 1000)
+    frames = make(impl)
+    feed(frames, [whole[:501]])
+    frames._held = 1
+    feed(frames, in_pieces(whole[501:] + wire(b"b"), 100))
+    assert frames.events == []
+    frames._held = 0
+    frames._resume()
+    assert messages(frames) == ["é".encode() * 1000, b"b"]
+
+
+def test_nothing_is_served_after_a_hold_in_which_the_transport_was_closed(impl: Impl) -> None:
+    """By a handler that takes its time, say."""
+    for end in ("abort", "gone"):
+        frames = make(impl, _held=1)
+        feed(frames, [wire(b"a") + wire(b"b")])
+        if end == "abort":
+            frames.transport.closing = True
+        else:
+            frames.transport = None
+        frames._held = 0
+        frames._resume()
+        assert frames.events == []
+
+
+def test_holding_does_not_hold_up_a_close_frame_while_closing(impl: Impl) -> None:
+    frames = make(impl, _held=1)
+    feed(frames, [wire(b"a") + close_frame()])
+    assert frames.events == []
+    frames.state = CLOSING
+    frames._resume()
+    assert of_reading(frames.events) == [("unusual frame",), ("unusual", close_frame())]
+
+
+# Writing
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("opcode", [TEXT, BINARY, PONG])
+def test_frame_of_each_length_is_written(impl: Impl, size: int, opcode: int) -> None:
+    payload = random.Random(size).randbytes(size)
+    frames = make(impl)
+    frames._write(payload, opcode)
+    assert writes(frames) == [reply(payload, opcode)]
+
+
+def test_frame_outside_a_read_leaves_at_once(impl: Impl) -> None:
+    frames = make(impl)
+    for count in range(1, 4):
+        frames._write(b"%d" % count, TEXT)
+        assert len(writes(frames)) == count
+    feed(frames, [wire(b"a")])
+    frames._write(b"4", TEXT)
+    assert writes(frames) == [reply(b"%d" % count) for count in range(1, 5)]
+
+
+def test_frame_outside_a_read_leaves_at_once_though_held(impl: Impl) -> None:
+    frames = make(impl, lambda frames, event: setattr(frames, "_held", 1))
+    feed(frames, [wire(b"a") + wire(b"b")])
+    frames._write(b"reply", TEXT)
+    assert writes(frames) == [reply(b"reply")]
+
+
+def test_replies_of_one_read_leave_together_and_in_order(impl: Impl) -> None:
+    payloads = [b"%d" % index for index in range(500)]
+    frames = make(impl, echo)
+    feed(frames, [b"".join(map(wire, payloads)) + wire(b"p", PING) + wire(b"x", BINARY)])
+    assert writes(frames) == [b"".join(map(reply, payloads)) + reply(b"p", PONG) + reply(b"x", BINARY)]
+    assert frames.events[-1][0] == "write"
+    feed(frames, [wire(b"next")])
+    assert writes(frames)[1:] == [reply(b"next")]
+
+
+@pytest.mark.parametrize("size", [0, 100, 1000, 40_000, 65_526, 65_536, 200_000])
+def test_replies_leave_whenever_64_kib_are_gathered(impl: Impl, size: int) -> None:
+    payloads = [bytes([index]) * size for index in range(10)] if size >= 1000 else [b"x" * size] * 3000
+    one = len(reply(payloads[0]))
+    frames = make(impl, echo)
+    feed(frames, [b"".join(map(wire, payloads))])
+    sizes = list(map(len, writes(frames)))
+    assert b"".join(writes(frames)) == b"".join(map(reply, payloads))
+    assert all(FLUSH_AT <= size < FLUSH_AT + one for size in sizes[:-1])
+    assert sizes[-1] <= FLUSH_AT + one
+
+
+def test_writes_of_any_sizes_keep_their_order(impl: Impl) -> None:
+    source = random.Random(1)
+    sizes = [source.choice([0, 1, 125, 126, 500, 512, 4000, 30_000, 65_535, 65_536, 150_000]) for _ in range(300)]
+    payloads = [source.randbytes(size) for size in sizes]
+
+    def write(frames: Any, event: Event) -> None:
+        if event[0] == "message":
+            for payload in payloads:
+                frames._write(payload, BINARY)
+
+    frames = make(impl, write)
+    feed(frames, [wire(b"go")])
+    assert b"".join(writes(frames)) == b"".join(reply(payload, BINARY) for payload in payloads)
+
+
+def test_flush_hands_over_what_is_gathered(impl: Impl) -> None:
+    def flush(frames: Any, event: Event) -> None:
+        if event[0] == "message":
+            frames._write(event[1], TEXT)
+            frames._flush()
+            frames._flush()
+
+    frames = make(impl, flush)
+    feed(frames, [wire(b"a") + wire(b"b")])
+    assert writes(frames) == [reply(b"a"), reply(b"b")]
+
+
+def test_transport_that_chokes_in_a_write_stops_reading(impl: Impl) -> None:
+    """asyncio calls `pause_writing` from inside `write`."""
+
+    def choke(frames: Any, event: Event) -> None:
+        echo(frames, event)
+
+    payloads = [bytes([index]) * 40_000 for index in range(10)]
+    frames = make(impl, choke)
+    written: list[bytes] = []
+
+    def write(data: bytes) -> None:
+        written.append(data)
+        frames._held = 2
+
+    frames.transport.write = write
+    feed(frames, [b"".join(map(wire, payloads))])
+    for count in range(2, 11, 2):
+        assert messages(frames) == payloads[:count]
+        assert b"".join(written) == b"".join(map(reply, payloads[:count]))
+        frames._held = 0
+        frames._resume()
+
+
+@pytest.mark.parametrize("how", ["closed", "gone"])
+def test_nothing_is_written_once_closed(impl: Impl, how: str) -> None:
+    def end(frames: Any, event: Event) -> None:
+        frames._write(b"x", TEXT)
+        frames.state = CLOSED
+        if how == "gone":
+            frames.transport = None
+
+    frames = make(impl, end)
+    feed(frames, [wire(b"a") + wire(b"b")])
+    frames._write(b"x", TEXT)
+    assert frames.events == [("message", b"a", False)]
+
+
+def test_transport_that_fails_loses_its_write_only(impl: Impl) -> None:
+    frames = make(impl, echo)
+    transport = frames.transport
+
+    class Failing(Transport):
+        def write(self, data: bytes) -> None:
+            frames.transport = transport
+            raise OSError("gone")
+
+    frames.transport = Failing([])
+    with pytest.raises(OSError, match="gone"):
+        frames._feed(wire(b"a"))
+    feed(frames, [wire(b"b")])
+    assert writes(frames) == [reply(b"b")]
+
+
+# Counting
+
+
+def counters(frames: Any) -> dict[str, int]:
+    names = ["fast_frames", "unusual_frames", "messages", "octets", "octets_on_wire"]
+    names += ["octets_on_wire_out", "octets_out", "frames_out"]
+    return {name: getattr(frames, f"_{name}") for name in names}
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_traffic_is_counted(impl: Impl, size: int) -> None:
+    frames = make(impl, echo)
+    feed(frames, in_pieces(STREAM, size))
+    payload_sizes = 0 + 9 + 2 + 130 + 4
+    assert counters(frames) == {
+        "fast_frames": 7,
+        "unusual_frames": 3,
+        "messages": 5,
+        "octets": payload_sizes,
+        "octets_on_wire": len(STREAM),
+        "octets_on_wire_out": len(b"".join(writes(frames))),
+        "octets_out": payload_sizes,
+        "frames_out": 5,
+    }
+
+
+def test_new_connection_has_counted_nothing(impl: Impl) -> None:
+    assert not any(counters(make(impl)).values())
+
+
+# Re-entrancy: what a handler does in the midst of 50 pipelined frames
+
+PLACES = (0, 24, 49)
+FIFTY = [b"%02d" % index for index in range(50)]
+SORTS: dict[str, tuple[Callable[[bytes], bytes], Callable[[Event], bytes | None]]] = {
+    "small": (wire, lambda event: event[1] if event[0] == "message" else None),
+    "large": (lambda name: wire(name.ljust(600)), lambda event: event[1][:2] if event[0] == "message" else None),
+    "pong": (lambda name: wire(name, PONG), lambda event: event[1] if event[0] == "pong" else None),
+    # The payload is masked with zeros, to be seen as it is.
+    "unusual": (
+        lambda name: wire(name, CONTINUATION, mask=bytes(4)),
+        lambda event: event[1] if event[0] == "unusual" and len(event[1]) == 2 else None,
+    ),
+}
+CUTS = {"whole": 10**9, "large": 1000, "small": 9}
+
+
+class Reentering:
+    """Does `act` when the frame with `name` is served, once; `seen` are the names of the frames that were served."""
+
+    def __init__(self, sort: str, name: bytes, act: Callable[[Any], None]) -> None:
+        self.sort = sort
+        self.make_frame, self.name_of = SORTS[sort]
+        self.name = name
+        self.act: Callable[[Any], None] | None = act
+        self.seen: list[bytes] = []
+
+    def __call__(self, frames: Any, event: Event) -> None:
+        name = self.name_of(event)
+        if name is None:
+            return
+        self.seen.append(name)
+        frames._write(name, TEXT)
+        if name == self.name and self.act is not None:
+            act, self.act = self.act, None
+            act(frames)
+
+    def pieces(self, cut: str, *behind: bytes) -> Iterator[bytes]:
+        """Give the stream, with `behind` at its end; an unusual frame's name is never cut."""
+        stream = b"".join([*map(self.make_frame, FIFTY), *behind])
+        return in_pieces(stream, 16 if cut == "small" and self.sort == "unusual" else CUTS[cut])
+
+
+def replies(frames: Any) -> list[bytes]:
+    """Give the payloads of what was written, without the large ones."""
+    found, data = [], b"".join(writes(frames))
+    while data:
+        size, start = data[1] & 0x7F, 2
+        if size >= 126:
+            start = 4 if size == 126 else 10
+            size = int.from_bytes(data[2:start], "big")
+        found.append(data[start : start + size])
+        data = data[start + size :]
+    return [payload for payload in found if len(payload) < 1000]
+
+
+def midst(test: Any) -> Any:
+    """Run a test for a frame at each place, of each sort, and for each way to cut the stream."""
+    for name, values in (("place", PLACES), ("sort", SORTS), ("cut", CUTS)):
+        test = pytest.mark.parametrize(name, list(values))(test)
+    return test
+
+
+def again(impl: Impl) -> range:
+    """Compiled, what reads freed memory may well do so unseen once."""
+    return range(10 if impl.name == "c" else 1)
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("sort", SORTS)
+@pytest.mark.parametrize("cut", ["whole", "frames"])
+def test_handler_that_reads_loses_nothing(impl: Impl, place: int, sort: str, cut: str) -> None:
+    """More arrives while a frame is served: from a transport that is called back, or in a nested run of the loop."""
+
+    def act(frames: Any) -> None:
+        first, second = hook.make_frame(b"l1"), hook.make_frame(b"l2")
+        frames._feed(first + second[:3])
+        frames._feed(second[3:-2])
+        frames._feed(second[-2:])
+
+    for _ in again(impl):
+        hook = Reentering(sort, FIFTY[place], act)
+        frames = make(impl, hook)
+        if cut == "whole":
+            feed(frames, hook.pieces("whole"))
+            assert hook.seen == [*FIFTY, b"l1", b"l2"]
+        else:
+            feed(frames, map(hook.make_frame, FIFTY))
+            assert hook.seen == [*FIFTY[: place + 1], b"l1", b"l2", *FIFTY[place + 1 :]]
+        assert replies(frames) == hook.seen
+
+
+@midst
+def test_handler_that_resumes_changes_nothing(impl: Impl, place: int, sort: str, cut: str) -> None:
+    for _ in again(impl):
+
+        def act(frames: Any) -> None:
+            frames._resume()
+            frames._feed(b"")
+            frames._resume()
+
+        hook = Reentering(sort, FIFTY[place], act)
+        frames = make(impl, hook)
+        feed(frames, hook.pieces(cut))
+        assert hook.seen == replies(frames) == FIFTY
+
+
+@midst
+def test_handler_that_writes_a_megabyte_keeps_the_order(impl: Impl, place: int, sort: str, cut: str) -> None:
+    def act(frames: Any) -> None:
+        frames._write(bytes(MIB), BINARY)
+        frames._write(b"and", TEXT)
+
+    hook = Reentering(sort, FIFTY[place], act)
+    frames = make(impl, hook)
+    feed(frames, hook.pieces(cut))
+    assert hook.seen == FIFTY
+    assert replies(frames) == [*FIFTY[: place + 1], b"and", *FIFTY[place + 1 :]]
+
+
+@midst
+def test_handler_that_closes_sees_nothing_more(impl: Impl, place: int, sort: str, cut: str) -> None:
+    """What was answered leaves; only a close frame is handed over then."""
+
+    def act(frames: Any) -> None:
+        frames.state = CLOSING
+
+    for _ in again(impl):
+        hook = Reentering(sort, FIFTY[place], act)
+        frames = make(impl, hook)
+        feed(frames, hook.pieces(cut, close_frame()))
+        assert hook.seen[: place + 1] == replies(frames)[: place + 1] == FIFTY[: place + 1]
+        assert hook.seen[place + 1 :] == [masked(1000)] * (sort == "unusual")
+        assert unusual(frames).endswith(close_frame())
+
+
+def masked(code: int) -> bytes:
+    return close_frame(code)[6:]
+
+
+@midst
+def test_handler_that_drops_the_connection_sees_nothing_more(impl: Impl, place: int, sort: str, cut: str) -> None:
+    def act(frames: Any) -> None:
+        frames.state = CLOSED
+        frames.transport.abort()
+        if place:
+            frames.transport = None
+
+    for _ in again(impl):
+        hook = Reentering(sort, FIFTY[place], act)
+        frames = make(impl, hook)
+        feed(frames, hook.pieces(cut, close_frame()))
+        assert hook.seen == FIFTY[: place + 1]
+
+
+@midst
+def test_handler_that_aborts_the_transport_sees_nothing_more(impl: Impl, place: int, sort: str, cut: str) -> None:
+    """A transport that closes delivers nothing more; what it has delivered is dropped."""
+    for _ in again(impl):
+        hook = Reentering(sort, FIFTY[place], lambda frames: frames.transport.abort())
+        frames = make(impl, hook)
+        for piece in hook.pieces(cut):
+            if not frames.transport.closing:
+                frames._feed(piece)
+        assert hook.seen == FIFTY[: place + 1]
+
+
+def test_late_bytes_behind_an_unusual_frame_that_was_dropped_do_no_harm(impl: Impl) -> None:
+    """Its header was to be handed over, of which two bytes were seen."""
+
+    def abort(frames: Any, event: Event) -> None:
+        if event == ("unusual frame",):
+            frames.transport.closing = True
+
+    frames = make(impl, abort)
+    feed(frames, [wire(b"abc", rsv=4), *in_pieces(wire(b"late"), 1)])
+    assert unusual(frames) == b""
+    assert frames._unusual_frames == 1
+
+
+@midst
+def test_handler_that_holds_loses_nothing(impl: Impl, place: int, sort: str, cut: str) -> None:
+    def act(frames: Any) -> None:
+        frames._held = 1
+        frames._resume()
+
+    for _ in again(impl):
+        hook = Reentering(sort, FIFTY[place], act)
+        frames = make(impl, hook)
+        feed(frames, hook.pieces(cut))
+        assert hook.seen == replies(frames) == FIFTY[: place + 1]
+        frames._held = 0
+        frames._resume()
+        assert hook.seen == replies(frames) == FIFTY
+
+
+@midst
+def test_handler_that_raises_loses_nothing(impl: Impl, place: int, sort: str, cut: str) -> None:
+    """It has been called: its frame does not come again. Those behind it do, with the next read."""
+
+    def act(frames: Any) -> None:
+        raise LookupError("in a handler")
+
+    for _ in again(impl):
+        hook = Reentering(sort, FIFTY[place], act)
+        frames = make(impl, hook)
+        raised = 0
+        for piece in hook.pieces(cut):
+            try:
+                frames._feed(piece)
+            except LookupError:
+                raised += 1
+                assert hook.seen == replies(frames) == FIFTY[: place + 1]
+        frames._resume()
+        assert raised == 1
+        assert hook.seen == replies(frames) == FIFTY
+
+
+@pytest.mark.parametrize("hook_name", ["traffic", "unusual frame", "unusual", "invalid", "message", "pong"])
+@pytest.mark.parametrize("action", ["read", "resume", "close", "drop", "hold", "raise", "abort", "write"])
+@pytest.mark.parametrize("size", [1, 5, 1000])
+def test_no_hook_is_called_on_what_is_gone(impl: Impl, hook_name: str, action: str, size: int) -> None:
+    """Many times, with memory that is given back at once: compiled, a read after free would show."""
+    stream = STREAM[: -len(close_frame())] * 2 + wire(b"x" * 20 + b"\xff" + b"y" * 700) + close_frame()
+
+    fed: list[Event] = []
+
+    def act(frames: Any, event: Event) -> None:
+        if event[0] != hook_name:
+            return
+        if action == "read" and len(fed) < 60:
+            fed.append(event)
+            frames._feed(bytes(b"".join([wire(b"late"), wire(b"ping", PING)])))
+        elif action == "resume":
+            frames._resume()
+        elif action == "close":
+            frames.state = CLOSING
+        elif action == "drop":
+            frames.state = CLOSED
+        elif action == "hold":
+            frames._held = 1
+        elif action == "abort":
+            frames.transport.closing = True
+        elif action == "write":
+            frames._write(bytes(70_000), BINARY)
+        elif action == "raise":
+            raise LookupError
+
+    frames = make(impl, act)
+    frames.autoPingTimeoutCall = object()
+    for _ in range(3):
+        for piece in in_pieces(stream, size):
+            try:
+                frames._feed(piece)
+            except LookupError:
+                pass
+            if frames._held:
+                frames._held = 0
+                frames._resume()
+    assert all(
+        payload in (b"", b"last", b"late", b"\xff\x00", b"x" * 130, "é€😀".encode()) for payload in messages(frames)
+    )
+
+
+# Cost: bytes that are newly allocated, which anything that is copied must be
+
+
+class Copied:
+    """Adds up what is allocated, from each `mark` to the next, at the most at one time: the copies of one step."""
+
+    total = 0
+
+    def __enter__(self) -> Copied:
+        tracemalloc.start(1)
+        self.now = tracemalloc.get_traced_memory()[0]
+        return self
+
+    def mark(self, *_: object) -> None:
+        self.total += tracemalloc.get_traced_memory()[1] - self.now
+        tracemalloc.reset_peak()
+        self.now = tracemalloc.get_traced_memory()[0]
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.mark()
+        tracemalloc.stop()
+
+
+class Quiet:
+    """A transport that keeps nothing."""
+
+    def write(self, data: bytes) -> None:
+        pass
+
+    def is_closing(self) -> bool:
+        return False
+
+
+class Nothing(list[Event]):
+    """A list that keeps nothing."""
+
+    def append(self, event: Event) -> None:
+        pass
+
+
+COSTLY = {
+    "small messages": wire(b"x" * 100),
+    "large messages": wire(b"x" * 600, BINARY),
+    "pings": wire(b"x" * 100, PING),
+    "pongs": wire(b"x" * 100, PONG),
+    "fragments of nothing": wire(b"", CONTINUATION, fin=False),
+    "fragments of a byte": wire(b"x", CONTINUATION, fin=False),
+    "large fragments": wire(b"x" * 600, CONTINUATION, fin=False),
+}
+MANY = 1500
+A_STEP = 2500  # bytes for the objects of a step; copying the rest for each would be 100 times that and more
+
+
+@pytest.mark.parametrize("piece", COSTLY.values(), ids=COSTLY)
+@pytest.mark.parametrize("how", ["one read", "held behind each", "a byte a read"])
+def test_cost_of_a_stream_is_linear(impl: Impl, piece: bytes, how: str) -> None:
+    """Counted in bytes copied: per frame, or per read, a few times its size and no part of what else there is."""
+    count = MANY if how != "a byte a read" else 2 + MANY // len(piece)
+    steps = MANY if how != "a byte a read" else count * len(piece)
+    pieces = [piece * count] if how != "a byte a read" else list(in_pieces(piece * count, 1))
+
+    def hook(frames: Any, event: Event) -> None:
+        echo(frames, event)
+        copied.mark()
+        if how == "held behind each":
+            frames._held = 1
+
+    with Copied() as copied:
+        frames = make(impl, hook, transport=Quiet(), events=Nothing())
+        for data in pieces:
+            frames._feed(data)
+            copied.mark()
+        while frames._held:
+            frames._held = 0
+            frames._resume()
+            copied.mark()
+    assert frames._fast_frames + frames._unusual_frames == count
+    assert copied.total < steps * A_STEP + 8 * len(piece) * count
+
+
+@pytest.mark.parametrize("opcode", [TEXT, BINARY])
+@pytest.mark.parametrize("size", [1, 16])
+def test_cost_of_a_message_in_many_reads_is_linear(impl: Impl, opcode: int, size: int) -> None:
+    pieces = list(in_pieces(wire(b"x" * 4000 * size, opcode), size))
+    with Copied() as copied:
+        frames = make(impl, transport=Quiet(), events=Nothing())
+        for data in pieces:
+            frames._feed(data)
+            copied.mark()
+    assert frames._messages == 1
+    assert copied.total < len(pieces) * 500 + 8 * 4000 * size
+
+
+# One implementation against the other
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What arrives: `stream` in pieces of `sizes`, over and over. What the hooks do, by the number of the call."""
+
+    stream: bytes
+    sizes: tuple[int, ...]
+    options: dict[str, Any] = field(default_factory=dict)
+    actions: dict[int, str] = field(default_factory=dict)
+
+    def pieces(self) -> Iterator[bytes]:
+        at = 0
+        for size in cycle(self.sizes):
+            if at >= len(self.stream):
+                return
+            yield self.stream[at : at + size]
+            at += size
+
+
+ACTIONS = ("hold", "closing", "closed", "gone", "abort", "raise", "write", "read", "resume", "flush", "inside", "slow")
+_PAYLOAD_SIZES = (0, 1, 2, 5, 7, 8, 9, 49, 124, 125, 126, 127, 300, 511, 512, 513, 1000, 5000, 65535, 65536, 66000)
+
+
+def random_frame(source: random.Random) -> bytes:
+    """Give a frame, most often a good one."""
+    opcode = source.choice((TEXT, TEXT, TEXT, BINARY, BINARY, PING, PONG, CLOSE, CONTINUATION, CONTINUATION, 3, 11))
+    size = source.choice(_PAYLOAD_SIZES[: 21 if source.random() < 0.2 else 17])
+    if opcode >= 8:
+        size = min(size, source.choice((125, 125, 125, 130)))
+    kind = source.random()
+    if kind < 0.3:
+        payload = random.Random(source.getrandbits(32)).randbytes(size)
+    elif kind < 0.6:
+        payload = text(size)
+    else:
+        payload = b"x" * size
+        if kind < 0.8 and size:
+            at = source.randrange(size)
+            wrong = source.choice((*INVALID, *TRUNCATED, "€".encode(), "😀".encode()))
+            payload = (payload[:at] + wrong + payload[at:])[: size if opcode >= 8 else None]
+    if opcode == CLOSE and source.random() < 0.7:
+        payload = source.choice((1000, 1001, 1005, 1011, 3000, 4999, 5000, 0)).to_bytes(2, "big") + text(size)[:100]
+    length = len(payload)
+    odd = source.random
+    form = source.choice((126, 127)) if odd() < 0.02 and length < 65536 else None
+    return wire(
+        payload,
+        opcode,
+        fin=odd() < (0.85 if opcode < 8 else 0.98),
+        rsv=source.randint(1, 7) if odd() < 0.03 else 0,
+        mask=None if odd() < 0.02 else source.getrandbits(32).to_bytes(4, "big"),
+        form=127 if (far := odd() < 0.01) else form,
+        declared=source.choice((2**31, 2**63 - 1, 2**63, 2**64 - 1)) if far else None,
+    )
+
+
+def random_case(source: random.Random, *, actions: bool = True) -> Case:
+    """Give a stream of valid frames, of any frames, or of mutated ones."""
+    frames = [random_frame(source) for _ in range(source.randint(1, 12))]
+    if source.random() < 0.3:  # long and good
+        good = [wire(b"x" * source.choice(_PAYLOAD_SIZES[:17]), source.choice((1, 2))) for _ in range(3)]
+        good += [wire(b"a", fin=False), wire(b"p", PING), wire(b"b", CONTINUATION)]
+        frames = good * source.randint(1, 4) + frames[:2]
+    stream = bytearray(b"".join(frames))
+    if source.random() < 0.3:
+        for _ in range(source.randint(1, 4)):
+            at = source.randrange(min(len(stream), source.choice((20, 200, 100_000))))
+            stream[at] = source.getrandbits(8)
+    longest = source.choice((1, 3, 20, 1000, 100_000) if len(stream) < 20_000 else (500, 5000, 100_000))
+    sizes = tuple(source.randint(1, longest) for _ in range(source.randint(1, 6)))
+    options: dict[str, Any] = {"_limit": source.choice((0, 0, 125, 1000, 65536))}
+    chosen: dict[int, str] = {}
+    if actions:
+        options |= {"_serves_pings": source.random() < 0.9, "_checks_utf8": source.random() < 0.9}
+        options |= {"_fast": source.random() < 0.95, "inside_message": source.random() < 0.05}
+        chosen = {source.randint(0, 30): source.choice(ACTIONS) for _ in range(source.choice((0, 0, 1, 2, 5)))}
+    return Case(bytes(stream), sizes, options, chosen)
+
+
+class Acting:
+    """Echoes messages, and does what the case says with the number of the call."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.calls = -1
+
+    def __call__(self, frames: Any, event: Event) -> None:
+        self.calls += 1
+        echo(frames, event)
+        match self.case.actions.get(self.calls):
+            case "hold":
+                frames._held = 1
+            case "closing":
+                frames.state = CLOSING
+            case "closed":
+                frames.state = CLOSED
+            case "gone":
+                frames.state = CLOSED
+                frames.transport = None
+            case "abort":
+                frames.transport.closing = True
+            case "raise":
+                raise LookupError(self.calls)
+            case "write":
+                frames._write(b"y" * 70_000, BINARY)
+            case "read":
+                frames._feed(wire(b"nested") + wire(b"nested", PING) + wire(b"cut")[: self.calls % 9])
+            case "resume":
+                frames._resume()
+            case "flush":
+                frames._flush()
+            case "inside":
+                frames.inside_message = not frames.inside_message
+            case "slow":
+                frames._fast = not frames._fast
+
+
+def run(impl: Impl, case: Case) -> dict[str, Any]:
+    """Give everything that can be seen of `case`."""
+    frames = make(impl, Acting(case), **case.options)
+
+    def attempt(act: Callable[[], None]) -> None:
+        try:
+            act()
+        except LookupError as exc:
+            frames.events.append(("raised", *exc.args))
+
+    for number, piece in enumerate(case.pieces()):
+        attempt(lambda piece=piece: frames._feed(piece))  # type: ignore[misc]
+        frames.events.append(("fed", frames._held, frames.state))
+        if number & 1:
+            frames._held = 0
+            attempt(frames._resume)
+    while frames._held:
+        frames._held = 0
+        attempt(frames._resume)
+    return counters(frames) | {"events": frames.events, "state": frames.state, "inside": frames.inside_message}
+
+
+def difference(pure: Impl, compiled: Impl, case: Case) -> str | None:
+    """Give where the two differ, or None."""
+    one, other = run(pure, case), run(compiled, case)
+    for number, (event, event_of_other) in enumerate(zip(one["events"], other["events"], strict=False)):
+        if event != event_of_other:
+            return f"event {number}: pure {event!r:.200}, compiled {event_of_other!r:.200}"
+    for name in one:
+        if one[name] != other[name]:
+            return f"{name}: pure {one[name]!r:.200}, compiled {other[name]!r:.200}"
+    return None
+
+
+@settings(max_examples=300)
+@given(source=st.randoms(use_true_random=False))
+def test_both_implementations_do_the_same(both: tuple[Impl, Impl], source: random.Random) -> None:
+    assert difference(*both, random_case(source)) is None
+
+
+@pytest.mark.compiled
+def test_both_implementations_do_the_same_on_random_streams(both: tuple[Impl, Impl]) -> None:
+    """More than Hypothesis does in the same time; `make fuzz` goes on from here."""
+    for seed in range(500):
+        assert difference(*both, random_case(random.Random(seed))) is None, seed
+
+
+# With Autobahn's protocol behind it, against Autobahn's own reader
+
+
+REQUEST = (
+    b"GET / HTTP/1.1\r\nHost: 127.0.0.1:9000\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+
+
+class Echoing:
+    """Notes messages and sends them back; closes with the one that `closes_at` numbers, counted from 1."""
+
+    closes_at = 0
+    seen: list[tuple[bytes, bool]]
+
+    def onMessage(self: Any, payload: bytes, isBinary: bool) -> None:
+        self.seen.append((payload, isBinary))
+        self.sendMessage(payload, isBinary)
+        if len(self.seen) == self.closes_at:
+            self.sendCloseFrame(1000)
+
+
+class Plain(Echoing, WebSocketServerProtocol):  # type: ignore[misc]
+    """Autobahn's own, without the queue of its adapter."""
+
+    def data_received(self, data: bytes) -> None:
+        self._dataReceived(data)
+
+
+class Ours(Echoing, RequestHandlerProtocol):  # type: ignore[misc]
+    pass
+
+
+async def connect(protocol: type[Any], **options: Any) -> Any:
+    """Give an open connection over a transport that notes."""
+    url, loop = "ws://127.0.0.1:9000", asyncio.get_running_loop()
+    factory: Any = WebSocketServerFactory(url, loop=loop)
+    if protocol is Ours:
+        factory = RequestHandlerFactory(url, loop=loop, router=SimpleRouter())
+    factory.protocol = protocol
+    factory.setProtocolOptions(failByDrop=False, openHandshakeTimeout=0, closeHandshakeTimeout=0, **options)
+    connection = factory()
+    connection.seen = []
+    connection.connection_made(Transport([]))
+    connection.data_received(REQUEST)
+    for _ in range(10):
+        if connection.state == OPEN:
+            break
+        await asyncio.sleep(0)
+    assert connection.state == OPEN
+    connection.transport.events.clear()
+    return connection
+
+
+def deliver(connection: Any, pieces: Iterable[bytes]) -> None:
+    """Let `pieces` arrive for as long as a transport would deliver them."""
+    transport = connection.transport
+    for piece in pieces:
+        if transport.closing:
+            return
+        try:
+            connection.data_received(piece)
+        except Exception:
+            if type(connection) is Ours:
+                raise
+            transport.abort()  # as Autobahn's adapter does
+
+
+def server_frames(connection: Any) -> list[tuple[int, bytes]]:
+    """Give opcode and payload of what was sent. The reason of 1007 tells a place: Autobahn counts it otherwise."""
+    data = b"".join(event[1] for event in connection.transport.events if event[0] == "write")
+    found = []
+    while data:
+        size, start = data[1], 2
+        if size >= 126:
+            start = 4 if size == 126 else 10
+            size = int.from_bytes(data[2:start], "big")
+        payload = data[start : start + size]
+        assert len(payload) == size
+        if data[0] & 0x0F == CLOSE and payload[:2] == (1007).to_bytes(2, "big"):
+            payload = payload[:2]
+        found.append((data[0], payload))
+        data = data[start + size :]
+    return found
+
+
+async def difference_from_autobahn(case: Case) -> str | None:
+    """Give where we differ from Autobahn: in messages, in what is sent, or in the code that closes."""
+    options = {"maxMessagePayloadSize": case.options.get("_limit", 0)}
+    plain, ours = await connect(Plain, **options), await connect(Ours, **options)
+    assert ours._fast
+    assert ours._serves_pings
+    for connection in (plain, ours):
+        deliver(connection, case.pieces())
+    pairs: dict[str, tuple[Any, Any]] = {
+        "messages": (plain.seen, ours.seen),
+        "sent": (server_frames(plain), server_frames(ours)),
+        "code sent": (plain.localCloseCode, ours.localCloseCode),
+        "open": (plain.state == OPEN, ours.state == OPEN),
+    }
+    if not plain.failedByMe:
+        # Behind a fault Autobahn drops the connection with the next one, or with more of a message that is not text;
+        # we skip all that until a close frame comes, or the time for it is over.
+        pairs["code received"] = plain.remoteCloseCode, ours.remoteCloseCode
+        pairs["state"] = plain.state, ours.state
+        pairs["transport"] = plain.transport.closing, ours.transport.closing
+    for name, (of_autobahn, of_ours) in pairs.items():
+        if of_autobahn != of_ours:
+            return f"{name}: Autobahn {of_autobahn!r:.300}, ours {of_ours!r:.300}"
+    return None
+
+
+def test_we_do_what_autobahn_does() -> None:
+    with asyncio.Runner() as runner:
+
+        @settings(max_examples=150)
+        @given(source=st.randoms(use_true_random=False))
+        def check(source: random.Random) -> None:
+            assert runner.run(difference_from_autobahn(random_case(source, actions=False))) is None
+
+        check()
+
+
+def test_we_do_what_autobahn_does_on_random_streams() -> None:
+    with asyncio.Runner() as runner:
+        for seed in range(200):
+            case = random_case(random.Random(seed), actions=False)
+            assert runner.run(difference_from_autobahn(case)) is None, seed
+
+
+CODES: dict[str, tuple[bytes, int]] = {
+    "rsv": (wire(b"abc", rsv=4), 1002),
+    "reserved data opcode": (wire(b"abc", 3), 1002),
+    "reserved control opcode": (wire(b"abc", 11), 1002),
+    "unmasked": (wire(b"abc", mask=None), 1002),
+    "fragmented ping": (wire(b"abc", PING, fin=False), 1002),
+    "oversized ping": (wire(b"x" * 126, PING), 1002),
+    "oversized close": (wire(b"x" * 126, CLOSE), 1002),
+    "close of one byte": (wire(b"x", CLOSE), 1002),
+    "close code 1005": (close_frame(1005), 1002),
+    "close code 5000": (close_frame(5000), 1002),
+    "close reason that is no text": (wire(b"\x03\xe8\xff", CLOSE), 1007),
+    "close": (close_frame(), 1000),
+    "length of 2**63": (wire(b"", form=127, declared=2**63), 1002),
+    "length of 2**64-1": (wire(b"", BINARY, form=127, declared=2**64 - 1), 1002),
+    "16-bit length of 5": (wire(b"hello", form=126), 1002),
+    "64-bit length of 65535": (wire(b"x" * 65535, form=127), 1002),
+    "continuation of nothing": (wire(b"abc", CONTINUATION), 1002),
+    "message inside a message": (wire(b"a", fin=False) + wire(b"b"), 1002),
+    "text that is none": (wire(b"abc\xff"), 1007),
+    "text that is none, in fragments": (wire(b"abc\xe2", fin=False) + wire(b"\xe2", CONTINUATION), 1007),
+    "truncated text": (wire(b"abc\xe2\x82"), 1007),
+    "more than the limit": (wire(b"x" * 100_001), 1009),
+    "more than the limit, in fragments": (wire(b"x" * 60_000, fin=False) + wire(b"x" * 60_000, CONTINUATION), 1009),
+}
+
+
+@pytest.mark.parametrize(("data", "code"), CODES.values(), ids=CODES)
+def test_fault_closes_with_the_code_that_autobahn_gives(data: bytes, code: int) -> None:
+    """Whole, and cut at every byte; what came before is answered, what comes behind is not."""
+    stream = wire(b"before") + data + wire(b"behind") + wire(b"p", PING)
+    lengths = range(1, 40) if len(stream) > 300 else range(1, len(stream))
+
+    async def check() -> None:
+        for size in (*lengths, len(stream)):
+            case = Case(stream, (size, len(stream)), {"_limit": 100_000})
+            assert await difference_from_autobahn(case) is None
+            ours = await connect(Ours, maxMessagePayloadSize=100_000)
+            deliver(ours, case.pieces())
+            assert ours.seen == [(b"before", False)]
+            assert ours.localCloseCode == code
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize("size", [1, 10, 1000])
+def test_connection_cut_anywhere_is_as_with_autobahn(size: int) -> None:
+    stream = STREAM[: -len(close_frame())] + wire(b"x" * 300)
+
+    async def check() -> None:
+        for end in range(1, len(stream), 3):
+            assert await difference_from_autobahn(Case(stream[:end], (size,))) is None
+
+    asyncio.run(check())
+
+
+def test_nothing_is_dispatched_behind_our_close_frame_where_autobahn_goes_on() -> None:
+    """Differs on purpose (design §6): what closes a connection wants to hear no more of it."""
+
+    async def check() -> None:
+        stream = b"".join(wire(b"%d" % number) for number in range(5)) + wire(b"p", PING) + close_frame()
+        plain, ours = await connect(Plain), await connect(Ours)
+        for connection in (plain, ours):
+            connection.closes_at = 2
+            deliver(connection, [stream])
+        assert [payload for payload, _ in ours.seen] == [b"0", b"1"]
+        assert [payload for payload, _ in plain.seen][:3] == [b"0", b"1", b"2"]
+        assert server_frames(ours)[-1] == (0x80 | CLOSE, (1000).to_bytes(2, "big"))
+        assert ours.state == CLOSED
+
+    asyncio.run(check())
+
+
+def test_connection_is_not_dropped_for_a_second_fault_where_autobahn_does() -> None:
+    """Differs on purpose: data is skipped unread once we are closing, so that the client can answer our close frame."""
+
+    async def check() -> None:
+        stream = wire(b"\xff" + b"x" * 100)
+        pieces = [stream[:10], stream[10:50], stream[50:], wire(b"\xff"), wire(b"a", rsv=4)]
+        plain, ours = await connect(Plain), await connect(Ours)
+        for connection in (plain, ours):
+            deliver(connection, pieces)
+            assert connection.localCloseCode == 1007
+        assert plain.transport.closing
+        assert not ours.transport.closing
+        deliver(ours, [close_frame(1007)])
+        assert ours.wasClean
+        assert ours.transport.closing
+
+    asyncio.run(check())

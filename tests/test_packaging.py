@@ -1,0 +1,272 @@
+"""What is shipped: wheel and sdist with a compiler, without one, and with each switch; each installed and asked.
+
+Slow, and needs PyPI: `make test-packaging`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from aiorest_ws import _speedups
+
+pytestmark = pytest.mark.packaging
+
+CHECKOUT = Path(__file__).parent.parent
+NO = "AIOREST_WS_NO_EXTENSIONS"
+REQUIRE = "AIOREST_WS_REQUIRE_EXTENSIONS"
+SMOKE = "import aiorest_ws; print(aiorest_ws.COMPILED, aiorest_ws.__version__); print(aiorest_ws.__file__)"
+WARNING = "the compiled hot path was NOT built"
+
+
+def run(*command: str | Path, cwd: Path, path: str | None = None, **switches: str) -> subprocess.CompletedProcess[str]:
+    """Run without the switches of this process; stderr is merged into stdout, as in a build log."""
+    env = {key: value for key, value in os.environ.items() if key not in (NO, REQUIRE, "PYTHONPATH", "CC")} | switches
+    if path is not None:
+        env["PATH"] = path
+    return subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+
+
+def succeed(*command: str | Path, cwd: Path, path: str | None = None, **switches: str) -> str:
+    done = run(*command, cwd=cwd, path=path, **switches)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+class Environment:
+    """A clean virtual environment that holds nothing of the checkout."""
+
+    def __init__(self, where: Path) -> None:
+        self.where = where
+        venv.create(where, with_pip=True)
+        self.python = where / ("Scripts" if os.name == "nt" else "bin") / "python"
+
+    def pip(self, *arguments: str | Path, path: str | None = None, **switches: str) -> str:
+        pip: list[str | Path] = [self.python, "-m", "pip", "--disable-pip-version-check"]
+        return succeed(*pip, *arguments, cwd=self.where, path=path, **switches)
+
+    def smoke(self, **switches: str) -> str:
+        """Import the package far away from the checkout; give "COMPILED version"."""
+        state, file = succeed(self.python, "-W", "error", "-c", SMOKE, cwd=self.where, **switches).splitlines()
+        assert Path(file).is_relative_to(self.where)
+        return state
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Copy what git tracks or would track: a checkout as a user gets it, nothing built in it."""
+    listed = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=CHECKOUT)
+    assert listed.returncode == 0, listed.stdout
+    copy = tmp_path_factory.mktemp("source") / "aiorest-ws"
+    for name in listed.stdout.split("\0"):
+        if name and (CHECKOUT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(CHECKOUT / name, copy / name)
+    built = [path.name for kind in ("*.so", "*.pyd", "aiorest_ws/**/*.c") for path in copy.glob(f"**/{kind}")]
+    assert not built, "git would track build products"
+    return copy
+
+
+def build(source: Path, out: Path, *kinds: str, **switches: str) -> list[Path]:
+    succeed(sys.executable, "-m", "build", "-q", "--no-isolation", *kinds, "--outdir", out, source, cwd=out, **switches)
+    return sorted(out.iterdir())
+
+
+@pytest.fixture(scope="session")
+def sdist(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    (archive,) = build(source, tmp_path_factory.mktemp("sdist"), "--sdist")
+    return archive
+
+
+@pytest.fixture(scope="session")
+def unpacked(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Unpack the sdist, to look at and to copy; nothing is built in it."""
+    where = tmp_path_factory.mktemp("unpacked")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(where, filter="data")
+    (top,) = where.iterdir()
+    return top
+
+
+@pytest.fixture(scope="session")
+def wheel(unpacked: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheel from the sdist, as `python -m build` does, with the extensions required."""
+    copy = shutil.copytree(unpacked, tmp_path_factory.mktemp("copy") / "source")
+    (archive,) = build(copy, tmp_path_factory.mktemp("wheel"), "--wheel", **{REQUIRE: "1"})
+    return archive
+
+
+@pytest.fixture(scope="session")
+def pure_wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    (archive,) = build(source, tmp_path_factory.mktemp("pure"), "--wheel", **{NO: "1"})
+    return archive
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    return Environment(tmp_path_factory.mktemp("clean"))
+
+
+@pytest.fixture
+def no_compiler(tmp_path: Path) -> str:
+    """Give a PATH with everything but compilers, linkers and whatever could stand in for them."""
+    path = tmp_path / "path"
+    path.mkdir()
+    compilers = ("cc", "gcc", "g++", "c++", "c89", "c99", "clang", "tcc", "cpp", "ld", "as", "x86_64-linux-gnu-")
+    for directory in reversed(os.environ["PATH"].split(os.pathsep)):
+        for tool in Path(directory).glob("*") if directory else ():
+            if not tool.name.startswith(compilers):
+                link = path / tool.name
+                link.unlink(missing_ok=True)
+                link.symlink_to(tool)
+    assert shutil.which("gcc", path=str(path)) is None
+    assert shutil.which("cc", path=str(path)) is None
+    return str(path)
+
+
+def contents(archive: Path) -> set[str]:
+    with zipfile.ZipFile(archive) as opened:
+        return set(opened.namelist())
+
+
+def shipped_modules(source: Path) -> set[str]:
+    return {path.relative_to(source).as_posix() for path in (source / "aiorest_ws").rglob("*.py")}
+
+
+def table(source: Path) -> set[str]:
+    """Read the names of the compiled modules from setup.py."""
+    return set(re.findall(r'^    "(\w+_c)": \(', (source / "setup.py").read_text("utf-8"), re.MULTILINE))
+
+
+def compiled_modules(archive: Path) -> set[str]:
+    return {name.split("/")[-1].split(".")[0] for name in contents(archive) if name.endswith((".so", ".pyd"))}
+
+
+def test_wheel_holds_python_extensions_and_py_typed_and_no_c(wheel: Path, source: Path) -> None:
+    assert not wheel.name.endswith("-none-any.whl")
+    held = contents(wheel)
+    assert shipped_modules(source) | {"aiorest_ws/py.typed"} <= held
+    assert compiled_modules(wheel) == table(source) == {f"{module}_c" for module in _speedups.MODULES}
+    package = {name for name in held if ".dist-info/" not in name}
+    assert {Path(name).suffix for name in package} <= {".py", ".so", ".pyd", ".pyi", ".typed"}
+    assert all(name.startswith("aiorest_ws/") for name in package)
+    assert any(name.endswith("licenses/LICENSE") for name in held)
+
+
+def test_sdist_holds_sources_and_nothing_generated(unpacked: Path, source: Path) -> None:
+    held = {path.relative_to(unpacked).as_posix() for path in unpacked.rglob("*") if path.is_file()}
+    wanted = {
+        path.relative_to(source).as_posix()
+        for directory in ("aiorest_ws", "tests", "bench", "conformance", "examples", "fuzz")
+        for path in (source / directory).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert wanted | {"pyproject.toml", "setup.py", "Makefile", "LICENSE", "README.md"} <= held
+    generated = (".c", ".so", ".pyd", ".pyc", ".o")
+    assert [name for name in held if name.endswith(generated)] == ["bench/peers/load.c"]  # which is a source
+
+
+def test_wheel_in_a_clean_environment_is_compiled(wheel: Path, clean: Environment) -> None:
+    clean.pip("install", "-q", "--force-reinstall", wheel)
+    assert clean.smoke(**{REQUIRE: "1"}).startswith("True ")
+    assert clean.smoke().startswith("True ")
+    assert clean.smoke(**{NO: "1"}).startswith("False ")
+
+
+def test_pure_wheel_fits_every_python(pure_wheel: Path, source: Path, clean: Environment) -> None:
+    assert pure_wheel.name.endswith("-py3-none-any.whl")
+    assert compiled_modules(pure_wheel) == set()
+    assert shipped_modules(source) | {"aiorest_ws/py.typed"} <= contents(pure_wheel)
+    clean.pip("install", "-q", "--force-reinstall", pure_wheel)
+    assert clean.smoke().startswith("False ")
+    done = run(clean.python, "-c", "import aiorest_ws", cwd=clean.where, **{REQUIRE: "1"})
+    assert done.returncode == 1
+    assert "no compiled modules in this installation" in done.stdout
+
+
+@pytest.mark.skipif(os.name == "nt", reason="MSVC is not found through PATH")
+def test_install_without_a_compiler_is_pure_and_says_so(
+    unpacked: Path, clean: Environment, no_compiler: str, tmp_path: Path
+) -> None:
+    source = shutil.copytree(unpacked, tmp_path / "source")
+    log = clean.pip("install", "-v", "--force-reinstall", "--no-cache-dir", source, path=no_compiler)
+    assert log.count(WARNING) == 1, log
+    assert "Cause: CompileError: " in log
+    assert "Cure:  install a C compiler" in log
+    assert "-py3-none-any.whl" in log
+    assert clean.smoke().startswith("False ")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="MSVC is not found through PATH")
+def test_require_extensions_without_a_compiler_fails_the_build(
+    unpacked: Path, no_compiler: str, tmp_path: Path
+) -> None:
+    source = shutil.copytree(unpacked, tmp_path / "source")
+    command = (sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", tmp_path / "out", source)
+    done = run(*command, cwd=tmp_path, path=no_compiler, **{REQUIRE: "1"})
+    assert done.returncode != 0
+    assert f"{REQUIRE} is set and the extensions cannot be built: CompileError: " in done.stdout
+    assert not list((tmp_path / "out").glob("*.whl"))
+
+
+def test_one_module_that_cannot_be_built_ships_none(unpacked: Path, tmp_path: Path) -> None:
+    """setuptools' own `optional` would ship the others."""
+    source = shutil.copytree(unpacked, tmp_path / "source")
+    with (source / "aiorest_ws" / "_speedups" / "trie_c.pyx").open("a", encoding="utf-8") as trie:
+        trie.write('\ncdef extern from "no_such_header.h":\n    pass\n')
+    out = tmp_path / "out"
+    command = (sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", out, source)
+    log = succeed(*command, cwd=tmp_path)
+    assert log.count(WARNING) == 1, log
+    assert "no_such_header.h" in log
+    (archive,) = out.iterdir()
+    assert compiled_modules(archive) == set()
+    assert archive.name.endswith("-py3-none-any.whl")
+
+
+def test_both_switches_fail_the_build(unpacked: Path, tmp_path: Path) -> None:
+    command = (sys.executable, "setup.py", "--version")
+    done = run(*command, cwd=unpacked, **{NO: "1", REQUIRE: "1"})
+    assert done.returncode != 0
+    assert done.stdout.strip() == f"{NO} and {REQUIRE} are both set: unset one of them"
+
+
+def test_empty_and_zero_leave_the_build_switches_off(unpacked: Path) -> None:
+    version = succeed(sys.executable, "setup.py", "--version", cwd=unpacked, **{NO: "0", REQUIRE: ""})
+    assert version.splitlines()[-1].count(".") == 2
+
+
+def test_suite_passes_against_the_installed_wheel(wheel: Path, source: Path, tmp_path: Path) -> None:
+    """Run tests and examples from a directory in which the checkout's package cannot be imported."""
+    for name in ("tests", "examples", "bench", "pyproject.toml"):
+        origin, target = source / name, tmp_path / "suite" / name
+        if origin.is_dir():
+            shutil.copytree(origin, target)
+        else:
+            shutil.copy2(origin, target)
+    environment = Environment(tmp_path / "environment")
+    environment.pip("install", "-q", "--upgrade", "pip >= 25.1")
+    environment.pip("install", "-q", "--group", f"{tmp_path / 'suite' / 'pyproject.toml'}:test", wheel)
+    suite = tmp_path / "suite"
+    command = (environment.python, "-m", "pytest", "-q", "-p", "no:cacheprovider")
+    log = succeed(*command, cwd=suite, **{REQUIRE: "1"})
+    assert str(environment.where) in succeed(*command, "--collect-only", "-v", cwd=suite, **{REQUIRE: "1"})
+    assert " passed" in log

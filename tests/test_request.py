@@ -1,0 +1,850 @@
+"""The protocol and the factory that people subclass, over a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from aiorest_ws import Application, Request, RequestHandlerFactory, RequestHandlerProtocol, SimpleRouter, endpoint
+from aiorest_ws.abstract import AbstractRouter
+from aiorest_ws.exceptions import BaseAPIException, RouterNotDefined
+from aiorest_ws.wrappers import BINARY_BASE64, BINARY_JSON, TEXT_BASE64, TEXT_JSON
+from tests.serving import (
+    BINARY,
+    CLOSE,
+    LOOPS,
+    PONG,
+    TEXT,
+    Client,
+    Frame,
+    HandshakeRefused,
+    asynchronous,
+    dump,
+    frame,
+    serving,
+    turn_over,
+)
+
+on_each_loop = pytest.mark.parametrize("loop", LOOPS)
+
+HELLO = {"method": "GET", "url": "/hello"}
+HELLO_REPLY = b'{"data":"Hello, world!","event_name":null}'
+FAILED = {"detail": "A server error occurred.", "event_name": None}
+
+
+def make_router(**handlers: Callable[..., Any]) -> SimpleRouter:
+    """Give a router with /hello, and a GET route for each of `handlers`, of that name."""
+    router = SimpleRouter()
+    for name, handler in ({"hello": lambda request: "Hello, world!"} | handlers).items():
+        router.register_endpoint(endpoint(f"/{name}", "GET")(handler))
+    return router
+
+
+class Recorder(RequestHandlerProtocol):
+    """Notes what becomes of each connection in `factory.seen`, and calls no `super()`."""
+
+    def onOpen(self) -> None:
+        self.factory.seen.append(("open", self))  # type: ignore[attr-defined]
+
+    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+        self.factory.seen.append(("close", self, wasClean, code, reason))  # type: ignore[attr-defined]
+        self.factory.closed.set()  # type: ignore[attr-defined]
+
+
+class RecordingFactory(RequestHandlerFactory):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.seen: list[Any] = kwargs["seen"]
+        self.closed = asyncio.Event()
+
+
+def recording(seen: list[Any], protocol: type[RequestHandlerProtocol] = Recorder) -> dict[str, Any]:
+    """Give the options of an application that notes its connections in `seen`."""
+    return {"factory": RecordingFactory, "factory_options": {"seen": seen}, "protocol": protocol}
+
+
+async def until_closed(app: Application) -> None:
+    factory = app._listening
+    assert isinstance(factory, RecordingFactory)
+    await asyncio.wait_for(factory.closed.wait(), 5)
+    factory.closed.clear()
+
+
+# The factory
+
+
+class CustomHandlerFactory(RequestHandlerFactory):
+    """The example of the original's documentation."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._cookies = kwargs.get("cookies_dump", {})
+
+    @property
+    def cookies(self) -> Any:
+        return self._cookies
+
+
+@asynchronous
+async def test_views_reach_what_a_custom_factory_was_given() -> None:
+    """R9."""
+    router = make_router(cookies=lambda request: request.connection.factory.cookies)
+    options = {"factory": CustomHandlerFactory, "factory_options": {"cookies_dump": {"session": "abc"}}}
+    async with serving(router, **options) as app, await Client.connect(app) as client:
+        assert (await client.ask(url="/cookies"))["data"] == {"session": "abc"}
+
+
+@asynchronous
+async def test_factory_takes_any_keyword() -> None:
+    router = make_router()
+    factory = CustomHandlerFactory("ws://127.0.0.1:8080/", cookies_dump={"a": "b"}, router=router, other=object())
+    assert factory.cookies == {"a": "b"}
+    assert factory.router is router
+    assert CustomHandlerFactory().cookies == {}
+
+
+@asynchronous
+async def test_factory_hands_autobahn_its_own_keywords() -> None:
+    factory = RequestHandlerFactory(
+        url="ws://127.0.0.1:8080/",
+        protocols=["a"],
+        server="mine",
+        headers={"X-A": "b"},
+        externalPort=81,
+        loop=asyncio.get_running_loop(),
+    )
+    assert (factory.url, factory.protocols, factory.server) == ("ws://127.0.0.1:8080/", ["a"], "mine")
+    assert (factory.headers, factory.externalPort) == ({"X-A": "b"}, 81)
+    assert RequestHandlerFactory("ws://127.0.0.1:8080/", ["b"], "positional").server == "positional"
+
+
+@asynchronous
+async def test_factory_works_with_create_server_alone() -> None:
+    factory = RequestHandlerFactory(router=make_router())
+    server = await asyncio.get_running_loop().create_server(factory, "127.0.0.1", 0)
+    async with server, await Client.connect(server.sockets[0].getsockname()[:2]) as client:
+        assert (await client.ask())["data"] == "Hello, world!"
+        await client.leave()
+
+
+@asynchronous
+async def test_router_class_is_refused() -> None:
+    """R10."""
+    with pytest.raises(TypeError, match=r"router must be an instance of AbstractRouter, got .*pass an instance of it"):
+        RequestHandlerFactory(router=SimpleRouter)
+    factory = RequestHandlerFactory()
+    with pytest.raises(TypeError, match="router must be an instance of AbstractRouter"):
+        factory.router = object()  # type: ignore[assignment]
+    assert factory.router is None
+
+
+@asynchronous
+async def test_false_router_changes_nothing() -> None:
+    router = make_router()
+    factory = RequestHandlerFactory(router=router)
+    factory.router = None
+    assert factory.router is router
+
+
+@asynchronous
+async def test_pipeline_without_a_router_says_so() -> None:
+    with pytest.raises(RouterNotDefined, match="Argument `router` must be defined"):
+        RequestHandlerFactory().pipeline  # noqa: B018
+
+
+@asynchronous
+async def test_new_router_takes_over() -> None:
+    async with serving(make_router()) as app, await Client.connect(app) as client:
+        assert (await client.ask(url="/later", id=1))["status"] == 404
+        assert app._listening is not None
+        app._listening.router = make_router(later=lambda request: "later")
+        async with await Client.connect(app) as other:
+            assert (await other.ask(url="/later", id=1))["data"] == "later"
+
+
+# One connection
+
+
+@asynchronous
+async def test_handlers_see_the_connection() -> None:
+    def who(request: Any) -> Any:
+        connection = request.connection
+        return [connection.peer, connection.headers["x-token"], type(connection).__name__]
+
+    async with serving(make_router(who=who)) as app, await Client.connect(app, headers=[("X-Token", "abc")]) as client:
+        host, port = client.writer.get_extra_info("sockname")[:2]
+        assert (await client.ask(url="/who"))["data"] == [f"tcp4:{host}:{port}", "abc", "RequestHandlerProtocol"]
+
+
+@asynchronous
+async def test_session_belongs_to_one_connection() -> None:
+    def visits(request: Any) -> int:
+        session = request.connection.session
+        session["visits"] = session.get("visits", 0) + 1
+        return int(session["visits"])
+
+    async with serving(make_router(visits=visits)) as app:
+        async with await Client.connect(app) as client, await Client.connect(app) as other:
+            assert [(await client.ask(url="/visits"))["data"] for _ in range(3)] == [1, 2, 3]
+            assert (await other.ask(url="/visits"))["data"] == 1
+        async with await Client.connect(app) as client:
+            assert (await client.ask(url="/visits"))["data"] == 1
+
+
+@on_each_loop
+@asynchronous
+async def test_one_client_may_hold_many_connections(loop: str) -> None:
+    async with serving(make_router()) as app:
+        clients = [await Client.connect(app) for _ in range(50)]
+        assert app._listening is not None
+        assert len(app._listening.connections) == 50
+        for client in clients:
+            client.request()
+        assert {(await client.reply())["data"] for client in clients} == {"Hello, world!"}
+        for client in clients:
+            await client.leave()
+        await turn_over()
+        assert len(app._listening.connections) == 0
+
+
+@on_each_loop
+@asynchronous
+async def test_frames_behind_the_handshake_are_answered(loop: str) -> None:
+    async with serving(make_router()) as app, await Client.connect(app, behind=frame(dump(HELLO)) * 3) as client:
+        assert [(await client.receive()).payload for _ in range(3)] == [HELLO_REPLY] * 3
+
+
+# Events
+
+
+@asynchronous
+async def test_event_is_text_json_with_neither_id_nor_status() -> None:
+    def push(request: Any) -> str:
+        request.connection.send_event("news", {"é": [1]})
+        request.connection.send_event("empty")
+        return "pushed"
+
+    async with serving(make_router(push=push)) as app, await Client.connect(app) as client:
+        client.send(base64.b64encode(dump({"method": "GET", "url": "/push"})), BINARY)
+        assert await client.receive() == Frame(TEXT, '{"event_name":"news","data":{"é":[1]}}'.encode())
+        assert await client.receive() == Frame(TEXT, b'{"event_name":"empty","data":null}')
+        assert (await client.receive()).opcode == BINARY
+
+
+@asynchronous
+async def test_event_to_another_connection() -> None:
+    def broadcast(request: Any) -> int:
+        connections = request.connection.factory.connections
+        for connection in connections:
+            connection.send_event("all", request.args.get("n"))
+        return len(connections)
+
+    async with (
+        serving(make_router(broadcast=broadcast)) as app,
+        await Client.connect(app) as client,
+        await Client.connect(app) as other,
+    ):
+        client.request(url="/broadcast", id=1)
+        assert await other.reply() == {"event_name": "all", "data": None}
+        assert await client.reply() == {"event_name": "all", "data": None}
+        assert await client.reply() == {"id": 1, "status": 200, "data": 2}
+
+
+@on_each_loop
+@asynchronous
+async def test_event_after_the_end_is_dropped(loop: str) -> None:
+    seen: list[Any] = []
+    async with serving(make_router(), **recording(seen)) as app:
+        client = await Client.connect(app)
+        await client.leave()
+        await until_closed(app)
+        connection = seen[0][1]
+        connection.send_event("late", 1)
+        connection.close()
+        assert connection.close_was_clean is True
+
+
+@asynchronous
+async def test_event_after_close_is_dropped() -> None:
+    def bye(request: Any) -> str:
+        request.connection.close()
+        request.connection.send_event("late")
+        return "late too"
+
+    async with serving(make_router(bye=bye)) as app, await Client.connect(app) as client:
+        client.request(url="/bye")
+        assert (await client.left()).close_code == 1000
+
+
+# Ends
+
+
+@on_each_loop
+@pytest.mark.parametrize(("code", "reason", "seen_code"), [(1000, "", 1000), (4001, "bye é", 4001), (None, "", 1005)])
+@asynchronous
+async def test_protocol_tells_why_the_client_closed(loop: str, code: int | None, reason: str, seen_code: int) -> None:
+    seen: list[Any] = []
+    async with serving(make_router(), **recording(seen)) as app:
+        client = await Client.connect(app)
+        assert (await client.ask())["data"] == "Hello, world!"
+        connection = seen[0][1]
+        assert (connection.close_was_clean, connection.close_code, connection.close_reason) == (None, None, None)
+        await client.leave(code, reason)
+        await until_closed(app)
+        assert seen[1:] == [("close", connection, True, code, reason or None)]
+        assert (connection.close_was_clean, connection.close_code) == (True, seen_code)
+        assert connection.close_reason == (reason or None)
+
+
+@on_each_loop
+@asynchronous
+async def test_protocol_tells_why_the_server_closed(loop: str) -> None:
+    seen: list[Any] = []
+    router = make_router(bye=lambda request: request.connection.close(4002, "go away"))
+    async with serving(router, **recording(seen)) as app, await Client.connect(app) as client:
+        client.request(url="/bye")
+        close = await client.left()
+        assert (close.close_code, close.close_reason) == (4002, "go away")
+        await until_closed(app)
+        connection = seen[0][1]
+        assert connection.close_was_clean is True
+        assert connection.close_code == 4002
+
+
+@on_each_loop
+@pytest.mark.parametrize("how", ["drop", "reset"])
+@asynchronous
+async def test_protocol_tells_that_the_connection_was_lost(loop: str, how: str) -> None:
+    seen: list[Any] = []
+    async with serving(make_router(), **recording(seen)) as app:
+        client = await Client.connect(app)
+        await client.ask()
+        if how == "drop":
+            await client.drop()
+        else:
+            client.reset()
+        await until_closed(app)
+        (_, connection), (_, _, was_clean, code, reason) = seen
+        assert (was_clean, code) == (False, 1006)
+        assert "without previous WebSocket closing handshake" in reason
+        assert (connection.close_was_clean, connection.close_code) == (False, 1006)
+        assert connection.close_reason == reason
+        assert connection.transport is None
+
+
+@asynchronous
+async def test_protocol_tells_of_a_violation() -> None:
+    seen: list[Any] = []
+    async with serving(make_router(), **recording(seen)) as app, await Client.connect(app) as client:
+        client.send(b"", 0x3)
+        assert (await client.left()).close_code == 1002
+        await until_closed(app)
+        assert (seen[0][1].close_code, seen[0][1].close_was_clean) == (1002, True)
+
+
+@pytest.mark.parametrize("code", [999, 1004, 1005, 1006, 1015, 2999, 5000, 0, -1])
+@asynchronous
+async def test_code_that_may_not_be_sent_is_refused(code: int) -> None:
+    def bye(request: Any) -> None:
+        with pytest.raises(ValueError, match=f"close code must be .*, got {code}"):
+            request.connection.close(code)
+
+    async with serving(make_router(bye=bye)) as app, await Client.connect(app) as client:
+        assert (await client.ask(url="/bye"))["data"] is None
+
+
+@pytest.mark.parametrize(
+    ("reason", "sent"),
+    [
+        ("x" * 200, "x" * 123),
+        ("é" * 100, "é" * 61),
+        ("\ud800", "?"),
+        ("", ""),
+        (None, ""),
+    ],
+)
+@asynchronous
+async def test_close_reason_is_cut_at_a_character(reason: str | None, sent: str) -> None:
+    def bye(request: Any) -> None:
+        request.connection.close(1008, reason)
+
+    async with serving(make_router(bye=bye)) as app, await Client.connect(app) as client:
+        client.request(url="/bye")
+        close = await client.left()
+        assert (close.close_code, close.close_reason) == (1008, sent)
+
+
+@asynchronous
+async def test_close_twice_sends_one_frame() -> None:
+    def bye(request: Any) -> None:
+        request.connection.close(4000)
+        request.connection.close(4001)
+
+    async with serving(make_router(bye=bye)) as app, await Client.connect(app) as client:
+        client.request(url="/bye")
+        assert (await client.left()).close_code == 4000
+
+
+# Hooks: each overridden without super()
+
+
+@asynchronous
+async def test_decode_message_may_be_overridden() -> None:
+    class Protocol(RequestHandlerProtocol):
+        def _decode_message(self, payload: bytes, isBinary: bool = False) -> Request:
+            method, url = payload.decode().split(" ")
+            return Request(method=method, url=url, id="own", token="t")
+
+    router = make_router(who=lambda request: [request.connection is not None, request.token, request.form])
+    async with serving(router, protocol=Protocol) as app, await Client.connect(app) as client:
+        client.send(b"GET /who")
+        assert json.loads((await client.receive()).payload) == {
+            "id": "own",
+            "status": 200,
+            "data": [True, "t", TEXT_JSON],
+        }
+        client.send(b"GET /nowhere")
+        assert json.loads((await client.receive()).payload)["status"] == 404
+        client.send(b"GET /who", BINARY)
+        reply = await client.receive()
+        assert reply.opcode == BINARY
+        assert json.loads(base64.b64decode(reply.payload))["data"] == [True, "t", BINARY_BASE64]
+
+
+@asynchronous
+async def test_decode_message_that_calls_super_keeps_the_form() -> None:
+    class Protocol(RequestHandlerProtocol):
+        def _decode_message(self, payload: bytes, isBinary: bool = False) -> Request:
+            request = super()._decode_message(payload, isBinary)
+            setattr(request, "stamp", "stamped")  # noqa: B010 (for mypy: any name may be set)
+            return request
+
+    router = make_router(stamp=lambda request: [request.stamp, request.form])
+    request = dump({"method": "GET", "url": "/stamp"})
+    async with serving(router, protocol=Protocol) as app, await Client.connect(app) as client:
+        for form, payload, opcode in (
+            (TEXT_JSON, request, TEXT),
+            (TEXT_BASE64, base64.b64encode(request), TEXT),
+            (BINARY_JSON, request, BINARY),
+            (BINARY_BASE64, base64.b64encode(request), BINARY),
+        ):
+            client.send(payload, opcode)
+            reply = await client.receive()
+            assert reply.opcode == opcode
+            body = base64.b64decode(reply.payload) if form & 1 else reply.payload
+            assert json.loads(body)["data"] == ["stamped", form]
+        client.send(b"{")
+        assert "not valid JSON" in (await client.reply())["detail"]
+        client.send(b"{", BINARY)
+        reply = await client.receive()
+        assert reply.opcode == BINARY
+        assert "not valid JSON" in json.loads(reply.payload)["detail"]
+        client.send(dump({"id": [], **HELLO}))
+        assert "`id` must be" in (await client.reply())["detail"]
+
+
+class Broken(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("outcome", "detail"),
+    [
+        (Broken("secret"), "A server error occurred."),
+        (KeyError("secret"), "A server error occurred."),
+        (BaseAPIException("not today"), "not today"),
+        (None, "A server error occurred."),
+        ({"method": "GET"}, "A server error occurred."),
+    ],
+    ids=["unexpected", "KeyError", "api", "gives-None", "gives-a-dict"],
+)
+@asynchronous
+async def test_decode_message_that_fails_becomes_the_reply(outcome: Any, detail: str) -> None:
+    class Protocol(RequestHandlerProtocol):
+        def _decode_message(self, payload: bytes, isBinary: bool = False) -> Request:
+            if b"hello" in payload:
+                return super()._decode_message(payload, isBinary)
+            if isinstance(outcome, Exception):
+                raise outcome
+            return outcome  # type: ignore[no-any-return]
+
+    async with serving(make_router(), protocol=Protocol) as app, await Client.connect(app) as client:
+        client.send(b"x")
+        client.send(dump(HELLO))
+        assert await client.reply() == {"detail": detail, "event_name": None}
+        assert (await client.receive()).payload == HELLO_REPLY
+
+
+@asynchronous
+async def test_encode_message_may_be_overridden_and_its_result_is_sent_as_is() -> None:
+    class Protocol(RequestHandlerProtocol):
+        def _encode_message(self, response: bytes, isBinary: bool = False) -> bytes:
+            return (b"binary " if isBinary else b"text ") + response
+
+    async with serving(make_router(), protocol=Protocol) as app, await Client.connect(app) as client:
+        client.send(dump(HELLO))
+        client.send(base64.b64encode(dump(HELLO)), BINARY)
+        client.send(b"{")
+        assert await client.receive() == Frame(TEXT, b"text " + HELLO_REPLY)
+        assert await client.receive() == Frame(BINARY, b"binary " + HELLO_REPLY)
+        assert (await client.receive()).payload.startswith(b'text {"detail":"request is not valid JSON')
+
+
+@asynchronous
+async def test_encode_message_that_calls_super_does_as_1_1_1_did() -> None:
+    class Protocol(RequestHandlerProtocol):
+        def _encode_message(self, response: bytes, isBinary: bool = False) -> bytes:
+            return super()._encode_message(response, isBinary)
+
+    async with serving(make_router(), protocol=Protocol) as app, await Client.connect(app) as client:
+        client.send(dump(HELLO))
+        client.send(base64.b64encode(dump(HELLO)), BINARY)
+        assert await client.receive() == Frame(TEXT, HELLO_REPLY)
+        assert await client.receive() == Frame(BINARY, base64.b64encode(HELLO_REPLY))
+
+
+@pytest.mark.parametrize("outcome", [Broken("secret"), "text", None], ids=["raises", "gives-text", "gives-None"])
+@asynchronous
+async def test_encode_message_that_fails_still_gets_one_reply(outcome: Any) -> None:
+    class Protocol(RequestHandlerProtocol):
+        def _encode_message(self, response: bytes, isBinary: bool = False) -> bytes:
+            if isinstance(outcome, Exception):
+                raise outcome
+            return outcome  # type: ignore[no-any-return]
+
+    async def later(request: Any) -> str:
+        await asyncio.sleep(0)
+        return "later"
+
+    async with serving(make_router(later=later), protocol=Protocol) as app, await Client.connect(app) as client:
+        for url in ("/hello", "/later"):
+            assert await client.ask(url=url) == FAILED
+            assert await client.ask(url=url, id=1) == {"id": 1, "status": 500, "detail": "A server error occurred."}
+
+
+@asynchronous
+async def test_on_message_replaces_all_of_it() -> None:
+    class Protocol(RequestHandlerProtocol):
+        def onMessage(self, payload: bytes, isBinary: bool) -> None:
+            self.sendMessage(payload[::-1], isBinary)
+
+    async with serving(make_router(), protocol=Protocol) as app, await Client.connect(app) as client:
+        client.send(b"abc")
+        client.send(b"\x00\xff", BINARY)
+        assert await client.receive() == Frame(TEXT, b"cba")
+        assert await client.receive() == Frame(BINARY, b"\xff\x00")
+
+
+@asynchronous
+async def test_on_message_may_be_a_coroutine_and_may_call_super() -> None:
+    class Protocol(RequestHandlerProtocol):
+        async def onMessage(self, payload: bytes, isBinary: bool) -> None:  # type: ignore[override]
+            await asyncio.sleep(0)
+            super().onMessage(payload.replace(b"HELLO", b"hello"), isBinary)
+
+    async with serving(make_router(), protocol=Protocol) as app, await Client.connect(app) as client:
+        client.send(b'{"method":"GET","url":"/HELLO"}')
+        assert (await client.receive()).payload == HELLO_REPLY
+
+
+@on_each_loop
+@asynchronous
+async def test_send_message_gets_every_reply_and_event(loop: str) -> None:
+    sent: list[tuple[bytes, bool]] = []
+
+    class Protocol(RequestHandlerProtocol):
+        def sendMessage(self, payload: bytes, isBinary: bool = False, *args: Any, **kwargs: Any) -> None:
+            sent.append((payload, isBinary))
+            super().sendMessage(payload, isBinary, *args, **kwargs)
+
+    async def push(request: Any) -> str:
+        await asyncio.sleep(0)
+        request.connection.send_event("e")
+        return "pushed"
+
+    async with serving(make_router(push=push), protocol=Protocol) as app, await Client.connect(app) as client:
+        client.send(dump(HELLO))
+        client.send(b"{}", BINARY)
+        client.request(url="/push")
+        received = [await client.receive() for _ in range(4)]
+        assert sent == [(f.payload, f.opcode == BINARY) for f in received]
+        assert len(sent) == 4
+
+
+@on_each_loop
+@pytest.mark.parametrize("url", ["/hello", "/later"])
+@asynchronous
+async def test_send_message_that_fails_leaves_nobody_waiting(loop: str, url: str) -> None:
+    class Protocol(RequestHandlerProtocol):
+        def sendMessage(self, payload: bytes, isBinary: bool = False, *args: Any, **kwargs: Any) -> None:
+            raise Broken("no")
+
+    async def later(request: Any) -> str:
+        await asyncio.sleep(0)
+        return "later"
+
+    async with serving(make_router(later=later), protocol=Protocol) as app, await Client.connect(app) as client:
+        client.request(url=url)
+        await client.eof()
+        assert app._listening is not None
+        await turn_over()
+        assert len(app._listening.connections) == 0
+
+
+@asynchronous
+async def test_on_connect_may_choose_a_protocol_and_refuse() -> None:
+    from autobahn.websocket.types import ConnectionDeny
+
+    class Protocol(RequestHandlerProtocol):
+        def onConnect(self, request: Any) -> Any:
+            if "x-token" not in request.headers:
+                raise ConnectionDeny(403, "no token")
+            return "rest.v2", {"X-Hello": "there"}
+
+    async with serving(make_router(), protocol=Protocol) as app:
+        with pytest.raises(HandshakeRefused, match="403"):
+            await Client.connect(app)
+        headers = [("X-Token", "t"), ("Sec-WebSocket-Protocol", "rest.v1, rest.v2")]
+        async with await Client.connect(app, headers=headers) as client:
+            assert client.headers["sec-websocket-protocol"] == "rest.v2"
+            assert client.headers["x-hello"] == "there"
+            assert (await client.ask())["data"] == "Hello, world!"
+
+
+@asynchronous
+async def test_on_connect_may_be_a_coroutine() -> None:
+    class Protocol(RequestHandlerProtocol):
+        async def onConnect(self, request: Any) -> None:  # type: ignore[override]
+            await asyncio.sleep(0)
+            self.session["path"] = request.path
+
+    router = make_router(path=lambda request: request.connection.session["path"])
+    async with serving(router, protocol=Protocol) as app, await Client.connect(app) as client:
+        assert (await client.ask(url="/path"))["data"] == "/"
+
+
+@asynchronous
+async def test_on_open_may_be_a_coroutine_that_sends() -> None:
+    class Protocol(RequestHandlerProtocol):
+        async def onOpen(self) -> None:  # type: ignore[override]
+            self.send_event("welcome")
+
+    async with serving(make_router(), protocol=Protocol) as app, await Client.connect(app) as client:
+        assert await client.reply() == {"event_name": "welcome", "data": None}
+        assert (await client.ask())["data"] == "Hello, world!"
+
+
+@asynchronous
+async def test_on_ping_may_be_overridden() -> None:
+    class Protocol(RequestHandlerProtocol):
+        def onPing(self, payload: bytes) -> None:
+            self.sendPong(payload.upper())
+
+    async with serving(make_router(), protocol=Protocol) as app, await Client.connect(app) as client:
+        client.send(b"abc", 0x9)
+        assert await client.receive() == Frame(PONG, b"ABC")
+
+
+@on_each_loop
+@asynchronous
+async def test_on_close_that_fails_leaves_no_handler_running(loop: str) -> None:
+    cancelled = asyncio.Event()
+    started = asyncio.Event()
+
+    class Protocol(RequestHandlerProtocol):
+        def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+            raise Broken("in onClose")
+
+    async def wait(request: Any) -> None:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    async with serving(make_router(wait=wait), protocol=Protocol) as app:
+        troubles: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: troubles.append(context["exception"]))
+        client = await Client.connect(app)
+        client.request(url="/wait")
+        await asyncio.wait_for(started.wait(), 5)
+        await client.leave()
+        await asyncio.wait_for(cancelled.wait(), 5)
+        assert app._listening is not None
+        assert len(app._listening.connections) == 0
+        assert [str(trouble) for trouble in troubles] == ["in onClose"]
+
+
+# Routers of one's own
+
+
+class OwnRouter(AbstractRouter):
+    """Not a SimpleRouter: it gives what it was made with."""
+
+    def __init__(self, outcome: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.outcome = outcome
+
+    def process_request(self, request: Any) -> Any:
+        return self.outcome(request)
+
+
+async def later(value: Any) -> Any:
+    await asyncio.sleep(0)
+    if isinstance(value, Exception):
+        raise value
+    return value
+
+
+def fail(exc: BaseException) -> Any:
+    raise exc
+
+
+@pytest.mark.parametrize("payload", [dump(HELLO), base64.b64encode(dump(HELLO))], ids=["json", "base64"])
+@pytest.mark.parametrize("opcode", [TEXT, BINARY], ids=["text", "binary"])
+@pytest.mark.parametrize(
+    ("outcome", "rendered"),
+    [
+        (lambda request: b'{"own":1}', b'{"own":1}'),
+        (lambda request: later(b'{"own":1}'), b'{"own":1}'),
+        (lambda request: bytearray(b'{"own":1}'), b'{"own":1}'),
+        (lambda request: asyncio.ensure_future(later(b'{"own":1}')), b'{"own":1}'),
+        (lambda request: None, dump(FAILED)),
+        (lambda request: "text", dump(FAILED)),
+        (lambda request: {"a": 1}, dump(FAILED)),
+        (lambda request: later(None), dump(FAILED)),
+        (lambda request: fail(Broken("secret")), dump(FAILED)),
+        (lambda request: later(Broken("secret")), dump(FAILED)),
+        (lambda request: fail(StopIteration()), dump(FAILED)),
+        (lambda request: fail(asyncio.CancelledError()), dump(FAILED)),
+        (lambda request: fail(BaseAPIException("no")), dump({"detail": "no", "event_name": None})),
+        (lambda request: later(BaseAPIException("no")), dump({"detail": "no", "event_name": None})),
+    ],
+    ids=[
+        *("bytes", "coroutine", "bytearray", "future", "None", "text", "dict", "coroutine-of-None"),
+        *("raises", "raises-later", "StopIteration", "CancelledError", "refuses", "refuses-later"),
+    ],
+)
+@asynchronous
+async def test_own_router_gives_the_rendered_reply(outcome: Any, rendered: bytes, opcode: int, payload: bytes) -> None:
+    async with serving(OwnRouter(outcome)) as app, await Client.connect(app) as client:
+        for _ in range(2):
+            client.send(payload, opcode)
+            reply = await client.receive()
+            assert reply.opcode == opcode
+            assert reply.payload == (rendered if payload[:1] == b"{" else base64.b64encode(rendered))
+        assert (await client.leave()).close_code == 1000
+
+
+@asynchronous
+async def test_own_router_answers_with_id_and_status_when_it_fails() -> None:
+    async with serving(OwnRouter(lambda request: fail(Broken()))) as app, await Client.connect(app) as client:
+        assert await client.ask(id=1) == {"id": 1, "status": 500, "detail": "A server error occurred."}
+
+
+@asynchronous
+async def test_own_router_is_not_asked_for_malformed_messages() -> None:
+    async with serving(OwnRouter(lambda request: b"{}")) as app, await Client.connect(app) as client:
+        client.send(b"[]")
+        assert "must be a JSON object" in (await client.reply())["detail"]
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+@asynchronous
+async def test_router_subclass_that_calls_super_keeps_the_middlewares(is_async: bool) -> None:
+    class Stamp:
+        def process_request(self, request: Any, handler: Any) -> None:
+            request.stamp = type(handler).__name__
+
+    class Router(SimpleRouter):
+        def process_request(self, request: Any) -> Any:
+            rendered = super().process_request(request)
+            return later(rendered) if is_async else rendered
+
+    router = Router()
+    router.register_endpoint(endpoint("/stamp", "GET")(lambda request: request.stamp))
+
+    @endpoint("/slow", "GET")
+    async def slow(request: Any) -> Any:
+        await asyncio.sleep(0)
+        return request.stamp
+
+    if not is_async:
+        router.register_endpoint(slow)
+    async with serving(router, middlewares=[Stamp]) as app, await Client.connect(app) as client:
+        assert (await client.ask(url="/stamp"))["data"] == "FunctionView"
+        assert (await client.ask(url="/nowhere", id=1))["status"] == 404
+        if not is_async:
+            assert (await client.ask(url="/slow", id=1))["data"] == "FunctionView"
+
+
+@asynchronous
+async def test_router_subclass_may_await_super() -> None:
+    class Router(SimpleRouter):
+        async def process_request(self, request: Any) -> bytes:
+            rendered = super().process_request(request)
+            return (rendered if isinstance(rendered, bytes) else await rendered).upper()
+
+    router = Router()
+
+    @endpoint("/slow", "GET")
+    async def slow(request: Any) -> Any:
+        await asyncio.sleep(0)
+        return "slow"
+
+    router.register_endpoint(slow)
+    async with serving(router) as app, await Client.connect(app) as client:
+        client.request(url="/slow", id=1)
+        assert (await client.receive()).payload == b'{"ID":1,"STATUS":200,"DATA":"SLOW"}'
+
+
+# Forms
+
+
+@asynchronous
+async def test_each_form_is_answered_in_kind() -> None:
+    request, error = dump(HELLO), dump({"method": "GET", "url": "/nowhere"})
+    error_reply = b'{"detail":"For URL, typed in request, handler not specified.","event_name":null}'
+    b64 = base64.b64encode
+    async with serving(make_router()) as app, await Client.connect(app) as client:
+        for sent, expected in (
+            (Frame(TEXT, request), Frame(TEXT, HELLO_REPLY)),
+            (Frame(TEXT, b64(request)), Frame(TEXT, b64(HELLO_REPLY))),
+            (Frame(BINARY, request), Frame(BINARY, HELLO_REPLY)),
+            (Frame(BINARY, b64(request)), Frame(BINARY, b64(HELLO_REPLY))),
+            (Frame(TEXT, error), Frame(TEXT, error_reply)),
+            (Frame(TEXT, b64(error)), Frame(TEXT, b64(error_reply))),
+            (Frame(BINARY, error), Frame(BINARY, error_reply)),
+            (Frame(BINARY, b64(error)), Frame(BINARY, b64(error_reply))),
+        ):
+            client.send(sent.payload, sent.opcode)
+            assert await client.receive() == expected
+
+
+@asynchronous
+async def test_request_says_its_form() -> None:
+    request = dump({"method": "GET", "url": "/form"})
+    async with serving(make_router(form=lambda request: request.form)) as app, await Client.connect(app) as client:
+        client.send(request)
+        assert json.loads((await client.receive()).payload)["data"] == TEXT_JSON
+        client.send(base64.b64encode(request))
+        assert json.loads(base64.b64decode((await client.receive()).payload))["data"] == TEXT_BASE64
+        client.send(request, BINARY)
+        assert json.loads((await client.receive()).payload)["data"] == BINARY_JSON
+        client.send(base64.b64encode(request), BINARY)
+        assert json.loads(base64.b64decode((await client.receive()).payload))["data"] == BINARY_BASE64
+
+
+@asynchronous
+async def test_close_frame_of_the_client_is_answered_behind_its_replies() -> None:
+    async with serving(make_router()) as app, await Client.connect(app) as client:
+        client.writer.write(frame(dump(HELLO)) * 2 + frame(b"\x03\xe8", CLOSE) + frame(dump(HELLO)))
+        assert [(await client.receive()).payload for _ in range(2)] == [HELLO_REPLY] * 2
+        assert (await client.receive()).opcode == CLOSE
+        await client.eof()

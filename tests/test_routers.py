@@ -1,0 +1,581 @@
+"""Registration, `include`, `match`: what is refused names both templates and changes nothing."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from aiorest_ws.abstract import AbstractRouter
+from aiorest_ws.decorators import endpoint
+from aiorest_ws.exceptions import (
+    EndpointValueError,
+    InvalidHandler,
+    InvalidPathArgument,
+    MethodNotAllowed,
+    NotSpecifiedHandler,
+    NotSupportedArgumentType,
+)
+from aiorest_ws.routers import Route, SimpleRouter
+from aiorest_ws.views import MethodBasedView
+from aiorest_ws.wrappers import Request
+
+VERBS = ["GET", "POST", "HEAD", "OPTIONS", "DELETE", "PUT", "TRACE", "PATCH"]
+
+
+class Anything(MethodBasedView):
+    def get(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        return list(args)
+
+    post = head = options = delete = put = trace = patch = get
+
+
+class GetOnly(MethodBasedView):
+    def get(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        return list(args)
+
+
+def state(router: SimpleRouter) -> Any:
+    """Give all that a failed registration could have changed."""
+    return router.routes, [(route.path, route.methods, route.name) for route in router.routes]
+
+
+def refused(router: SimpleRouter, error: type[Exception], *args: Any, **kwargs: Any) -> str:
+    """Give the text with which a registration is refused, and see to it that nothing has changed."""
+    before = state(router)
+    with pytest.raises(error) as caught:
+        router.register(*args, **kwargs)
+    assert state(router) == before
+    return str(caught.value)
+
+
+def matches(router: SimpleRouter, url: str, method: str = "GET") -> Any:
+    """Give path and parameters of the route, or the error."""
+    try:
+        route, parameters = router.match(method, url)
+    except NotSpecifiedHandler as exc:
+        return type(exc)
+    return route.path, parameters
+
+
+@pytest.fixture
+def router() -> SimpleRouter:
+    return SimpleRouter()
+
+
+# Paths
+
+
+@pytest.mark.parametrize(
+    ("path", "template"),
+    [
+        ("/a", "/a/"),
+        ("/a/", "/a/"),
+        (" /a ", "/a/"),
+        ("/", "/"),
+        ("/a/{x}", "/a/{x}/"),
+        ("/é/{ö}", "/é/{ö}/"),
+        ("//", "//"),
+    ],
+)
+def test_a_path_gets_its_last_slash(router: SimpleRouter, path: str, template: str) -> None:
+    router.register(path, Anything, "GET")
+    assert [route.path for route in router.routes] == [template]
+
+
+@pytest.mark.parametrize("path", ["a", "", " ", "a/b", "{x}", "http://a/"])
+def test_a_path_must_start_with_a_slash(router: SimpleRouter, path: str) -> None:
+    assert refused(router, InvalidPathArgument, path, Anything, "GET") == "Path should be started with `/` symbol"
+
+
+@pytest.mark.parametrize("path", [None, 5, b"/a", ["/a"], object()])
+def test_a_path_must_be_text(router: SimpleRouter, path: Any) -> None:
+    assert "path" in refused(router, NotSupportedArgumentType, path, Anything, "GET")
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("/a/{ x }/", "Invalid { x } part of /a/{ x }/ path"),
+        ("/a/{x-y}/", "Invalid {x-y} part of /a/{x-y}/ path"),
+        ("/a/{}/", "Invalid {} part of /a/{}/ path"),
+        ("/a/{x/", "Invalid {x part of /a/{x/ path"),
+        ("/a/x}/", "Invalid x} part of /a/x}/ path"),
+        ("/a/{{x}}/", "Invalid {{x}} part of /a/{{x}}/ path"),
+        ("/a/{x:int}/", "Invalid {x:int} part of /a/{x:int}/ path"),
+    ],
+)
+def test_a_malformed_part_of_a_path_is_named(router: SimpleRouter, path: str, text: str) -> None:
+    assert refused(router, EndpointValueError, path, Anything, "GET") == text
+
+
+@pytest.mark.parametrize("path", ["/{x}/{x}/", "/{x}{x}/", "/{1x}/", "/a\n/", "/\x00/", "/" + "a/" * 1000])
+def test_a_bad_pattern_is_named(router: SimpleRouter, path: str) -> None:
+    assert refused(router, EndpointValueError, path, Anything, "GET").startswith("Bad pattern ")
+
+
+@pytest.mark.parametrize(
+    ("path", "url", "parameters"),
+    [
+        ("/a{x}b/", "/a1b", ("1",)),
+        ("/a/{x}.json/", "/a/1.2.json", ("1.2",)),
+        ("/{x}-{y}/", "/1-2-3/", ("1-2", "3")),
+        ("/{y}/{x}/", "/1/2", ("1", "2")),
+        ("/{x}/", "/b%2Fb", ("b%2Fb",)),
+        ("/{x}/", "/a b", ("a b",)),
+        ("/{_1}/", "/é", ("é",)),
+    ],
+)
+def test_parameters_are_given_in_the_order_of_the_template(
+    router: SimpleRouter, path: str, url: str, parameters: tuple[str, ...]
+) -> None:
+    router.register(path, Anything, "GET")
+    route, found = router.match("GET", url)
+    assert isinstance(route, Route)
+    assert found == parameters
+
+
+# Handlers
+
+
+@pytest.mark.parametrize("handler", [None, 5, "view", object(), lambda request: 1, Anything()], ids=str)
+def test_what_is_no_class_is_an_invalid_handler(router: SimpleRouter, handler: Any) -> None:
+    assert refused(router, InvalidHandler, "/", handler, "GET") == (
+        "Received handler isn't correct. It shall be function or class, inherited from the MethodBasedView class."
+    )
+
+
+@pytest.mark.parametrize("handler", [object, int, Request])
+def test_a_class_must_be_a_view(router: SimpleRouter, handler: Any) -> None:
+    assert refused(router, InvalidHandler, "/", handler, "GET") == (
+        "Your class should be inherited from the MethodBasedView class"
+    )
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "GET"])
+def test_a_declared_verb_that_the_view_lacks_is_refused_and_named(router: SimpleRouter, verb: str) -> None:
+    text = refused(router, InvalidHandler, "/", GetOnly, ["GET", verb])
+    assert text == f"view GetOnly has no method '{verb.lower()}' for the declared verb '{verb}'"
+
+
+@pytest.mark.parametrize("verb", ["dispatch", "get_renderer", "methods", "renderers", "auth_required"])
+def test_what_the_base_class_has_is_no_verb(router: SimpleRouter, verb: str) -> None:
+    assert verb in refused(router, InvalidHandler, "/", Anything, verb)
+
+
+def test_a_verb_of_its_own_may_be_declared(router: SimpleRouter) -> None:
+    class Subscribing(MethodBasedView):
+        def subscribe(self, request: Any) -> None: ...
+
+    router.register("/", Subscribing, "subscribe")
+    assert router.match("SUBSCRIBE", "/")[0].methods == ("SUBSCRIBE",)
+
+
+def test_a_handler_that_cannot_take_the_path_parameters_is_refused(router: SimpleRouter) -> None:
+    class TakesOne(MethodBasedView):
+        def get(self, request: Any, x: str) -> None: ...
+
+        def put(self, request: Any, x: str, y: str, /) -> None: ...
+
+        def post(self) -> None: ...
+
+    router.register("/{x}", TakesOne, "GET")
+    assert refused(router, InvalidHandler, "/{x}/{y}", TakesOne, "GET").endswith(
+        "takes 1 path parameters, its path has 2"
+    )
+    assert "positional-only parameter 'y'" in refused(router, InvalidHandler, "/a/{x}", TakesOne, "PUT")
+    assert "takes 0 path parameters" in refused(router, InvalidHandler, "/a/{x}", TakesOne, "POST")
+
+
+@pytest.mark.parametrize("check", [object(), type("NoCheck", (), {})], ids=["object", "class"])
+def test_a_permission_without_check_is_refused(router: SimpleRouter, check: Any) -> None:
+    view = type("View", (GetOnly,), {"permission_classes": (check,)})
+    assert "check" in refused(router, InvalidHandler, "/", view, "GET")
+
+
+# Methods
+
+
+@pytest.mark.parametrize("methods", [("GET",), None, {"GET"}, 5, {"GET": 1}, frozenset(["GET"])], ids=str)
+def test_methods_must_be_a_list_or_a_string(router: SimpleRouter, methods: Any) -> None:
+    assert refused(router, NotSupportedArgumentType, "/", Anything, methods) == (
+        'Variable with name "methods" must be `list` or `str` type.'
+    )
+
+
+@pytest.mark.parametrize(
+    "methods", [[], "", " ", [""], ["GET", 5], ["GET", None], "GET POST", "__init__", "gét"], ids=str
+)
+def test_what_is_no_verb_is_refused(router: SimpleRouter, methods: Any) -> None:
+    refused(router, NotSupportedArgumentType, "/", Anything, methods)
+
+
+def test_methods_are_upper_case_stripped_and_each_once(router: SimpleRouter) -> None:
+    router.register("/", Anything, [" get ", "GET", "Post"])
+    assert router.routes[0].methods == ("GET", "POST")
+
+
+def test_methods_are_those_of_the_route_alone(router: SimpleRouter) -> None:
+    """R1 and R3: every declared method works, no other does, and routes do not share a list."""
+    methods = ["GET"]
+    router.register("/a", Anything, methods)
+    methods.append("PUT")
+    router.register("/b", Anything, VERBS)
+    assert matches(router, "/a", "PUT") is MethodNotAllowed
+    for verb in VERBS:
+        assert matches(router, "/b", verb) == ("/b/", ())
+    assert router.routes[0].methods == ("GET",)
+
+
+@pytest.mark.parametrize("verb", ["HEAD", "OPTIONS"])
+def test_head_and_options_exist_only_where_they_are_declared(router: SimpleRouter, verb: str) -> None:
+    router.register("/a", Anything, "GET")
+    router.register("/b", Anything, ["GET", verb])
+    assert matches(router, "/a", verb) is MethodNotAllowed
+    assert matches(router, "/b", verb) == ("/b/", ())
+
+
+# Names
+
+
+@pytest.mark.parametrize("name", [None, "", 0, (), False], ids=repr)
+def test_a_false_name_is_none(router: SimpleRouter, name: Any) -> None:
+    router.register("/a", Anything, "GET", name)
+    router.register("/b", Anything, "GET", name=name)
+    assert [route.name for route in router.routes] == [None, None]
+
+
+@pytest.mark.parametrize("name", [5, ["name"], b"name", object], ids=repr)
+def test_a_name_must_be_text(router: SimpleRouter, name: Any) -> None:
+    assert refused(router, NotSupportedArgumentType, "/", Anything, "GET", name) == "name variable must be string type"
+
+
+def test_a_name_twice_is_refused(router: SimpleRouter) -> None:
+    router.register("/a", Anything, "GET", name="detail")
+    text = refused(router, EndpointValueError, "/b", Anything, "GET", name="detail")
+    assert text.startswith("Duplicate detail, already handled by ")
+    assert "/a/" in text
+    assert matches(router, "/b") is NotSpecifiedHandler
+
+
+# The same path and method
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("/a", "/a/"), ("/a/{x}", "/a/{y}"), ("/{a}.{b}/c", "/{x}.{y}/c"), ("/", "/"), ("/{x}/{y}", "/{y}/{x}")],
+)
+def test_the_same_path_and_method_twice_is_refused_and_names_both(
+    router: SimpleRouter, first: str, second: str
+) -> None:
+    router.register(first, Anything, "GET")
+    text = refused(router, EndpointValueError, second, Anything, ["POST", "GET"], name="second")
+    assert first in text
+    assert second in text
+    assert "GET" in text
+    if "{" not in first:
+        assert matches(router, first, "POST") is MethodNotAllowed  # not half of it either
+    router.register(second, Anything, "POST", name="second")
+
+
+def test_one_path_may_be_registered_with_several_methods(router: SimpleRouter) -> None:
+    router.register("/a/{x}", GetOnly, "GET")
+    router.register("/a/{y}", Anything, ["POST", "PUT"])
+    assert router.match("GET", "/a/1")[0].handler is GetOnly
+    assert router.match("PUT", "/a/1")[0].handler is Anything
+    assert matches(router, "/a/1", "DELETE") is MethodNotAllowed
+
+
+# Matching
+
+
+def test_a_literal_beats_a_parameter_whatever_the_order(router: SimpleRouter) -> None:
+    router.register("/user/{id}", Anything, "GET")
+    router.register("/user/list", Anything, "GET")
+    router.register("/user/{x}.json", Anything, "GET")
+    assert matches(router, "/user/list") == ("/user/list/", ())
+    assert matches(router, "/user/5") == ("/user/{id}/", ("5",))
+    assert matches(router, "/user/5.json") == ("/user/{x}.json/", ("5",))
+
+
+def test_a_choice_that_leads_nowhere_is_taken_back(router: SimpleRouter) -> None:
+    router.register("/a/{y}/b", Anything, "GET")
+    router.register("/{x}/c", Anything, "GET")
+    assert matches(router, "/a/c") == ("/{x}/c/", ("a",))
+    assert matches(router, "/a/1/b") == ("/a/{y}/b/", ("1",))
+    assert matches(router, "/a/1/c") is NotSpecifiedHandler
+
+
+def test_405_only_when_no_matching_template_has_the_method(router: SimpleRouter) -> None:
+    router.register("/a/b", Anything, "GET")
+    router.register("/a/{x}", Anything, "POST")
+    assert matches(router, "/a/b", "GET") == ("/a/b/", ())
+    assert matches(router, "/a/b", "POST") == ("/a/{x}/", ("b",))
+    assert matches(router, "/a/b", "PUT") is MethodNotAllowed
+    assert matches(router, "/a/c", "GET") is MethodNotAllowed
+    assert matches(router, "/c", "GET") is NotSpecifiedHandler
+
+
+@pytest.mark.parametrize("url", ["/hello", "/hello/", " /hello ", "  /hello/"])
+def test_outer_spaces_and_the_last_slash_do_not_matter(router: SimpleRouter, url: str) -> None:
+    router.register("/hello", Anything, "GET")
+    assert matches(router, url) == ("/hello/", ())
+
+
+@pytest.mark.parametrize(
+    "url", ["hello", "/hello//", "/hello?x=1", "/HELLO", "//hello", "/hello/x", "/%68ello", "/{x}", ""]
+)
+def test_a_url_is_taken_as_it_is(router: SimpleRouter, url: str) -> None:
+    router.register("/hello", Anything, "GET")
+    assert matches(router, url) is NotSpecifiedHandler
+
+
+@pytest.mark.parametrize("url", [" ", "/"])
+def test_nothing_and_a_slash_are_the_root(router: SimpleRouter, url: str) -> None:
+    router.register("/", Anything, "GET")
+    assert matches(router, url) == ("/", ())
+
+
+# Endpoints
+
+
+def test_register_endpoint_and_register_take_a_decorated_function(router: SimpleRouter) -> None:
+    @endpoint("/a/{x}", ["GET", "PUT"], name="a")
+    def first(request: Any, x: str) -> None: ...
+
+    @endpoint("/b", "GET")
+    def second(request: Any) -> None: ...
+
+    router.register_endpoint(first)
+    router.register(second)
+    assert [(route.path, route.methods, route.name) for route in router.routes] == [
+        ("/a/{x}/", ("GET", "PUT"), "a"),
+        ("/b/", ("GET",), None),
+    ]
+
+
+@pytest.mark.parametrize("handler", [None, lambda: ("/", Anything, "GET", None), Anything, 5], ids=str)
+def test_register_endpoint_refuses_anything_else(router: SimpleRouter, handler: Any) -> None:
+    with pytest.raises(InvalidHandler, match="@endpoint"):
+        router.register_endpoint(handler)
+    assert router.routes == ()
+
+
+def test_methods_of_an_endpoint_are_checked_at_registration(router: SimpleRouter) -> None:
+    @endpoint("/", ("GET",))  # type: ignore[arg-type]
+    def function(request: Any) -> None: ...
+
+    with pytest.raises(NotSupportedArgumentType, match="`list` or `str`"):
+        router.register_endpoint(function)
+
+
+def test_an_endpoint_that_cannot_take_the_path_parameters_is_refused(router: SimpleRouter) -> None:
+    @endpoint("/{x}/{y}", "GET")
+    def function(request: Any, x: str) -> None: ...
+
+    with pytest.raises(InvalidHandler, match="takes 1 path parameters, its path has 2"):
+        router.register_endpoint(function)
+    assert router.routes == ()
+
+
+# include
+
+
+def test_include_takes_every_route_with_its_name(router: SimpleRouter) -> None:
+    other = SimpleRouter()
+    other.register("/a/{x}", Anything, ["GET", "PUT"], name="a")
+    router.include(other)
+    assert matches(router, "/a/1", "PUT") == ("/a/{x}/", ("1",))
+    assert router.routes[0].name == "a"
+
+
+@pytest.mark.parametrize("prefix", ["/v2", "/v2/", " /v2 "])
+def test_include_puts_a_prefix_in_front(router: SimpleRouter, prefix: str) -> None:
+    other = SimpleRouter()
+    other.register("/a", Anything, "GET")
+    other.register("/", Anything, "GET")
+    router.include(other, prefix=prefix)
+    assert matches(router, "/v2/a") == ("/v2/a/", ())
+    assert matches(router, "/v2") == ("/v2/", ())
+    assert matches(router, "/a") is NotSpecifiedHandler
+    assert matches(other, "/a") == ("/a/", ())
+
+
+def test_a_prefix_may_have_parameters_and_they_come_first(router: SimpleRouter) -> None:
+    other = SimpleRouter()
+    other.register("/a/{x}", Anything, "GET")
+    router.include(other, prefix="/{tenant}")
+    assert matches(router, "/t/a/1") == ("/{tenant}/a/{x}/", ("t", "1"))
+
+
+def test_a_prefix_whose_parameters_clash_is_refused(router: SimpleRouter) -> None:
+    other = SimpleRouter()
+    other.register("/a/{x}", Anything, "GET")
+    with pytest.raises(EndpointValueError, match="'x'"):
+        router.include(other, prefix="/{x}")
+    assert router.routes == ()
+    other.register("/b", Anything, "GET")
+    assert router.routes == ()
+
+
+def test_a_prefix_whose_parameters_the_handler_cannot_take_is_refused(router: SimpleRouter) -> None:
+    class TakesNone(MethodBasedView):
+        def get(self, request: Any) -> None: ...
+
+    other = SimpleRouter()
+    other.register("/a", TakesNone, "GET")
+    with pytest.raises(InvalidHandler, match="path parameters"):
+        router.include(other, prefix="/{x}")
+    assert router.routes == ()
+
+
+@pytest.mark.parametrize("prefix", ["v2", "/{", "/{x-y}", "/\n/"])
+def test_a_malformed_prefix_is_refused(router: SimpleRouter, prefix: str) -> None:
+    other = SimpleRouter()
+    other.register("/a", Anything, "GET")
+    with pytest.raises((InvalidPathArgument, EndpointValueError)):
+        router.include(other, prefix=prefix)
+    assert router.routes == ()
+
+
+def test_a_route_added_to_an_included_router_later_is_seen(router: SimpleRouter) -> None:
+    inner, middle = SimpleRouter(), SimpleRouter()
+    middle.include(inner, prefix="/inner")
+    router.include(middle, prefix="/middle")
+    inner.register("/late", Anything, "GET", name="late")
+    assert matches(router, "/middle/inner/late") == ("/middle/inner/late/", ())
+    assert matches(middle, "/inner/late") == ("/inner/late/", ())
+    assert [route.name for route in router.routes] == ["late"]
+
+
+def test_a_late_route_that_clashes_above_is_added_nowhere(router: SimpleRouter) -> None:
+    inner = SimpleRouter()
+    router.include(inner, prefix="/v1")
+    router.register("/v1/a/{x}", Anything, "GET", name="a")
+    for path, name in (("/a/{y}", "b"), ("/other", "a")):
+        before = state(router)
+        with pytest.raises(EndpointValueError) as caught:
+            inner.register(path, Anything, "GET", name=name)
+        assert state(router) == before
+        assert inner.routes == ()
+        assert "/v1/a/{x}/" in str(caught.value)
+        if name == "b":
+            assert "/v1/a/{y}/" in str(caught.value)
+    assert matches(inner, "/a/1") is NotSpecifiedHandler
+
+
+def test_include_reports_clashes_of_paths_and_names_and_changes_nothing(router: SimpleRouter) -> None:
+    router.register("/a/{x}", Anything, "GET", name="a")
+    same_path, same_name = SimpleRouter(), SimpleRouter()
+    same_path.register("/free", Anything, "GET")
+    same_path.register("/a/{y}", Anything, ["PUT", "GET"])
+    same_name.register("/free", Anything, "GET")
+    same_name.register("/b", Anything, "GET", name="a")
+    before = state(router)
+    with pytest.raises(EndpointValueError) as caught:
+        router.include(same_path)
+    assert "/a/{x}/" in str(caught.value)
+    assert "/a/{y}/" in str(caught.value)
+    with pytest.raises(EndpointValueError, match="Duplicate a, already handled by "):
+        router.include(same_name)
+    assert state(router) == before
+    assert matches(router, "/free") is NotSpecifiedHandler
+    same_path.register("/later", Anything, "GET")
+    assert matches(router, "/later") is NotSpecifiedHandler, "a refused include must not be remembered"
+
+
+def test_a_router_may_be_included_twice_under_two_prefixes_if_it_has_no_names(router: SimpleRouter) -> None:
+    other = SimpleRouter()
+    other.register("/a", Anything, "GET")
+    router.include(other, prefix="/v1")
+    router.include(other, prefix="/v2")
+    other.register("/b", Anything, "GET")
+    for url in ("/v1/a", "/v2/a", "/v1/b", "/v2/b"):
+        assert matches(router, url) == (url + "/", ())
+    with pytest.raises(EndpointValueError, match="Duplicate c, already handled by "):
+        other.register("/c", Anything, "GET", name="c")
+    assert matches(router, "/v1/c") is NotSpecifiedHandler
+
+
+def test_a_router_included_twice_without_prefix_is_refused(router: SimpleRouter) -> None:
+    other = SimpleRouter()
+    other.register("/a", Anything, "GET")
+    router.include(other)
+    with pytest.raises(EndpointValueError, match="/a/"):
+        router.include(other)
+    assert len(router.routes) == 1
+
+
+def test_an_empty_router_included_twice_finds_the_clash_later(router: SimpleRouter) -> None:
+    other = SimpleRouter()
+    router.include(other)
+    router.include(other)
+    with pytest.raises(EndpointValueError, match="/a/"):
+        other.register("/a", Anything, "GET")
+    assert (router.routes, other.routes) == ((), ())
+
+
+def test_routers_cannot_include_themselves(router: SimpleRouter) -> None:
+    inner = SimpleRouter()
+    router.include(inner, prefix="/inner")
+    for outer, included in ((router, router), (inner, router)):
+        with pytest.raises(EndpointValueError, match="cannot include itself"):
+            outer.include(included, prefix="/x")
+    inner.register("/a", Anything, "GET")
+    assert matches(router, "/inner/a") == ("/inner/a/", ())
+
+
+class Foreign(AbstractRouter):
+    def process_request(self, request: Any) -> bytes:
+        return b""
+
+
+@pytest.mark.parametrize("other", [None, 5, object(), SimpleRouter])
+def test_only_a_router_can_be_included(router: SimpleRouter, other: Any) -> None:
+    with pytest.raises(TypeError, match=r"^Passed router must be inherited from the AbstractRouter class\.$"):
+        router.include(other)
+
+
+def test_a_foreign_router_cannot_be_included(router: SimpleRouter) -> None:
+    with pytest.raises(TypeError, match="only a SimpleRouter can be included, got Foreign"):
+        router.include(Foreign())  # type: ignore[arg-type]
+
+
+def test_routers_share_nothing(router: SimpleRouter) -> None:
+    router.register("/a", Anything, "GET", name="a")
+    other = SimpleRouter()
+    assert other.routes == ()
+    other.register("/a", Anything, "GET", name="a")
+
+
+# Route and process_request
+
+
+def test_a_route_matches_whatever_the_method(router: SimpleRouter) -> None:
+    router.register("/a/{x}.{y}", Anything, ["PUT", "GET"])
+    (route,) = router.routes
+    assert route.match("/a/1.2") == ("1", "2")
+    assert route.match("/a/1") is None
+    assert repr(route) == "<Route PUT,GET /a/{x}.{y}/>"
+
+
+def test_process_request_answers_by_itself(router: SimpleRouter) -> None:
+    """As in 1.1.1, and as tests of applications do it: without a server."""
+    router.register("/a/{x}", Anything, "GET")
+    rendered = router.process_request(Request(method="GET", url="/a/1", event_name="e"))
+    assert rendered == b'{"data":["1"],"event_name":"e"}'
+
+
+def test_process_request_raises_what_went_wrong(router: SimpleRouter) -> None:
+    router.register("/a", Anything, "GET")
+    with pytest.raises(NotSpecifiedHandler):
+        router.process_request(Request(method="GET", url="/b"))
+    with pytest.raises(MethodNotAllowed):
+        router.process_request(Request(method="PUT", url="/a"))
+
+
+def test_thousands_of_routes_are_registered_and_matched(router: SimpleRouter) -> None:
+    for number in range(2000):
+        router.register(f"/r{number}/{{x}}", GetOnly, "GET")
+    assert json.dumps(matches(router, "/r1999/5")) == '["/r1999/{x}/", ["5"]]'
