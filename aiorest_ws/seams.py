@@ -47,6 +47,13 @@ _ONLY_FOR_HANDSHAKE = frozenset(
 
 _OF_A_FRAME = frozenset(("data", "current_frame"))
 
+# Transports without TLS that keep the bytes in their own buffer, where `get_write_buffer_size` sees them.
+_PLAIN_TRANSPORTS = frozenset(
+    (
+        ("asyncio.selector_events", "_SelectorSocketTransport"),
+        *(("uvloop.loop", "TCPTransport"), ("uvloop.loop", "UnixTransport")),
+    )
+)
 _OPTIONS = frozenset((*WebSocketServerProtocol.CONFIG_ATTRS_COMMON, *WebSocketServerProtocol.CONFIG_ATTRS_SERVER))
 
 
@@ -228,6 +235,7 @@ class AutobahnConnection(Connection, WebSocketServerProtocol):
         self._fast = not (own["reading"] or watched) and self.requireMaskedClientFrames and self.applyMask
         self._serves_pings = not own["pings"]
         self._checks_utf8 = self.utf8validateIncoming
+        self._socket = _descriptor(self._transport)
         self._limit = min(filter(None, (self.maxMessagePayloadSize, self.maxFramePayloadSize)), default=0)
         self._writes_frames = not (
             own["sending"] or watched or self._perMessageCompress or self.autoFragmentSize or self.maskServerFrames
@@ -328,10 +336,19 @@ class AutobahnConnection(Connection, WebSocketServerProtocol):
         self.factory.countConnections -= 1
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._socket = -1  # the number may be another connection's next
         try:
             super().connection_lost(exc)
         finally:
             self._drop()
+
+
+def _descriptor(transport: Any) -> int:
+    """Give the descriptor of a transport that does no more than `send` with what is written to it, else -1."""
+    if (type(transport).__module__, type(transport).__name__) not in _PLAIN_TRANSPORTS:
+        return -1
+    sock = transport.get_extra_info("socket")
+    return -1 if sock is None else int(sock.fileno())
 
 
 for _name in _OPTIONS:

@@ -878,6 +878,8 @@ async def test_certificate_and_key_make_it_wss(loop: str, certificate: Certifica
         async with await Client.connect(app, tls=client_context(certificate)) as client:
             version = client.writer.get_extra_info("ssl_object").version()
             assert version in ("TLSv1.2", "TLSv1.3")
+            (connection,) = app._listening.connections  # type: ignore[union-attr]
+            assert connection._socket == -1  # nothing goes past the encryption
             assert (await client.ask())["data"] == "Hello, world!"
             assert (await client.ask(url="/long", id=1))["data"] == "x" * 300_000
             assert (await client.leave()).close_code == 1000

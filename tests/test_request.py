@@ -10,7 +10,15 @@ from typing import Any
 
 import pytest
 
-from aiorest_ws import Application, Request, RequestHandlerFactory, RequestHandlerProtocol, SimpleRouter, endpoint
+from aiorest_ws import (
+    Application,
+    MethodBasedView,
+    Request,
+    RequestHandlerFactory,
+    RequestHandlerProtocol,
+    SimpleRouter,
+    endpoint,
+)
 from aiorest_ws.abstract import AbstractRouter
 from aiorest_ws.exceptions import BaseAPIException, RouterNotDefined
 from aiorest_ws.wrappers import BINARY_BASE64, BINARY_JSON, TEXT_BASE64, TEXT_JSON
@@ -848,3 +856,50 @@ async def test_close_frame_of_the_client_is_answered_behind_its_replies() -> Non
         assert [(await client.receive()).payload for _ in range(2)] == [HELLO_REPLY] * 2
         assert (await client.receive()).opcode == CLOSE
         await client.eof()
+
+
+@on_each_loop
+@asynchronous
+async def test_what_a_handler_writes_to_the_transport_keeps_its_place(loop: str) -> None:
+    big = "x" * 3_000_000  # more than the socket takes at once
+
+    class Wild(MethodBasedView):
+        transport: Any = None
+
+        def get(self, request: Any, name: str, *args: Any, **kwargs: Any) -> str:
+            transport = type(self).transport or request.connection.transport
+            type(self).transport = transport  # kept, and used again behind the framework's back
+            text = big if name == "big" else name
+            payload = json.dumps(f"written before {name}").encode()
+            transport.write(bytes([0x80 | TEXT, len(payload)]) + payload)
+            return text
+
+    router = SimpleRouter()
+    router.register("/{name}", Wild, "GET")
+    async with serving(router) as app, await Client.connect(app) as client:
+        names = ["a", "b", "big", "c", "big", "d"]
+        for name in names:
+            client.request(url=f"/{name}")
+            await turn_over()
+        for name in names:
+            assert json.loads((await client.receive()).payload) == f"written before {name}"
+            assert (await client.reply())["data"] == (big if name == "big" else name)
+
+
+@on_each_loop
+@asynchronous
+async def test_reply_that_the_socket_does_not_take_at_once_arrives_whole(loop: str) -> None:
+    sizes = [10, 5_000_000, 20, 1_000_000, 30]
+
+    class Big(MethodBasedView):
+        def get(self, request: Any, size: str, *args: Any, **kwargs: Any) -> str:
+            return "x" * int(size)
+
+    router = SimpleRouter()
+    router.register("/{size}", Big, "GET")
+    async with serving(router) as app, await Client.connect(app) as client:
+        for size in sizes:
+            client.request(url=f"/{size}")
+            await client.writer.drain()
+        for size in sizes:
+            assert len((await client.reply())["data"]) == size

@@ -28,7 +28,20 @@ from autobahn.websocket.utf8validator import Utf8Validator
 
 from aiorest_ws import RequestHandlerFactory, RequestHandlerProtocol, SimpleRouter, _speedups, seams
 from aiorest_ws._speedups import frames
-from tests.serving import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, asynchronous, frame, turn_over
+from tests.serving import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    LOOPS,
+    PING,
+    PONG,
+    TEXT,
+    Client,
+    asynchronous,
+    frame,
+    serving,
+    turn_over,
+)
 from tests.test_packaging import CHECKOUT, NO, run
 
 REQUEST = (
@@ -835,3 +848,49 @@ def test_seams_hold_with_the_release(requirement: str, tmp_path: Path) -> None:
     done = run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, cwd=CHECKOUT, **{NO: "1"})
     assert done.returncode == 0, f"{requirement}\n{done.stdout}"
     assert " passed" in done.stdout
+
+
+# (d) The transports that the compiled path sends past
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@asynchronous
+async def test_descriptor_of_a_plain_transport_is_known(loop: str) -> None:
+    async with serving() as app, await Client.connect(app) as client:
+        await client.ask()
+        (connection,) = app._listening.connections  # type: ignore[union-attr]
+        assert connection._socket == connection.transport.get_extra_info("socket").fileno()
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@asynchronous
+async def test_plain_transport_tells_of_what_it_keeps(loop: str) -> None:
+    async with serving() as app, await Client.connect(app) as client:
+        await client.ask()
+        (connection,) = app._listening.connections  # type: ignore[union-attr]
+        transport = connection.transport
+        assert transport.get_write_buffer_size() == 0
+        big = b"x" * 8_000_000
+        transport.write(big)
+        assert 0 < transport.get_write_buffer_size() <= len(big)
+        transport.abort()
+        assert transport.is_closing()
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@asynchronous
+async def test_plain_transport_that_keeps_nothing_has_sent_everything(loop: str) -> None:
+    async with serving() as app, await Client.connect(app) as client:
+        await client.ask()
+        (connection,) = app._listening.connections  # type: ignore[union-attr]
+        transport = connection.transport
+        transport.write(frame_of(b"first"))
+        if transport.get_write_buffer_size() == 0:
+            os.write(connection._socket, frame_of(b"second"))
+        else:
+            transport.write(frame_of(b"second"))
+        assert [(await client.receive()).payload for _ in range(2)] == [b"first", b"second"]
+
+
+def frame_of(payload: bytes) -> bytes:
+    return bytes([0x80 | TEXT, len(payload)]) + payload

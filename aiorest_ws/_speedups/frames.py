@@ -44,6 +44,7 @@ class Frames:
     _checks_utf8     text must be UTF-8
     _gathers         what is written outside of a read waits for `_flush`, too
     _limit           bytes of a message, 0 for any number; more goes the unusual way as soon as it is declared
+    _socket          descriptor to which the compiled twin may send what the transport would send at once, or -1
     """
 
     state = CONNECTING
@@ -53,6 +54,7 @@ class Frames:
     _reads_requests = True
     _limit = 0
     _checks_utf8 = True
+    _socket = -1
     inside_message = False
     _transport: Any = None
     autoPingTimeoutCall: Any = None
@@ -91,6 +93,7 @@ class Frames:
     @transport.setter
     def transport(self, transport: Any) -> None:
         self._transport = transport
+        self._socket = -1
 
     # What the subclass does
 

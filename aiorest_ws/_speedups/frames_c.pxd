@@ -14,6 +14,7 @@ cdef class Frames:
     cdef public bint _gathers
     cdef public Py_ssize_t _limit
     cdef public object _transport
+    cdef public int _socket
     cdef public object autoPingTimeoutCall
     cdef public unsigned long long _fast_frames
     cdef public unsigned long long _unusual_frames
