@@ -10,6 +10,7 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import fields
 from ipaddress import ip_address
 from time import gmtime, strftime
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from autobahn.websocket.compress import PerMessageDeflateOffer, PerMessageDeflat
 
 from aiorest_ws._speedups import COMPILED, REASON
 from aiorest_ws.exceptions import ImproperlyConfigured, RouterNotDefined
+from aiorest_ws.limits import Limits, check_limit
 from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
 from aiorest_ws.routers import SimpleRouter
 
@@ -50,7 +52,6 @@ _OPTIONS: dict[str, Any] = {
     "key": None,
     "log_level": "info",
     "loop": "auto",
-    "max_concurrency": 64,
     "middlewares": (),
     "path": "",
     "port": 8080,
@@ -58,6 +59,7 @@ _OPTIONS: dict[str, Any] = {
     "router": None,
     "ssl_context": None,
     "unix_path": None,
+    **{field.name: field.default for field in fields(Limits)},
 }
 
 
@@ -74,11 +76,12 @@ class Application:
     compress          accept permessage-deflate, as `accept_function` decides
     factory, protocol subclasses of RequestHandlerFactory and RequestHandlerProtocol
     factory_options   keyword arguments of the factory
-    max_concurrency   requests in flight per connection, running or waiting, before its reading pauses
     loop              "auto" (uvloop when it is installed), "asyncio" or "uvloop"; only `run` makes a loop
     log_level         "critical", "error", "warn", "info", "debug" or "trace"; only `run` sets up logging
     access_log        log a line per request to "aiorest_ws.access"
     debug             show tracebacks of failed handlers to clients
+
+    Every field of `limits.Limits` is an option too.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -128,7 +131,7 @@ class Application:
         factory.protocol = settings["protocol"]
         factory.router = settings["router"]
         factory.middlewares = tuple(self.middlewares)
-        factory.max_concurrency = settings["max_concurrency"]
+        factory.limits = Limits(**{field.name: settings[field.name] for field in fields(Limits)})
         factory.served_path = "/" + settings["path"].strip("/")
         factory.debug = settings["debug"]
         factory.access_log = settings["access_log"]
@@ -352,10 +355,10 @@ _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "protocol": _check_subclass(RequestHandlerProtocol),
     "log_level": _check_choice(_LOG_LEVELS),
     "loop": _check_choice(("auto", "asyncio", "uvloop")),
-    "max_concurrency": _check_int(1, 1_000_000),
     "path": _check_path,
     "port": _check_int(0, 65535),
     "router": _check_router,
+    **{field.name: check_limit for field in fields(Limits)},
 }
 
 

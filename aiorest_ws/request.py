@@ -30,6 +30,7 @@ from aiorest_ws._speedups import (
 )
 from aiorest_ws.abstract import AbstractRouter
 from aiorest_ws.exceptions import RouterNotDefined
+from aiorest_ws.limits import Limits
 from aiorest_ws.routers import SimpleRouter
 from aiorest_ws.seams import AutobahnConnection
 from aiorest_ws.status import WS_GOING_AWAY, WS_NO_STATUS_CODE, WS_NORMAL
@@ -155,7 +156,7 @@ class RequestHandlerProtocol(AutobahnConnection):
     def _open(self) -> None:
         self._pipeline = self.factory.pipeline
         self._workers = self.factory.workers
-        self._limit_in_flight = self.factory.max_concurrency
+        self._limit_in_flight = self.factory.limits.max_concurrency
         self._logs_replies = self.factory.access_log
         super()._open()
         self._reads_requests = not _overrides(self, "onMessage", "_onMessage", "_decode_message")
@@ -191,14 +192,14 @@ class RequestHandlerFactory(WebSocketServerFactory):
                 self._cookies = kwargs.get("cookies_dump", {})
 
     middlewares        instances, in order
-    max_concurrency    requests in flight per connection before reading pauses
+    limits             what clients may take of the server, a `limits.Limits`
     served_path        the only path that is accepted at the handshake ("/api"), or None for any
     connections        the open connections
     """
 
     protocol = RequestHandlerProtocol
     middlewares: Iterable[Any] = ()
-    max_concurrency = 64
+    limits = Limits()
     served_path: str | None = None
     debug = False
     access_log = False

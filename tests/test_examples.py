@@ -250,10 +250,10 @@ def blocks(language: str) -> list[str]:
 
 
 def rows(header: str) -> list[list[str]]:
-    """Give the cells of the table that begins with `header`."""
-    table = re.search(rf"^\| {re.escape(header)} \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", readme(), re.MULTILINE)
-    assert table, header
-    return [[cell.strip() for cell in row.strip("|").split("|")] for row in table[1].splitlines()]
+    """Give the cells of the tables that begin with `header`."""
+    tables = re.findall(rf"^\| {re.escape(header)} \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", readme(), re.MULTILINE)
+    assert tables, header
+    return [[cell.strip() for cell in row.strip("|").split("|")] for table in tables for row in table.splitlines()]
 
 
 def test_readme_hello_server_and_client_run(tmp_path: Path) -> None:
