@@ -22,13 +22,13 @@ from aiorest_ws.exceptions import ImproperlyConfigured, RouterNotDefined
 from aiorest_ws.limits import Limits, check_limit
 from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
 from aiorest_ws.routers import SimpleRouter
+from aiorest_ws.shutdown import shut_down
 
 if TYPE_CHECKING:
     from ssl import SSLContext
 
 __all__ = ("Application", "deflate_offer_accept")
 
-_CLOSE_TIMEOUT = 2.0  # seconds that clients get to answer our close frame
 _LOG_LEVELS = {"critical": 50, "error": 40, "warn": 30, "info": 20, "debug": 10, "trace": 10}
 
 
@@ -91,6 +91,7 @@ class Application:
         self._server: asyncio.AbstractServer | None = None
         self._listening: RequestHandlerFactory | None = None
         self._stopped: asyncio.Event | None = None
+        self._hurry = asyncio.Event()  # set when nobody is to be waited for any more
         self._socket_file: str | None = None
 
     @property
@@ -171,16 +172,20 @@ class Application:
             raise ImproperlyConfigured(f"cannot listen on {unix_path or f'{host}:{port}'}: {reason.lower()}") from exc
         self._listening = factory
         self._stopped = asyncio.Event()
+        self._hurry = asyncio.Event()
         self.addresses = [s.getsockname() if unix_path else s.getsockname()[:2] for s in self._server.sockets]
 
     async def stop(self) -> None:
-        """Stop listening and close every connection with 1001. Does nothing when not running."""
+        """Stop listening, let requests in flight finish, close every connection with 1001.
+
+        New requests get status 503; `shutdown_timeout` bounds the waiting. Does nothing when not running.
+        """
         server, factory = self._server, self._listening
         if server is None or factory is None:
             return
         self._server = self._listening = None
         server.close()
-        await factory.close_connections(_CLOSE_TIMEOUT)
+        await shut_down(factory, grace=factory.limits.shutdown_timeout, hurry=self._hurry)
         await server.wait_closed()
         if self._socket_file is not None:
             with suppress(FileNotFoundError):  # newer loops remove it themselves
@@ -200,7 +205,10 @@ class Application:
             await self.stop()
 
     def run(self, **options: Any) -> None:
-        """Serve until SIGINT or SIGTERM. Blocks; what keeps it from starting is one line on stderr and exit code 1."""
+        """Serve until SIGINT or SIGTERM, then `stop`; at the second signal at once.
+
+        Blocks; what keeps it from starting is one line on stderr and exit code 1.
+        """
         self._take(options)
         try:
             asyncio.get_running_loop()
@@ -219,7 +227,7 @@ class Application:
 
     async def _run(self) -> None:
         stop = asyncio.Event()
-        _on_signals(stop.set)
+        _on_signals(lambda: self._hurry.set() if stop.is_set() else stop.set())
         await self.start()
         try:
             for line in self._banner():

@@ -22,6 +22,9 @@ aiorest-ws 1.1.1 gave the class and is never sent in a reply.
     ├── ValidationError 422                 detail: str → list, dict and list kept
     ├── SerializerError 500
     ├── HandlerFailed 500                   what a client sees of an unexpected exception
+    ├── TooManyRequests 429                 the connection exceeds `requests_per_second`
+    ├── ServerStopping 503
+    ├── RequestTimeout 504                  the handler exceeds `request_timeout`
     └── BaseAuthException 401
         ├── NotAuthenticated 401
         └── PermissionDeniedException 403
@@ -56,8 +59,11 @@ __all__ = (
     "NotSpecifiedURL",
     "NotSupportedArgumentType",
     "PermissionDeniedException",
+    "RequestTimeout",
     "RouterNotDefined",
     "SerializerError",
+    "ServerStopping",
+    "TooManyRequests",
     "ValidationError",
 )
 
@@ -202,6 +208,30 @@ class HandlerFailed(BaseAPIException):
 
     status_code = 1011
     status = 500
+
+
+class TooManyRequests(BaseAPIException):
+    """The connection asks faster than it may."""
+
+    status_code = 1008
+    status = 429
+    default_detail = "Too many requests."
+
+
+class ServerStopping(BaseAPIException):
+    """The server is shutting down and takes no new requests."""
+
+    status_code = 1001
+    status = 503
+    default_detail = "The server is shutting down."
+
+
+class RequestTimeout(BaseAPIException):
+    """The handler took too long, and was cancelled."""
+
+    status_code = 1011
+    status = 504
+    default_detail = "The request took too long."
 
 
 class ValidationError(BaseAPIException):

@@ -31,9 +31,11 @@ from aiorest_ws._speedups import (
 from aiorest_ws.abstract import AbstractRouter
 from aiorest_ws.exceptions import RouterNotDefined
 from aiorest_ws.limits import Limits
+from aiorest_ws.rate import Rate
 from aiorest_ws.routers import SimpleRouter
 from aiorest_ws.seams import AutobahnConnection
-from aiorest_ws.status import WS_GOING_AWAY, WS_NO_STATUS_CODE, WS_NORMAL
+from aiorest_ws.status import WS_MESSAGE_VIOLATE_POLICY, WS_NO_STATUS_CODE, WS_NORMAL
+from aiorest_ws.watch import Watch
 
 __all__ = ("RequestHandlerFactory", "RequestHandlerProtocol")
 
@@ -61,6 +63,7 @@ class RequestHandlerProtocol(AutobahnConnection):
     factory: RequestHandlerFactory
 
     _session: dict[str, Any] | None = None
+    _gave_up: int | None = None  # the code for a connection that we dropped
 
     @property
     def session(self) -> dict[str, Any]:
@@ -75,9 +78,11 @@ class RequestHandlerProtocol(AutobahnConnection):
         return headers
 
     def send_event(self, name: Any, data: Any = None) -> None:
-        """Push `{"event_name": name, "data": data}` as text. Dropped when the connection is not open."""
+        """Push `{"event_name": name, "data": data}` as text. Dropped, and counted, when the connection is not open."""
         if self.state == self.STATE_OPEN:
             self.sendMessage(dumps({"event_name": name, "data": data}), False)
+        else:
+            self._unsent += 1
 
     def close(self, code: int = WS_NORMAL, reason: str | None = None) -> None:
         """Start the close handshake (RFC 6455 §7.1.2). `reason` is cut to 123 bytes of UTF-8.
@@ -143,8 +148,22 @@ class RequestHandlerProtocol(AutobahnConnection):
         else:
             super().processHandshake()
 
+    # Ends that we bring about
+
+    def _give_up(self, reason: str, code: int | None = None) -> None:
+        """Drop the connection without a close frame, which would not be read. `onClose` gets `code`, else 1006."""
+        self._gave_up = code
+        self.wasNotCleanReason = reason
+        self.dropConnection(abort=True)
+
+    def _on_abuse(self) -> None:
+        self.close(WS_MESSAGE_VIOLATE_POLICY, "too many requests")
+
+    def _on_fragments(self) -> None:
+        self.close(WS_MESSAGE_VIOLATE_POLICY, "too many fragments")
+
     def connection_made(self, transport: Any) -> None:
-        self.factory.connections.add(self)
+        self.factory.take(self)
         super().connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -156,13 +175,24 @@ class RequestHandlerProtocol(AutobahnConnection):
     def _open(self) -> None:
         self._pipeline = self.factory.pipeline
         self._workers = self.factory.workers
-        self._limit_in_flight = self.factory.limits.max_concurrency
+        self._set_limits(self.factory.limits)
         self._logs_replies = self.factory.access_log
         super()._open()
         self._reads_requests = not _overrides(self, "onMessage", "_onMessage", "_decode_message")
         self._writes_replies = self._writes_frames and not _overrides(self, "sendMessage", "_encode_message")
 
+    def _set_limits(self, limits: Limits) -> None:
+        self._limit_in_flight = limits.max_concurrency
+        self._max_fragments = limits.max_fragments or 0
+        self._request_timeout = limits.request_timeout or 0.0
+        self._stopping = self.factory.stopping
+        per_second = limits.requests_per_second
+        if per_second is not None:
+            clock = asyncio.get_running_loop().time
+            self._rate = Rate(per_second, limits.burst or max(1.0, per_second), clock=clock, abused=self._on_abuse)
+
     def _onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+        code = self._gave_up or code
         self.close_was_clean = wasClean
         self.close_code = WS_NO_STATUS_CODE if code is None else code
         self.close_reason = reason
@@ -195,11 +225,13 @@ class RequestHandlerFactory(WebSocketServerFactory):
     limits             what clients may take of the server, a `limits.Limits`
     served_path        the only path that is accepted at the handshake ("/api"), or None for any
     connections        the open connections
+    stopping           new requests are refused with status 503
+    unsent             events and replies that came too late for their client
     """
 
     protocol = RequestHandlerProtocol
     middlewares: Iterable[Any] = ()
-    limits = Limits()
+    stopping = False
     served_path: str | None = None
     debug = False
     access_log = False
@@ -211,12 +243,35 @@ class RequestHandlerFactory(WebSocketServerFactory):
         options |= {key: kwargs[key] for key in self._AUTOBAHN if key in kwargs}
         super().__init__(*args, **options)
         self.setProtocolOptions(failByDrop=False, webStatus=False, allowNullOrigin=True)
+        self._watch: Watch | None = None
+        self._limits = Limits(max_message_size=None, handshake_timeout=None)  # Autobahn's own
+        self.limits = Limits()
         self.connections: set[RequestHandlerProtocol] = set()
+        self.unsent = 0
         self._router: AbstractRouter | None = None
         self._pipeline: Pipeline | None = None
         self._workers: Workers | None = None
         self._when_empty: Callable[[], None] | None = None
         self.router = kwargs.get("router")
+
+    @property
+    def limits(self) -> Limits:
+        """What clients may take of the server. What is not changed here stays as `setProtocolOptions` has it."""
+        return self._limits
+
+    @limits.setter
+    def limits(self, limits: Limits) -> None:
+        old, self._limits = self._limits, limits
+        if self._watch is not None:
+            self._watch.stop()
+            self._watch = None
+        options: dict[str, Any] = {}
+        if limits.max_message_size != old.max_message_size:
+            options["maxMessagePayloadSize"] = limits.max_message_size or 0
+        if limits.handshake_timeout != old.handshake_timeout:
+            options["openHandshakeTimeout"] = limits.handshake_timeout or 0
+        if options:
+            self.setProtocolOptions(allowNullOrigin=True, **options)
 
     @property
     def router(self) -> AbstractRouter | None:
@@ -272,31 +327,33 @@ class RequestHandlerFactory(WebSocketServerFactory):
                 return True
         return path in (self.served_path, self.served_path.rstrip("/") + "/")
 
+    def take(self, connection: RequestHandlerProtocol) -> None:
+        """Take note of a new connection."""
+        self.connections.add(connection)
+        if self._watch is None:
+            self._watch = Watch(self.limits, self.connections)
+        self._watch.start()
+
     def forget(self, connection: RequestHandlerProtocol) -> None:
         """Take note that `connection` is gone."""
         self.connections.discard(connection)
+        self.unsent += connection._unsent
         if not self.connections and self._when_empty is not None:
             self._when_empty()
 
-    async def close_connections(self, timeout: float) -> None:
-        """Close every connection with 1001; those that are still there after `timeout` seconds are dropped."""
-        tasks = [task for connection in self.connections for task in connection.tasks]
-        if self.connections:
-            empty = asyncio.get_running_loop().create_future()
-            self._when_empty = lambda: None if empty.done() else empty.set_result(None)
-            for connection in list(self.connections):
-                if connection.state == connection.STATE_OPEN:
-                    connection.close(WS_GOING_AWAY, "server is shutting down")
-                elif connection.state != connection.STATE_CLOSING and connection.transport is not None:
-                    connection.transport.abort()
-            await asyncio.wait([empty], timeout=timeout)
-            for connection in list(self.connections):
-                if connection.transport is not None:
-                    connection.transport.abort()
-            await asyncio.wait([empty], timeout=timeout)
-            self._when_empty = None
-        if tasks:
-            await asyncio.wait(tasks, timeout=timeout)
+    def when_empty(self) -> asyncio.Future[None]:
+        """Give a future that is done when the last connection is gone."""
+        empty = asyncio.get_running_loop().create_future()
+        self._when_empty = lambda: None if empty.done() else empty.set_result(None)
+        if not self.connections:
+            self._when_empty()
+        return empty
+
+    async def release(self) -> None:
+        """Let go of what serves connections: there are none left."""
+        self._when_empty = None
+        if self._watch is not None:
+            self._watch.stop()
         if self._workers is not None:
             spare = self._workers.close()
             self._workers = None

@@ -24,7 +24,7 @@ from aiorest_ws._speedups import Connection
 __all__ = ("AutobahnConnection",)
 
 _MAX_EARLY = 64 * 1024  # bytes that are taken behind a handshake which is not yet accepted
-_TEXT, _BINARY, _PONG = 1, 2, 10
+_TEXT, _BINARY, _PING, _PONG = 1, 2, 9, 10
 
 # Hooks of Autobahn that see single frames: a class that overrides one gets every frame Autobahn's way.
 _FRAME_HOOKS = (
@@ -188,6 +188,13 @@ class AutobahnConnection(Connection, WebSocketServerProtocol):
             self._write(payload, _BINARY if isBinary else _TEXT)
         else:
             super().sendMessage(payload, isBinary, fragmentSize, sync, doNotCompress)
+
+    def _ping(self) -> None:
+        """Send a ping, behind the replies that are gathered. Whatever the client sends then is an answer."""
+        if self._writes_frames:
+            self._write(b"", _PING)
+        else:
+            self.sendPing()
 
     # The handshake
 

@@ -79,7 +79,9 @@ async def turn_over(turns: int = 5) -> None:
 @asynccontextmanager
 async def serving(router: Any = None, **options: Any) -> AsyncIterator[Application]:
     """Serve `router` on a free port of 127.0.0.1 for as long as the block lasts."""
-    app = Application(router=router if router is not None else SimpleRouter(), **{"port": 0} | options)
+    app = Application(
+        router=router if router is not None else SimpleRouter(), **{"port": 0, "shutdown_timeout": 0.1} | options
+    )
     await app.start()
     try:
         yield app

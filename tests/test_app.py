@@ -242,7 +242,7 @@ async def test_stop_cancels_running_handlers(loop: str) -> None:
         finally:
             cancelled.set()
 
-    app = Application(router=make_router(wait=wait), port=0)
+    app = Application(router=make_router(wait=wait), port=0, shutdown_timeout=0.1)
     await app.start()
     async with await Client.connect(app) as client:
         client.request(url="/wait")
@@ -1066,7 +1066,7 @@ async def test_signal_cancels_handlers_that_run() -> None:
         "    finally:\n"
         "        print('cancelled')\n"
         "router.register_endpoint(wait)\n"
-        "Application(router=router).run(port=0)\n"
+        "Application(router=router).run(port=0, shutdown_timeout=0.1)\n"
     )
     async with await Program.start(source) as program:
         async with await Client.connect(address_in(await program.started())) as client:

@@ -28,6 +28,7 @@ from autobahn.websocket.utf8validator import Utf8Validator
 
 from aiorest_ws import RequestHandlerFactory, RequestHandlerProtocol, SimpleRouter, _speedups, seams
 from aiorest_ws._speedups import frames
+from aiorest_ws.limits import Limits
 from tests.serving import (
     BINARY,
     CLOSE,
@@ -88,7 +89,9 @@ def plain_factory(protocol: type = WebSocketServerProtocol, **options: Any) -> A
 
 
 def our_factory() -> Any:
-    return RequestHandlerFactory("ws://127.0.0.1:80", server=plain_factory().server, router=SimpleRouter())
+    factory = RequestHandlerFactory("ws://127.0.0.1:80", server=plain_factory().server, router=SimpleRouter())
+    factory.limits = Limits(max_message_size=None)
+    return factory
 
 
 def made(factory: Any) -> Any:

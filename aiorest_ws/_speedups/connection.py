@@ -6,13 +6,13 @@ transport no more than `write`, `pause_reading` and `resume_reading`.
 
 from __future__ import annotations
 
-from asyncio import CancelledError
+from asyncio import CancelledError, current_task
 from collections import deque
 from contextvars import copy_context
 from sys import version_info
 from typing import TYPE_CHECKING, Any
 
-from aiorest_ws.exceptions import HandlerFailed
+from aiorest_ws.exceptions import HandlerFailed, RequestTimeout, ServerStopping, TooManyRequests
 
 if TYPE_CHECKING or not __name__.endswith("_c"):
     from . import frames, step
@@ -35,6 +35,7 @@ _CLOSING = 2
 # Reasons to hold (`Frames._held`).
 _FULL = 1
 _CHOKED = 2
+_SLICED = 4
 
 _UNCANCEL_IS_WEAK = version_info < (3, 13)  # an uncancelled task gets its CancelledError all the same
 
@@ -159,6 +160,12 @@ class Connection(frames.Frames):
     Requests without `id` form a lane: one runs, the others wait. Requests with `id` run beside it. Those that run and
     those that wait are in flight; at `_limit_in_flight` of them nothing more is parsed, and nothing is read.
 
+    _request_timeout    seconds that a handler may take, 0 for any time
+    _rate               decides with `allow()` about every message, or None
+    _stopping           what comes from now on is refused
+    _choked_at          time of the loop since when the transport takes no more, 0 if it does
+    _unsent             replies that came too late for their client
+    _silent_since, _pinged, _idle_since, _asked    what the watch over all connections remembers of this one
     _writes_replies     replies leave here; else the subclass gets them as `_send_reply`
     _logs_replies       the subclass gets every request that has been answered as `_log_reply`
     """
@@ -172,6 +179,15 @@ class Connection(frames.Frames):
         self._flushes_late = False
         self._limit_in_flight = 64
         self._in_flight = 0
+        self._request_timeout = 0.0
+        self._rate: Any = None
+        self._stopping = False
+        self._choked_at = 0.0
+        self._unsent = 0
+        self._silent_since = 0.0
+        self._pinged = False
+        self._idle_since = 0.0
+        self._asked = 0
         self._dropped = False
         self._lane: deque[Request] | None = None  # None: free; else what waits for the one that runs
         self._tasks: set[Task[None]] | None = None
@@ -203,6 +219,10 @@ class Connection(frames.Frames):
 
     def _receive(self, request: Request) -> None:
         """Answer `request`, now or when its turn comes."""
+        if self._stopping:
+            request._failure = ServerStopping()
+        elif self._rate is not None and not self._rate.allow():
+            request._failure = TooManyRequests()
         if request._id is None and self._lane is not None:
             self._lane.append(request)
             self._count()
@@ -267,6 +287,9 @@ class Connection(frames.Frames):
         return True
 
     async def _run(self, request: Request, pending: Any, context: Context) -> None:
+        timer = None
+        if self._request_timeout:
+            timer = self._loop.call_later(self._request_timeout, self._time_out, request, current_task())
         try:
             rendered = await pending
         except CancelledError:
@@ -274,16 +297,27 @@ class Connection(frames.Frames):
                 raise
             # The handler cancelled itself; its client still waits for a reply.
             rendered = self._pipeline.refuse(request, HandlerFailed())
+        finally:
+            if timer is not None:
+                timer.cancel()
         if not self._dropped:
             # What comes next is to see nothing of this handler's context, nor of the worker's.
             context.run(self._finish, request, rendered)
+
+    def _time_out(self, request: Request, task: Task[None]) -> None:
+        """Answer in the place of a handler that takes too long. It is cancelled; until it has ended it is in flight."""
+        if not self._dropped and request._failure is None:
+            request._failure = RequestTimeout()
+            self._reply(request, self._pipeline.refuse(request, request._failure))
+            task.cancel()
 
     def _finish(self, request: Request, rendered: bytes) -> None:
         """Send a reply that took time, with the others of this turn, and go on with what waited for it."""
         if not self._flushes_late:
             self._flushes_late = self._gathers = True
             self._loop.call_soon(self._flush_late)
-        self._reply(request, rendered)
+        if request._failure is None:
+            self._reply(request, rendered)
         self._in_flight -= 1
         if request._id is None:
             self._next()
@@ -309,6 +343,7 @@ class Connection(frames.Frames):
 
     def _reply(self, request: Request, rendered: bytes) -> None:
         if self.state != _OPEN:
+            self._unsent += 1
             return
         if self._writes_replies:
             form = request._form
@@ -326,11 +361,19 @@ class Connection(frames.Frames):
 
     def pause_writing(self) -> None:
         """Parse nothing more: the client does not read what it is sent. Called by the transport."""
+        self._choked_at = 0.0 if self._loop is None else self._loop.time()
         self._hold(_CHOKED)
 
     def resume_writing(self) -> None:
         """Go on. Called by the transport."""
+        self._choked_at = 0.0
         self._go_on(_CHOKED)
+
+    def _on_slice(self) -> None:
+        """Let others have their turn."""
+        if self.state == _OPEN:
+            self._hold(_SLICED)
+            self._loop.call_soon(self._go_on, _SLICED)
 
     def _hold(self, reason: int) -> None:
         if not self._held and self.state == _OPEN and not self._transport.is_closing():

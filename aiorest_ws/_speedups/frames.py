@@ -28,6 +28,7 @@ _HEADER, _PART, _SKIP, _UNUSUAL_HEADER, _UNUSUAL = range(5)
 
 _TEXT, _BINARY, _PING, _PONG = 1, 2, 9, 10
 _FLUSH_AT = 64 * 1024
+_SLICE = 256  # frames that are served before others get their turn
 
 _Utf8Decoder = getincrementaldecoder("utf-8")
 
@@ -43,6 +44,8 @@ class Frames:
     _reads_requests  messages become requests here, for `_receive`; else they go to `_on_message`
     _checks_utf8     text must be UTF-8
     _gathers         what is written outside of a read waits for `_flush`, too
+    _heard           set with whatever arrives; whoever looks for silence takes it back
+    _max_fragments   frames of one message, 0 for any number
     _limit           bytes of a message, 0 for any number; more goes the unusual way as soon as it is declared
     _socket          descriptor to which the compiled twin may send what the transport would send at once, or -1
     """
@@ -55,6 +58,8 @@ class Frames:
     _limit = 0
     _checks_utf8 = True
     _socket = -1
+    _heard = False
+    _max_fragments = 0
     inside_message = False
     _transport: Any = None
     autoPingTimeoutCall: Any = None
@@ -75,6 +80,8 @@ class Frames:
     _at = 0
     _expects = _HEADER
     _left = 0
+    _served = 0
+    _fragments = 0
     _head = b""
     _part: bytearray | None = None
     _mask = b""
@@ -118,10 +125,17 @@ class Frames:
     def _on_invalid_utf8(self, index: int) -> None:
         """Take note that the text which comes in is not UTF-8 from byte `index` on. The rest of it is skipped."""
 
+    def _on_fragments(self) -> None:
+        """Take note that a message has more fragments than it may have. It must not stay open."""
+
+    def _on_slice(self) -> None:
+        """Take note that many frames were served without a pause: hold, or go on."""
+
     # Reading
 
     def _feed(self, data: bytes) -> None:
         """Take what has arrived, and serve it as far as nothing holds it up. Replies leave before this returns."""
+        self._heard = True
         if self.state == OPEN:
             self._octets_on_wire += len(data)
         if self._at < len(self._data):
@@ -138,6 +152,7 @@ class Frames:
         if self._feeding:
             return  # a handler made this call: the loop below is under way
         self._feeding = True
+        self._served = 0
         try:
             while self._at < len(self._data) and self._may_go_on() and self._step():
                 if self._at < len(self._data) and (self._transport is None or self._transport.is_closing()):
@@ -156,6 +171,11 @@ class Frames:
     def _step(self) -> bool:
         """Consume the next piece; False when more bytes must come first."""
         if self._expects == _HEADER:
+            self._served += 1
+            if self._served > _SLICE:
+                self._served = 0
+                self._on_slice()
+                return True
             return self._begin_frame()
         if self._expects == _UNUSUAL_HEADER:
             return self._unusual_header()
@@ -291,6 +311,11 @@ class Frames:
 
     def _begin_unusual(self) -> bool:
         """Expect the header of a frame that the subclass serves."""
+        opcode = self._data[self._at] & 0x0F
+        self._fragments = 1 if opcode in (_TEXT, _BINARY) else self._fragments + (opcode == 0)
+        if opcode == 0 and 0 < self._max_fragments < self._fragments and self.state == OPEN:
+            self._on_fragments()
+            return True  # looked at again, closing
         self._unusual_frames += 1
         self._on_unusual_frame()
         self._expects = _UNUSUAL_HEADER

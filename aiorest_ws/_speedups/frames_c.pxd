@@ -12,6 +12,8 @@ cdef class Frames:
     cdef public bint inside_message
     cdef public bint _reads_requests
     cdef public bint _gathers
+    cdef public bint _heard
+    cdef public int _max_fragments
     cdef public Py_ssize_t _limit
     cdef public object _transport
     cdef public int _socket
@@ -26,6 +28,8 @@ cdef class Frames:
     cdef public unsigned long long _frames_out
 
     cdef bint feeding
+    cdef int served
+    cdef int fragments
     cdef int expects
     cdef bytes data          # what has arrived and is not consumed: data[at:]
     cdef Py_ssize_t at

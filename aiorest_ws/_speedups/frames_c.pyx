@@ -60,6 +60,7 @@ cdef enum:
 
 cdef enum:
     FLUSH_AT = 65536
+    SLICE = 256          # frames that are served before others get their turn
     SMALL = 512          # messages up to here are unmasked on the stack and never become an object by themselves
     FIRST_PART = 4096
     FIRST_OUT = 512
@@ -118,6 +119,12 @@ cdef class Frames:
     def _on_invalid_utf8(self, index):
         """Take note that the text which is coming in is not UTF-8 from byte `index` on."""
 
+    def _on_fragments(self):
+        """Take note that a message has more fragments than it may have. It must not stay open."""
+
+    def _on_slice(self):
+        """Take note that many frames were served without a pause: hold, or go on."""
+
     cdef int take(self, const unsigned char* payload, Py_ssize_t size, bint is_binary) except -1:
         """Serve a whole message; `payload` is valid during the call only."""
         self._messages += 1
@@ -145,6 +152,7 @@ cdef class Frames:
 
     cpdef _feed(self, bytes data):
         """Take what has arrived, and serve it as far as nothing holds it up. Replies leave before this returns."""
+        self._heard = True
         if self.state == IS_OPEN:
             self._octets_on_wire += <unsigned long long>PyBytes_GET_SIZE(data)
         if self.at < PyBytes_GET_SIZE(self.data):
@@ -162,6 +170,7 @@ cdef class Frames:
         if self.feeding:
             return 0  # a handler made this call: the loop below is under way
         self.feeding = True
+        self.served = 0
         try:
             while self.at < PyBytes_GET_SIZE(self.data) and self.may_go_on() and self.step():
                 if self.at < PyBytes_GET_SIZE(self.data) and (self._transport is None or self._transport.is_closing()):
@@ -188,6 +197,11 @@ cdef class Frames:
         cdef Py_ssize_t at, size
         cdef int expected = self.expects
         if expected == HEADER:
+            self.served += 1
+            if self.served > SLICE:
+                self.served = 0
+                self._on_slice()
+                return 1
             return self.begin_frame()
         if expected == UNUSUAL_HEADER:
             return self.unusual_header()
@@ -365,6 +379,14 @@ cdef class Frames:
 
     cdef int begin_unusual(self) except -1:
         """Expect the header of a frame that the subclass serves."""
+        cdef int opcode = PyBytes_AS_STRING(self.data)[self.at] & 0x0F  # begin_frame has seen two bytes
+        if opcode == TEXT or opcode == BINARY:
+            self.fragments = 1
+        elif opcode == 0:
+            self.fragments += 1
+            if 0 < self._max_fragments < self.fragments and self.state == IS_OPEN:
+                self._on_fragments()
+                return 1  # looked at again, closing
         self._unusual_frames += 1
         self._on_unusual_frame()
         self.expects = UNUSUAL_HEADER
