@@ -82,7 +82,7 @@ class RequestHandlerProtocol(AutobahnConnection):
         if self.state == self.STATE_OPEN:
             self.sendMessage(dumps({"event_name": name, "data": data}), False)
         else:
-            self._unsent += 1
+            self.factory.unsent += 1
 
     def close(self, code: int = WS_NORMAL, reason: str | None = None) -> None:
         """Start the close handshake (RFC 6455 §7.1.2). `reason` is cut to 123 bytes of UTF-8.
