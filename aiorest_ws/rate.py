@@ -11,12 +11,17 @@ _WINDOW = 10.0
 
 
 class Rate:
-    """Allows `per_second` in the long run and `burst` at once, and calls `abused` for one who does not slow down."""
+    """Allows `per_second` in the long run and `burst` at once; calls `abused`, if given, for who does not slow down."""
 
     __slots__ = ("_abused", "_burst", "_clock", "_per_second", "_refused", "_refused_since", "_seen_at", "_tokens")
 
     def __init__(
-        self, per_second: float, burst: float, *, clock: Callable[[], float], abused: Callable[[], None]
+        self,
+        per_second: float,
+        burst: float,
+        *,
+        clock: Callable[[], float],
+        abused: Callable[[], None] | None = None,
     ) -> None:
         self._per_second = per_second
         self._burst = self._tokens = burst
@@ -34,12 +39,13 @@ class Rate:
         if self._tokens >= 1:
             self._tokens -= 1
             return True
-        self._refuse(now)
+        if self._abused is not None:
+            self._count(now, self._abused)
         return False
 
-    def _refuse(self, now: float) -> None:
+    def _count(self, now: float, abused: Callable[[], None]) -> None:
         if now - self._refused_since > _WINDOW:
             self._refused_since, self._refused = now, 0
         self._refused += 1
         if self._refused >= _ABUSE * self._burst:
-            self._abused()
+            abused()

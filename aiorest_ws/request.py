@@ -29,6 +29,7 @@ from aiorest_ws._speedups import (
     wrap,
 )
 from aiorest_ws.abstract import AbstractRouter
+from aiorest_ws.complaints import Complaints
 from aiorest_ws.exceptions import RouterNotDefined
 from aiorest_ws.limits import Limits
 from aiorest_ws.rate import Rate
@@ -133,9 +134,9 @@ class RequestHandlerProtocol(AutobahnConnection):
                 payload = encode(self.factory.pipeline.refuse(request, exc), request.form)
         try:
             self.sendMessage(payload, is_binary)
-        except Exception:
+        except Exception as exc:
             # An override failed: a client that is not answered must not wait either.
-            logger.exception("cannot answer %s, dropping the connection", self.peer)
+            self.factory.complaints.write(logging.ERROR, f"cannot answer {self.peer}, dropping the connection", exc)
             self.dropConnection(abort=True)
 
     def _log_reply(self, request: Request) -> None:
@@ -248,6 +249,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
         self.limits = Limits()
         self.connections: set[RequestHandlerProtocol] = set()
         self.unsent = 0
+        self.complaints = Complaints(logger)
         self._router: AbstractRouter | None = None
         self._pipeline: Pipeline | None = None
         self._workers: Workers | None = None
@@ -301,9 +303,14 @@ class RequestHandlerFactory(WebSocketServerFactory):
                 process=None if plain else router.process_request,
                 middlewares=self.middlewares,
                 debug=self.debug,
-                report=_report,
+                report=self._report,
             )
         return self._pipeline
+
+    def _report(self, request: Request, exc: BaseException) -> None:
+        """Log an unexpected exception, once, with what was asked."""
+        text = f"{request.method!r:.20} {request.url!r:.200} failed: {type(exc).__name__}"
+        self.complaints.write(logging.ERROR, text, exc)
 
     @property
     def workers(self) -> Workers:
@@ -364,8 +371,3 @@ class RequestHandlerFactory(WebSocketServerFactory):
 def _cut(text: str, size: int) -> bytes:
     """Give `text` in UTF-8, cut at a character so that it has at most `size` bytes."""
     return text.encode("utf-8", "replace")[:size].decode("utf-8", "ignore").encode()
-
-
-def _report(request: Request, exc: BaseException) -> None:
-    """Log an unexpected exception, once, with what was asked."""
-    logger.error("%.20r %.200r failed: %s", request.method, request.url, type(exc).__name__, exc_info=exc)

@@ -9,6 +9,7 @@ name that is relied on against the supported releases of Autobahn.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 from functools import cache
@@ -20,6 +21,7 @@ from autobahn.websocket.protocol import FrameHeader, Timings, TrafficStats, WebS
 from autobahn.websocket.utf8validator import Utf8Validator
 
 from aiorest_ws._speedups import Connection
+from aiorest_ws.complaints import printable
 
 __all__ = ("AutobahnConnection",)
 
@@ -81,6 +83,43 @@ class _Lazy:
             return self
         value = protocol.__dict__[self.name] = self.make(protocol)
         return value
+
+
+class _Log:
+    """What Autobahn logs about one connection: a line of it at most, escaped, and not too many about all of them.
+
+    Its debug output goes where Autobahn's goes.
+    """
+
+    __slots__ = ("_protocol",)
+
+    def __init__(self, protocol: Any) -> None:
+        self._protocol = protocol
+
+    def _complain(self, level: int, text: str, **values: Any) -> None:
+        protocol = self._protocol
+        if not protocol._complained:
+            protocol._complained = True
+            protocol.factory.complaints.write(level, f"{protocol.peer}: {printable(text.format(**values))}")
+
+    def info(self, text: str, **values: Any) -> None:
+        self._complain(logging.INFO, text, **values)
+
+    def warn(self, text: str, **values: Any) -> None:
+        self._complain(logging.WARNING, text, **values)
+
+    def error(self, text: str, **values: Any) -> None:
+        self._complain(logging.ERROR, text, **values)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(WebSocketServerProtocol.log, name)
+
+
+class _Complaining:
+    """The log of a connection, made when it is used: almost always to be silent."""
+
+    def __get__(self, protocol: Any, owner: type) -> Any:
+        return WebSocketServerProtocol.log if protocol is None else _Log(protocol)
 
 
 def _future(protocol: Any) -> Any:
@@ -145,6 +184,8 @@ class AutobahnConnection(Connection, WebSocketServerProtocol):
     _writes_frames = False
     _skips = False
     _stats: TrafficStats | None = None
+    _complained = False
+    log = _Complaining()
     _opening: Any = None
     _early_octets = 0
     _early_octets_out = 0
