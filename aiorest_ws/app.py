@@ -29,14 +29,24 @@ if TYPE_CHECKING:
 
 __all__ = ("Application", "deflate_offer_accept")
 
+_WINDOW_BITS, _MEM_LEVEL = 12, 5  # of permessage-deflate
 _LOG_LEVELS = {"critical": 50, "error": 40, "warn": 30, "info": 20, "debug": 10, "trace": 10}
 
 
 def deflate_offer_accept(offers: list[Any]) -> Any:
-    """Accept the first permessage-deflate offer of a client (RFC 7692), if it made one."""
+    """Accept the first permessage-deflate offer of a client (RFC 7692), if it made one.
+
+    Windows are of 4 KiB in both directions where the client allows it: 50 KiB of memory a connection, zlib's own
+    choice would be 310. A compression of your own: write a function like this one and give it as `accept_function`.
+    """
     for offer in offers:
         if isinstance(offer, PerMessageDeflateOffer):
-            return PerMessageDeflateOfferAccept(offer)
+            return PerMessageDeflateOfferAccept(
+                offer,
+                request_max_window_bits=_WINDOW_BITS if offer.accept_max_window_bits else 0,
+                window_bits=min(_WINDOW_BITS, offer.request_max_window_bits or _WINDOW_BITS),
+                mem_level=_MEM_LEVEL,
+            )
     return None
 
 

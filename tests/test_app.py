@@ -825,6 +825,25 @@ async def test_compression_is_off_by_default_and_can_be_decided() -> None:
     assert deflate_offer_accept([]) is None
 
 
+@pytest.mark.parametrize(
+    ("offered", "answered", "window"),
+    [
+        ("permessage-deflate", "permessage-deflate", 12),
+        ("permessage-deflate; client_max_window_bits", "permessage-deflate; client_max_window_bits=12", 12),
+        ("permessage-deflate; server_max_window_bits=10", "permessage-deflate; server_max_window_bits=10", 10),
+        ("permessage-deflate; server_max_window_bits=15", "permessage-deflate; server_max_window_bits=15", 12),
+        ("permessage-deflate; server_no_context_takeover", "permessage-deflate; server_no_context_takeover", 12),
+    ],
+)
+@asynchronous
+async def test_windows_of_compression_are_small(offered: str, answered: str, window: int) -> None:
+    async with serving(make_router(), compress=True) as app:
+        async with await Client.connect(app, headers=[("Sec-WebSocket-Extensions", offered)]) as client:
+            assert client.headers["sec-websocket-extensions"] == answered
+            (connection,) = app._listening.connections  # type: ignore[union-attr]
+            assert connection._perMessageCompress.server_max_window_bits == window
+
+
 @asynchronous
 async def test_compressed_garbage_closes_1007() -> None:
     offer = [("Sec-WebSocket-Extensions", "permessage-deflate")]
