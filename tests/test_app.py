@@ -837,11 +837,11 @@ async def test_compression_is_off_by_default_and_can_be_decided() -> None:
 )
 @asynchronous
 async def test_windows_of_compression_are_small(offered: str, answered: str, window: int) -> None:
-    async with serving(make_router(), compress=True) as app:
-        async with await Client.connect(app, headers=[("Sec-WebSocket-Extensions", offered)]) as client:
-            assert client.headers["sec-websocket-extensions"] == answered
-            (connection,) = app._listening.connections  # type: ignore[union-attr]
-            assert connection._perMessageCompress.server_max_window_bits == window
+    headers = [("Sec-WebSocket-Extensions", offered)]
+    async with serving(make_router(), compress=True) as app, await Client.connect(app, headers=headers) as client:
+        assert client.headers["sec-websocket-extensions"] == answered
+        (connection,) = app._listening.connections  # type: ignore[union-attr]
+        assert connection._perMessageCompress.server_max_window_bits == window
 
 
 @asynchronous
