@@ -200,7 +200,7 @@ class Connection(frames.Frames):
     def data_received(self, data: bytes) -> None:
         """Take what has arrived. Called by the transport."""
         if self.state >= _CLOSING:
-            self._feed(data)
+            self._take_in(data)
         else:
             self._on_early(data)
 
@@ -219,6 +219,9 @@ class Connection(frames.Frames):
 
     def _receive(self, request: Request) -> None:
         """Answer `request`, now or when its turn comes."""
+        self._serve_request(request)
+
+    def _serve_request(self, request: Request) -> None:
         if self._stopping:
             request._failure = ServerStopping()
         elif self._rate is not None and not self._rate.allow():
@@ -326,7 +329,7 @@ class Connection(frames.Frames):
 
     def _flush_late(self) -> None:
         self._flushes_late = self._gathers = False
-        self._flush()
+        self._flush_out()
 
     def _next(self) -> None:
         """Answer what waits in the lane, up to the next request that takes time."""
@@ -349,9 +352,9 @@ class Connection(frames.Frames):
             form = request._form
             opcode = 2 if form & 2 else 1
             if form & 1:
-                self._write_base64(rendered, opcode)
+                self._put_base64(rendered, opcode)
             else:
-                self._write(rendered, opcode)
+                self._put(rendered, opcode)
         else:
             self._send_reply(request, rendered)
         if self._logs_replies:

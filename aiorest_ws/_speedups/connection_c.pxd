@@ -51,8 +51,8 @@ cdef class Connection(frames.Frames):
     cdef public object _lane
     cdef public set _tasks
 
-    cpdef _receive(self, _Request request)
-    cpdef bint _start(self, _Request request) except -1
+    cdef int _serve_request(self, _Request request) except -1
+    cdef bint _start(self, _Request request) except -1
     cdef bint _begin(self, _Request request, object pending) except -1
     cpdef _time_out(self, _Request request, object task)
     cpdef _finish(self, _Request request, bytes rendered)

@@ -94,7 +94,7 @@ class Frames:
     def transport(self) -> Any:
         """The transport. Whoever asks for it may write to it or close it: what is gathered goes first."""
         if self._out:
-            self._flush()
+            self._flush_out()
         return self._transport
 
     @transport.setter
@@ -106,6 +106,10 @@ class Frames:
 
     def _receive(self, request: Request) -> None:
         """Take a request."""
+
+    def _serve_request(self, request: Request) -> None:
+        """Do what `_receive` does, from here: the compiled twin has no Python call in between."""
+        self._receive(request)
 
     def _on_message(self, payload: bytes, is_binary: bool) -> None:
         """Take a message, where requests are not read here."""
@@ -133,8 +137,13 @@ class Frames:
 
     # Reading
 
+    # `_feed`, `_write` and `_flush` are for Python code; what is compiled calls what they call.
+
     def _feed(self, data: bytes) -> None:
         """Take what has arrived, and serve it as far as nothing holds it up. Replies leave before this returns."""
+        self._take_in(data)
+
+    def _take_in(self, data: bytes) -> None:
         self._heard = True
         if self.state == OPEN:
             self._octets_on_wire += len(data)
@@ -163,7 +172,7 @@ class Frames:
             if self.state == CLOSED or self._may_go_on():
                 # What is left is part of a header at most: not worth keeping the whole read for.
                 self._data, self._at = b"" if self.state == CLOSED else self._data[self._at :], 0
-            self._flush()
+            self._flush_out()
 
     def _may_go_on(self) -> bool:
         return self.state == CLOSING or (self.state == OPEN and not self._held)
@@ -245,7 +254,7 @@ class Frames:
                 self._on_invalid_utf8(exc.start)
                 return
         if opcode == _PING:
-            self._write(payload, _PONG)
+            self._put(payload, _PONG)
         elif opcode == _PONG:
             self._on_pong(payload)
         else:
@@ -258,7 +267,7 @@ class Frames:
         if self.autoPingTimeoutCall is not None:
             self._on_traffic()
         if self._reads_requests:
-            self._receive(read(payload, is_binary, self))
+            self._serve_request(read(payload, is_binary, self))
         else:
             self._on_message(payload, is_binary)
 
@@ -342,6 +351,9 @@ class Frames:
 
     def _write(self, payload: bytes, opcode: int) -> None:
         """Send a frame: at once when nothing is being read, else with the other replies of this read."""
+        self._put(payload, opcode)
+
+    def _put(self, payload: bytes, opcode: int) -> None:
         size = len(payload)
         if size < 126:
             header = bytes((0x80 | opcode, size))
@@ -357,14 +369,17 @@ class Frames:
             self._octets_out += size
             self._frames_out += 1
         if not (self._feeding or self._gathers) or self._out_size >= _FLUSH_AT:
-            self._flush()
+            self._flush_out()
 
-    def _write_base64(self, payload: bytes, opcode: int) -> None:
+    def _put_base64(self, payload: bytes, opcode: int) -> None:
         """Send a frame that holds `payload` in base64."""
-        self._write(b64encode(payload), opcode)
+        self._put(b64encode(payload), opcode)
 
     def _flush(self) -> None:
         """Hand to the transport what has been gathered."""
+        self._flush_out()
+
+    def _flush_out(self) -> None:
         out = self._out
         if out:
             self._out = None

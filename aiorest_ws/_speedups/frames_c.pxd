@@ -48,12 +48,12 @@ cdef class Frames:
     cdef Py_ssize_t out_size
     cdef Py_ssize_t out_room
 
-    cpdef _receive(self, Request request)
-    cpdef _feed(self, bytes data)
+    cdef int _serve_request(self, Request request) except -1
+    cdef int _take_in(self, bytes data) except -1
     cpdef _resume(self)
-    cpdef _flush(self)
-    cpdef _write(self, bytes payload, int opcode)
-    cpdef _write_base64(self, bytes payload, int opcode)
+    cdef int _flush_out(self) except -1
+    cdef int _put(self, bytes payload, int opcode) except -1
+    cdef int _put_base64(self, bytes payload, int opcode) except -1
     cdef unsigned char* reserve(self, Py_ssize_t size, int opcode) except NULL
 
     cdef int take(self, const unsigned char* payload, Py_ssize_t size, bint is_binary) except -1

@@ -88,7 +88,7 @@ cdef class Frames:
     def transport(self):
         """The transport. Whoever asks for it may write to it or close it: what is gathered goes first."""
         if self.out is not NULL:
-            self._flush()
+            self._flush_out()
         return self._transport
 
     @transport.setter
@@ -98,8 +98,12 @@ cdef class Frames:
 
     # What the subclass does
 
-    cpdef _receive(self, Request request):
+    def _receive(self, request):
         """Take a request."""
+
+    cdef int _serve_request(self, Request request) except -1:
+        self._receive(request)
+        return 0
 
     def _on_message(self, payload, is_binary):
         """Take a message, where requests are not read here."""
@@ -132,7 +136,7 @@ cdef class Frames:
         if self.autoPingTimeoutCall is not None:
             self._on_traffic()
         if self._reads_requests:
-            self._receive(read_raw(payload, size, is_binary, self))
+            self._serve_request(read_raw(payload, size, is_binary, self))
         else:
             self._on_message(PyBytes_FromStringAndSize(<const char*>payload, size), is_binary)
         return 0
@@ -143,15 +147,21 @@ cdef class Frames:
         if self.autoPingTimeoutCall is not None:
             self._on_traffic()
         if self._reads_requests:
-            self._receive(read(payload, is_binary, self))
+            self._serve_request(read(payload, is_binary, self))
         else:
             self._on_message(payload, is_binary)
         return 0
 
     # Reading
 
-    cpdef _feed(self, bytes data):
+    # PERF: a `cpdef` method looks, with every call, whether a subclass has its own; for a connection each look took 700
+    # instructions, and a message made six (callgrind). So what Python code calls has a C part of its own.
+
+    def _feed(self, bytes data not None):
         """Take what has arrived, and serve it as far as nothing holds it up. Replies leave before this returns."""
+        self._take_in(data)
+
+    cdef int _take_in(self, bytes data) except -1:
         self._heard = True
         if self.state == IS_OPEN:
             self._octets_on_wire += <unsigned long long>PyBytes_GET_SIZE(data)
@@ -159,7 +169,7 @@ cdef class Frames:
             data = self.data[self.at:] + data
         self.data = data
         self.at = 0
-        self.serve()
+        return self.serve()
 
     cpdef _resume(self):
         """Go on with what has arrived, unless the transport was closed since."""
@@ -185,7 +195,7 @@ cdef class Frames:
                 else:
                     self.data = self.data[self.at:]
                 self.at = 0
-            self._flush()
+            self._flush_out()
         return 0
 
     cdef bint may_go_on(self) noexcept:
@@ -418,24 +428,27 @@ cdef class Frames:
 
     # Writing
 
-    cpdef _write(self, bytes payload, int opcode):
+    def _write(self, bytes payload not None, int opcode):
         """Send a frame: at once when nothing is being read, else with the other replies of this read."""
-        self.write_raw(<const unsigned char*>PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload), opcode)
+        self._put(payload, opcode)
 
-    cpdef _write_base64(self, bytes payload, int opcode):
+    cdef int _put(self, bytes payload, int opcode) except -1:
+        return self.write_raw(<const unsigned char*>PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload), opcode)
+
+    cdef int _put_base64(self, bytes payload, int opcode) except -1:
         """Send a frame that holds `payload` in base64."""
         cdef Py_ssize_t size = PyBytes_GET_SIZE(payload)
         if size > SMALL_BASE64:
-            self._write(b64encode(payload), opcode)
-            return
+            return self._put(b64encode(payload), opcode)
         encode_small(<const unsigned char*>PyBytes_AS_STRING(payload), size, self.reserve((size + 2) // 3 * 4, opcode))
         if not (self.feeding or self._gathers) or self.out_size >= FLUSH_AT:
-            self._flush()
+            self._flush_out()
+        return 0
 
     cdef int write_raw(self, const unsigned char* payload, Py_ssize_t size, int opcode) except -1:
         memcpy(self.reserve(size, opcode), payload, size)
         if not (self.feeding or self._gathers) or self.out_size >= FLUSH_AT:
-            self._flush()
+            self._flush_out()
         return 0
 
     cdef unsigned char* reserve(self, Py_ssize_t size, int opcode) except NULL:
@@ -470,28 +483,32 @@ cdef class Frames:
             self._frames_out += 1
         return p + header
 
-    cpdef _flush(self):
+    def _flush(self):
         """Hand to the transport what has been gathered."""
+        self._flush_out()
+
+    cdef int _flush_out(self) except -1:
         cdef bytes out
         cdef PyObject* gathered = self.out
         cdef Py_ssize_t size = self.out_size, room = self.out_room, sent = 0
         if gathered is NULL:
-            return
+            return 0
         self.out = NULL
         self.out_size = self.out_room = 0
         try:
             if self._transport is None or self.state == IS_CLOSED:
-                return
+                return 0
             self._octets_on_wire_out += <unsigned long long>size
             if self._socket >= 0 and not self._transport.is_closing() and self._transport.get_write_buffer_size() == 0:
                 # PERF: the transport would do the same, a turn later (uvloop) or in Python (asyncio): bench/peers.py, 64 x 1
                 sent = max(0, send_now(self._socket, BytesData(gathered), size))
                 if sent == size:
-                    return
+                    return 0
             out = (<bytes>gathered)[sent:size]
         finally:
             Py_XDECREF(gathered)
         self._transport.write(out)  # where an error of the socket, too, is told as it should be
+        return 0
 
 
 cdef const unsigned char* DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
