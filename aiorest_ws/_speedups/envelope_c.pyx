@@ -322,10 +322,11 @@ cdef object read_integer(const unsigned char* text, Py_ssize_t* position, Py_ssi
     cdef long long value = 0
     cdef Py_ssize_t first = at + negative
     at = first
-    while at < size and c"0" <= text[at] <= c"9" and at - first <= MAX_DIGITS:
+    while at < size and c"0" <= text[at] <= c"9" and at - first < MAX_DIGITS:
         value = value * 10 + (text[at] - c"0")
         at += 1
-    if at == first or at - first > MAX_DIGITS or at >= size or (text[at] != c"," and text[at] != c"}"):
+    # a digit more than MAX_DIGITS stands where a comma or a brace must
+    if at == first or at >= size or (text[at] != c"," and text[at] != c"}"):
         return None
     if text[first] == c"0" and (at - first > 1 or negative):
         return None
