@@ -145,8 +145,9 @@ cdef class Frames:
 
     cpdef _feed(self, bytes data):
         """Take what has arrived, and serve it as far as nothing holds it up. Replies leave before this returns."""
+        cdef Py_ssize_t size = len(data)  # TypeError if None
         if self.state == IS_OPEN:
-            self._octets_on_wire += <unsigned long long>PyBytes_GET_SIZE(data)
+            self._octets_on_wire += <unsigned long long>size
         if self.at < PyBytes_GET_SIZE(self.data):
             data = self.data[self.at:] + data
         self.data = data
@@ -398,11 +399,12 @@ cdef class Frames:
 
     cpdef _write(self, bytes payload, int opcode):
         """Send a frame: at once when nothing is being read, else with the other replies of this read."""
-        self.write_raw(<const unsigned char*>PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload), opcode)
+        cdef Py_ssize_t size = len(payload)  # TypeError if None
+        self.write_raw(<const unsigned char*>PyBytes_AS_STRING(payload), size, opcode)
 
     cpdef _write_base64(self, bytes payload, int opcode):
         """Send a frame that holds `payload` in base64."""
-        cdef Py_ssize_t size = PyBytes_GET_SIZE(payload)
+        cdef Py_ssize_t size = len(payload)
         if size > SMALL_BASE64:
             self._write(b64encode(payload), opcode)
             return
