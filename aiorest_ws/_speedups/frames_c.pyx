@@ -309,12 +309,7 @@ cdef class Frames:
             room = max(need, 2 * self.part_room, FIRST_PART)
             if <unsigned long long>room > <unsigned long long>need + self.left:
                 room = need + <Py_ssize_t>self.left
-            if self.part is NULL:
-                self.part = NewBytes(NULL, room)
-            else:
-                self.part_room = 0  # on failure the object is gone and `part` NULL
-                _PyBytes_Resize(&self.part, room)
-            self.part_room = room
+            self.resize_part(room)
         for i in range(4):
             turned[i] = self.mask[(i + self.part_size) & 3]
         payload = <unsigned char*>BytesData(self.part) + self.part_size
@@ -333,13 +328,29 @@ cdef class Frames:
                 self._on_invalid_utf8(bad)
                 return 1
             if self.part_room != need:
-                _PyBytes_Resize(&self.part, need)
+                self.resize_part(need)
             whole = <bytes>self.part
             Py_XDECREF(self.part)  # `whole` has a reference of its own
             self.part = NULL
             self.part_size = self.part_room = 0
             self.take_bytes(whole, self.opcode == BINARY)
         return 1
+
+    cdef int resize_part(self, Py_ssize_t room) except -1:
+        """Give the message `room` bytes, not less than it has; without memory for them it is lost, and the rest of it skipped."""
+        cdef Py_ssize_t size = self.part_size
+        cdef int expects = self.expects
+        self.part_size = self.part_room = 0  # on failure the object is gone and `part` NULL
+        if self.left:
+            self.expects = SKIP
+        if self.part is NULL:
+            self.part = NewBytes(NULL, room)
+        else:
+            _PyBytes_Resize(&self.part, room)
+        self.expects = expects
+        self.part_size = size
+        self.part_room = room
+        return 0
 
     cdef Py_ssize_t check_utf8(self, const unsigned char* payload, Py_ssize_t size) noexcept:
         """Go on checking; give the index in the message of the first byte of a wrong sequence, or -1."""
