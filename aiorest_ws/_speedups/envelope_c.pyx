@@ -54,7 +54,7 @@ cpdef Request read(bytes payload, bint is_binary, object connection):
         if request is None:
             request = wrap(decode(text, 0), form, connection)
     except InvalidMessage as exc:
-        return failed(exc, form, connection)
+        request = failed(exc, form, connection)
     if request._id is not None:
         check_id(request)
     return request
@@ -301,7 +301,7 @@ cdef object read_value(const unsigned char* text, Py_ssize_t* position, Py_ssize
         try:
             value = loads(PyBytes_FromStringAndSize(<const char*>text + at, end - at))
         except ValueError:
-            return None  # orjson says it again, with the position in the whole
+            value, end = None, -1  # orjson says it again, with the position in the whole
         position[0] = end
         return value
     if c == c"-" or c"0" <= c <= c"9":
