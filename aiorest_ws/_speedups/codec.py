@@ -109,9 +109,10 @@ def dumps(value: Any) -> bytes:
     Raises TypeError, ValueError or RecursionError for what cannot be encoded.
     """
     try:
-        return _orjson_dumps(value, _default)
+        rendered: bytes = _orjson_dumps(value, _default)
     except TypeError:
-        return _dumps_slowly(value)
+        rendered = _dumps_slowly(value)
+    return rendered
 
 
 def _default(value: Any) -> Any:

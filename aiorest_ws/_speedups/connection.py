@@ -115,11 +115,10 @@ class Worker:
         try:
             await self._wake
         except CancelledError as exc:
-            if self._resumed is None:
-                return
-            if _UNCANCEL_IS_WEAK or self.task.cancelling():
+            if self._resumed is not None and (_UNCANCEL_IS_WEAK or self.task.cancelling()):
                 self._resumed.cancelled = exc.args
-        await self._job
+        if self._resumed is not None:
+            await self._job
 
 
 class _Resumed:
@@ -151,7 +150,8 @@ class _Resumed:
                 else:
                     waits_for = run(coroutine.send, value)
         except StopIteration as stop:
-            return stop.value
+            result = stop.value
+        return result
 
 
 class Connection(frames.Frames):

@@ -371,8 +371,11 @@ class Frames:
         if not (self._feeding or self._gathers) or self._out_size >= _FLUSH_AT:
             self._flush_out()
 
-    def _put_base64(self, payload: bytes, opcode: int) -> None:
+    def _write_base64(self, payload: bytes, opcode: int) -> None:
         """Send a frame that holds `payload` in base64."""
+        self._put_base64(payload, opcode)
+
+    def _put_base64(self, payload: bytes, opcode: int) -> None:
         self._put(b64encode(payload), opcode)
 
     def _flush(self) -> None:

@@ -66,6 +66,7 @@ cdef class Frames:
     cdef int frame(self, int opcode, const unsigned char* masked, Py_ssize_t size, const unsigned char* mask) except -1
     cdef int begin_part(self, int opcode, const unsigned char* mask, unsigned long long size) except -1
     cdef int add_part(self, const unsigned char* piece, Py_ssize_t size) except -1
+    cdef int resize_part(self, Py_ssize_t room) except -1
     cdef Py_ssize_t check_utf8(self, const unsigned char* payload, Py_ssize_t size) noexcept
     cdef int drop_part(self) except -1
     cdef int begin_unusual(self) except -1

@@ -157,14 +157,15 @@ cdef class Frames:
     # PERF: a `cpdef` method looks, with every call, whether a subclass has its own; for a connection each look took 700
     # instructions, and a message made six (callgrind). So what Python code calls has a C part of its own.
 
-    def _feed(self, bytes data not None):
+    def _feed(self, bytes data):
         """Take what has arrived, and serve it as far as nothing holds it up. Replies leave before this returns."""
         self._take_in(data)
 
     cdef int _take_in(self, bytes data) except -1:
+        cdef Py_ssize_t size = len(data)  # TypeError if None
         self._heard = True
         if self.state == IS_OPEN:
-            self._octets_on_wire += <unsigned long long>PyBytes_GET_SIZE(data)
+            self._octets_on_wire += <unsigned long long>size
         if self.at < PyBytes_GET_SIZE(self.data):
             data = self.data[self.at:] + data
         self.data = data
@@ -332,12 +333,7 @@ cdef class Frames:
             room = max(need, 2 * self.part_room, FIRST_PART)
             if <unsigned long long>room > <unsigned long long>need + self.left:
                 room = need + <Py_ssize_t>self.left
-            if self.part is NULL:
-                self.part = NewBytes(NULL, room)
-            else:
-                self.part_room = 0  # on failure the object is gone and `part` NULL
-                _PyBytes_Resize(&self.part, room)
-            self.part_room = room
+            self.resize_part(room)
         for i in range(4):
             turned[i] = self.mask[(i + self.part_size) & 3]
         payload = <unsigned char*>BytesData(self.part) + self.part_size
@@ -356,13 +352,29 @@ cdef class Frames:
                 self._on_invalid_utf8(bad)
                 return 1
             if self.part_room != need:
-                _PyBytes_Resize(&self.part, need)
+                self.resize_part(need)
             whole = <bytes>self.part
             Py_XDECREF(self.part)  # `whole` has a reference of its own
             self.part = NULL
             self.part_size = self.part_room = 0
             self.take_bytes(whole, self.opcode == BINARY)
         return 1
+
+    cdef int resize_part(self, Py_ssize_t room) except -1:
+        """Give the message `room` bytes, not less than it has; without memory for them it is lost, and the rest of it skipped."""
+        cdef Py_ssize_t size = self.part_size
+        cdef int expects = self.expects
+        self.part_size = self.part_room = 0  # on failure the object is gone and `part` NULL
+        if self.left:
+            self.expects = SKIP
+        if self.part is NULL:
+            self.part = NewBytes(NULL, room)
+        else:
+            _PyBytes_Resize(&self.part, room)
+        self.expects = expects
+        self.part_size = size
+        self.part_room = room
+        return 0
 
     cdef Py_ssize_t check_utf8(self, const unsigned char* payload, Py_ssize_t size) noexcept:
         """Go on checking; give the index in the message of the first byte of a wrong sequence, or -1."""
@@ -428,16 +440,20 @@ cdef class Frames:
 
     # Writing
 
-    def _write(self, bytes payload not None, int opcode):
+    def _write(self, bytes payload, int opcode):
         """Send a frame: at once when nothing is being read, else with the other replies of this read."""
         self._put(payload, opcode)
 
     cdef int _put(self, bytes payload, int opcode) except -1:
-        return self.write_raw(<const unsigned char*>PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload), opcode)
+        cdef Py_ssize_t size = len(payload)  # TypeError if None
+        return self.write_raw(<const unsigned char*>PyBytes_AS_STRING(payload), size, opcode)
+
+    def _write_base64(self, bytes payload, int opcode):
+        """Send a frame that holds `payload` in base64."""
+        self._put_base64(payload, opcode)
 
     cdef int _put_base64(self, bytes payload, int opcode) except -1:
-        """Send a frame that holds `payload` in base64."""
-        cdef Py_ssize_t size = PyBytes_GET_SIZE(payload)
+        cdef Py_ssize_t size = len(payload)
         if size > SMALL_BASE64:
             return self._put(b64encode(payload), opcode)
         encode_small(<const unsigned char*>PyBytes_AS_STRING(payload), size, self.reserve((size + 2) // 3 * 4, opcode))
