@@ -34,6 +34,7 @@ from aiorest_ws.limits import Limits
 from aiorest_ws.routers import SimpleRouter
 from aiorest_ws.seams import AutobahnConnection
 from aiorest_ws.status import WS_GOING_AWAY, WS_NO_STATUS_CODE, WS_NORMAL
+from aiorest_ws.watch import WatchedPipeline
 
 __all__ = ("RequestHandlerFactory", "RequestHandlerProtocol")
 
@@ -241,7 +242,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
             if router is None:
                 raise RouterNotDefined()
             plain = type(router).process_request is SimpleRouter.process_request
-            self._pipeline = Pipeline(
+            self._pipeline = (WatchedPipeline if self.debug else Pipeline)(
                 router._trie if plain and isinstance(router, SimpleRouter) else None,
                 process=None if plain else router.process_request,
                 middlewares=self.middlewares,
