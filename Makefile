@@ -3,14 +3,14 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 HOT    := $(wildcard aiorest_ws/_speedups/*.py aiorest_ws/_speedups/*.pyx aiorest_ws/_speedups/*.pxd)
-PURE   := AIOREST_WS_NO_EXTENSIONS=1
+PLAIN  := AIOREST_WS_NO_EXTENSIONS=1
 STRICT := AIOREST_WS_REQUIRE_EXTENSIONS=1
 BARE   := env -u AIOREST_WS_NO_EXTENSIONS -u AIOREST_WS_REQUIRE_EXTENSIONS
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -qq
 # Installed without isolation: setuptools and Cython are in the dev group, and a rebuild takes seconds.
 INSTALL := $(PIP) install --no-build-isolation -e .
 
-.PHONY: help demo dev test test-compiled test-pure test-packaging lint bench bench-smoke fuzz bench-peers conformance wheel clean
+.PHONY: help demo dev test test-compiled test-pure test-packaging lint bench bench-smoke fuzz bench-peers conformance soak hold wheel clean
 
 help:
 	@echo "make demo            the example server and a client that talks to it"
@@ -22,6 +22,8 @@ help:
 	@echo "make bench           both paths in one table"
 	@echo "make fuzz            random streams, pure against compiled against Autobahn; SECONDS=60, ARGS=\"--seed 1\""
 	@echo "make conformance     the Autobahn TestSuite on both paths: slow; SETS=core for less"
+	@echo "make soak            thirty clients, some hostile, every reply checked; SECONDS=60, PURE=1, ARGS=\"--loop asyncio\""
+	@echo "make hold            what attacks cost the server, a table; PURE=1, ARGS=\"--only pings --tries 2\""
 	@echo "make bench-peers     beside other servers, end to end, a few minutes; WRITE=1 renews docs/performance.*"
 	@echo "make wheel           dist/: the wheel and the sdist"
 	@echo "make clean           everything that was generated, .venv too"
@@ -37,7 +39,7 @@ test-compiled: $(VENV)/.compiled
 	$(BARE) $(STRICT) $(BIN)/python -m pytest -q
 
 test-pure: $(VENV)/.installed
-	$(BARE) $(PURE) $(BIN)/python -m pytest -q
+	$(BARE) $(PLAIN) $(BIN)/python -m pytest -q
 
 test-packaging: $(VENV)/.compiled
 	$(BARE) $(BIN)/python -m pytest -q -m packaging
@@ -63,6 +65,15 @@ fuzz: $(VENV)/.compiled
 conformance: $(VENV)/.compiled
 	$(BARE) $(BIN)/python conformance/run.py $(if $(SETS),--sets $(SETS)) $(if $(PATHS),--paths $(PATHS)) $(if $(LOOPS),--loops $(LOOPS))
 
+# Long enough (SECONDS=1800) it judges the growth of memory too.
+soak: SECONDS ?= 60
+soak: $(VENV)/.compiled
+	$(BARE) $(BIN)/python -m soak --seconds $(SECONDS) $(if $(PURE),--path pure) $(ARGS)
+
+# `python -m hold --help` has the scenarios.
+hold: $(VENV)/.compiled
+	$(BARE) $(BIN)/python -m hold $(if $(PURE),--path pure) $(ARGS)
+
 # ARGS="--rounds 1 --secs 0.5" for a quick look; bench/peers.py --help has the rest.
 bench-peers: $(VENV)/.compiled
 	$(BARE) $(BIN)/python bench/peers.py $(if $(WRITE),--write) $(ARGS)
@@ -74,7 +85,7 @@ wheel: $(VENV)/.deps
 clean:
 	rm -rf $(VENV) .venv-peers build dist wheelhouse *.egg-info aiorest_ws/_speedups/*.so aiorest_ws/_speedups/*.pyd
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .coverage
-	find aiorest_ws tests bench examples -name __pycache__ -type d -prune -exec rm -rf {} +
+	find aiorest_ws tests bench examples hold soak -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \

@@ -89,7 +89,7 @@ class Application:
     loop              "auto" (uvloop when it is installed), "asyncio" or "uvloop"; only `run` makes a loop
     log_level         "critical", "error", "warn", "info", "debug" or "trace"; only `run` sets up logging
     access_log        log a line per request to "aiorest_ws.access"
-    debug             show tracebacks of failed handlers to clients
+    debug             show tracebacks of failed handlers to clients, and log those that block the event loop
 
     Every field of `limits.Limits` is an option too.
     """

@@ -36,6 +36,7 @@ from aiorest_ws.rate import Rate
 from aiorest_ws.routers import SimpleRouter
 from aiorest_ws.seams import AutobahnConnection
 from aiorest_ws.status import WS_MESSAGE_VIOLATE_POLICY, WS_NO_STATUS_CODE, WS_NORMAL
+from aiorest_ws.stopwatch import TimedPipeline
 from aiorest_ws.watch import Watch
 
 __all__ = ("RequestHandlerFactory", "RequestHandlerProtocol")
@@ -298,7 +299,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
             if router is None:
                 raise RouterNotDefined()
             plain = type(router).process_request is SimpleRouter.process_request
-            self._pipeline = Pipeline(
+            self._pipeline = (TimedPipeline if self.debug else Pipeline)(
                 router._trie if plain and isinstance(router, SimpleRouter) else None,
                 process=None if plain else router.process_request,
                 middlewares=self.middlewares,

@@ -31,7 +31,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("wrappers", "renderers"),
     ("views", "decorators", "auth"),
     ("routers", "urls"),
-    ("seams", "watch"),
+    ("seams", "watch", "stopwatch"),
     ("request", "metrics"),
     ("shutdown",),
     ("app", "conf", "testing"),
