@@ -19,6 +19,7 @@ from aiorest_ws.exceptions import InvalidMessage
 __all__ = (
     "BINARY_BASE64",
     "BINARY_JSON",
+    "EMPTY",
     "TEXT_BASE64",
     "TEXT_JSON",
     "decode",
@@ -65,6 +66,19 @@ def decode(payload: bytes, form: int) -> dict[str, Any]:
     if type(envelope) is not dict:
         raise InvalidMessage(f"request must be a JSON object, got {_json_name(envelope)}")
     return envelope
+
+
+def _of_nothing() -> InvalidMessage:
+    detail = None
+    try:
+        decode(b"", TEXT_JSON)
+    except InvalidMessage as exc:
+        detail = exc.detail
+    return InvalidMessage(detail)
+
+
+# What an empty message deserves. It is never raised: that would add to its traceback, for ever.
+EMPTY = _of_nothing()
 
 
 def encode(rendered: bytes, form: int) -> bytes:

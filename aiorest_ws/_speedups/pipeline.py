@@ -143,9 +143,9 @@ class Pipeline:
 
     def respond(self, request: Request) -> bytes | Coroutine[Any, Any, bytes]:
         """Give the rendered reply (not yet base64), or a coroutine of it. Raises KeyboardInterrupt and nothing else."""
+        if request._failure is not None:
+            return self.refuse(request, request._failure)
         try:
-            if request._failure is not None:
-                raise request._failure
             if self.process is None:
                 return self.route(request, self.trie)
             request._pipeline = self
@@ -310,6 +310,9 @@ class Pipeline:
         status = exc.status
         status = int(status) if isinstance(status, int) and 100 <= status <= 599 else HandlerFailed.status
         request._status = status
+        plain = envelope.render_detail(request, exc.detail)
+        if plain is not None:
+            return plain
         body: dict[str, Any] = {"detail": exc.detail}
         if request._id is not None:
             body = {"id": request._id, "status": status, **body}
