@@ -20,7 +20,8 @@ SOURCES = sorted(path for kind in ("*.py", "*.pyx", "*.pxd", "*.pyi") for path i
 # The single source of truth, lowest first. A compiled form `X_c` has the layer of its `X`; a package stands for all of
 # its modules that are not named themselves.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("exceptions", "status", "limits", "abstract"),
+    ("exceptions", "status", "limits", "abstract", "origins"),
+    ("handshake", "admissions", "hooks"),
     ("_speedups.codec", "_speedups.trie", "_speedups.wrappers"),
     ("_speedups.envelope",),
     ("_speedups.pipeline",),
@@ -30,8 +31,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("wrappers", "renderers"),
     ("views", "decorators", "auth"),
     ("routers", "urls"),
+    ("opening",),
     ("seams",),
     ("request", "metrics"),
+    ("options",),
     ("app", "conf", "testing"),
     ("",),  # aiorest_ws/__init__.py
 )
