@@ -29,17 +29,21 @@ aiorest-ws 1.1.1 gave the class and is never sent in a reply.
         ├── NotAuthenticated 401
         └── PermissionDeniedException 403
 
+    ConnectionRefused 403                   the answer to an opening handshake
+
     ImproperlyConfigured                    the application cannot start; never on the wire
     └── RouterNotDefined                    also an AssertionError, as in 1.1.1
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Self
 
 __all__ = (
     "BaseAPIException",
     "BaseAuthException",
+    "ConnectionRefused",
     "EndpointValueError",
     "HandlerFailed",
     "ImproperlyConfigured",
@@ -263,6 +267,24 @@ class PermissionDeniedException(BaseAuthException):
 
     status = 403
     default_detail = "Permission denied: user doesn't have enough rights."
+
+
+class ConnectionRefused(Exception):
+    """A client may not connect: its handshake is answered with this HTTP status, from 400 to 599.
+
+    reason      short text for the status line; the standard's if it is not given
+    headers     pairs of name and value that the answer has too
+    """
+
+    def __init__(
+        self, status: int = 403, reason: str | None = None, *, headers: Iterable[tuple[str, str]] = ()
+    ) -> None:
+        if type(status) is not int or not 400 <= status <= 599:
+            raise ValueError(f"status must be an integer from 400 to 599, got {status!r}")
+        super().__init__(status, reason)
+        self.status = status
+        self.reason = reason
+        self.headers = tuple(headers)
 
 
 class ImproperlyConfigured(Exception):

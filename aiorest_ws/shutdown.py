@@ -37,7 +37,7 @@ async def shut_down(factory: RequestHandlerFactory, *, grace: float, hurry: asyn
     await asyncio.wait([empty], timeout=_LEAVE)
     if tasks:
         await asyncio.wait(tasks, timeout=_LEAVE)
-    await factory.release()
+    await factory.release(_LEAVE)
 
 
 async def _finish(connections: Iterable[RequestHandlerProtocol], grace: float, hurry: asyncio.Event) -> None:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from functools import wraps
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import Any, NamedTuple, ParamSpec
 
 from aiorest_ws import Application, SimpleRouter
 
@@ -277,6 +277,15 @@ def frame(payload: bytes, opcode: int = TEXT, *, fin: bool = True, compressed: b
 def dump(value: Any) -> bytes:
     """Give `value` as compact JSON, as clients write it."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+class Certificate(NamedTuple):
+    path: str
+    key: str
+
+
+def client_context(certificate: Certificate) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=certificate.path)
 
 
 @dataclass

@@ -20,8 +20,9 @@ SOURCES = sorted(path for kind in ("*.py", "*.pyx", "*.pxd", "*.pyi") for path i
 # The single source of truth, lowest first. A compiled form `X_c` has the layer of its `X`; a package stands for all of
 # its modules that are not named themselves.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("exceptions", "status", "limits", "abstract", "rate"),
-    ("complaints",),
+    ("exceptions", "status", "limits", "abstract", "origins", "rate"),
+    ("handshake", "admissions", "complaints"),
+    ("hooks",),
     ("_speedups.codec", "_speedups.trie", "_speedups.wrappers"),
     ("_speedups.envelope",),
     ("_speedups.pipeline",),
@@ -31,9 +32,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("wrappers", "renderers"),
     ("views", "decorators", "auth"),
     ("routers", "urls"),
+    ("opening",),
     ("seams", "watch", "stopwatch"),
     ("request", "metrics"),
-    ("shutdown",),
+    ("options", "shutdown"),
     ("app", "conf", "testing"),
     ("",),  # aiorest_ws/__init__.py
 )
