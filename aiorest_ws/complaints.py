@@ -35,5 +35,5 @@ class Complaints:
 
 
 def printable(text: object) -> str:
-    """Give `text` on one line, without control characters, at most 300 characters of it."""
-    return repr(str(text)[:_LONGEST])[1:-1]
+    """Give `text` on one line of ASCII, without control characters, at most 300 characters of it."""
+    return ascii(str(text)[:_LONGEST])[1:-1]

@@ -52,6 +52,9 @@ TABLE: list[tuple[str, int, int, str]] = [
     ("InvalidMessage", 1003, 400, "request is not valid"),
     ("HandlerFailed", 1011, 500, "A server error occurred."),
     ("NotAuthenticated", 1008, 401, "Authentication is required."),
+    ("TooManyRequests", 1008, 429, "Too many requests."),
+    ("ServerStopping", 1001, 503, "The server is shutting down."),
+    ("RequestTimeout", 1011, 504, "The request took too long."),
 ]
 API_EXCEPTIONS = [
     getattr(exceptions, name) for name in exceptions.__all__ if issubclass(getattr(exceptions, name), BaseAPIException)

@@ -29,6 +29,7 @@ _HEADER, _PART, _SKIP, _UNUSUAL_HEADER, _UNUSUAL = range(5)
 _TEXT, _BINARY, _PING, _PONG = 1, 2, 9, 10
 _FLUSH_AT = 64 * 1024
 _SLICE = 256  # frames that are served before others get their turn
+_AS_SLOW_AS = 8  # frames: one that is not served here
 
 _Utf8Decoder = getincrementaldecoder("utf-8")
 
@@ -326,6 +327,7 @@ class Frames:
             self._on_fragments()
             return True  # looked at again, closing
         self._unusual_frames += 1
+        self._served += _AS_SLOW_AS - 1
         self._on_unusual_frame()
         self._expects = _UNUSUAL_HEADER
         self._head = b""

@@ -61,6 +61,7 @@ cdef enum:
 cdef enum:
     FLUSH_AT = 65536
     SLICE = 256          # frames that are served before others get their turn
+    AS_SLOW_AS = 8       # frames: one that is not served here
     SMALL = 512          # messages up to here are unmasked on the stack and never become an object by themselves
     FIRST_PART = 4096
     FIRST_OUT = 512
@@ -410,6 +411,7 @@ cdef class Frames:
                 self._on_fragments()
                 return 1  # looked at again, closing
         self._unusual_frames += 1
+        self.served += AS_SLOW_AS - 1
         self._on_unusual_frame()
         self.expects = UNUSUAL_HEADER
         self.head_size = 0
