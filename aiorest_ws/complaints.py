@@ -10,7 +10,7 @@ from aiorest_ws.rate import Rate
 __all__ = ("Complaints", "printable")
 
 _PER_SECOND, _AT_ONCE = 10.0, 100
-_LONGEST = 300
+_LONGEST = 280
 
 
 class Complaints:
@@ -35,5 +35,5 @@ class Complaints:
 
 
 def printable(text: object) -> str:
-    """Give `text` on one line of ASCII, without control characters, at most 300 characters of it."""
-    return ascii(str(text)[:_LONGEST])[1:-1]
+    """Give `text` on one line of ASCII, without control characters, at most 280 characters of it."""
+    return ascii(str(text)[:_LONGEST])[1:-1][:_LONGEST]
