@@ -30,7 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("wrappers", "renderers"),
     ("views", "decorators", "auth"),
     ("routers", "urls"),
-    ("seams", "watch"),
+    ("seams", "watch", "listener"),
     ("request", "metrics"),
     ("app", "conf", "testing"),
     ("",),  # aiorest_ws/__init__.py
