@@ -28,6 +28,7 @@ TABLE = {
 DIRECTIVES = {
     "language_level": 3,
     "annotation_typing": False,  # annotations are for mypy; whatever compiling changes stands in the .pxd
+    "nonecheck": True,  # None in place of one of our objects is an AttributeError as in Python, not a crash
 }
 
 PURE = """

@@ -15,53 +15,19 @@ from ipaddress import ip_address
 from time import gmtime, strftime
 from typing import TYPE_CHECKING, Any
 
-from autobahn.websocket.compress import PerMessageDeflateOffer, PerMessageDeflateOfferAccept
-
 from aiorest_ws._speedups import COMPILED, REASON
 from aiorest_ws.exceptions import ImproperlyConfigured, RouterNotDefined
-from aiorest_ws.limits import Limits, check_limit
+from aiorest_ws.limits import Limits
 from aiorest_ws.listener import Listener
+from aiorest_ws.options import LOG_LEVELS, OPTIONS, checked, deflate_offer_accept, middleware_of
 from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
 from aiorest_ws.routers import SimpleRouter
+from aiorest_ws.shutdown import shut_down
 
 if TYPE_CHECKING:
     from ssl import SSLContext
 
 __all__ = ("Application", "deflate_offer_accept")
-
-_CLOSE_TIMEOUT = 2.0  # seconds that clients get to answer our close frame
-_LOG_LEVELS = {"critical": 50, "error": 40, "warn": 30, "info": 20, "debug": 10, "trace": 10}
-
-
-def deflate_offer_accept(offers: list[Any]) -> Any:
-    """Accept the first permessage-deflate offer of a client (RFC 7692), if it made one."""
-    for offer in offers:
-        if isinstance(offer, PerMessageDeflateOffer):
-            return PerMessageDeflateOfferAccept(offer)
-    return None
-
-
-_OPTIONS: dict[str, Any] = {
-    "access_log": False,
-    "accept_function": deflate_offer_accept,
-    "certificate": None,
-    "compress": False,
-    "debug": False,
-    "factory": RequestHandlerFactory,
-    "factory_options": {},
-    "host": "127.0.0.1",
-    "key": None,
-    "log_level": "info",
-    "loop": "auto",
-    "middlewares": (),
-    "path": "",
-    "port": 8080,
-    "protocol": RequestHandlerProtocol,
-    "router": None,
-    "ssl_context": None,
-    "unix_path": None,
-    **{field.name: field.default for field in fields(Limits)},
-}
 
 
 class Application:
@@ -80,18 +46,26 @@ class Application:
     loop              "auto" (uvloop when it is installed), "asyncio" or "uvloop"; only `run` makes a loop
     log_level         "critical", "error", "warn", "info", "debug" or "trace"; only `run` sets up logging
     access_log        log a line per request to "aiorest_ws.access"
-    debug             show tracebacks of failed handlers to clients, and log those that block the event loop
+    debug             show tracebacks of failed handlers to clients, log those that block the event loop; pages of this
+                      machine may connect
+    allowed_origins   whose pages may connect: None for the server's own, or a list as `origins.Origins` takes it
+    trusted_proxies   how many proxies there are in front of the server, whose X-Forwarded-For and -Proto are believed
+    subprotocols      of the server, in order of preference
+    on_connect        called with each connection before it is accepted, may be `async def`: raises
+                      exceptions.ConnectionRefused or gives False to refuse it, may set its `session`
+    on_disconnect     called with connection, close code and reason at the end of each that was accepted
 
     Every field of `limits.Limits` is an option too.
     """
 
     def __init__(self, **options: Any) -> None:
-        self._options = _OPTIONS | _checked(options)
-        self.middlewares = [_middleware(m) for m in self._options["middlewares"]]
+        self._options = OPTIONS | checked(options)
+        self.middlewares = [middleware_of(m) for m in self._options["middlewares"]]
         self.addresses: list[Any] = []
         self._server: asyncio.AbstractServer | None = None
         self._listening: RequestHandlerFactory | None = None
         self._stopped: asyncio.Event | None = None
+        self._hurry = asyncio.Event()  # set when nobody is to be waited for any more
         self._socket_file: str | None = None
 
     @property
@@ -127,7 +101,7 @@ class Application:
 
     def generate_factory(self, url: str, **options: Any) -> RequestHandlerFactory:
         """Give the factory of the listener at `url`. Override it to set up your own."""
-        settings = self._options | _checked(options)
+        settings = self._options | checked(options)
         factory = settings["factory"](url, **settings["factory_options"])
         factory.protocol = settings["protocol"]
         factory.router = settings["router"]
@@ -136,8 +110,10 @@ class Application:
         factory.served_path = "/" + settings["path"].strip("/")
         factory.debug = settings["debug"]
         factory.access_log = settings["access_log"]
-        if settings["compress"]:
-            factory.setProtocolOptions(perMessageCompressionAccept=settings["accept_function"], allowNullOrigin=True)
+        for name in ("allowed_origins", "subprotocols", "on_connect", "on_disconnect"):
+            if settings[name] != OPTIONS[name]:  # a factory class may bring its own
+                setattr(factory, name, settings[name])
+        factory.setProtocolOptions(**_protocol_options(settings))
         return factory  # type: ignore[no-any-return]
 
     async def start(self, **options: Any) -> None:
@@ -156,14 +132,17 @@ class Application:
         factory = self.generate_factory(self.generate_url(host or "0.0.0.0", port or 80, self._options["path"]))
         factory.pipeline  # noqa: B018 (made now, so that what is wrong with it is said before anybody connects)
         loop = asyncio.get_running_loop()
+        secure: dict[str, Any] = {"ssl": context, "backlog": 1024}
+        if context is not None and factory.openHandshakeTimeout > 0:
+            secure["ssl_handshake_timeout"] = factory.openHandshakeTimeout
         bound = None
         try:
             if unix_path is None:
                 bound = _bound(host, port)
                 where: dict[str, Any] = {"host": host, "port": port} if bound is None else {"sock": bound}
-                self._server = await loop.create_server(factory, **where, ssl=context, backlog=1024)
+                self._server = await loop.create_server(factory, **where, **secure)
             else:
-                self._server = await loop.create_unix_server(factory, os.fspath(unix_path), ssl=context, backlog=1024)
+                self._server = await loop.create_unix_server(factory, os.fspath(unix_path), **secure)
                 self._socket_file = os.fspath(unix_path)
         except OSError as exc:
             if bound is not None:
@@ -172,16 +151,20 @@ class Application:
             raise ImproperlyConfigured(f"cannot listen on {unix_path or f'{host}:{port}'}: {reason.lower()}") from exc
         self._listening = factory
         self._stopped = asyncio.Event()
+        self._hurry = asyncio.Event()
         self.addresses = [s.getsockname() if unix_path else s.getsockname()[:2] for s in self._server.sockets]
 
     async def stop(self) -> None:
-        """Stop listening and close every connection with 1001. Does nothing when not running."""
+        """Stop listening, let requests in flight finish, close every connection with 1001.
+
+        New requests get status 503; `shutdown_timeout` bounds the waiting. Does nothing when not running.
+        """
         server, factory = self._server, self._listening
         if server is None or factory is None:
             return
         self._server = self._listening = None
         server.close()
-        await factory.close_connections(_CLOSE_TIMEOUT)
+        await shut_down(factory, grace=factory.limits.shutdown_timeout, hurry=self._hurry)
         await server.wait_closed()
         if self._socket_file is not None:
             with suppress(FileNotFoundError):  # newer loops remove it themselves
@@ -201,7 +184,10 @@ class Application:
             await self.stop()
 
     def run(self, **options: Any) -> None:
-        """Serve until SIGINT or SIGTERM. Blocks; what keeps it from starting is one line on stderr and exit code 1."""
+        """Serve until SIGINT or SIGTERM, then `stop`; at the second signal at once.
+
+        Blocks; what keeps it from starting is one line on stderr and exit code 1.
+        """
         self._take(options)
         try:
             asyncio.get_running_loop()
@@ -220,7 +206,7 @@ class Application:
 
     async def _run(self) -> None:
         stop = asyncio.Event()
-        _on_signals(stop.set)
+        _on_signals(lambda: self._hurry.set() if stop.is_set() else stop.set())
         await self.start()
         try:
             for line in self._banner():
@@ -246,9 +232,9 @@ class Application:
 
     def _take(self, options: dict[str, Any]) -> None:
         """Let options of `run`, `start` and `serve` win over those of the constructor."""
-        self._options |= _checked(options)
+        self._options |= checked(options)
         if "middlewares" in options:
-            self.middlewares = [_middleware(m) for m in options["middlewares"]]
+            self.middlewares = [middleware_of(m) for m in options["middlewares"]]
 
     def _ssl_context(self) -> SSLContext | None:
         context = self._options["ssl_context"]
@@ -285,91 +271,14 @@ class Application:
                 )
 
 
-def _checked(options: dict[str, Any]) -> dict[str, Any]:
-    """Give `options` as they are stored, or raise TypeError or ValueError for the first that is wrong."""
-    if "ip" in options:
-        if "host" in options:
-            raise TypeError("`ip` is another name of `host`: give one of them")
-        options = {("host" if name == "ip" else name): value for name, value in options.items()}
-    for name, value in options.items():
-        if name not in _OPTIONS:
-            raise TypeError(_unknown(name))
-        check = _CHECKS.get(name)
-        if check is not None:
-            check(name, value)
+def _protocol_options(settings: dict[str, Any]) -> dict[str, Any]:
+    """Give those of Autobahn's options that are not as they are by default: a factory class may set its own."""
+    options: dict[str, Any] = {}
+    if settings["trusted_proxies"]:
+        options["trustXForwardedFor"] = settings["trusted_proxies"]
+    if settings["compress"]:
+        options["perMessageCompressionAccept"] = settings["accept_function"]
     return options
-
-
-def _unknown(name: str) -> str:
-    from difflib import get_close_matches
-
-    near = get_close_matches(name, _OPTIONS, n=1, cutoff=0)
-    return f"unknown option {name!r}, did you mean {near[0]!r}?"
-
-
-def _check_subclass(base: type) -> Callable[[str, Any], None]:
-    def check(name: str, value: Any) -> None:
-        if not isinstance(value, type) or not issubclass(value, base):
-            raise TypeError(f"Custom class must be inherited from the {base.__name__} class.")
-
-    return check
-
-
-def _check_choice(choices: Any) -> Callable[[str, Any], None]:
-    def check(name: str, value: Any) -> None:
-        if value not in choices:
-            raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
-
-    return check
-
-
-def _check_int(low: int, high: int) -> Callable[[str, Any], None]:
-    def check(name: str, value: Any) -> None:
-        if type(value) is not int:
-            raise TypeError(f"{name} must be an integer, got {value!r}")
-        if not low <= value <= high:
-            raise ValueError(f"{name} must be from {low} to {high}, got {value}")
-
-    return check
-
-
-def _check_path(name: str, value: Any) -> None:
-    if not isinstance(value, str):
-        raise TypeError(f"{name} must be a string, got {value!r}")
-    if not value.isascii() or not value.isprintable() or any(mark in value for mark in " ?#"):
-        raise ValueError(f"{name} must be as clients send it, percent-encoded and without a query, got {value!r}")
-
-
-def _check_host(name: str, value: Any) -> None:
-    if value is not None and not isinstance(value, str):
-        raise TypeError(f"{name} must be a string or None, got {value!r}")
-
-
-def _check_router(name: str, value: Any) -> None:
-    if value is not None and (isinstance(value, type) or not hasattr(value, "process_request")):
-        raise TypeError(f"{name} must be an instance of AbstractRouter, got {value!r}")
-
-
-_CHECKS: dict[str, Callable[[str, Any], None]] = {
-    "factory": _check_subclass(RequestHandlerFactory),
-    "host": _check_host,
-    "protocol": _check_subclass(RequestHandlerProtocol),
-    "log_level": _check_choice(_LOG_LEVELS),
-    "loop": _check_choice(("auto", "asyncio", "uvloop")),
-    "path": _check_path,
-    "port": _check_int(0, 65535),
-    "router": _check_router,
-    **{field.name: check_limit for field in fields(Limits)},
-}
-
-
-def _middleware(middleware: Any) -> Any:
-    """Give an instance; 1.1.1 took classes."""
-    if isinstance(middleware, type):
-        middleware = middleware()
-    if not callable(getattr(middleware, "process_request", None)):
-        raise TypeError(f"middleware {middleware!r} has no method 'process_request'")
-    return middleware
 
 
 def _bound(host: str | None, port: int) -> socket.socket | None:
@@ -425,4 +334,4 @@ def _set_up_logging(level: str) -> None:
 
     aio.set_global_log_level(level)
     if not logging.getLogger().handlers:
-        logging.basicConfig(level=_LOG_LEVELS[level], format="[%(asctime)s] [%(levelname)s] %(message)s")
+        logging.basicConfig(level=LOG_LEVELS[level], format="[%(asctime)s] [%(levelname)s] %(message)s")

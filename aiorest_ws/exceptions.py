@@ -22,9 +22,14 @@ aiorest-ws 1.1.1 gave the class and is never sent in a reply.
     ├── ValidationError 422                 detail: str → list, dict and list kept
     ├── SerializerError 500
     ├── HandlerFailed 500                   what a client sees of an unexpected exception
+    ├── TooManyRequests 429                 the connection exceeds `requests_per_second`
+    ├── ServerStopping 503
+    ├── RequestTimeout 504                  the handler exceeds `request_timeout`
     └── BaseAuthException 401
         ├── NotAuthenticated 401
         └── PermissionDeniedException 403
+
+    ConnectionRefused 403                   the answer to an opening handshake
 
     ImproperlyConfigured                    the application cannot start; never on the wire
     └── RouterNotDefined                    also an AssertionError, as in 1.1.1
@@ -32,11 +37,13 @@ aiorest-ws 1.1.1 gave the class and is never sent in a reply.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Self
 
 __all__ = (
     "BaseAPIException",
     "BaseAuthException",
+    "ConnectionRefused",
     "EndpointValueError",
     "HandlerFailed",
     "ImproperlyConfigured",
@@ -56,8 +63,11 @@ __all__ = (
     "NotSpecifiedURL",
     "NotSupportedArgumentType",
     "PermissionDeniedException",
+    "RequestTimeout",
     "RouterNotDefined",
     "SerializerError",
+    "ServerStopping",
+    "TooManyRequests",
     "ValidationError",
 )
 
@@ -204,6 +214,30 @@ class HandlerFailed(BaseAPIException):
     status = 500
 
 
+class TooManyRequests(BaseAPIException):
+    """The connection asks faster than it may."""
+
+    status_code = 1008
+    status = 429
+    default_detail = "Too many requests."
+
+
+class ServerStopping(BaseAPIException):
+    """The server is shutting down and takes no new requests."""
+
+    status_code = 1001
+    status = 503
+    default_detail = "The server is shutting down."
+
+
+class RequestTimeout(BaseAPIException):
+    """The handler took too long, and was cancelled."""
+
+    status_code = 1011
+    status = 504
+    default_detail = "The request took too long."
+
+
 class ValidationError(BaseAPIException):
     """Data that does not validate. `detail` is required: a string becomes a list, lists and dicts are kept."""
 
@@ -233,6 +267,24 @@ class PermissionDeniedException(BaseAuthException):
 
     status = 403
     default_detail = "Permission denied: user doesn't have enough rights."
+
+
+class ConnectionRefused(Exception):
+    """A client may not connect: its handshake is answered with this HTTP status, from 400 to 599.
+
+    reason      short text for the status line; the standard's if it is not given
+    headers     pairs of name and value that the answer has too
+    """
+
+    def __init__(
+        self, status: int = 403, reason: str | None = None, *, headers: Iterable[tuple[str, str]] = ()
+    ) -> None:
+        if type(status) is not int or not 400 <= status <= 599:
+            raise ValueError(f"status must be an integer from 400 to 599, got {status!r}")
+        super().__init__(status, reason)
+        self.status = status
+        self.reason = reason
+        self.headers = tuple(headers)
 
 
 class ImproperlyConfigured(Exception):

@@ -9,8 +9,9 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from functools import cache
+from inspect import isawaitable
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl
 
 from autobahn.asyncio.websocket import WebSocketServerFactory
 
@@ -29,12 +30,20 @@ from aiorest_ws._speedups import (
     wrap,
 )
 from aiorest_ws.abstract import AbstractRouter
-from aiorest_ws.exceptions import RouterNotDefined
+from aiorest_ws.admissions import Admissions
+from aiorest_ws.complaints import Complaints, printable
+from aiorest_ws.exceptions import ConnectionRefused, RouterNotDefined
+from aiorest_ws.handshake import Handshake, client_address, client_scheme
+from aiorest_ws.hooks import Hooks
 from aiorest_ws.limits import Limits
+from aiorest_ws.opening import Derived
+from aiorest_ws.origins import Origins
+from aiorest_ws.rate import Rate
 from aiorest_ws.routers import SimpleRouter
-from aiorest_ws.seams import AutobahnConnection
-from aiorest_ws.status import WS_GOING_AWAY, WS_NO_STATUS_CODE, WS_NORMAL
-from aiorest_ws.watch import WatchedPipeline
+from aiorest_ws.seams import AutobahnConnection, ExactTimer
+from aiorest_ws.status import WS_MESSAGE_VIOLATE_POLICY, WS_NO_STATUS_CODE, WS_NORMAL
+from aiorest_ws.stopwatch import TimedPipeline
+from aiorest_ws.watch import Watch
 
 __all__ = ("RequestHandlerFactory", "RequestHandlerProtocol")
 
@@ -51,8 +60,11 @@ class RequestHandlerProtocol(AutobahnConnection):
     `_decode_message`, `_encode_message`; none of them has to call `super()` for the rest to work.
 
     factory            the `RequestHandlerFactory` of the listener
-    peer               address of the client
-    session            dict for the application, one per connection
+    peer               address of the client: "tcp4:203.0.113.7:51234", or what trusted proxies say: "203.0.113.7"
+    session            dict for the application, one per connection; it may set something else instead
+    path, query        of the handshake: "/api", {"token": "1"}; of several values of one name the last
+    headers, cookies   of the handshake, names of headers in lower case; of several cookies of one name the first
+    subprotocol        what was agreed on, or None
     close_code, close_reason, close_was_clean    why the connection ended; None while it is up
     """
 
@@ -61,24 +73,31 @@ class RequestHandlerProtocol(AutobahnConnection):
     close_was_clean: bool | None = None
     factory: RequestHandlerFactory
 
-    _session: dict[str, Any] | None = None
+    path = Derived(lambda connection: connection._handshake.path)
+    query = Derived(lambda connection: dict(parse_qsl(connection._handshake.query, keep_blank_values=True)))
+    headers = Derived(lambda connection: connection._handshake.headers)
+    cookies = Derived(lambda connection: connection._handshake.cookies)
+    subprotocol = Derived(lambda connection: connection.websocket_protocol_in_use)
+
+    _session: Any = None
+    _gave_up: int | None = None  # the code for a connection that we dropped
 
     @property
-    def session(self) -> dict[str, Any]:
+    def session(self) -> Any:
         if self._session is None:
             self._session = {}
         return self._session
 
-    @property
-    def headers(self) -> dict[str, str]:
-        """Headers of the handshake, names in lower case."""
-        headers: dict[str, str] = self.http_headers
-        return headers
+    @session.setter
+    def session(self, session: Any) -> None:
+        self._session = session
 
     def send_event(self, name: Any, data: Any = None) -> None:
-        """Push `{"event_name": name, "data": data}` as text. Dropped when the connection is not open."""
+        """Push `{"event_name": name, "data": data}` as text. Dropped, and counted, when the connection is not open."""
         if self.state == self.STATE_OPEN:
             self.sendMessage(dumps({"event_name": name, "data": data}), False)
+        else:
+            self.factory.unsent += 1
 
     def close(self, code: int = WS_NORMAL, reason: str | None = None) -> None:
         """Start the close handshake (RFC 6455 §7.1.2). `reason` is cut to 123 bytes of UTF-8.
@@ -129,41 +148,108 @@ class RequestHandlerProtocol(AutobahnConnection):
                 payload = encode(self.factory.pipeline.refuse(request, exc), request.form)
         try:
             self.sendMessage(payload, is_binary)
-        except Exception:
+        except Exception as exc:
             # An override failed: a client that is not answered must not wait either.
-            logger.exception("cannot answer %s, dropping the connection", self.peer)
+            self.factory.complaints.write(logging.ERROR, f"cannot answer {self.peer}, dropping the connection", exc)
             self.dropConnection(abort=True)
 
     def _log_reply(self, request: Request) -> None:
         access_logger.info("%s %.20r %.200r %d", self.peer, request.method, request.url, request.status)
 
-    def processHandshake(self) -> None:
-        """Refuse a path that is not served before anything else looks at the request."""
-        if b"\r\n\r\n" in self.data and not self.factory.serves(self.data[: self.data.index(b"\r\n")]):
-            self.failHandshake("Not Found", 404)
-        else:
-            super().processHandshake()
+    # The handshake, and the end
+
+    def _check_handshake(self, handshake: Handshake) -> None:
+        """Refuse a path that is not served before anything else, then other people's pages, then what is too much."""
+        factory = self.factory
+        if not factory.serves(handshake.path):
+            raise ConnectionRefused(404)
+        super()._check_handshake(handshake)
+        origin = handshake.origin
+        proxies = self.trustXForwardedFor
+        if origin is not None and not factory.origins.allow(
+            origin, handshake.host, handshake.port, client_scheme(handshake, proxies)
+        ):
+            self._complained = True
+            unless = "may not connect, unless the option allowed_origins names it"
+            text = f"{self.peer}: a page of origin '{printable(origin)}' {unless}"
+            factory.complaints.write(logging.WARNING, text)
+            raise ConnectionRefused(403)
+        peer = self.transport.get_extra_info("peername")
+        address = client_address(handshake, proxies) or (peer[0] if isinstance(peer, tuple) else None)
+        factory.admissions.admit(self, address, factory.limits)
+
+    def _subprotocol(self) -> str | None:
+        if not self.factory.subprotocols:
+            return None
+        offered = self.websocket_protocols
+        return next((name for name in self.factory.subprotocols if name in offered), None)
+
+    def _asks(self) -> bool:
+        return self.factory.on_connect is not None or super()._asks()
+
+    async def _ask(self) -> Any:
+        hook = self.factory.on_connect
+        if hook is not None:
+            answer = hook(self)
+            if isawaitable(answer):
+                answer = await answer
+            if answer is False:
+                raise ConnectionRefused(403)
+        return await super()._ask()
+
+    # Ends that we bring about
+
+    def _give_up(self, reason: str, code: int | None = None) -> None:
+        """Drop the connection without a close frame, which would not be read. `onClose` gets `code`, else 1006."""
+        self._gave_up = code
+        self.wasNotCleanReason = reason
+        self.dropConnection(abort=True)
+
+    def _on_abuse(self) -> None:
+        self.close(WS_MESSAGE_VIOLATE_POLICY, "too many requests")
+
+    def _on_fragments(self) -> None:
+        self.close(WS_MESSAGE_VIOLATE_POLICY, "too many fragments")
 
     def connection_made(self, transport: Any) -> None:
-        self.factory.connections.add(self)
+        self.factory.take(self)
         super().connection_made(transport)
+        if self.factory.is_crowded:
+            transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        factory = self.factory
         try:
             super().connection_lost(exc)
         finally:
-            self.factory.forget(self)
+            was_accepted = self._pipeline is not None
+            if was_accepted and factory.on_disconnect is not None:
+                factory.hooks.tell(
+                    *("on_disconnect", factory.on_disconnect, self, self.close_code, self.close_reason),
+                )
+            factory.forget(self)
 
     def _open(self) -> None:
         self._pipeline = self.factory.pipeline
         self._workers = self.factory.workers
-        self._limit_in_flight = self.factory.limits.max_concurrency
+        self._set_limits(self.factory.limits)
         self._logs_replies = self.factory.access_log
         super()._open()
         self._reads_requests = not _overrides(self, "onMessage", "_onMessage", "_decode_message")
         self._writes_replies = self._writes_frames and not _overrides(self, "sendMessage", "_encode_message")
 
+    def _set_limits(self, limits: Limits) -> None:
+        self._limit_in_flight = limits.max_concurrency
+        self._max_fragments = limits.max_fragments or 0
+        self._request_timeout = limits.request_timeout or 0.0
+        self._stopping = self.factory.stopping
+        per_second = limits.requests_per_second
+        if per_second is not None:
+            clock = asyncio.get_running_loop().time
+            self._rate = Rate(per_second, limits.burst or max(1.0, per_second), clock=clock, abused=self._on_abuse)
+
     def _onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+        code = self._gave_up or code
         self.close_was_clean = wasClean
         self.close_code = WS_NO_STATUS_CODE if code is None else code
         self.close_reason = reason
@@ -195,13 +281,24 @@ class RequestHandlerFactory(WebSocketServerFactory):
     middlewares        instances, in order
     limits             what clients may take of the server, a `limits.Limits`
     served_path        the only path that is accepted at the handshake ("/api"), or None for any
-    connections        the open connections
+    allowed_origins    whose pages may connect: None for the server's own, or a list as `origins.Origins` takes it
+    subprotocols       in order of preference
+    on_connect, on_disconnect    functions of the application, `def` or `async def`
+    connections        the open connections, and those in their handshake
+    admissions         which of them were let in
+    hooks              runs `on_connect` and `on_disconnect`
+    stopping           new requests are refused with status 503
+    unsent             events and replies that came too late for their client
     """
 
     protocol = RequestHandlerProtocol
     middlewares: Iterable[Any] = ()
-    limits = Limits()
+    stopping = False
     served_path: str | None = None
+    allowed_origins: Iterable[str] | None = None
+    subprotocols: Iterable[str] = ()
+    on_connect: Callable[[Any], Any] | None = None
+    on_disconnect: Callable[[Any, Any, Any], Any] | None = None
     debug = False
     access_log = False
 
@@ -211,13 +308,41 @@ class RequestHandlerFactory(WebSocketServerFactory):
         options = {"server": "aiorest-ws"} if len(args) < 3 else {}
         options |= {key: kwargs[key] for key in self._AUTOBAHN if key in kwargs}
         super().__init__(*args, **options)
+        self._batched_timer = ExactTimer()
         self.setProtocolOptions(failByDrop=False, webStatus=False, allowNullOrigin=True)
+        self._watch: Watch | None = None
+        self._limits = Limits(max_message_size=None, handshake_timeout=None)  # Autobahn's own
+        self.limits = Limits()
         self.connections: set[RequestHandlerProtocol] = set()
+        self.unsent = 0
+        self.complaints = Complaints(logger)
         self._router: AbstractRouter | None = None
         self._pipeline: Pipeline | None = None
         self._workers: Workers | None = None
         self._when_empty: Callable[[], None] | None = None
+        self._origins: Origins | None = None
+        self.admissions = Admissions()
+        self.hooks = Hooks(self.complaints)
         self.router = kwargs.get("router")
+
+    @property
+    def limits(self) -> Limits:
+        """What clients may take of the server. What is not changed here stays as `setProtocolOptions` has it."""
+        return self._limits
+
+    @limits.setter
+    def limits(self, limits: Limits) -> None:
+        old, self._limits = self._limits, limits
+        if self._watch is not None:
+            self._watch.stop()
+            self._watch = None
+        options: dict[str, Any] = {}
+        if limits.max_message_size != old.max_message_size:
+            options["maxMessagePayloadSize"] = limits.max_message_size or 0
+        if limits.handshake_timeout != old.handshake_timeout:
+            options["openHandshakeTimeout"] = limits.handshake_timeout or 0
+        if options:
+            self.setProtocolOptions(allowNullOrigin=True, **options)
 
     @property
     def router(self) -> AbstractRouter | None:
@@ -242,14 +367,19 @@ class RequestHandlerFactory(WebSocketServerFactory):
             if router is None:
                 raise RouterNotDefined()
             plain = type(router).process_request is SimpleRouter.process_request
-            self._pipeline = (WatchedPipeline if self.debug else Pipeline)(
+            self._pipeline = (TimedPipeline if self.debug else Pipeline)(
                 router._trie if plain and isinstance(router, SimpleRouter) else None,
                 process=None if plain else router.process_request,
                 middlewares=self.middlewares,
                 debug=self.debug,
-                report=_report,
+                report=self._report,
             )
         return self._pipeline
+
+    def _report(self, request: Request, exc: BaseException) -> None:
+        """Log an unexpected exception, once, with what was asked."""
+        text = f"{request.method!r:.20} {request.url!r:.200} failed: {type(exc).__name__}"
+        self.complaints.write(logging.ERROR, text, exc)
 
     @property
     def workers(self) -> Workers:
@@ -258,46 +388,54 @@ class RequestHandlerFactory(WebSocketServerFactory):
             self._workers = Workers(asyncio.get_running_loop())
         return self._workers
 
-    def serves(self, request_line: bytes) -> bool:
-        """Tell whether the path in the first line of a handshake is served; Autobahn refuses a malformed one."""
-        parts = request_line.split()
-        if self.served_path is None or len(parts) != 3:
-            return True
-        target = parts[1].decode("latin-1")
-        if target[:1] == "/":
-            path = target.partition("?")[0]
-        else:
-            try:
-                path = urlsplit(target).path or "/"  # the absolute form (RFC 9112 §3.2.2)
-            except ValueError:
-                return True
-        return path in (self.served_path, self.served_path.rstrip("/") + "/")
+    # The handshake, and the end
+
+    def serves(self, path: str) -> bool:
+        """Tell whether `path` is served."""
+        return self.served_path is None or path in (self.served_path, self.served_path.rstrip("/") + "/")
+
+    @property
+    def origins(self) -> Origins:
+        """Whose pages may connect; made when it is first used, from `allowed_origins` and `debug`."""
+        if self._origins is None:
+            self._origins = Origins(self.allowed_origins, debug=self.debug)
+        return self._origins
+
+    @property
+    def is_crowded(self) -> bool:
+        """Tell whether even those in their handshake are too many to be told so."""
+        most = self.limits.max_connections
+        return most is not None and len(self.connections) > 2 * most
+
+    def take(self, connection: RequestHandlerProtocol) -> None:
+        """Take note of a new connection."""
+        self.connections.add(connection)
+        if self._watch is None:
+            self._watch = Watch(self.limits, self.connections)
+        self._watch.start()
 
     def forget(self, connection: RequestHandlerProtocol) -> None:
         """Take note that `connection` is gone."""
         self.connections.discard(connection)
+        self.admissions.release(connection)
+        self.unsent += connection._unsent
         if not self.connections and self._when_empty is not None:
             self._when_empty()
 
-    async def close_connections(self, timeout: float) -> None:
-        """Close every connection with 1001; those that are still there after `timeout` seconds are dropped."""
-        tasks = [task for connection in self.connections for task in connection.tasks]
-        if self.connections:
-            empty = asyncio.get_running_loop().create_future()
-            self._when_empty = lambda: None if empty.done() else empty.set_result(None)
-            for connection in list(self.connections):
-                if connection.state == connection.STATE_OPEN:
-                    connection.close(WS_GOING_AWAY, "server is shutting down")
-                elif connection.state != connection.STATE_CLOSING and connection.transport is not None:
-                    connection.transport.abort()
-            await asyncio.wait([empty], timeout=timeout)
-            for connection in list(self.connections):
-                if connection.transport is not None:
-                    connection.transport.abort()
-            await asyncio.wait([empty], timeout=timeout)
-            self._when_empty = None
-        if tasks:
-            await asyncio.wait(tasks, timeout=timeout)
+    def when_empty(self) -> asyncio.Future[None]:
+        """Give a future that is done when the last connection is gone."""
+        empty = asyncio.get_running_loop().create_future()
+        self._when_empty = lambda: None if empty.done() else empty.set_result(None)
+        if not self.connections:
+            self._when_empty()
+        return empty
+
+    async def release(self, timeout: float) -> None:
+        """Let go of what serves connections, of which there are none left; hooks get `timeout` seconds to end."""
+        self._when_empty = None
+        if self._watch is not None:
+            self._watch.stop()
+        await self.hooks.end(timeout)
         if self._workers is not None:
             spare = self._workers.close()
             self._workers = None
@@ -308,8 +446,3 @@ class RequestHandlerFactory(WebSocketServerFactory):
 def _cut(text: str, size: int) -> bytes:
     """Give `text` in UTF-8, cut at a character so that it has at most `size` bytes."""
     return text.encode("utf-8", "replace")[:size].decode("utf-8", "ignore").encode()
-
-
-def _report(request: Request, exc: BaseException) -> None:
-    """Log an unexpected exception, once, with what was asked."""
-    logger.error("%.20r %.200r failed: %s", request.method, request.url, type(exc).__name__, exc_info=exc)

@@ -9,6 +9,7 @@ name that is relied on against the supported releases of Autobahn.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 from functools import cache
@@ -16,15 +17,16 @@ from typing import Any, ClassVar
 
 from autobahn.asyncio.util import create_transport_details, peer2str
 from autobahn.asyncio.websocket import WebSocketServerProtocol
-from autobahn.websocket.protocol import FrameHeader, Timings, TrafficStats, WebSocketProtocol, parseHttpHeader
+from autobahn.websocket.protocol import FrameHeader, Timings, TrafficStats, WebSocketProtocol
 from autobahn.websocket.utf8validator import Utf8Validator
 
 from aiorest_ws._speedups import Connection
+from aiorest_ws.complaints import printable
+from aiorest_ws.opening import Lazy, Opening
 
-__all__ = ("AutobahnConnection",)
+__all__ = ("AutobahnConnection", "ExactTimer")
 
-_MAX_EARLY = 64 * 1024  # bytes that are taken behind a handshake which is not yet accepted
-_TEXT, _BINARY, _PONG = 1, 2, 10
+_TEXT, _BINARY, _PING, _PONG = 1, 2, 9, 10
 
 # Hooks of Autobahn that see single frames: a class that overrides one gets every frame Autobahn's way.
 _FRAME_HOOKS = (
@@ -35,17 +37,6 @@ _FRAME_HOOKS = (
 )
 _PING_HOOKS = ("onPing", "onPong", "_onPing", "_onPong", "sendPong", "onAutoPong")
 _SENDING_HOOKS = ("sendFrame", "sendData", "logTxFrame", "logTxOctets")
-
-# What Autobahn keeps of a handshake. The request stays, as the bytes that came; the headers are parsed again on access.
-_ONLY_FOR_HANDSHAKE = frozenset(
-    (
-        *("http_headers", "http_response_data", "http_status_line", "http_request_params", "_wskey", "data"),
-        *("websocket_extensions", "websocket_origin", "openHandshakeTimeoutCall", "current_frame", "is_open"),
-    )
-)
-
-
-_OF_A_FRAME = frozenset(("data", "current_frame"))
 
 # Transports without TLS that keep the bytes in their own buffer, where `get_write_buffer_size` sees them.
 _PLAIN_TRANSPORTS = frozenset(
@@ -67,20 +58,48 @@ class _Option:
         return self if protocol is None else getattr(protocol.factory, self.name)
 
 
-class _Lazy:
-    """An attribute that is made when it is first read."""
+class ExactTimer:
+    """In the place of txaio's timer, which rounds down to whole seconds: a close handshake of one second took none."""
 
-    def __init__(self, make: Callable[[Any], Any]) -> None:
-        self.make = make
+    def call_later(self, delay: float, function: Callable[..., Any], *args: Any) -> asyncio.TimerHandle:
+        return asyncio.get_running_loop().call_later(delay, function, *args)
 
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
+
+class _Log:
+    """What Autobahn logs about one connection: a line of it at most, escaped, and not too many about all of them.
+
+    Its debug output goes where Autobahn's goes.
+    """
+
+    __slots__ = ("_protocol",)
+
+    def __init__(self, protocol: Any) -> None:
+        self._protocol = protocol
+
+    def _complain(self, level: int, text: str, **values: Any) -> None:
+        protocol = self._protocol
+        if not protocol._complained:
+            protocol._complained = True
+            protocol.factory.complaints.write(level, f"{protocol.peer}: {printable(text.format(**values))}")
+
+    def info(self, text: str, **values: Any) -> None:
+        self._complain(logging.INFO, text, **values)
+
+    def warn(self, text: str, **values: Any) -> None:
+        self._complain(logging.WARNING, text, **values)
+
+    def error(self, text: str, **values: Any) -> None:
+        self._complain(logging.ERROR, text, **values)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(WebSocketServerProtocol.log, name)
+
+
+class _Complaining:
+    """The log of a connection, made when it is used: almost always to be silent."""
 
     def __get__(self, protocol: Any, owner: type) -> Any:
-        if protocol is None:
-            return self
-        value = protocol.__dict__[self.name] = self.make(protocol)
-        return value
+        return WebSocketServerProtocol.log if protocol is None else _Log(protocol)
 
 
 def _future(protocol: Any) -> Any:
@@ -94,11 +113,7 @@ def _opened(protocol: Any) -> Any:
     return future
 
 
-def _headers(protocol: Any) -> dict[str, str]:
-    return parseHttpHeader(protocol.http_request_data)[1]
-
-
-class AutobahnConnection(Connection, WebSocketServerProtocol):
+class AutobahnConnection(Opening, Connection, WebSocketServerProtocol):
     """Autobahn's server protocol with our frame layer, and without a copy of every option in every connection."""
 
     # What Autobahn's `_connectionMade` and `__init__` would set on each instance.
@@ -131,22 +146,20 @@ class AutobahnConnection(Connection, WebSocketServerProtocol):
     autoPingPendingSeq = 0
     autoPingPendingSent: int | None = None
     current_frame: Any = None
-    http_request_data = b""
-    _wskey: str | None = None
 
-    send_queue = _Lazy(lambda protocol: deque())
-    utf8validator = _Lazy(lambda protocol: Utf8Validator())
-    is_open = _Lazy(_opened)
-    is_closed = _Lazy(_future)
-    _results = _Lazy(lambda protocol: {"message": None})
-    _transport_details = _Lazy(lambda protocol: create_transport_details(protocol.transport, True))
-    http_headers = _Lazy(_headers)
+    send_queue = Lazy(lambda protocol: deque())
+    utf8validator = Lazy(lambda protocol: Utf8Validator())
+    is_open = Lazy(_opened)
+    is_closed = Lazy(_future)
+    _results = Lazy(lambda protocol: {"message": None})
+    _transport_details = Lazy(lambda protocol: create_transport_details(protocol.transport, True))
 
     _writes_frames = False
     _skips = False
     _stats: TrafficStats | None = None
+    _complained = False
+    log = _Complaining()
     _opening: Any = None
-    _early_octets = 0
     _early_octets_out = 0
 
     def __init__(self) -> None:
@@ -189,6 +202,13 @@ class AutobahnConnection(Connection, WebSocketServerProtocol):
         else:
             super().sendMessage(payload, isBinary, fragmentSize, sync, doNotCompress)
 
+    def _ping(self) -> None:
+        """Send a ping, behind the replies that are gathered. Whatever the client sends then is an answer."""
+        if self._writes_frames:
+            self._write(b"", _PING)
+        else:
+            self.sendPing()
+
     # The handshake
 
     def connection_made(self, transport: Any) -> None:
@@ -202,22 +222,6 @@ class AutobahnConnection(Connection, WebSocketServerProtocol):
             self.openHandshakeTimeoutCall = asyncio.get_running_loop().call_later(
                 self.openHandshakeTimeout, self.onOpenHandshakeTimeout
             )
-
-    def _on_early(self, data: bytes) -> None:
-        if self.state != self.STATE_CONNECTING:
-            return  # what a client sends after the connection was closed
-        self._early_octets += len(data)
-        if self.logOctets:
-            self.logRxOctets(data)
-        self.data += data
-        if self._wskey is None:
-            self.processHandshake()
-        elif len(self.data) > _MAX_EARLY:
-            self.transport.pause_reading()  # until `onConnect` has decided
-
-    def onConnect(self, request: Any) -> Any:
-        """Accept every connection."""
-        return None
 
     def _onOpen(self) -> None:
         """Set up the frame layer as the class and its options ask, before anything is read."""
@@ -248,20 +252,6 @@ class AutobahnConnection(Connection, WebSocketServerProtocol):
         self._feed(rest)
         if not self._held and not self.transport.is_closing():
             self.transport.resume_reading()
-
-    def succeedHandshake(self, res: Any) -> None:
-        if self.state != self.STATE_CONNECTING:
-            return  # the client left, or ran out of time, while `onConnect` was deciding
-        super().succeedHandshake(res)
-        if self.state == self.STATE_OPEN:
-            begun = self.data or self.current_frame  # a frame behind the handshake that has not arrived whole
-            dropped = _ONLY_FOR_HANDSHAKE - _OF_A_FRAME if begun else _ONLY_FOR_HANDSHAKE
-            kept = {name: value for name, value in self.__dict__.items() if name not in dropped}
-            self.__dict__ = kept  # a dict that was emptied would keep its size
-
-    def failHandshake(self, reason: str, code: int = 400, responseHeaders: Any = None) -> None:
-        if self.state == self.STATE_CONNECTING:
-            super().failHandshake(reason, code, responseHeaders)
 
     # Frames that the frame layer does not serve, and what it finds
 
@@ -341,6 +331,7 @@ class AutobahnConnection(Connection, WebSocketServerProtocol):
             super().connection_lost(exc)
         finally:
             self._drop()
+            self._stop_deciding()
 
 
 def _descriptor(transport: Any) -> int:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from functools import wraps
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import Any, NamedTuple, ParamSpec
 
 from aiorest_ws import Application, SimpleRouter
 
@@ -79,7 +79,9 @@ async def turn_over(turns: int = 5) -> None:
 @asynccontextmanager
 async def serving(router: Any = None, **options: Any) -> AsyncIterator[Application]:
     """Serve `router` on a free port of 127.0.0.1 for as long as the block lasts."""
-    app = Application(router=router if router is not None else SimpleRouter(), **{"port": 0} | options)
+    app = Application(
+        router=router if router is not None else SimpleRouter(), **{"port": 0, "shutdown_timeout": 0.1} | options
+    )
     await app.start()
     try:
         yield app
@@ -279,6 +281,15 @@ def frame(payload: bytes, opcode: int = TEXT, *, fin: bool = True, compressed: b
 def dump(value: Any) -> bytes:
     """Give `value` as compact JSON, as clients write it."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+class Certificate(NamedTuple):
+    path: str
+    key: str
+
+
+def client_context(certificate: Certificate) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=certificate.path)
 
 
 @dataclass

@@ -11,9 +11,8 @@ import struct
 import sys
 import zlib
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from importlib.util import find_spec
-from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,11 +32,13 @@ from aiorest_ws.exceptions import BaseAPIException, BaseAuthException, Improperl
 from tests.serving import (
     LOOPS,
     TEXT,
+    Certificate,
     Client,
     HandshakeRefused,
     Outcome,
     Program,
     asynchronous,
+    client_context,
     dump,
     run_program,
     serving,
@@ -242,7 +243,7 @@ async def test_stop_cancels_running_handlers(loop: str) -> None:
         finally:
             cancelled.set()
 
-    app = Application(router=make_router(wait=wait), port=0)
+    app = Application(router=make_router(wait=wait), port=0, shutdown_timeout=0.1)
     await app.start()
     async with await Client.connect(app) as client:
         client.request(url="/wait")
@@ -825,6 +826,25 @@ async def test_compression_is_off_by_default_and_can_be_decided() -> None:
     assert deflate_offer_accept([]) is None
 
 
+@pytest.mark.parametrize(
+    ("offered", "answered", "window"),
+    [
+        ("permessage-deflate", "permessage-deflate", 12),
+        ("permessage-deflate; client_max_window_bits", "permessage-deflate; client_max_window_bits=12", 12),
+        ("permessage-deflate; server_max_window_bits=10", "permessage-deflate; server_max_window_bits=10", 10),
+        ("permessage-deflate; server_max_window_bits=15", "permessage-deflate; server_max_window_bits=15", 12),
+        ("permessage-deflate; server_no_context_takeover", "permessage-deflate; server_no_context_takeover", 12),
+    ],
+)
+@asynchronous
+async def test_windows_of_compression_are_small(offered: str, answered: str, window: int) -> None:
+    headers = [("Sec-WebSocket-Extensions", offered)]
+    async with serving(make_router(), compress=True) as app, await Client.connect(app, headers=headers) as client:
+        assert client.headers["sec-websocket-extensions"] == answered
+        (connection,) = app._listening.connections  # type: ignore[union-attr]
+        assert connection._perMessageCompress.server_max_window_bits == window
+
+
 @asynchronous
 async def test_compressed_garbage_closes_1007() -> None:
     offer = [("Sec-WebSocket-Extensions", "permessage-deflate")]
@@ -834,41 +854,6 @@ async def test_compressed_garbage_closes_1007() -> None:
 
 
 # TLS
-
-
-class Certificate(NamedTuple):
-    path: str
-    key: str
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
-    """Give a certificate for 127.0.0.1 that signs itself."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    folder = tmp_path_factory.mktemp("tls")
-    (folder / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return Certificate(str(folder / "cert.pem"), str(folder / "key.pem"))
-
-
-def client_context(certificate: Certificate) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=certificate.path)
 
 
 @on_each_loop
@@ -1066,7 +1051,7 @@ async def test_signal_cancels_handlers_that_run() -> None:
         "    finally:\n"
         "        print('cancelled')\n"
         "router.register_endpoint(wait)\n"
-        "Application(router=router).run(port=0)\n"
+        "Application(router=router).run(port=0, shutdown_timeout=0.1)\n"
     )
     async with await Program.start(source) as program:
         async with await Client.connect(address_in(await program.started())) as client:

@@ -504,7 +504,7 @@ async def opened(calls: Calls) -> tuple[Any, Transport]:
 async def lost(connection: Any) -> None:
     """Tell the connection that it is gone, and its factory that no other comes."""
     connection.connection_lost(None)
-    await connection.factory.close_connections(TIMEOUT)
+    await connection.factory.release(TIMEOUT)
 
 
 def frames_in(data: bytes) -> list[Frame]:

@@ -22,7 +22,8 @@ from autobahn.asyncio.websocket import WebSocketClientFactory, WebSocketClientPr
 
 import aiorest_ws
 from aiorest_ws import exceptions
-from aiorest_ws.app import _OPTIONS, Application, deflate_offer_accept
+from aiorest_ws.app import Application, deflate_offer_accept
+from aiorest_ws.options import OPTIONS
 from examples import demo
 
 ROOT = Path(__file__).parent.parent
@@ -32,8 +33,8 @@ PYTHON = (sys.executable, "-W", "error")
 # An example finds the package that is under test, installed or not.
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(aiorest_ws.__file__).parent.parent), "PYTHONIOENCODING": "utf-8"}
 
-# Autobahn's clients give a server one second to finish the closing handshake, and complain on stderr when it is more.
-# On a machine that stands still for that long, nothing is wrong with the server.
+# Autobahn's clients give a server one second to finish the closing handshake, of which txaio rounds off up to all, and
+# complain on stderr when it is more. Nothing is wrong with the server then.
 PATIENT = """
 import runpy, sys
 from autobahn.asyncio.websocket import WebSocketClientFactory
@@ -325,8 +326,8 @@ def test_readme_lists_every_option_with_its_default() -> None:
             listed.add(name)
             if default:
                 value = eval(default.strip("`"), {"deflate_offer_accept": deflate_offer_accept})
-                assert value == _OPTIONS[name], name
-    assert listed == set(_OPTIONS)
+                assert value == OPTIONS[name], name
+    assert listed == set(OPTIONS)
 
 
 def test_readme_lists_every_status() -> None:

@@ -1530,7 +1530,7 @@ class Plain(Echoing, WebSocketServerProtocol):  # type: ignore[misc]
         self._dataReceived(data)
 
 
-class Ours(Echoing, RequestHandlerProtocol):  # type: ignore[misc]
+class Ours(Echoing, RequestHandlerProtocol):
     pass
 
 

@@ -456,7 +456,11 @@ FORMS = ("text-json", "text-base64", "binary-json", "binary-base64")
 @pytest.mark.parametrize("row", FAULTY.values(), ids=FAULTY.keys())
 @asynchronous
 async def test_faulty_request_gets_its_one_reply_in_its_form(row: Faulty) -> None:
-    async with serving(make_router()) as app, await Client.connect(app) as client, await Client.connect(app) as other:
+    async with (
+        serving(make_router(), max_message_size=2_000_000) as app,
+        await Client.connect(app) as client,
+        await Client.connect(app) as other,
+    ):
         for form in FORMS:
             client.send(*in_form(row.envelope, form))
             client.send(dump(hello()))

@@ -20,7 +20,9 @@ SOURCES = sorted(path for kind in ("*.py", "*.pyx", "*.pxd", "*.pyi") for path i
 # The single source of truth, lowest first. A compiled form `X_c` has the layer of its `X`; a package stands for all of
 # its modules that are not named themselves.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("exceptions", "status", "limits", "abstract"),
+    ("exceptions", "status", "limits", "abstract", "origins", "rate"),
+    ("handshake", "admissions", "complaints"),
+    ("hooks",),
     ("_speedups.codec", "_speedups.trie", "_speedups.wrappers"),
     ("_speedups.envelope",),
     ("_speedups.pipeline",),
@@ -30,8 +32,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("wrappers", "renderers"),
     ("views", "decorators", "auth"),
     ("routers", "urls"),
-    ("seams", "watch", "listener"),
+    ("opening",),
+    ("seams", "watch", "stopwatch", "listener"),
     ("request", "metrics"),
+    ("options", "shutdown"),
     ("app", "conf", "testing"),
     ("",),  # aiorest_ws/__init__.py
 )

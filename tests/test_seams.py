@@ -22,12 +22,14 @@ from autobahn.asyncio.util import create_transport_details, peer2str
 from autobahn.asyncio.websocket import WebSocketAdapterProtocol, WebSocketServerFactory, WebSocketServerProtocol
 from autobahn.exception import Disconnected
 from autobahn.wamp.types import TransportDetails
-from autobahn.websocket.protocol import FrameHeader, Timings, TrafficStats, WebSocketProtocol, parseHttpHeader
-from autobahn.websocket.types import ConnectionDeny
+from autobahn.websocket.compress import PERMESSAGE_COMPRESSION_EXTENSION
+from autobahn.websocket.protocol import FrameHeader, Timings, TrafficStats, WebSocketProtocol
+from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 from autobahn.websocket.utf8validator import Utf8Validator
 
-from aiorest_ws import RequestHandlerFactory, RequestHandlerProtocol, SimpleRouter, _speedups, seams
+from aiorest_ws import RequestHandlerFactory, RequestHandlerProtocol, SimpleRouter, _speedups, opening, seams
 from aiorest_ws._speedups import frames
+from aiorest_ws.limits import Limits
 from tests.serving import (
     BINARY,
     CLOSE,
@@ -88,7 +90,9 @@ def plain_factory(protocol: type = WebSocketServerProtocol, **options: Any) -> A
 
 
 def our_factory() -> Any:
-    return RequestHandlerFactory("ws://127.0.0.1:80", server=plain_factory().server, router=SimpleRouter())
+    factory = RequestHandlerFactory("ws://127.0.0.1:80", server=plain_factory().server, router=SimpleRouter())
+    factory.limits = Limits(max_message_size=None)
+    return factory
 
 
 def made(factory: Any) -> Any:
@@ -164,9 +168,9 @@ async def test_every_attribute_that_autobahn_sets_on_a_connection_has_a_default_
 async def test_every_attribute_that_autobahn_sets_in_the_handshake_is_there_after_it() -> None:
     plain, ours = await opened(plain_factory()), await opened(our_factory())
     try:
-        dropped = seams._ONLY_FOR_HANDSHAKE - {"http_headers", "data", "current_frame", "openHandshakeTimeoutCall"}
-        assert differing(plain, ours, QUEUE | dropped | {"factory", "transport"}) == {}
-        assert not dropped & set(vars(ours))
+        gone = {"http_response_data", "_wskey", "is_open"}
+        assert not opening._ONLY_FOR_HANDSHAKE & set(vars(ours))
+        assert differing(plain, ours, QUEUE | gone | {"factory", "transport"}) == {}
     finally:
         await ended(plain, ours)
 
@@ -174,10 +178,11 @@ async def test_every_attribute_that_autobahn_sets_in_the_handshake_is_there_afte
 @asynchronous
 async def test_no_default_is_of_an_attribute_that_autobahn_has_no_more() -> None:
     plain = await opened(plain_factory())
-    own = {"_writes_frames", "_skips", "_stats", "_opening", "_early_octets", "_early_octets_out"}
+    own = {"_complained", "_writes_frames", "_skips", "_stats", "_opening", "_early_octets", "_early_octets_out"}
+    own |= {"_handshake", "_deciding"}
     defaulted = {
         name
-        for name, value in vars(seams.AutobahnConnection).items()
+        for name, value in [*vars(seams.AutobahnConnection).items(), *vars(opening.Opening).items()]
         if name not in own and not name.startswith("__") and not inspect.isfunction(value)
     }
     try:
@@ -190,7 +195,7 @@ async def test_no_default_is_of_an_attribute_that_autobahn_has_no_more() -> None
         assert all(getattr(WebSocketServerProtocol, n) is getattr(asyncio.BaseProtocol, n) for n in writing)
         assert {name for name in own if hasattr(plain, name)} == set()
         ours = {name for name in vars(RequestHandlerProtocol) if not name.startswith("__")}
-        theirs = {"onMessage", "processHandshake", "connection_made", "connection_lost", "_onClose"}
+        theirs = {"onMessage", "connection_made", "connection_lost", "_onClose"}
         assert {name for name in ours if hasattr(plain, name)} == theirs
     finally:
         await ended(plain)
@@ -246,7 +251,7 @@ async def test_option_set_on_class_or_instance_wins_in_both() -> None:
         (WebSocketServerProtocol.connection_lost, "self, exc"),
         (WebSocketServerProtocol._connectionMade, "self"),
         (WebSocketServerProtocol._connectionLost, "self, reason"),
-        (WebSocketServerProtocol.processHandshake, "self"),
+        (WebSocketServerProtocol._parseExtensionsHeader, "self, header, removeQuotes=True"),
         (WebSocketServerProtocol.succeedHandshake, "self, res"),
         (WebSocketServerProtocol.failHandshake, "self, reason, code=400, responseHeaders=None"),
         (WebSocketServerProtocol.onOpenHandshakeTimeout, "self"),
@@ -277,7 +282,11 @@ async def test_option_set_on_class_or_instance_wins_in_both() -> None:
         (WebSocketServerProtocol.logRxFrame, "self, frameHeader, payload"),
         (WebSocketServerProtocol.logTxFrame, "self, frameHeader, payload, repeatLength, chopsize, sync"),
         (FrameHeader.__init__, "self, opcode, fin, rsv, length, mask"),
-        (parseHttpHeader, "data"),
+        (ConnectionDeny.__init__, "self, code, reason=None"),
+        (
+            ConnectionRequest.__init__,
+            "self, peer, headers, host, path, params, version, origin, protocols, extensions",
+        ),
         (peer2str, "transport"),
         (create_transport_details, "transport, is_server"),
         (Timings.__init__, "self"),
@@ -334,11 +343,53 @@ def test_statistics_have_the_fields_that_are_kept() -> None:
     assert vars(TrafficStats()) == dict.fromkeys(fields, 0)
 
 
-def test_request_head_is_parsed_to_line_headers_and_counts() -> None:
-    line, headers, counts = parseHttpHeader(b"GET / HTTP/1.1\r\nX-A:  b \r\nHost: h\r\nx-a: c\r\n\r\n")
-    assert line == "GET / HTTP/1.1"
-    assert headers == {"x-a": "b, c", "host": "h"}
-    assert counts == {"x-a": 2, "host": 1}
+@pytest.mark.parametrize(
+    "head",
+    [
+        REQUEST,
+        REQUEST.replace(b"/?b=c", b"/a/b?x=1&x=2&y=%20&z").replace(b"X-A: b", b"Origin: http://h\r\nx-a: c\r\nX-A:b "),
+        REQUEST.replace(b"X-A: b", b"Sec-WebSocket-Protocol: b,a , c\r\nCookie: a=b"),
+        REQUEST.replace(b"127.0.0.1:80", b"[::1]:80"),
+        REQUEST.replace(b"127.0.0.1:80", b"localhost"),
+        REQUEST.replace(
+            b"X-A: b",
+            b"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits; server_max_window_bits=10, x-b; c",
+        ),
+    ],
+)
+@asynchronous
+async def test_opening_request_means_the_same_to_autobahn(head: bytes) -> None:
+    """`opening` takes the place of `processHandshake`: what it leaves and what `onConnect` sees is the same."""
+
+    def noting(base: type) -> Any:
+        class Noting(base):  # type: ignore[misc]
+            def onConnect(self, request: Any) -> None:
+                self.seen = [getattr(request, name) for name in ConnectionRequest.__slots__]
+
+        return Noting
+
+    ours_of = our_factory()
+    ours_of.protocol, ours_of.allowed_origins = noting(RequestHandlerProtocol), ["*"]
+    plain, ours = made(plain_factory(noting(WebSocketServerProtocol))), made(ours_of)
+    for protocol in (plain, ours):
+        protocol.data_received(head)
+    await turn_over()
+    assert plain.state == ours.state == plain.STATE_OPEN
+    assert ours.seen == plain.seen
+    names = [name for name in vars(plain) if name.startswith(("http_", "websocket_")) and name != "http_response_data"]
+    assert len(names) > 10
+    for name in names:
+        assert getattr(ours, name) == getattr(plain, name), name
+    await ended(plain, ours)
+
+
+def test_malformed_offers_of_compression_raise_as_opening_expects() -> None:
+    """The server has to decline them (RFC 7692 §7.1), Autobahn would refuse the handshake."""
+    offer = PERMESSAGE_COMPRESSION_EXTENSION["permessage-deflate"]["Offer"]
+    offer.parse({"client_max_window_bits": [True]})  # type: ignore[attr-defined]
+    for parameters in ({"x": [True]}, {"client_max_window_bits": ["99"]}, {"server_no_context_takeover": [True, True]}):
+        with pytest.raises(Exception, match="permessage-deflate"):
+            offer.parse(parameters)  # type: ignore[attr-defined]
 
 
 def test_adapter_does_no_more_on_connection_made_than_ours_does() -> None:

@@ -1377,7 +1377,7 @@ def test_loop_that_is_closed_right_after_stop_has_nothing_to_complain_about(
 
     router = SimpleRouter()
     router.register_endpoint(handler)
-    app = Application(router=router, port=0)
+    app = Application(router=router, port=0, shutdown_timeout=0.1)
     running = loop_factory(loop)()
     try:
         trouble: list[Any] = []

@@ -19,6 +19,7 @@ from aiorest_ws.exceptions import InvalidMessage
 __all__ = (
     "BINARY_BASE64",
     "BINARY_JSON",
+    "EMPTY",
     "TEXT_BASE64",
     "TEXT_JSON",
     "decode",
@@ -67,6 +68,19 @@ def decode(payload: bytes, form: int) -> dict[str, Any]:
     return envelope
 
 
+def _of_nothing() -> InvalidMessage:
+    detail = None
+    try:
+        decode(b"", TEXT_JSON)
+    except InvalidMessage as exc:
+        detail = exc.detail
+    return InvalidMessage(detail)
+
+
+# What an empty message deserves. It is never raised: that would add to its traceback, for ever.
+EMPTY = _of_nothing()
+
+
 def encode(rendered: bytes, form: int) -> bytes:
     """Give the rendered reply as the payload of a frame of `form`."""
     return b64encode(rendered) if form & 1 else rendered
@@ -109,9 +123,10 @@ def dumps(value: Any) -> bytes:
     Raises TypeError, ValueError or RecursionError for what cannot be encoded.
     """
     try:
-        return _orjson_dumps(value, _default)
+        rendered: bytes = _orjson_dumps(value, _default)
     except TypeError:
-        return _dumps_slowly(value)
+        rendered = _dumps_slowly(value)
+    return rendered
 
 
 def _default(value: Any) -> Any:

@@ -6,13 +6,13 @@ transport no more than `write`, `pause_reading` and `resume_reading`.
 
 from __future__ import annotations
 
-from asyncio import CancelledError
+from asyncio import CancelledError, current_task
 from collections import deque
 from contextvars import copy_context
 from sys import version_info
 from typing import TYPE_CHECKING, Any
 
-from aiorest_ws.exceptions import HandlerFailed
+from aiorest_ws.exceptions import HandlerFailed, RequestTimeout, ServerStopping, TooManyRequests
 
 if TYPE_CHECKING or not __name__.endswith("_c"):
     from . import frames, step
@@ -35,6 +35,7 @@ _CLOSING = 2
 # Reasons to hold (`Frames._held`).
 _FULL = 1
 _CHOKED = 2
+_SLICED = 4
 
 _UNCANCEL_IS_WEAK = version_info < (3, 13)  # an uncancelled task gets its CancelledError all the same
 
@@ -114,11 +115,10 @@ class Worker:
         try:
             await self._wake
         except CancelledError as exc:
-            if self._resumed is None:
-                return
-            if _UNCANCEL_IS_WEAK or self.task.cancelling():
+            if self._resumed is not None and (_UNCANCEL_IS_WEAK or self.task.cancelling()):
                 self._resumed.cancelled = exc.args
-        await self._job
+        if self._resumed is not None:
+            await self._job
 
 
 class _Resumed:
@@ -150,7 +150,8 @@ class _Resumed:
                 else:
                     waits_for = run(coroutine.send, value)
         except StopIteration as stop:
-            return stop.value
+            result = stop.value
+        return result
 
 
 class Connection(frames.Frames):
@@ -159,6 +160,12 @@ class Connection(frames.Frames):
     Requests without `id` form a lane: one runs, the others wait. Requests with `id` run beside it. Those that run and
     those that wait are in flight; at `_limit_in_flight` of them nothing more is parsed, and nothing is read.
 
+    _request_timeout    seconds that a handler may take, 0 for any time
+    _rate               decides with `allow()` about every message, or None
+    _stopping           what comes from now on is refused
+    _choked_at          time of the loop since when the transport takes no more, 0 if it does
+    _unsent             replies that came too late for their client
+    _silent_since, _pinged, _idle_since, _asked    what the watch over all connections remembers of this one
     _writes_replies     replies leave here; else the subclass gets them as `_send_reply`
     _logs_replies       the subclass gets every request that has been answered as `_log_reply`
     """
@@ -172,6 +179,15 @@ class Connection(frames.Frames):
         self._flushes_late = False
         self._limit_in_flight = 64
         self._in_flight = 0
+        self._request_timeout = 0.0
+        self._rate: Any = None
+        self._stopping = False
+        self._choked_at = 0.0
+        self._unsent = 0
+        self._silent_since = 0.0
+        self._pinged = False
+        self._idle_since = 0.0
+        self._asked = 0
         self._dropped = False
         self._lane: deque[Request] | None = None  # None: free; else what waits for the one that runs
         self._tasks: set[Task[None]] | None = None
@@ -184,7 +200,7 @@ class Connection(frames.Frames):
     def data_received(self, data: bytes) -> None:
         """Take what has arrived. Called by the transport."""
         if self.state >= _CLOSING:
-            self._feed(data)
+            self._take_in(data)
         else:
             self._on_early(data)
 
@@ -203,6 +219,13 @@ class Connection(frames.Frames):
 
     def _receive(self, request: Request) -> None:
         """Answer `request`, now or when its turn comes."""
+        self._serve_request(request)
+
+    def _serve_request(self, request: Request) -> None:
+        if self._stopping:
+            request._failure = ServerStopping()
+        elif self._rate is not None and not self._rate.allow():
+            request._failure = TooManyRequests()
         if request._id is None and self._lane is not None:
             self._lane.append(request)
             self._count()
@@ -267,6 +290,9 @@ class Connection(frames.Frames):
         return True
 
     async def _run(self, request: Request, pending: Any, context: Context) -> None:
+        timer = None
+        if self._request_timeout:
+            timer = self._loop.call_later(self._request_timeout, self._time_out, request, current_task())
         try:
             rendered = await pending
         except CancelledError:
@@ -274,16 +300,27 @@ class Connection(frames.Frames):
                 raise
             # The handler cancelled itself; its client still waits for a reply.
             rendered = self._pipeline.refuse(request, HandlerFailed())
+        finally:
+            if timer is not None:
+                timer.cancel()
         if not self._dropped:
             # What comes next is to see nothing of this handler's context, nor of the worker's.
             context.run(self._finish, request, rendered)
+
+    def _time_out(self, request: Request, task: Task[None]) -> None:
+        """Answer in the place of a handler that takes too long. It is cancelled; until it has ended it is in flight."""
+        if not self._dropped and request._failure is None:
+            request._failure = RequestTimeout()
+            self._reply(request, self._pipeline.refuse(request, request._failure))
+            task.cancel()
 
     def _finish(self, request: Request, rendered: bytes) -> None:
         """Send a reply that took time, with the others of this turn, and go on with what waited for it."""
         if not self._flushes_late:
             self._flushes_late = self._gathers = True
             self._loop.call_soon(self._flush_late)
-        self._reply(request, rendered)
+        if request._failure is None:
+            self._reply(request, rendered)
         self._in_flight -= 1
         if request._id is None:
             self._next()
@@ -292,7 +329,7 @@ class Connection(frames.Frames):
 
     def _flush_late(self) -> None:
         self._flushes_late = self._gathers = False
-        self._flush()
+        self._flush_out()
 
     def _next(self) -> None:
         """Answer what waits in the lane, up to the next request that takes time."""
@@ -309,14 +346,15 @@ class Connection(frames.Frames):
 
     def _reply(self, request: Request, rendered: bytes) -> None:
         if self.state != _OPEN:
+            self._unsent += 1
             return
         if self._writes_replies:
             form = request._form
             opcode = 2 if form & 2 else 1
             if form & 1:
-                self._write_base64(rendered, opcode)
+                self._put_base64(rendered, opcode)
             else:
-                self._write(rendered, opcode)
+                self._put(rendered, opcode)
         else:
             self._send_reply(request, rendered)
         if self._logs_replies:
@@ -326,11 +364,19 @@ class Connection(frames.Frames):
 
     def pause_writing(self) -> None:
         """Parse nothing more: the client does not read what it is sent. Called by the transport."""
+        self._choked_at = 0.0 if self._loop is None else self._loop.time()
         self._hold(_CHOKED)
 
     def resume_writing(self) -> None:
         """Go on. Called by the transport."""
+        self._choked_at = 0.0
         self._go_on(_CHOKED)
+
+    def _on_slice(self) -> None:
+        """Let others have their turn."""
+        if self.state == _OPEN:
+            self._hold(_SLICED)
+            self._loop.call_soon(self._go_on, _SLICED)
 
     def _hold(self, reason: int) -> None:
         if not self._held and self.state == _OPEN and not self._transport.is_closing():

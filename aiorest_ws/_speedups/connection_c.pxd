@@ -38,13 +38,23 @@ cdef class Connection(frames.Frames):
     cdef bint _flushes_late
     cdef public int _limit_in_flight
     cdef public int _in_flight
+    cdef public double _request_timeout
+    cdef public object _rate
+    cdef public bint _stopping
+    cdef public double _choked_at
+    cdef public unsigned long long _unsent
+    cdef public double _silent_since
+    cdef public bint _pinged
+    cdef public double _idle_since
+    cdef public unsigned long long _asked
     cdef public bint _dropped
     cdef public object _lane
     cdef public set _tasks
 
-    cpdef _receive(self, _Request request)
-    cpdef bint _start(self, _Request request) except -1
+    cdef int _serve_request(self, _Request request) except -1
+    cdef bint _start(self, _Request request) except -1
     cdef bint _begin(self, _Request request, object pending) except -1
+    cpdef _time_out(self, _Request request, object task)
     cpdef _finish(self, _Request request, bytes rendered)
     cdef _next(self)
     cdef _count(self)

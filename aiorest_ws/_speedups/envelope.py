@@ -10,15 +10,17 @@ from typing import Any
 
 from aiorest_ws.exceptions import InvalidMessage
 
-from .codec import decode, dumps, recognise
+from .codec import EMPTY, decode, dumps, recognise
 from .wrappers import Request, check_id, failed, wrap
 
-__all__ = ("read", "render")
+__all__ = ("read", "render", "render_detail")
 
 
 def read(payload: bytes, is_binary: bool, connection: Any) -> Request:
     """Give the request in `payload`. For one that is malformed `Pipeline.respond` gives the error that it deserves."""
     form = recognise(payload, is_binary)
+    if not payload:
+        return failed(EMPTY, form, connection)  # the cheapest message to send must not be the dearest to answer
     try:
         request = wrap(decode(payload, form), form, connection)
     except InvalidMessage as exc:
@@ -33,6 +35,19 @@ def render(request: Request, data: Any) -> bytes:
     if request._id is None:
         return dumps({"data": data, "event_name": request._event_name})
     body = {"id": request._id, "status": request._status, "data": data}
+    if request._event_name is not None:
+        body["event_name"] = request._event_name
+    return dumps(body)
+
+
+def render_detail(request: Request, detail: Any) -> bytes | None:
+    """Give the reply that carries a plain `detail`, or None when it takes more care to write it."""
+    for text in (detail, request._event_name or "", request._id if type(request._id) is str else ""):
+        if type(text) is not str or not text.isascii():
+            return None
+    if request._id is None:
+        return dumps({"detail": detail, "event_name": request._event_name})
+    body = {"id": request._id, "status": request._status, "detail": detail}
     if request._event_name is not None:
         body["event_name"] = request._event_name
     return dumps(body)

@@ -28,6 +28,7 @@ _HEADER, _PART, _SKIP, _UNUSUAL_HEADER, _UNUSUAL = range(5)
 
 _TEXT, _BINARY, _PING, _PONG = 1, 2, 9, 10
 _FLUSH_AT = 64 * 1024
+_SLICE = 256  # frames that are served before others get their turn
 
 _Utf8Decoder = getincrementaldecoder("utf-8")
 
@@ -43,6 +44,8 @@ class Frames:
     _reads_requests  messages become requests here, for `_receive`; else they go to `_on_message`
     _checks_utf8     text must be UTF-8
     _gathers         what is written outside of a read waits for `_flush`, too
+    _heard           set with whatever arrives; whoever looks for silence takes it back
+    _max_fragments   frames of one message, 0 for any number
     _limit           bytes of a message, 0 for any number; more goes the unusual way as soon as it is declared
     _socket          descriptor to which the compiled twin may send what the transport would send at once, or -1
     """
@@ -55,6 +58,8 @@ class Frames:
     _limit = 0
     _checks_utf8 = True
     _socket = -1
+    _heard = False
+    _max_fragments = 0
     inside_message = False
     _transport: Any = None
     autoPingTimeoutCall: Any = None
@@ -75,6 +80,8 @@ class Frames:
     _at = 0
     _expects = _HEADER
     _left = 0
+    _served = 0
+    _fragments = 0
     _head = b""
     _part: bytearray | None = None
     _mask = b""
@@ -87,7 +94,7 @@ class Frames:
     def transport(self) -> Any:
         """The transport. Whoever asks for it may write to it or close it: what is gathered goes first."""
         if self._out:
-            self._flush()
+            self._flush_out()
         return self._transport
 
     @transport.setter
@@ -99,6 +106,10 @@ class Frames:
 
     def _receive(self, request: Request) -> None:
         """Take a request."""
+
+    def _serve_request(self, request: Request) -> None:
+        """Do what `_receive` does, from here: the compiled twin has no Python call in between."""
+        self._receive(request)
 
     def _on_message(self, payload: bytes, is_binary: bool) -> None:
         """Take a message, where requests are not read here."""
@@ -118,10 +129,22 @@ class Frames:
     def _on_invalid_utf8(self, index: int) -> None:
         """Take note that the text which comes in is not UTF-8 from byte `index` on. The rest of it is skipped."""
 
+    def _on_fragments(self) -> None:
+        """Take note that a message has more fragments than it may have. It must not stay open."""
+
+    def _on_slice(self) -> None:
+        """Take note that many frames were served without a pause: hold, or go on."""
+
     # Reading
+
+    # `_feed`, `_write` and `_flush` are for Python code; what is compiled calls what they call.
 
     def _feed(self, data: bytes) -> None:
         """Take what has arrived, and serve it as far as nothing holds it up. Replies leave before this returns."""
+        self._take_in(data)
+
+    def _take_in(self, data: bytes) -> None:
+        self._heard = True
         if self.state == OPEN:
             self._octets_on_wire += len(data)
         if self._at < len(self._data):
@@ -138,6 +161,7 @@ class Frames:
         if self._feeding:
             return  # a handler made this call: the loop below is under way
         self._feeding = True
+        self._served = 0
         try:
             while self._at < len(self._data) and self._may_go_on() and self._step():
                 if self._at < len(self._data) and (self._transport is None or self._transport.is_closing()):
@@ -148,7 +172,7 @@ class Frames:
             if self.state == CLOSED or self._may_go_on():
                 # What is left is part of a header at most: not worth keeping the whole read for.
                 self._data, self._at = b"" if self.state == CLOSED else self._data[self._at :], 0
-            self._flush()
+            self._flush_out()
 
     def _may_go_on(self) -> bool:
         return self.state == CLOSING or (self.state == OPEN and not self._held)
@@ -156,6 +180,11 @@ class Frames:
     def _step(self) -> bool:
         """Consume the next piece; False when more bytes must come first."""
         if self._expects == _HEADER:
+            self._served += 1
+            if self._served > _SLICE:
+                self._served = 0
+                self._on_slice()
+                return True
             return self._begin_frame()
         if self._expects == _UNUSUAL_HEADER:
             return self._unusual_header()
@@ -225,7 +254,7 @@ class Frames:
                 self._on_invalid_utf8(exc.start)
                 return
         if opcode == _PING:
-            self._write(payload, _PONG)
+            self._put(payload, _PONG)
         elif opcode == _PONG:
             self._on_pong(payload)
         else:
@@ -238,7 +267,7 @@ class Frames:
         if self.autoPingTimeoutCall is not None:
             self._on_traffic()
         if self._reads_requests:
-            self._receive(read(payload, is_binary, self))
+            self._serve_request(read(payload, is_binary, self))
         else:
             self._on_message(payload, is_binary)
 
@@ -291,6 +320,11 @@ class Frames:
 
     def _begin_unusual(self) -> bool:
         """Expect the header of a frame that the subclass serves."""
+        opcode = self._data[self._at] & 0x0F
+        self._fragments = 1 if opcode in (_TEXT, _BINARY) else self._fragments + (opcode == 0)
+        if opcode == 0 and 0 < self._max_fragments < self._fragments and self.state == OPEN:
+            self._on_fragments()
+            return True  # looked at again, closing
         self._unusual_frames += 1
         self._on_unusual_frame()
         self._expects = _UNUSUAL_HEADER
@@ -317,6 +351,9 @@ class Frames:
 
     def _write(self, payload: bytes, opcode: int) -> None:
         """Send a frame: at once when nothing is being read, else with the other replies of this read."""
+        self._put(payload, opcode)
+
+    def _put(self, payload: bytes, opcode: int) -> None:
         size = len(payload)
         if size < 126:
             header = bytes((0x80 | opcode, size))
@@ -332,14 +369,20 @@ class Frames:
             self._octets_out += size
             self._frames_out += 1
         if not (self._feeding or self._gathers) or self._out_size >= _FLUSH_AT:
-            self._flush()
+            self._flush_out()
 
     def _write_base64(self, payload: bytes, opcode: int) -> None:
         """Send a frame that holds `payload` in base64."""
-        self._write(b64encode(payload), opcode)
+        self._put_base64(payload, opcode)
+
+    def _put_base64(self, payload: bytes, opcode: int) -> None:
+        self._put(b64encode(payload), opcode)
 
     def _flush(self) -> None:
         """Hand to the transport what has been gathered."""
+        self._flush_out()
+
+    def _flush_out(self) -> None:
         out = self._out
         if out:
             self._out = None

@@ -12,6 +12,8 @@ cdef class Frames:
     cdef public bint inside_message
     cdef public bint _reads_requests
     cdef public bint _gathers
+    cdef public bint _heard
+    cdef public int _max_fragments
     cdef public Py_ssize_t _limit
     cdef public object _transport
     cdef public int _socket
@@ -26,6 +28,8 @@ cdef class Frames:
     cdef public unsigned long long _frames_out
 
     cdef bint feeding
+    cdef int served
+    cdef int fragments
     cdef int expects
     cdef bytes data          # what has arrived and is not consumed: data[at:]
     cdef Py_ssize_t at
@@ -44,12 +48,12 @@ cdef class Frames:
     cdef Py_ssize_t out_size
     cdef Py_ssize_t out_room
 
-    cpdef _receive(self, Request request)
-    cpdef _feed(self, bytes data)
+    cdef int _serve_request(self, Request request) except -1
+    cdef int _take_in(self, bytes data) except -1
     cpdef _resume(self)
-    cpdef _flush(self)
-    cpdef _write(self, bytes payload, int opcode)
-    cpdef _write_base64(self, bytes payload, int opcode)
+    cdef int _flush_out(self) except -1
+    cdef int _put(self, bytes payload, int opcode) except -1
+    cdef int _put_base64(self, bytes payload, int opcode) except -1
     cdef unsigned char* reserve(self, Py_ssize_t size, int opcode) except NULL
 
     cdef int take(self, const unsigned char* payload, Py_ssize_t size, bint is_binary) except -1
@@ -62,6 +66,7 @@ cdef class Frames:
     cdef int frame(self, int opcode, const unsigned char* masked, Py_ssize_t size, const unsigned char* mask) except -1
     cdef int begin_part(self, int opcode, const unsigned char* mask, unsigned long long size) except -1
     cdef int add_part(self, const unsigned char* piece, Py_ssize_t size) except -1
+    cdef int resize_part(self, Py_ssize_t room) except -1
     cdef Py_ssize_t check_utf8(self, const unsigned char* payload, Py_ssize_t size) noexcept
     cdef int drop_part(self) except -1
     cdef int begin_unusual(self) except -1

@@ -60,6 +60,7 @@ cdef enum:
 
 cdef enum:
     FLUSH_AT = 65536
+    SLICE = 256          # frames that are served before others get their turn
     SMALL = 512          # messages up to here are unmasked on the stack and never become an object by themselves
     FIRST_PART = 4096
     FIRST_OUT = 512
@@ -87,7 +88,7 @@ cdef class Frames:
     def transport(self):
         """The transport. Whoever asks for it may write to it or close it: what is gathered goes first."""
         if self.out is not NULL:
-            self._flush()
+            self._flush_out()
         return self._transport
 
     @transport.setter
@@ -97,8 +98,12 @@ cdef class Frames:
 
     # What the subclass does
 
-    cpdef _receive(self, Request request):
+    def _receive(self, request):
         """Take a request."""
+
+    cdef int _serve_request(self, Request request) except -1:
+        self._receive(request)
+        return 0
 
     def _on_message(self, payload, is_binary):
         """Take a message, where requests are not read here."""
@@ -118,6 +123,12 @@ cdef class Frames:
     def _on_invalid_utf8(self, index):
         """Take note that the text which is coming in is not UTF-8 from byte `index` on."""
 
+    def _on_fragments(self):
+        """Take note that a message has more fragments than it may have. It must not stay open."""
+
+    def _on_slice(self):
+        """Take note that many frames were served without a pause: hold, or go on."""
+
     cdef int take(self, const unsigned char* payload, Py_ssize_t size, bint is_binary) except -1:
         """Serve a whole message; `payload` is valid during the call only."""
         self._messages += 1
@@ -125,7 +136,7 @@ cdef class Frames:
         if self.autoPingTimeoutCall is not None:
             self._on_traffic()
         if self._reads_requests:
-            self._receive(read_raw(payload, size, is_binary, self))
+            self._serve_request(read_raw(payload, size, is_binary, self))
         else:
             self._on_message(PyBytes_FromStringAndSize(<const char*>payload, size), is_binary)
         return 0
@@ -136,22 +147,30 @@ cdef class Frames:
         if self.autoPingTimeoutCall is not None:
             self._on_traffic()
         if self._reads_requests:
-            self._receive(read(payload, is_binary, self))
+            self._serve_request(read(payload, is_binary, self))
         else:
             self._on_message(payload, is_binary)
         return 0
 
     # Reading
 
-    cpdef _feed(self, bytes data):
+    # PERF: a `cpdef` method looks, with every call, whether a subclass has its own; for a connection each look took 700
+    # instructions, and a message made six (callgrind). So what Python code calls has a C part of its own.
+
+    def _feed(self, bytes data):
         """Take what has arrived, and serve it as far as nothing holds it up. Replies leave before this returns."""
+        self._take_in(data)
+
+    cdef int _take_in(self, bytes data) except -1:
+        cdef Py_ssize_t size = len(data)  # TypeError if None
+        self._heard = True
         if self.state == IS_OPEN:
-            self._octets_on_wire += <unsigned long long>PyBytes_GET_SIZE(data)
+            self._octets_on_wire += <unsigned long long>size
         if self.at < PyBytes_GET_SIZE(self.data):
             data = self.data[self.at:] + data
         self.data = data
         self.at = 0
-        self.serve()
+        return self.serve()
 
     cpdef _resume(self):
         """Go on with what has arrived, unless the transport was closed since."""
@@ -162,6 +181,7 @@ cdef class Frames:
         if self.feeding:
             return 0  # a handler made this call: the loop below is under way
         self.feeding = True
+        self.served = 0
         try:
             while self.at < PyBytes_GET_SIZE(self.data) and self.may_go_on() and self.step():
                 if self.at < PyBytes_GET_SIZE(self.data) and (self._transport is None or self._transport.is_closing()):
@@ -176,7 +196,7 @@ cdef class Frames:
                 else:
                     self.data = self.data[self.at:]
                 self.at = 0
-            self._flush()
+            self._flush_out()
         return 0
 
     cdef bint may_go_on(self) noexcept:
@@ -188,6 +208,11 @@ cdef class Frames:
         cdef Py_ssize_t at, size
         cdef int expected = self.expects
         if expected == HEADER:
+            self.served += 1
+            if self.served > SLICE:
+                self.served = 0
+                self._on_slice()
+                return 1
             return self.begin_frame()
         if expected == UNUSUAL_HEADER:
             return self.unusual_header()
@@ -308,12 +333,7 @@ cdef class Frames:
             room = max(need, 2 * self.part_room, FIRST_PART)
             if <unsigned long long>room > <unsigned long long>need + self.left:
                 room = need + <Py_ssize_t>self.left
-            if self.part is NULL:
-                self.part = NewBytes(NULL, room)
-            else:
-                self.part_room = 0  # on failure the object is gone and `part` NULL
-                _PyBytes_Resize(&self.part, room)
-            self.part_room = room
+            self.resize_part(room)
         for i in range(4):
             turned[i] = self.mask[(i + self.part_size) & 3]
         payload = <unsigned char*>BytesData(self.part) + self.part_size
@@ -332,13 +352,29 @@ cdef class Frames:
                 self._on_invalid_utf8(bad)
                 return 1
             if self.part_room != need:
-                _PyBytes_Resize(&self.part, need)
+                self.resize_part(need)
             whole = <bytes>self.part
             Py_XDECREF(self.part)  # `whole` has a reference of its own
             self.part = NULL
             self.part_size = self.part_room = 0
             self.take_bytes(whole, self.opcode == BINARY)
         return 1
+
+    cdef int resize_part(self, Py_ssize_t room) except -1:
+        """Give the message `room` bytes, not less than it has; without memory for them it is lost, and the rest of it skipped."""
+        cdef Py_ssize_t size = self.part_size
+        cdef int expects = self.expects
+        self.part_size = self.part_room = 0  # on failure the object is gone and `part` NULL
+        if self.left:
+            self.expects = SKIP
+        if self.part is NULL:
+            self.part = NewBytes(NULL, room)
+        else:
+            _PyBytes_Resize(&self.part, room)
+        self.expects = expects
+        self.part_size = size
+        self.part_room = room
+        return 0
 
     cdef Py_ssize_t check_utf8(self, const unsigned char* payload, Py_ssize_t size) noexcept:
         """Go on checking; give the index in the message of the first byte of a wrong sequence, or -1."""
@@ -365,6 +401,14 @@ cdef class Frames:
 
     cdef int begin_unusual(self) except -1:
         """Expect the header of a frame that the subclass serves."""
+        cdef int opcode = PyBytes_AS_STRING(self.data)[self.at] & 0x0F  # begin_frame has seen two bytes
+        if opcode == TEXT or opcode == BINARY:
+            self.fragments = 1
+        elif opcode == 0:
+            self.fragments += 1
+            if 0 < self._max_fragments < self.fragments and self.state == IS_OPEN:
+                self._on_fragments()
+                return 1  # looked at again, closing
         self._unusual_frames += 1
         self._on_unusual_frame()
         self.expects = UNUSUAL_HEADER
@@ -396,24 +440,31 @@ cdef class Frames:
 
     # Writing
 
-    cpdef _write(self, bytes payload, int opcode):
+    def _write(self, bytes payload, int opcode):
         """Send a frame: at once when nothing is being read, else with the other replies of this read."""
-        self.write_raw(<const unsigned char*>PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload), opcode)
+        self._put(payload, opcode)
 
-    cpdef _write_base64(self, bytes payload, int opcode):
+    cdef int _put(self, bytes payload, int opcode) except -1:
+        cdef Py_ssize_t size = len(payload)  # TypeError if None
+        return self.write_raw(<const unsigned char*>PyBytes_AS_STRING(payload), size, opcode)
+
+    def _write_base64(self, bytes payload, int opcode):
         """Send a frame that holds `payload` in base64."""
-        cdef Py_ssize_t size = PyBytes_GET_SIZE(payload)
+        self._put_base64(payload, opcode)
+
+    cdef int _put_base64(self, bytes payload, int opcode) except -1:
+        cdef Py_ssize_t size = len(payload)
         if size > SMALL_BASE64:
-            self._write(b64encode(payload), opcode)
-            return
+            return self._put(b64encode(payload), opcode)
         encode_small(<const unsigned char*>PyBytes_AS_STRING(payload), size, self.reserve((size + 2) // 3 * 4, opcode))
         if not (self.feeding or self._gathers) or self.out_size >= FLUSH_AT:
-            self._flush()
+            self._flush_out()
+        return 0
 
     cdef int write_raw(self, const unsigned char* payload, Py_ssize_t size, int opcode) except -1:
         memcpy(self.reserve(size, opcode), payload, size)
         if not (self.feeding or self._gathers) or self.out_size >= FLUSH_AT:
-            self._flush()
+            self._flush_out()
         return 0
 
     cdef unsigned char* reserve(self, Py_ssize_t size, int opcode) except NULL:
@@ -448,28 +499,32 @@ cdef class Frames:
             self._frames_out += 1
         return p + header
 
-    cpdef _flush(self):
+    def _flush(self):
         """Hand to the transport what has been gathered."""
+        self._flush_out()
+
+    cdef int _flush_out(self) except -1:
         cdef bytes out
         cdef PyObject* gathered = self.out
         cdef Py_ssize_t size = self.out_size, room = self.out_room, sent = 0
         if gathered is NULL:
-            return
+            return 0
         self.out = NULL
         self.out_size = self.out_room = 0
         try:
             if self._transport is None or self.state == IS_CLOSED:
-                return
+                return 0
             self._octets_on_wire_out += <unsigned long long>size
             if self._socket >= 0 and not self._transport.is_closing() and self._transport.get_write_buffer_size() == 0:
                 # PERF: the transport would do the same, a turn later (uvloop) or in Python (asyncio): bench/peers.py, 64 x 1
                 sent = max(0, send_now(self._socket, BytesData(gathered), size))
                 if sent == size:
-                    return
+                    return 0
             out = (<bytes>gathered)[sent:size]
         finally:
             Py_XDECREF(gathered)
         self._transport.write(out)  # where an error of the socket, too, is told as it should be
+        return 0
 
 
 cdef const unsigned char* DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"

@@ -143,9 +143,9 @@ class Pipeline:
 
     def respond(self, request: Request) -> bytes | Coroutine[Any, Any, bytes]:
         """Give the rendered reply (not yet base64), or a coroutine of it. Raises KeyboardInterrupt and nothing else."""
+        if request._failure is not None:
+            return self.refuse(request, request._failure)
         try:
-            if request._failure is not None:
-                raise request._failure
             if self.process is None:
                 return self.route(request, self.trie)
             request._pipeline = self
@@ -154,7 +154,8 @@ class Pipeline:
                 return rendered
             return self._finish_foreign(request, rendered)
         except BaseException as exc:
-            return self.refuse(request, exc)
+            refusal = self.refuse(request, exc)
+        return refusal
 
     def route(self, request: Request, trie: Any) -> bytes | Coroutine[Any, Any, bytes]:
         """Route `request` with `trie` and give its rendered reply or a coroutine of it. Raises what went wrong."""
@@ -246,13 +247,15 @@ class Pipeline:
                 result = await result
             return self._render(request, plan, view, result)
         except BaseException as exc:
-            return self._refuse_unless_cancelled(request, exc)
+            refusal = self._refuse_unless_cancelled(request, exc)
+        return refusal
 
     async def _finish(self, request: Request, plan: Plan, view: Any, awaitable: Any) -> bytes:
         try:
             return self._render(request, plan, view, await awaitable)
         except BaseException as exc:
-            return self._refuse_unless_cancelled(request, exc)
+            refusal = self._refuse_unless_cancelled(request, exc)
+        return refusal
 
     async def _finish_foreign(self, request: Request, awaitable: Any) -> bytes:
         """Wait for what a router's own `process_request` gave."""
@@ -262,7 +265,8 @@ class Pipeline:
                 raise TypeError(f"process_request must give bytes, got {type(rendered).__qualname__}")
             return bytes(rendered)
         except BaseException as exc:
-            return self._refuse_unless_cancelled(request, exc)
+            refusal = self._refuse_unless_cancelled(request, exc)
+        return refusal
 
     async def _encode_later(self, request: Request, rendered: Any) -> bytes:
         return codec.encode(await rendered, request.form)
@@ -306,6 +310,9 @@ class Pipeline:
         status = exc.status
         status = int(status) if isinstance(status, int) and 100 <= status <= 599 else HandlerFailed.status
         request._status = status
+        plain = envelope.render_detail(request, exc.detail)
+        if plain is not None:
+            return plain
         body: dict[str, Any] = {"detail": exc.detail}
         if request._id is not None:
             body = {"id": request._id, "status": status, **body}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from aiorest_ws import MethodBasedView, SimpleRouter, endpoint, watch
+from aiorest_ws import MethodBasedView, SimpleRouter, endpoint, stopwatch
 from aiorest_ws.wrappers import Request
 from tests.serving import LOOPS, Client, asynchronous, serving
 
@@ -27,7 +27,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(watch, "perf_counter", clock)
+    monkeypatch.setattr(stopwatch, "perf_counter", clock)
     return clock
 
 

@@ -1,0 +1,39 @@
+"""Lines about what clients did → a log that no client can flood."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from aiorest_ws.rate import Rate
+
+__all__ = ("Complaints", "printable")
+
+_PER_SECOND, _AT_ONCE = 10.0, 100
+_LONGEST = 300
+
+
+class Complaints:
+    """Writes to a logger, a hundred lines at once and ten a second in the long run, and counts what it leaves out."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+        self._rate = Rate(_PER_SECOND, _AT_ONCE, clock=time.monotonic)
+        self.left_out = 0
+
+    def write(self, level: int, text: str, exc: BaseException | None = None) -> None:
+        """Log `text`, which must be `printable`, and the traceback of `exc`, unless it is too much."""
+        if not self._logger.isEnabledFor(level):
+            return
+        if not self._rate.allow():
+            self.left_out += 1
+            return
+        if self.left_out:
+            text += f" (and {self.left_out} more like it that are not shown)"
+            self.left_out = 0
+        self._logger.log(level, "%s", text, exc_info=exc)
+
+
+def printable(text: object) -> str:
+    """Give `text` on one line, without control characters, at most 300 characters of it."""
+    return repr(str(text)[:_LONGEST])[1:-1]

@@ -1,0 +1,244 @@
+"""Bytes of an opening request → a `Handshake`, or ConnectionRefused with the HTTP answer; a refusal → its bytes.
+
+Sans-IO, and stricter than HTTP asks for (RFC 9112, RFC 6455 §4.2.1): what two programs might read in two ways, one of
+them a proxy, is refused. Lines end with CRLF and nothing else; whatever is said of a fault is a fixed text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv6Address, ip_address
+
+from aiorest_ws.exceptions import ConnectionRefused
+
+__all__ = (
+    "Handshake",
+    "check_upgrade",
+    "client_address",
+    "client_scheme",
+    "end_of_head",
+    "is_token",
+    "read",
+    "refusal",
+)
+
+_END = b"\r\n\r\n"
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_REQUEST_LINE = re.compile(rf"({_TOKEN}) ([!-~]+) HTTP/([0-9]\.[0-9])".encode())
+_HEADER = re.compile(rf"({_TOKEN}):([\t -~\x80-\xff]*)".encode("latin-1"))
+_TARGET = re.compile(r"(?:(?:ws|wss|http|https)://([^/?#]+))?(/[^?#]*)?(?:\?([^#]*))?", re.IGNORECASE)
+_AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._~%-]+)(?::([0-9]{0,5}))?")
+_KEY = re.compile(r"[0-9A-Za-z+/]{22}==")  # 16 bytes in base64
+_NAME = re.compile(_TOKEN)
+
+# ISO-8859-1 has control characters from 0x80 to 0x9f, line ends among them. The same bytes are part of characters in
+# UTF-8, which headers may hold too: behind another byte from 0x80, but not behind 0xc2, where it has them as well.
+_C1 = re.compile(rb"(?:(?<![\x80-\xff])|\xc2)[\x80-\x9f]")
+# What no head may have, so that it need not arrive whole to be refused.
+_FAULT = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?=[^\n])|" + _C1.pattern)
+
+_ONCE = frozenset(("host", "origin", "sec-websocket-key", "sec-websocket-version"))
+_VERSION = (("Sec-WebSocket-Version", "13"),)
+_UPGRADE = (("Upgrade", "websocket"),)
+
+
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """An opening request.
+
+    target      as it was sent: "/api?token=1"
+    path        of the target, nothing decoded: "/api"
+    query       behind the `?`: "token=1"
+    host, port  of the header Host, in lower case; None for a port that is not named
+    headers     names in lower case; those that came several times joined by commas
+    """
+
+    target: str = ""
+    path: str = ""
+    query: str = ""
+    host: str = ""
+    port: int | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def header(self, name: str) -> str:
+        """Give a header, "" if it did not come."""
+        return self.headers.get(name, "")
+
+    @property
+    def origin(self) -> str | None:
+        return self.headers.get("origin")
+
+    @property
+    def protocols(self) -> list[str]:
+        """The subprotocols that the client offers, in its order."""
+        return _list(self.header("sec-websocket-protocol"))
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        """The cookies (RFC 6265 §5.4); of several with one name the first. What is none is left out."""
+        cookies: dict[str, str] = {}
+        for pair in self.header("cookie").split(";"):
+            name, equals, value = pair.strip().partition("=")
+            if equals and is_token(name):
+                value = value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
+                cookies.setdefault(name, value)
+        return cookies
+
+
+def end_of_head(data: bytes, seen: int, limit: int | None) -> int:
+    """Tell how long the head at the start of `data` is, 0 while it is incomplete; `seen` bytes were looked at before.
+
+    Raises ConnectionRefused for what can no longer become a head of at most `limit` bytes.
+    """
+    found = data.find(_END, max(0, seen - len(_END) + 1))
+    end = found + len(_END) if found >= 0 else 0
+    if end and (limit is None or end <= limit):
+        return end
+    size = len(data)
+    if _FAULT.search(data, max(0, seen - 1), size if limit is None else min(size, limit)):
+        raise ConnectionRefused(400, "malformed request")
+    if limit is not None and size > limit:
+        raise ConnectionRefused(431, "request header fields too large")
+    return 0
+
+
+def read(head: bytes, max_headers: int | None = None) -> Handshake:
+    """Read a whole head, with its empty line. Raises ConnectionRefused unless it is a GET with one Host."""
+    first, *lines = head[: -len(_END)].split(b"\r\n")
+    request_line = _REQUEST_LINE.fullmatch(first)
+    if request_line is None:
+        raise ConnectionRefused(400, "malformed request line")
+    headers, repeated = _headers(lines)
+    if not head.isascii() and _C1.search(head):
+        raise ConnectionRefused(400, "malformed request")
+    if max_headers is not None and len(lines) > max_headers:
+        raise ConnectionRefused(431, "too many request header fields")
+    method, target, version = request_line[1], request_line[2].decode(), request_line[3]
+    if version != b"1.1":
+        raise ConnectionRefused(505)
+    if method != b"GET":
+        raise ConnectionRefused(405, headers=(("Allow", "GET"),))
+    if repeated:
+        raise ConnectionRefused(400, "a header that must come once came more than once")
+    parts = _TARGET.fullmatch(target)
+    if parts is None or not (parts[1] or parts[2]) or (parts[1] and not _AUTHORITY.fullmatch(parts[1])):
+        raise ConnectionRefused(400, "malformed request target")
+    authority = _AUTHORITY.fullmatch(headers.get("host", ""))
+    if authority is None:
+        raise ConnectionRefused(400, "malformed or missing header Host")
+    port = int(authority[2]) if authority[2] else None
+    return Handshake(target, parts[2] or "/", parts[3] or "", authority[1].lower(), port, headers)
+
+
+def _headers(lines: list[bytes]) -> tuple[dict[str, str], bool]:
+    """Give the headers, and whether one came twice that must not."""
+    headers: dict[str, str] = {}
+    repeated = False
+    for line in lines:
+        match = _HEADER.fullmatch(line)
+        if match is None:
+            raise ConnectionRefused(400, "malformed header")
+        name = match[1].decode().lower()
+        value = match[2].strip(b" \t").decode("latin-1")
+        if name in headers:
+            repeated = repeated or name in _ONCE
+            value = f"{headers[name]}{'; ' if name == 'cookie' else ', '}{value}"
+        headers[name] = value
+    return headers, repeated
+
+
+def check_upgrade(handshake: Handshake) -> None:
+    """Raise ConnectionRefused unless the request asks for WebSocket, version 13 (RFC 6455 §4.2.1)."""
+    header = handshake.header
+    if "websocket" not in _list(header("upgrade").lower()):
+        raise ConnectionRefused(426, headers=_UPGRADE)
+    if "upgrade" not in _list(header("connection").lower()):
+        raise ConnectionRefused(400, "header Connection does not name Upgrade")
+    if header("transfer-encoding") or header("content-length") not in ("", "0"):
+        raise ConnectionRefused(400, "a handshake has no body")
+    if not header("sec-websocket-version"):
+        raise ConnectionRefused(400, "header Sec-WebSocket-Version missing")
+    if header("sec-websocket-version") != "13":
+        raise ConnectionRefused(426, "WebSocket version not supported", headers=_UPGRADE + _VERSION)
+    if not _KEY.fullmatch(header("sec-websocket-key")):
+        raise ConnectionRefused(400, "malformed or missing header Sec-WebSocket-Key")
+    protocols = handshake.protocols
+    if protocols and (len(set(protocols)) < len(protocols) or not all(map(is_token, protocols))):
+        raise ConnectionRefused(400, "malformed header Sec-WebSocket-Protocol")
+
+
+def _list(value: str) -> list[str]:
+    """Give the members of a header that is a list (RFC 9110 §5.6.1)."""
+    return [member for part in value.split(",") if (member := part.strip(" \t"))] if value else []
+
+
+def is_token(text: str) -> bool:
+    """Tell whether `text` is a token (RFC 9110 §5.6.2), as names of subprotocols are."""
+    return _NAME.fullmatch(text) is not None
+
+
+# What proxies say
+
+
+def client_address(handshake: Handshake, proxies: int) -> str | None:
+    """Give the address that the outermost of `proxies` trusted proxies saw, None if the header does not tell.
+
+    Each of them adds what it saw at the right of X-Forwarded-For: what is farther left, the client may have made up.
+    """
+    entries = _list(handshake.header("x-forwarded-for"))
+    if not 0 < proxies <= len(entries):
+        return None
+    entry = entries[-proxies]
+    if entry.startswith("["):
+        entry = entry[1:].partition("]")[0]
+    elif entry.count(":") == 1:
+        entry = entry.partition(":")[0]
+    try:
+        address = ip_address(entry)
+    except ValueError:
+        return None
+    if isinstance(address, IPv6Address):
+        if address.scope_id is not None:
+            return None
+        address = address.ipv4_mapped or address
+    return str(address)
+
+
+def client_scheme(handshake: Handshake, proxies: int) -> str | None:
+    """Give the scheme, "http" or "https", in which the client speaks to the outermost of `proxies` trusted proxies.
+
+    None if they do not tell. A single X-Forwarded-Proto holds for all of them.
+    """
+    entries = _list(handshake.header("x-forwarded-proto").lower())
+    if not proxies or not entries or 1 < len(entries) < proxies:
+        return None
+    scheme = entries[-proxies] if len(entries) > 1 else entries[0]
+    return {"http": "http", "https": "https", "ws": "http", "wss": "https"}.get(scheme)
+
+
+# The answer
+
+
+def refusal(status: int, reason: str | None = None, headers: Sequence[tuple[str, str]] = ()) -> bytes:
+    """Give the HTTP response that refuses a handshake. `reason` has the standard's text when it is not given."""
+    lines = [f"HTTP/1.1 {status} {_printable(reason or _phrase(status))}"]
+    lines += [f"{_printable(name)}: {_printable(value)}" for name, value in headers]
+    upgrades = any(name.lower() == "upgrade" for name, _ in headers)
+    lines += [f"Connection: close{', Upgrade' if upgrades else ''}", "Content-Length: 0", "", ""]
+    return "\r\n".join(lines).encode("ascii")
+
+
+def _phrase(status: int) -> str:
+    from http import HTTPStatus
+
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Refused"
+
+
+def _printable(text: str) -> str:
+    """Give `text` as a line of a response can have it: what an application says may come from a client."""
+    return "".join(mark if " " <= mark <= "~" else "?" for mark in str(text)[:200])

@@ -1,0 +1,55 @@
+"""What an application wants to be told of → calls of its functions, each as a task if it takes time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from inspect import isawaitable
+from typing import Any
+
+from aiorest_ws.complaints import Complaints
+
+__all__ = ("Hooks",)
+
+
+class Hooks:
+    """Runs hooks of the application, and holds those that have not come to their end."""
+
+    def __init__(self, complaints: Complaints) -> None:
+        self._complaints = complaints
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def keep(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Run `coroutine`, which sees to its own exceptions, as a task."""
+        task = asyncio.get_running_loop().create_task(coroutine)
+        if not task.done():  # a task factory may have started it at once
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return task
+
+    def tell(self, name: str, hook: Callable[..., Any], *args: Any) -> None:
+        """Call `hook`, and log what it raises, now or later."""
+        try:
+            pending = hook(*args)
+        except Exception as exc:
+            self._complaints.write(logging.ERROR, f"{name} failed", exc)
+        else:
+            if isawaitable(pending):
+                self.keep(self._told(name, pending))
+
+    async def _told(self, name: str, pending: Any) -> None:
+        try:
+            await pending
+        except Exception as exc:
+            self._complaints.write(logging.ERROR, f"{name} failed", exc)
+
+    async def end(self, timeout: float) -> None:
+        """Wait for what runs; what takes longer than `timeout` seconds is cancelled."""
+        if not self._tasks:
+            return
+        _, late = await asyncio.wait(set(self._tasks), timeout=timeout)
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late, timeout=timeout)

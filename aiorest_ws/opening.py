@@ -1,0 +1,270 @@
+"""The opening handshake of a connection, in the place of Autobahn's: bytes in, an open connection or an HTTP error out.
+
+What the request says is `handshake`'s, what Autobahn answers to one that is accepted (extensions, the 101) stays
+Autobahn's. Between the two the application may decide, and may take its time: what arrives meanwhile is held.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+import txaio
+from autobahn.websocket.compress import PERMESSAGE_COMPRESSION_EXTENSION
+from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
+
+from aiorest_ws.exceptions import ConnectionRefused
+from aiorest_ws.handshake import Handshake, check_upgrade, client_address, end_of_head, read, refusal
+from aiorest_ws.status import WS_UNEXPECTED_CONDITION
+
+if TYPE_CHECKING:
+    from autobahn.asyncio.websocket import WebSocketServerProtocol as _Protocol
+else:
+    _Protocol = object
+
+__all__ = ("Derived", "Lazy", "Opening")
+
+logger = logging.getLogger("aiorest_ws")
+
+_LINGER = 1.0  # seconds that a client which is refused gets to read why, while what it still sends is thrown away
+
+# What only the handshake needs. The request stays, as the bytes that came, and is read again on access.
+_ONLY_FOR_HANDSHAKE = frozenset(
+    (
+        *("_handshake", "_deciding", "http_response_data", "http_status_line", "http_headers", "http_request_uri"),
+        *("http_request_path", "http_request_params", "http_request_host", "_wskey", "data", "websocket_protocols"),
+        *("websocket_extensions", "websocket_origin", "openHandshakeTimeoutCall", "current_frame", "is_open"),
+    )
+)
+_OF_A_FRAME = frozenset(("data", "current_frame"))
+
+
+class Lazy:
+    """An attribute that is made when it is first read, unless it was set before."""
+
+    def __init__(self, make: Callable[[Any], Any]) -> None:
+        self.make = make
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, protocol: Any, owner: type) -> Any:
+        if protocol is None:
+            return self
+        value = protocol.__dict__[self.name] = self.make(protocol)
+        return value
+
+
+class Derived:
+    """An attribute that is made whenever it is read, unless it was set."""
+
+    def __init__(self, make: Callable[[Any], Any]) -> None:
+        self.make = make
+
+    def __get__(self, protocol: Any, owner: type) -> Any:
+        return self if protocol is None else self.make(protocol)
+
+
+def _read_again(protocol: Any) -> Handshake:
+    return read(protocol.http_request_data) if protocol.http_request_data else Handshake()
+
+
+def _extensions(protocol: Any) -> list[Any]:
+    """Give the extensions that the client offers, without malformed offers of compression (RFC 7692 §5.1)."""
+    offered = protocol._parseExtensionsHeader(protocol._handshake.header("sec-websocket-extensions"))
+    return [(name, parameters) for name, parameters in offered if _is_well_formed(name, parameters)]
+
+
+def _is_well_formed(name: str, parameters: Any) -> bool:
+    known: Any = PERMESSAGE_COMPRESSION_EXTENSION.get(name)
+    if known is not None:
+        try:
+            known["Offer"].parse(parameters)
+        except Exception:
+            return False  # Autobahn raises this very class
+    return True
+
+
+class Opening(_Protocol):
+    """The part of a protocol that answers the opening request. Its methods come before those of Autobahn's class.
+
+    It needs a factory with `limits`, and with `hooks` to run what the application decides.
+    """
+
+    factory: Any
+    peer: Any
+    logOctets: Any
+    maxConnections: Any
+    trustXForwardedFor: Any
+    wasNotCleanReason: Any
+    openHandshakeTimeoutCall: Any
+    websocket_protocol_in_use: Any = None
+    websocket_version = 13
+    http_request_data = b""
+    _wskey: Any = None
+    _deciding: asyncio.Task[None] | None = None
+    _early_octets = 0
+
+    http_status_line = Lazy(lambda protocol: protocol.http_request_data.partition(b"\r\n")[0].decode())
+    http_headers = Lazy(lambda protocol: protocol._handshake.headers)
+    http_request_uri = Lazy(lambda protocol: protocol._handshake.target)
+    http_request_path = Lazy(lambda protocol: protocol._handshake.path)
+    http_request_params = Lazy(lambda protocol: parse_qs(protocol._handshake.query))
+    http_request_host = Lazy(lambda protocol: protocol._handshake.host)
+    websocket_protocols = Lazy(lambda protocol: protocol._handshake.protocols)
+    websocket_extensions = Lazy(_extensions)
+    websocket_origin = Lazy(lambda protocol: protocol._handshake.origin or "")
+    _handshake = Lazy(_read_again)
+
+    # The request
+
+    def _on_early(self, data: bytes) -> None:
+        if self.state != self.STATE_CONNECTING:
+            return  # what a client sends after the connection was closed
+        self._early_octets += len(data)
+        if self.logOctets:
+            self.logRxOctets(data)
+        seen = len(self.data)
+        self.data += data
+        if self._wskey is None:
+            self._read_handshake(seen)
+        else:
+            self._bound_early()
+
+    def _bound_early(self) -> None:
+        limit = self.factory.limits.max_handshake_size
+        if limit is not None and len(self.data) > limit:
+            self.transport.pause_reading()  # until it is decided whether the client may connect
+
+    def _read_handshake(self, seen: int) -> None:
+        """Take the place of Autobahn's `processHandshake`: answer the request, or ask who is to be asked."""
+        limits = self.factory.limits
+        try:
+            end = end_of_head(self.data, seen, limits.max_handshake_size)
+            if not end:
+                return
+            head, self.data = self.data[:end], self.data[end:]
+            self._handshake = handshake = read(head, limits.max_headers)
+            self.http_request_data = head
+            self._check_handshake(handshake)
+        except ConnectionRefused as exc:
+            self.failHandshake(exc.reason, exc.status, exc.headers)
+            return
+        self._wskey = handshake.header("sec-websocket-key")
+        if self._asks():
+            self._decide_later()
+        else:
+            self._accept(self._subprotocol())
+
+    def _check_handshake(self, handshake: Handshake) -> None:
+        """Raise ConnectionRefused for a request that is not accepted."""
+        self.peer = client_address(handshake, self.trustXForwardedFor) or self.peer
+        check_upgrade(handshake)
+        factory = self.factory
+        if self.maxConnections and factory.countConnections > self.maxConnections:
+            raise ConnectionRefused(503)
+        if factory.externalPort and handshake.port not in (None, factory.externalPort):
+            raise ConnectionRefused(400, "header Host names another port")
+
+    # The decision
+
+    def _subprotocol(self) -> str | None:
+        """Choose one of the subprotocols that the client offers."""
+        return None
+
+    def onConnect(self, request: Any) -> Any:
+        """Accept every connection, with the subprotocol that the server prefers."""
+        return self._subprotocol()
+
+    def _asks(self) -> bool:
+        """Tell whether the application decides who may connect."""
+        return type(self).onConnect is not Opening.onConnect
+
+    async def _ask(self) -> Any:
+        """Give what `onConnect` says: a subprotocol or None, or a pair of it and headers."""
+        request = ConnectionRequest(
+            *(self.peer, self.http_headers, self.http_request_host, self.http_request_path, self.http_request_params),
+            *(self.websocket_version, self.websocket_origin, self.websocket_protocols, self.websocket_extensions),
+        )
+        answer = self.onConnect(request)
+        return await answer if isawaitable(answer) else answer
+
+    def _decide_later(self) -> None:
+        task = self.factory.hooks.keep(self._decide())
+        if not task.done():  # a task factory may have started it at once
+            self._deciding = task
+            self._bound_early()
+
+    async def _decide(self) -> None:
+        try:
+            answer = await self._ask()
+        except ConnectionRefused as exc:
+            self.failHandshake(exc.reason, exc.status, exc.headers)
+        except ConnectionDeny as exc:
+            self.failHandshake(exc.reason, exc.code)
+        except asyncio.CancelledError as exc:
+            if self.state == self.STATE_CONNECTING:  # not because the client left
+                self._fail("cannot decide whether it may connect", exc)
+            raise
+        except Exception as exc:
+            self._fail("cannot decide whether it may connect", exc)
+        else:
+            self._accept(answer)
+
+    def _stop_deciding(self) -> None:
+        """Decide no longer: the client is gone."""
+        if self._deciding is not None:
+            self._deciding.cancel()
+
+    def _accept(self, answer: Any) -> None:
+        try:
+            self.succeedHandshake(answer)
+        except Exception as exc:
+            self._fail("cannot open its connection", exc)
+            self.sendCloseFrame(WS_UNEXPECTED_CONDITION)  # if it is open already
+
+    def _fail(self, what: str, exc: BaseException) -> None:
+        self.factory.complaints.write(logging.ERROR, f"{self.peer}: {what}", exc)
+        self.failHandshake(None, 500)
+
+    # The answer
+
+    def succeedHandshake(self, res: Any) -> None:
+        if self.state != self.STATE_CONNECTING:
+            return  # the client left, or ran out of time, while `onConnect` was deciding
+        super().succeedHandshake(res)
+        if self.state == self.STATE_OPEN:
+            begun = self.data or self.current_frame  # a frame behind the handshake that has not arrived whole
+            dropped = _ONLY_FOR_HANDSHAKE - _OF_A_FRAME if begun else _ONLY_FOR_HANDSHAKE
+            kept = {name: value for name, value in self.__dict__.items() if name not in dropped}
+            self.__dict__ = kept  # a dict that was emptied would keep its size
+
+    def failHandshake(self, reason: str | None, code: int = 400, responseHeaders: Any = None) -> None:
+        """Answer with an HTTP error, and close."""
+        if self.state != self.STATE_CONNECTING:
+            return
+        logger.debug("%s: handshake refused: %d %.200r", self.peer, code, reason)
+        self.wasNotCleanReason = reason
+        self.sendData(refusal(code, reason, responseHeaders or ()))
+        self.state = self.STATE_CLOSED
+        self.droppedByMe = True
+        txaio.resolve(self.is_closed, self)  # type: ignore[attr-defined]
+        self._leave()
+
+    def _leave(self) -> None:
+        """Close a connection that was refused, so that the answer is read, but whatever the client does."""
+        transport = self.transport
+        if self.data and transport.can_write_eof():
+            # What is not read when the socket is closed resets the connection, and takes the answer with it.
+            self.data = b""
+            transport.write_eof()
+            transport.resume_reading()
+        else:
+            transport.close()
+        if self.openHandshakeTimeoutCall is not None:
+            self.openHandshakeTimeoutCall.cancel()
+        self.openHandshakeTimeoutCall = asyncio.get_running_loop().call_later(_LINGER, transport.abort)

@@ -1,0 +1,169 @@
+"""The options of an application: names, defaults and checks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+from autobahn.websocket.compress import PerMessageDeflateOffer, PerMessageDeflateOfferAccept
+
+from aiorest_ws.handshake import is_token
+from aiorest_ws.limits import Limits, check_limit
+from aiorest_ws.origins import check_origins
+from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
+
+__all__ = ("LOG_LEVELS", "OPTIONS", "checked", "deflate_offer_accept", "middleware_of")
+
+LOG_LEVELS = {"critical": 50, "error": 40, "warn": 30, "info": 20, "debug": 10, "trace": 10}
+_WINDOW_BITS, _MEM_LEVEL = 12, 5  # of permessage-deflate
+
+
+def deflate_offer_accept(offers: list[Any]) -> Any:
+    """Accept the first permessage-deflate offer of a client (RFC 7692), if it made one.
+
+    Windows are of 4 KiB in both directions where the client allows it: 50 KiB of memory a connection, zlib's own
+    choice would be 310. A compression of your own: write a function like this one and give it as `accept_function`.
+    """
+    for offer in offers:
+        if isinstance(offer, PerMessageDeflateOffer):
+            return PerMessageDeflateOfferAccept(
+                offer,
+                request_max_window_bits=_WINDOW_BITS if offer.accept_max_window_bits else 0,
+                window_bits=min(_WINDOW_BITS, offer.request_max_window_bits or _WINDOW_BITS),
+                mem_level=_MEM_LEVEL,
+            )
+    return None
+
+
+OPTIONS: dict[str, Any] = {
+    "access_log": False,
+    "accept_function": deflate_offer_accept,
+    "allowed_origins": None,
+    "certificate": None,
+    "compress": False,
+    "debug": False,
+    "factory": RequestHandlerFactory,
+    "factory_options": {},
+    "host": "127.0.0.1",
+    "key": None,
+    "log_level": "info",
+    "loop": "auto",
+    "middlewares": (),
+    "on_connect": None,
+    "on_disconnect": None,
+    "path": "",
+    "port": 8080,
+    "protocol": RequestHandlerProtocol,
+    "router": None,
+    "ssl_context": None,
+    "subprotocols": (),
+    "trusted_proxies": 0,
+    "unix_path": None,
+    **{field.name: field.default for field in fields(Limits)},
+}
+
+
+def checked(options: dict[str, Any]) -> dict[str, Any]:
+    """Give `options` as they are stored, or raise TypeError or ValueError for the first that is wrong."""
+    if "ip" in options:
+        if "host" in options:
+            raise TypeError("`ip` is another name of `host`: give one of them")
+        options = {("host" if name == "ip" else name): value for name, value in options.items()}
+    for name, value in options.items():
+        if name not in OPTIONS:
+            raise TypeError(_unknown(name))
+        check = _CHECKS.get(name)
+        if check is not None:
+            check(name, value)
+    return options
+
+
+def _unknown(name: str) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, OPTIONS, n=1, cutoff=0)
+    return f"unknown option {name!r}, did you mean {near[0]!r}?"
+
+
+def _check_subclass(base: type) -> Callable[[str, Any], None]:
+    def check(name: str, value: Any) -> None:
+        if not isinstance(value, type) or not issubclass(value, base):
+            raise TypeError(f"Custom class must be inherited from the {base.__name__} class.")
+
+    return check
+
+
+def _check_choice(choices: Any) -> Callable[[str, Any], None]:
+    def check(name: str, value: Any) -> None:
+        if value not in choices:
+            raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+
+    return check
+
+
+def _check_int(low: int, high: int) -> Callable[[str, Any], None]:
+    def check(name: str, value: Any) -> None:
+        if type(value) is not int:
+            raise TypeError(f"{name} must be an integer, got {value!r}")
+        if not low <= value <= high:
+            raise ValueError(f"{name} must be from {low} to {high}, got {value}")
+
+    return check
+
+
+def _check_path(name: str, value: Any) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, got {value!r}")
+    if not value.isascii() or not value.isprintable() or any(mark in value for mark in " ?#"):
+        raise ValueError(f"{name} must be as clients send it, percent-encoded and without a query, got {value!r}")
+
+
+def _check_host(name: str, value: Any) -> None:
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"{name} must be a string or None, got {value!r}")
+
+
+def _check_hook(name: str, value: Any) -> None:
+    if value is not None and not callable(value):
+        raise TypeError(f"{name} must be a function, got {value!r}")
+
+
+def _check_subprotocols(name: str, value: Any) -> None:
+    if not isinstance(value, (list, tuple)) or not all(isinstance(text, str) for text in value):
+        raise TypeError(f"{name} must be a list of strings, got {value!r}")
+    for text in value:
+        if not is_token(text):
+            raise ValueError(f"{name} must be names without spaces and punctuation (RFC 6455 §4.1), got {text!r}")
+
+
+def _check_router(name: str, value: Any) -> None:
+    if value is not None and (isinstance(value, type) or not hasattr(value, "process_request")):
+        raise TypeError(f"{name} must be an instance of AbstractRouter, got {value!r}")
+
+
+_CHECKS: dict[str, Callable[[str, Any], None]] = {
+    "allowed_origins": check_origins,
+    "factory": _check_subclass(RequestHandlerFactory),
+    "host": _check_host,
+    "protocol": _check_subclass(RequestHandlerProtocol),
+    "log_level": _check_choice(LOG_LEVELS),
+    "loop": _check_choice(("auto", "asyncio", "uvloop")),
+    "on_connect": _check_hook,
+    "on_disconnect": _check_hook,
+    "path": _check_path,
+    "port": _check_int(0, 65535),
+    "router": _check_router,
+    "subprotocols": _check_subprotocols,
+    "trusted_proxies": _check_int(0, 100),
+    **{field.name: check_limit for field in fields(Limits)},
+}
+
+
+def middleware_of(middleware: Any) -> Any:
+    """Give an instance; 1.1.1 took classes."""
+    if isinstance(middleware, type):
+        middleware = middleware()
+    if not callable(getattr(middleware, "process_request", None)):
+        raise TypeError(f"middleware {middleware!r} has no method 'process_request'")
+    return middleware

@@ -1,0 +1,383 @@
+"""Calls of the compiled modules while one allocation fails, the first, the second, … the sixtieth: a process of its
+own, as it may end in a crash. `python -m tests.starving frames` prints what it did; test_allocation.py starts it.
+
+orjson and pybase64 crash by themselves when memory fails, so others stand in for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import binascii
+import faulthandler
+import gc
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from contextvars import copy_context
+from functools import partial
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+__all__ = ("CASES", "main")
+
+FAILURES = range(1, 61)
+
+Call = Callable[[], Any]
+Case = tuple[str, Callable[[], Call]]  # a name, and what prepares a call
+
+
+def stand_in() -> None:
+    """Put others behind the names `orjson` and `pybase64`.
+
+    What they raise they raise in C: when there is no memory for its traceback, CPython 3.11 loses what a Python
+    function raised, and returns neither a result nor an exception, which Cython does not expect.
+    """
+    known = {payload: json.loads(payload) for name, payload in ENVELOPES.items() if name != "no json"}
+    known |= {b'{"a":[1]}': {"a": [1]}, b'{"x":1}': {"x": 1}}
+    orjson: Any = ModuleType("orjson")
+    orjson.JSONDecodeError = KeyError
+    orjson.loads = known.__getitem__
+    orjson.dumps = lambda value, default=None: b"%a" % (value,)
+    pybase64: Any = ModuleType("pybase64")
+    pybase64.b64decode = lambda data, altchars, validate: binascii.a2b_base64(data, strict_mode=validate)
+    pybase64.b64encode = lambda data: binascii.b2a_base64(data, newline=False)
+    sys.modules.update(orjson=orjson, pybase64=pybase64)
+
+
+def compiled(module: str) -> Any:
+    return import_module(f"aiorest_ws._speedups.{module}_c")
+
+
+def call_of(make: Callable[[], Any], name: str, *args: Any) -> Call:
+    """Prepare a call of a new object's method."""
+    return partial(getattr(make(), name), *args)
+
+
+def same(call: Call) -> Callable[[], Call]:
+    """Prepare nothing."""
+    return lambda: call
+
+
+ENVELOPES = {
+    "plain": b'{"id":17,"method":"GET","url":"/hello","event_name":"e","args":{"a":[1]},"data":"d"}',
+    "spaced": b' {"method": "GET", "url": "/hello", "token": "x"} ',
+    "long": b'{"method":"GET","url":"/hello","data":"%s"}' % (b"x" * 600),
+    "id refused": b'{"id":[],"method":"GET","url":"/hello"}',
+    "no json": b'{"method":',
+    "no object": b"[]",
+}
+
+
+def forms() -> Iterator[tuple[str, bytes, bool]]:
+    """Give each envelope in each of the four forms."""
+    for name, text in ENVELOPES.items():
+        for is_binary in (False, True):
+            yield f"{name}, {is_binary}", text, is_binary
+            yield f"{name}, base64, {is_binary}", binascii.b2a_base64(text, newline=False), is_binary
+
+
+def codec() -> Iterator[Case]:
+    codec = compiled("codec")
+
+    for name, payload, is_binary in forms():
+        yield f"recognise {name}", same(partial(codec.recognise, payload, is_binary))
+        yield f"decode {name}", same(partial(codec.decode, payload, codec.recognise(payload, is_binary)))
+    yield "decode base64", same(partial(codec.decode_base64, b"e30="))
+    yield "decode bad base64", same(partial(codec.decode_base64, b"e31="))
+    yield "encode", same(partial(codec.encode, b"{}", codec.TEXT_BASE64))
+    for value in ({"a": [1, "b", None]}, {1: 2.5}, {"a": (1, {2})}, 2**70, codec.decode):
+        yield f"dumps {value!r:.20}", same(partial(codec.dumps, value))
+        yield f"plain {value!r:.20}", same(partial(codec.plain, value))
+
+
+def wrappers() -> Iterator[Case]:
+    wrappers = compiled("wrappers")
+
+    def look(request: Any) -> Any:
+        return request.args, request.extra, request.token, request.get_argument("a"), repr(request), request.route
+
+    envelope = {"id": "x" * 257, "method": "GET", "url": "/", "token": "t"}
+    yield "request", same(partial(wrappers.Request, **envelope))
+    yield "wrap", same(partial(wrappers.wrap, envelope, 0, None))
+    yield "blank", same(partial(wrappers.blank, 0, None))
+    yield "failed", same(partial(wrappers.failed, ValueError(), 0, None))
+    yield "attributes", lambda: partial(look, wrappers.wrap(dict(envelope), 0, None))
+    yield "missing attribute", lambda: partial(getattr, wrappers.wrap(envelope, 0, None), "missing", None)
+    yield "check id", lambda: partial(wrappers.check_id, wrappers.wrap(envelope, 0, None))
+    yield "response", same(partial(wrappers.Response, "x", status=201))
+    yield "append", lambda: partial(wrappers.Response(1).append_request, wrappers.wrap(envelope, 0, None))
+
+
+def envelope() -> Iterator[Case]:
+    envelope = compiled("envelope")
+
+    for name, payload, is_binary in forms():
+        yield f"read {name}", same(partial(envelope.read, payload, is_binary, None))
+    for name in ("plain", "spaced"):
+        request = envelope.read(ENVELOPES[name], False, None)
+        for value in ("ab", None, "x" * 2000, "é", {"a": 1}):
+            yield f"render {name}, {value!r:.10}", same(partial(envelope.render, request, value))
+
+
+TEMPLATES = ("/", "/hello/", "/users/{id}/", "/a{x}b/{y}.{z}/", "/wide/é/{n}/", "/{a}/{b}/{c}/{d}/")
+URLS = ("/", "/hello", "/users/7", "/axb/1.2.3/", "/wide/é/é", "/1/2/3/4", "/none/", "/\x01", "/😀/b/c/d", " /hello ")
+
+
+def trie() -> Iterator[Case]:
+    module = compiled("trie")
+
+    def grown() -> Any:
+        trie = module.Trie()
+        for template in TEMPLATES:
+            trie.insert(template, "GET", template)
+        return trie
+
+    yield "new", same(module.Trie)
+    for template in TEMPLATES:
+        yield f"insert {template}", partial(call_of, module.Trie, "insert", template, "GET", 1)
+        yield f"insert again {template}", partial(call_of, grown, "insert", template, "GET", 1)
+        yield f"find {template}", partial(call_of, grown, "find", template, "GET")
+    for url in URLS:
+        for method in ("GET", " get", "PUT", None):
+            yield f"match {method} {url}", partial(call_of, grown, "match", method, url)
+
+
+def pipeline() -> Iterator[Case]:
+    yield from ((f"handle {name}", same(call)) for name, call in _handled())
+
+
+def _handled() -> Iterator[tuple[str, Call]]:
+    server = _server()
+    for name, payload, is_binary in forms():
+        yield name, partial(server.handle, payload, is_binary)
+    for url in ("/hello", "/later", "/users/7", "/fails", "/created", "/none"):
+        for rest in (b"", b',"id":1', b',"args":{"x":1}'):
+            payload = b'{"method":"GET","url":"%s"%s}' % (url.encode(), rest)
+            yield payload.decode(), partial(_finish, server, payload)
+    yield "405", partial(server.handle, b'{"method":"PUT","url":"/hello"}', False)
+
+
+def _finish(server: Any, payload: bytes) -> Any:
+    """Run a coroutine that waits for nothing to its end."""
+    reply = server.handle(payload, False)
+    if not isinstance(reply, bytes):
+        try:
+            reply.send(None)
+        except StopIteration as stop:
+            return stop.value
+        finally:
+            reply.close()
+    return reply
+
+
+def _server() -> Any:
+    from aiorest_ws import Response, SimpleRouter, endpoint
+
+    router = SimpleRouter()
+
+    @endpoint("/hello", "GET")
+    def hello(request: Any) -> str:
+        return "hello"
+
+    @endpoint("/later", "GET")
+    async def later(request: Any) -> str:
+        return "later"
+
+    @endpoint("/users/{name}", "GET")
+    def user(request: Any, name: str) -> dict[str, str]:
+        return {"name": name}
+
+    @endpoint("/fails", "GET")
+    def fails(request: Any) -> None:
+        raise LookupError("failed")
+
+    @endpoint("/created", "GET")
+    def created(request: Any) -> Response:
+        return Response("x", status=201)
+
+    for function in (hello, later, user, fails, created):
+        router.register_endpoint(function)
+    return compiled("pipeline").Pipeline(router._trie)
+
+
+def frames() -> Iterator[Case]:
+    from tests.conftest import Impl
+    from tests.test_frames import PING, PONG, wire
+
+    impl = Impl.load("c")
+
+    def writing(name: str, size: int) -> Call:
+        return partial(_write, _reader(impl), name, size)
+
+    whole = {
+        "text": wire(b"hello"),
+        "long": wire(b"x" * 600),
+        "request": wire(ENVELOPES["plain"]),
+        "ping": wire(b"p", PING),
+        "pong": wire(b"p", PONG),
+        "invalid text": wire(b"\xff"),
+        "unusual": wire(b"f", fin=False),
+        "pipelined": wire(ENVELOPES["plain"]) * 20,
+    }
+    for name, data in whole.items():
+        yield f"feed {name}", partial(call_of, partial(_reader, impl), "_feed", data)
+    for sizes in ((10, 5000, 20_000), (4000, 4000, 1), (1, 1, 1), (30_000, 70_000)):
+        for at in range(len(sizes) + 1):
+            yield f"pieces of {sizes}, {at}", partial(Part, impl, sizes, at)
+    for size in (5, 600, 5000, 70_000):
+        for name in ("_write", "_write_base64"):
+            yield f"{name} {size}", partial(writing, name, size)
+
+
+def _reader(impl: Any) -> Any:
+    """Give an open connection that echoes."""
+    from tests.test_frames import BINARY, TEXT, make
+
+    def echo(frames: Any, event: Any) -> None:
+        if event[0] == "message":
+            frames._write(event[1], BINARY if event[2] else TEXT)
+            frames._write_base64(event[1], TEXT)
+
+    return make(impl, echo)
+
+
+def _write(frames: Any, name: str, size: int) -> None:
+    frames._gathers = True
+    getattr(frames, name)(b"x" * 10, 1)
+    getattr(frames, name)(b"x" * size, 1)
+    frames._flush()
+
+
+class Part:
+    """The read of number `at` of a message that comes in pieces of `sizes`."""
+
+    def __init__(self, impl: Any, sizes: tuple[int, ...], at: int) -> None:
+        from tests.test_frames import messages, wire
+
+        self.frames = _reader(impl)
+        self.messages = messages
+        self.payload = b"".join(bytes([65 + number]) * size for number, size in enumerate(sizes))
+        data = wire(self.payload)
+        starts = [0, *(len(data) - len(self.payload) + sum(sizes[:number]) for number in range(len(sizes)))]
+        pieces = [data[start:end] for start, end in zip(starts, [*starts[1:], len(data)], strict=True)]
+        for piece in pieces[:at]:
+            self.frames._feed(piece)
+        self.piece, self.rest = pieces[at], [*pieces[at + 1 :], *pieces]
+
+    def __call__(self) -> None:
+        self.frames._feed(self.piece)
+
+    def check(self) -> None:
+        """Go on as if nothing had happened: messages may be lost, but what comes is what was sent."""
+        for piece in self.rest:
+            self.frames._feed(piece)
+        assert set(self.messages(self.frames)) <= {self.payload}
+
+
+def step() -> Iterator[Case]:
+    step = compiled("step")
+
+    loop = asyncio.new_event_loop()
+
+    async def handler() -> str:
+        return "done"
+
+    async def waiting() -> None:
+        await asyncio.sleep(0)
+
+    async def nothing() -> None:
+        await asyncio.sleep(0)
+
+    task = loop.create_task(nothing())
+    yield "to the end", lambda: partial(_stepped, step.first_step, handler(), loop, task)
+    yield "to a wait", lambda: partial(_stepped, step.first_step, waiting(), loop, task)
+    loop.run_until_complete(task)
+    loop.close()
+
+
+def _stepped(first_step: Any, coroutine: Any, loop: Any, task: Any) -> Any:
+    try:
+        return first_step(coroutine, copy_context(), loop, task)
+    finally:
+        coroutine.close()
+
+
+def connection() -> Iterator[Case]:
+    from tests.test_frames import Transport, wire
+
+    server = _server()
+    loop = asyncio.new_event_loop()
+
+    def opened() -> Any:
+        connection = compiled("connection").Connection()
+        connection.state, connection._transport = 3, Transport([])
+        connection._loop, connection._pipeline = loop, server
+        return connection
+
+    def served(connection: Any, data: bytes) -> None:
+        try:
+            connection.data_received(data)
+        finally:
+            connection._drop()
+
+    def serving(data: bytes) -> Call:
+        return partial(served, opened(), data)
+
+    for name, payload, is_binary in forms():
+        data = wire(payload, 2 if is_binary else 1)
+        yield name, partial(serving, data * 2)
+    yield "new", same(opened)
+    loop.close()
+
+
+CASES: dict[str, Callable[[], Iterator[Case]]] = {
+    function.__name__: function for function in (codec, wrappers, envelope, trie, pipeline, frames, step, connection)
+}
+
+
+def starve(prepare: Callable[[], Call]) -> int:
+    """Make the call with each allocation failing in turn; give how often that was seen."""
+    from aiorest_ws.exceptions import BaseAPIException
+
+    expected = (BaseAPIException, TypeError, ValueError, KeyError)
+    hooks: Any = import_module("_testcapi")
+    seen = 0
+    with suppress(*expected):
+        prepare()()  # what is imported and kept the first time
+    for failure in FAILURES:
+        call = prepare()
+        hooks.set_nomemory(failure, failure + 1)
+        try:
+            call()
+        except MemoryError:
+            seen += 1
+        except expected:
+            pass  # as the call would end with memory
+        except SystemError:
+            pass  # of a handler that raised: see `stand_in`
+        finally:
+            hooks.remove_mem_hooks()
+        if isinstance(call, Part):
+            call.check()
+    return seen
+
+
+def main(module: str) -> None:
+    faulthandler.enable()
+    stand_in()
+    from aiorest_ws import _speedups
+
+    assert _speedups.COMPILED, _speedups.REASON
+    cases = seen = 0
+    for name, prepare in CASES[module]():
+        print(name, flush=True)  # the last one is the one that crashed
+        seen += starve(prepare)
+        cases += 1
+    gc.collect()
+    print(f"{module}: {cases} calls, {seen} failed allocations seen, no crash")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

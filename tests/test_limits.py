@@ -1,0 +1,459 @@
+"""What one client may take of the server, over a real socket: each limit, and that others notice nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import zlib
+from typing import Any
+
+import pytest
+
+from aiorest_ws import Application, MethodBasedView, SimpleRouter, endpoint
+from aiorest_ws.limits import Limits
+from tests.serving import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    LOOPS,
+    PING,
+    PONG,
+    TEXT,
+    Client,
+    Gates,
+    asynchronous,
+    dump,
+    frame,
+    serving,
+    turn_over,
+)
+
+on_each_loop = pytest.mark.parametrize("loop", LOOPS)
+HELLO = dump({"method": "GET", "url": "/hello"})
+
+
+def make_router(gates: Gates | None = None) -> SimpleRouter:
+    router = SimpleRouter()
+
+    @endpoint("/hello", "GET")
+    def hello(request: Any) -> str:
+        return "Hello, world!"
+
+    @endpoint("/big", "GET")
+    def big(request: Any) -> str:
+        return "x" * 100_000
+
+    @endpoint("/wait/{name}", "GET")
+    async def wait(request: Any, name: str) -> str:
+        assert gates is not None
+        return await gates.wait(name)
+
+    for function in (hello, big, wait):
+        router.register_endpoint(function)
+    return router
+
+
+def connection_of(app: Application) -> Any:
+    (connection,) = app._listening.connections  # type: ignore[union-attr]
+    return connection
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "text"),
+    [
+        ({"max_message_size": 0}, ValueError, "max_message_size must be from 1 to 2147483648, got 0"),
+        ({"max_message_size": 1.5}, TypeError, "max_message_size must be an integer, got 1.5"),
+        ({"max_fragments": True}, TypeError, "max_fragments must be an integer, got True"),
+        ({"ping_interval": 0}, ValueError, "ping_interval must be greater than 0, got 0"),
+        ({"ping_interval": "1"}, TypeError, "ping_interval must be a number, got '1'"),
+        ({"request_timeout": float("nan")}, ValueError, "request_timeout must be greater than 0, got nan"),
+        ({"max_concurrency": None}, TypeError, "max_concurrency must be an integer, got None"),
+        ({"shutdown_timeout": None}, TypeError, "shutdown_timeout must be a number, got None"),
+    ],
+)
+def test_limit_that_makes_no_sense_is_refused(options: dict[str, Any], error: type[Exception], text: str) -> None:
+    with pytest.raises(error) as by_limits:
+        Limits(**options)
+    with pytest.raises(error) as by_application:
+        Application(**options)
+    assert str(by_limits.value) == str(by_application.value) == text
+
+
+def test_every_limit_that_may_be_off_can_be_switched_off() -> None:
+    names = set(Limits.__slots__) - {"max_concurrency", "shutdown_timeout"}
+    Application(**dict.fromkeys(names))
+
+
+# Size and fragments
+
+
+@on_each_loop
+@asynchronous
+async def test_message_of_the_limit_is_answered(loop: str) -> None:
+    async with serving(make_router(), max_message_size=1000) as app, await Client.connect(app) as client:
+        client.send(HELLO.ljust(1000))
+        assert (await client.reply())["data"] == "Hello, world!"
+
+
+@on_each_loop
+@pytest.mark.parametrize("size", [1001, 2**30, 2**63 - 1])
+@asynchronous
+async def test_message_that_declares_more_is_refused_before_it_comes(loop: str, size: int) -> None:
+    async with serving(make_router(), max_message_size=1000) as app, await Client.connect(app) as client:
+        client.send(HELLO)
+        declared = b"\xfe" + size.to_bytes(2, "big") if size < 65536 else b"\xff" + size.to_bytes(8, "big")
+        client.writer.write(b"\x81" + declared + b"\0\0\0\0")
+        assert (await client.reply())["data"] == "Hello, world!"
+        closing = await client.receive()
+        assert (closing.opcode, closing.close_code) == (CLOSE, 1009)
+
+
+@on_each_loop
+@asynchronous
+async def test_fragments_that_are_too_much_together_are_refused(loop: str) -> None:
+    async with serving(make_router(), max_message_size=1000) as app, await Client.connect(app) as client:
+        client.send(b"x" * 600, fin=False)
+        client.send(b"x" * 401, CONTINUATION, fin=False)
+        closing = await client.receive()
+        assert (closing.opcode, closing.close_code) == (CLOSE, 1009)
+
+
+@on_each_loop
+@pytest.mark.parametrize("fragments", [1, 40])
+@asynchronous
+async def test_deflate_bomb_is_refused(loop: str, fragments: int) -> None:
+    offer = [("Sec-WebSocket-Extensions", "permessage-deflate")]
+    async with (
+        serving(make_router(), compress=True, max_message_size=10_000) as app,
+        await Client.connect(app, headers=offer) as client,
+    ):
+        squeezer = zlib.compressobj(9, wbits=-15)
+        bomb = squeezer.compress(b" " * 10_000_000) + squeezer.flush(zlib.Z_SYNC_FLUSH)
+        step = len(bomb) // fragments + 1
+        for at in range(0, len(bomb), step):
+            last = at + step >= len(bomb)
+            client.send(bomb[at : at + step], CONTINUATION if at else TEXT, fin=last, compressed=not at)
+        closing = await client.receive()
+        assert (closing.opcode, closing.close_code) == (CLOSE, 1009)
+
+
+@on_each_loop
+@pytest.mark.parametrize("piece", [b"", b" "], ids=("empty", "one byte"))
+@asynchronous
+async def test_fragments_up_to_the_limit_are_one_message(loop: str, piece: bytes) -> None:
+    async with serving(make_router(), max_fragments=50) as app, await Client.connect(app) as client:
+        for _ in range(2):  # each message has fragments of its own
+            client.send(piece, fin=False)
+            for _ in range(48):
+                client.send(piece, CONTINUATION, fin=False)
+                client.send(b"", PONG)
+            client.send(HELLO, CONTINUATION)
+            assert (await client.reply())["data"] == "Hello, world!"
+
+
+@on_each_loop
+@pytest.mark.parametrize("piece", [b"", b" "], ids=("empty", "one byte"))
+@pytest.mark.parametrize("together", [True, False], ids=("in one write", "one by one"))
+@asynchronous
+async def test_one_fragment_more_closes_with_1008(loop: str, piece: bytes, together: bool) -> None:
+    async with (
+        serving(make_router(), max_fragments=50) as app,
+        await Client.connect(app) as client,
+        await Client.connect(app) as other,
+    ):
+        frames = [frame(piece, fin=False), *(frame(piece, CONTINUATION, fin=False) for _ in range(50))]
+        if together:
+            client.writer.write(frame(HELLO) + b"".join(frames) + frame(HELLO, CONTINUATION) + frame(HELLO))
+        else:
+            client.send(HELLO)
+            for one in frames:
+                client.writer.write(one)
+                await turn_over(1)
+        assert (await client.reply())["data"] == "Hello, world!"
+        closing = await client.left()
+        assert (closing.close_code, closing.close_reason) == (1008, "too many fragments")
+        assert (await other.ask())["data"] == "Hello, world!"
+
+
+# Slices
+
+
+@on_each_loop
+@asynchronous
+async def test_long_read_is_served_in_slices(loop: str) -> None:
+    async with serving(make_router()) as app, await Client.connect(app) as client, await Client.connect(app) as other:
+        await client.ask()
+        served: list[int] = []
+        count = 3000
+
+        def note() -> None:
+            served.append(connection._messages)
+            if connection._messages <= count:
+                asyncio.get_running_loop().call_soon(note)
+
+        (connection,) = (c for c in app._listening.connections if c._messages)  # type: ignore[union-attr]
+        before = connection._messages
+        note()
+        connection.data_received(frame(HELLO) * count)
+        for _ in range(count):
+            assert (await client.reply())["data"] == "Hello, world!"
+        steps = {n - before for n in served}
+        assert len(steps) > 10, "others had no turn in between"
+        assert max(b - a for a, b in zip(sorted(steps), sorted(steps)[1:], strict=False)) <= 256
+        assert (await other.ask())["data"] == "Hello, world!"
+
+
+@on_each_loop
+@asynchronous
+async def test_flood_of_empty_frames_is_answered_in_order(loop: str) -> None:
+    async with serving(make_router()) as app, await Client.connect(app) as client:
+        for _ in range(3):
+            client.writer.write(frame(b"", PONG) * 5000 + frame(b"") * 700 + frame(HELLO))
+        for _ in range(3):
+            for _ in range(700):
+                assert "detail" in await client.reply()
+            assert (await client.reply())["data"] == "Hello, world!"
+
+
+# Rate
+
+
+@on_each_loop
+@asynchronous
+async def test_more_than_the_burst_is_refused_with_429(loop: str) -> None:
+    async with (
+        serving(make_router(), requests_per_second=0.001, burst=3) as app,
+        await Client.connect(app) as client,
+        await Client.connect(app) as other,
+    ):
+        replies = [await client.ask(id=n) for n in range(5)]
+        assert [reply["status"] for reply in replies] == [200, 200, 200, 429, 429]
+        assert replies[4] == {"id": 4, "status": 429, "detail": "Too many requests."}
+        assert await client.ask(event_name="e") == {"detail": "Too many requests.", "event_name": "e"}
+        client.send(b"no JSON")
+        assert (await client.reply())["detail"] == "Too many requests."
+        assert (await other.ask(id=1))["status"] == 200
+
+
+@on_each_loop
+@asynchronous
+async def test_who_does_not_slow_down_is_closed_with_1008(loop: str) -> None:
+    async with (
+        serving(make_router(), requests_per_second=0.001, burst=2) as app,
+        await Client.connect(app) as client,
+    ):
+        for n in range(2 + 10 * 2):
+            client.request(id=n)
+        statuses = [(await client.reply())["status"] for _ in range(2 + 10 * 2 - 1)]
+        assert statuses == [200] * 2 + [429] * 19
+        closing = await client.left()
+        assert (closing.close_code, closing.close_reason) == (1008, "too many requests")
+
+
+# Time of a handler
+
+
+@on_each_loop
+@pytest.mark.parametrize("with_id", [True, False], ids=("id", "lane"))
+@asynchronous
+async def test_handler_that_takes_too_long_is_cancelled_and_answered_with_504(loop: str, with_id: bool) -> None:
+    gates = Gates()
+    async with serving(make_router(gates), request_timeout=0.05) as app, await Client.connect(app) as client:
+        client.request(url="/wait/a", **({"id": 1} if with_id else {}))
+        client.request(url="/hello", **({"id": 2} if with_id else {}))
+        replies = [await client.reply(), await client.reply()]
+        if with_id:
+            assert sorted(replies, key=lambda reply: reply["id"]) == [
+                {"id": 1, "status": 504, "detail": "The request took too long."},
+                {"id": 2, "status": 200, "data": "Hello, world!"},
+            ]
+        else:
+            assert replies == [
+                {"detail": "The request took too long.", "event_name": None},
+                {"data": "Hello, world!", "event_name": None},
+            ]
+        await gates.until(lambda: gates.cancelled == ["a"])
+        assert connection_of(app)._in_flight == 0
+
+
+@on_each_loop
+@asynchronous
+async def test_handler_that_holds_on_is_answered_once_and_stays_in_flight(loop: str) -> None:
+    gates = Gates()
+    held: list[str] = []
+    router = SimpleRouter()
+
+    @endpoint("/stubborn", "GET")
+    async def stubborn(request: Any) -> str:
+        try:
+            await gates.wait("first")
+        except asyncio.CancelledError:
+            held.append("cancelled")
+            await gates.wait("second")
+        return "too late"
+
+    router.register_endpoint(stubborn)
+    async with serving(router, request_timeout=0.05) as app, await Client.connect(app) as client:
+        assert (await client.ask(url="/stubborn", id=1))["status"] == 504
+        await gates.until_started("second")
+        connection = connection_of(app)
+        assert (held, connection._in_flight) == (["cancelled"], 1)
+        gates.open("second")
+        await gates.until(lambda: "second" in gates.finished)
+        await turn_over()
+        assert connection._in_flight == 0
+        assert (await client.ask(url="/nowhere", id=2))["status"] == 404  # nothing came in between
+
+
+@on_each_loop
+@asynchronous
+async def test_handler_that_is_quick_enough_is_not_disturbed(loop: str) -> None:
+    gates = Gates()
+    async with serving(make_router(gates), request_timeout=5) as app, await Client.connect(app) as client:
+        client.request(url="/wait/a", id=1)
+        await gates.until_started("a")
+        gates.open("a")
+        assert await client.reply() == {"id": 1, "status": 200, "data": "a"}
+
+
+# Silence, idleness, a client that does not read
+
+
+def ended(connection: Any) -> asyncio.Future[tuple[bool, int, str]]:
+    """Give a future of what `onClose` of a connection gets."""
+    future: asyncio.Future[tuple[bool, int, str]] = asyncio.get_running_loop().create_future()
+
+    def on_close(clean: bool, code: int, reason: str) -> None:
+        future.set_result((clean, code, reason))
+
+    connection.onClose = on_close
+    return future
+
+
+@on_each_loop
+@asynchronous
+async def test_silent_client_is_pinged_and_kept_while_it_answers(loop: str) -> None:
+    async with (
+        serving(make_router(), ping_interval=0.02, ping_timeout=5) as app,
+        await Client.connect(app) as client,
+    ):
+        for _ in range(3):
+            ping = await client.receive()
+            assert ping.opcode == PING
+            client.send(ping.payload, PONG)
+        assert (await client.ask())["data"] == "Hello, world!"
+
+
+@on_each_loop
+@asynchronous
+async def test_client_that_answers_no_ping_is_dropped(loop: str) -> None:
+    async with (
+        serving(make_router(), ping_interval=0.02, ping_timeout=0.05) as app,
+        await Client.connect(app) as client,
+    ):
+        await client.ask()
+        end = ended(connection_of(app))
+        assert (await client.receive()).opcode == PING
+        clean, code, reason = await end
+        assert (clean, code) == (False, 1006)
+        assert "does not answer a ping" in reason
+        await client.eof()
+
+
+@on_each_loop
+@asynchronous
+async def test_missing_pong_does_not_count_while_we_do_not_read(loop: str) -> None:
+    gates = Gates()
+    async with (
+        serving(make_router(gates), max_concurrency=1, ping_interval=0.02, ping_timeout=0.04) as app,
+        await Client.connect(app) as client,
+    ):
+        client.request(url="/wait/a")
+        await gates.until_started("a")
+        for _ in range(5):  # more than the timeout, without an answer
+            assert (await client.receive()).opcode == PING
+        gates.open("a")
+        while (received := await client.receive()).opcode == PING:
+            client.send(received.payload, PONG)
+        assert json.loads(received.payload)["data"] == "a"
+
+
+@on_each_loop
+@asynchronous
+async def test_idle_client_is_closed_with_1001_though_it_answers_pings(loop: str) -> None:
+    async with (
+        serving(make_router(), ping_interval=0.02, ping_timeout=5, idle_timeout=0.2) as app,
+        await Client.connect(app) as client,
+    ):
+        await client.ask()
+        while (received := await client.receive()).opcode == PING:
+            client.send(received.payload, PONG)
+        assert (received.close_code, received.close_reason) == (1001, "no request for too long")
+
+
+@on_each_loop
+@asynchronous
+async def test_client_with_a_request_in_flight_is_not_idle(loop: str) -> None:
+    gates = Gates()
+    async with serving(make_router(gates), idle_timeout=0.05) as app, await Client.connect(app) as client:
+        client.request(url="/wait/a")
+        await gates.until_started("a")
+        await asyncio.sleep(0.15)  # three times the timeout: nothing can be waited for, nothing must come
+        gates.open("a")
+        assert (await client.reply())["data"] == "a"
+        assert (await client.receive()).close_code == 1001
+
+
+@on_each_loop
+@asynchronous
+async def test_client_that_does_not_read_is_dropped_without_a_close_frame(loop: str) -> None:
+    async with (
+        serving(make_router(), send_timeout=0.1) as app,
+        await Client.connect(app) as client,
+        await Client.connect(app) as other,
+    ):
+        await client.ask()
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        (connection,) = (c for c in app._listening.connections if c._messages)  # type: ignore[union-attr]
+        end = ended(connection)
+        for _ in range(300):
+            client.request(url="/big")
+        assert (await end)[:2] == (False, 1008)
+        assert connection.close_code == 1008
+        assert (await other.ask())["data"] == "Hello, world!"
+        client.abort()
+
+
+@on_each_loop
+@asynchronous
+async def test_pings_that_nobody_reads_the_answers_of_obey_the_same_bound(loop: str) -> None:
+    async with serving(make_router(), send_timeout=0.1) as app, await Client.connect(app) as client:
+        await client.ask()
+        end = ended(connection_of(app))
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        pings = frame(b"x" * 125, PING) * 1000
+        while not end.done():
+            client.writer.write(pings)
+            try:
+                async with asyncio.timeout(0.5):
+                    await client.writer.drain()
+            except (TimeoutError, ConnectionError):
+                break
+        assert (await end)[:2] == (False, 1008)
+        client.abort()
+
+
+@asynchronous
+async def test_view_class_is_served_under_every_limit_at_once() -> None:
+    class View(MethodBasedView):
+        async def get(self, request: Any) -> str:
+            await asyncio.sleep(0)
+            return "done"
+
+    router = SimpleRouter()
+    router.register("/view", View, "GET")
+    options = {"requests_per_second": 1000.0, "request_timeout": 5.0, "idle_timeout": 5.0}
+    async with serving(router, **options) as app, await Client.connect(app) as client:
+        assert (await client.ask(url="/view"))["data"] == "done"
+        client.send(dump({"method": "GET", "url": "/view"}), BINARY)
+        assert json.loads((await client.receive()).payload)["data"] == "done"
