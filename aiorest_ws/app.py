@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from aiorest_ws._speedups import COMPILED, REASON
 from aiorest_ws.exceptions import ImproperlyConfigured, RouterNotDefined
 from aiorest_ws.limits import Limits
+from aiorest_ws.listener import Listener
 from aiorest_ws.options import LOG_LEVELS, OPTIONS, checked, deflate_offer_accept, middleware_of
 from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
 from aiorest_ws.routers import SimpleRouter
@@ -290,7 +291,7 @@ def _bound(host: str | None, port: int) -> socket.socket | None:
         family = socket.AF_INET6 if ip_address(host or "").version == 6 else socket.AF_INET
     except ValueError:
         return None
-    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound = Listener(family, socket.SOCK_STREAM)
     try:
         if os.name == "posix":
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -135,11 +135,13 @@ def stop(start: Start) -> Iterator[Row]:
     """Send SIGTERM while 1,000 requests are in flight."""
     clients, each = 20, 50
     chance = random.Random(1)
-    with start() as server, Wire(server.address) as watcher:
+    with start() as server:
+        watcher = Wire(server.address)
         began = time.monotonic()
         waiting = [Waiting(number, server.address, each, chance) for number in range(clients)]
         while (in_flight := _state(watcher)["handlers"]) < clients * each and time.monotonic() < began + 0.45:
             time.sleep(0.01)
+        watcher.socket.close()  # it would not answer the server's close frame
         longest = began + max(max(client.seconds) for client in waiting)
         server.terminate()
         code = server.wait(30)

@@ -118,7 +118,8 @@ def _verdict(
     warm_up = min(120.0, seconds / 5)
     slope = samples.slope(warm_up)
     judged = "" if seconds >= JUDGED_FROM else f" (not judged: less than {JUDGED_FROM} s)"
-    print(f"replies      {tally.replies} to {tally.asked} requests, also of vanished clients, {tally.pushes} pushes")
+    print(f"requests     {tally.asked}, some by clients that vanished")
+    print(f"replies      {tally.replies}, pushes {tally.pushes}")
     print(f"connections  {tally.connections}, hostile acts {tally.hostile}")
     print(f"wrong        {len(tally.wrong)}\nlost         {len(tally.lost)}")
     first, last = samples.rss[0], samples.rss[-1]

@@ -155,7 +155,11 @@ class Client:
             *(f"{name}: {value}" for name, value in headers),
         ]
         writer.write("\r\n".join([*lines, "", ""]).encode() + behind)
-        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), TIMEOUT)
+        try:
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), TIMEOUT)
+        except BaseException:
+            writer.transport.abort()
+            raise
         first, *rest = head.decode().split("\r\n")
         _, status, reason = first.split(" ", 2)
         received = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in rest if line)}

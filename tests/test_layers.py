@@ -33,7 +33,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("views", "decorators", "auth"),
     ("routers", "urls"),
     ("opening",),
-    ("seams", "watch", "stopwatch"),
+    ("seams", "watch", "stopwatch", "listener"),
     ("request", "metrics"),
     ("options", "shutdown"),
     ("app", "conf", "testing"),
