@@ -106,6 +106,13 @@ def _future(protocol: Any) -> Any:
     return asyncio.get_event_loop().create_future()
 
 
+def _ended(protocol: Any) -> Any:
+    future = _future(protocol)
+    if protocol._dropped:
+        future.set_result(protocol)
+    return future
+
+
 def _opened(protocol: Any) -> Any:
     future = _future(protocol)
     if protocol.state in (protocol.STATE_OPEN, protocol.STATE_CLOSING) and protocol._wskey is None:
@@ -150,7 +157,7 @@ class AutobahnConnection(Opening, Connection, WebSocketServerProtocol):
     send_queue = Lazy(lambda protocol: deque())
     utf8validator = Lazy(lambda protocol: Utf8Validator())
     is_open = Lazy(_opened)
-    is_closed = Lazy(_future)
+    is_closed = Lazy(_ended)
     _results = Lazy(lambda protocol: {"message": None})
     _transport_details = Lazy(lambda protocol: create_transport_details(protocol.transport, True))
 
@@ -331,6 +338,8 @@ class AutobahnConnection(Opening, Connection, WebSocketServerProtocol):
             super().connection_lost(exc)
         finally:
             self._drop()
+            # Its result is this connection: the two would hold each other until the garbage collector comes.
+            self.__dict__.pop("is_closed", None)
             self._stop_deciding()
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import json
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -903,3 +905,64 @@ async def test_reply_that_the_socket_does_not_take_at_once_arrives_whole(loop: s
             await client.writer.drain()
         for size in sizes:
             assert len((await client.reply())["data"]) == size
+
+
+@on_each_loop
+@pytest.mark.parametrize("how", ["leave", "drop", "reset", "with requests in flight", "unread", "refused", "server"])
+@asynchronous
+async def test_connection_that_ended_is_freed_without_the_garbage_collector(loop: str, how: str) -> None:
+    @endpoint("/wait", "GET")
+    async def wait(request: Any) -> None:
+        await asyncio.Event().wait()
+
+    @endpoint("/big", "GET")
+    def big(request: Any) -> str:
+        return "x" * 100_000
+
+    router = SimpleRouter()
+    for function in (wait, big):
+        router.register_endpoint(function)
+    made: list[weakref.ref[Any]] = []
+    freed = asyncio.Event()
+
+    class Noted(RequestHandlerProtocol):
+        def connection_made(self, transport: Any) -> None:
+            made.append(weakref.ref(self, lambda _: freed.set()))
+            super().connection_made(transport)
+
+    async with serving(router, protocol=Noted) as app:
+        gc.collect()
+        gc.disable()
+        try:
+            if how == "refused":
+                with pytest.raises(HandshakeRefused):
+                    await Client.connect(app, "/nowhere")
+            else:
+                await end(await Client.connect(app), how)
+            if how == "server":
+                await app.stop()
+            await asyncio.wait_for(freed.wait(), 5)
+        finally:
+            gc.enable()
+    assert len(made) == 1
+
+
+async def end(client: Client, how: str) -> None:
+    """Use a connection, and end it."""
+    await client.ask(url="/nowhere", id=1)
+    if how == "with requests in flight":
+        client.request(url="/wait")
+        client.request(url="/wait", id=1)
+        assert (await client.ask(url="/nowhere", id=2))["status"] == 404
+        client.reset()
+    elif how == "unread":
+        for _ in range(100):
+            client.request(url="/big")
+        await client.reply()
+        client.reset()
+    elif how == "reset":
+        client.reset()
+    elif how == "server":
+        await client.drop()
+    else:
+        await getattr(client, how)()
