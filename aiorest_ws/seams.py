@@ -26,7 +26,7 @@ from aiorest_ws.opening import Lazy, Opening
 
 __all__ = ("AutobahnConnection", "ExactTimer")
 
-_TEXT, _BINARY, _PING, _PONG = 1, 2, 9, 10
+_TEXT, _BINARY, _CLOSE, _PING, _PONG = 1, 2, 8, 9, 10
 
 # Hooks of Autobahn that see single frames: a class that overrides one gets every frame Autobahn's way.
 _FRAME_HOOKS = (
@@ -284,6 +284,9 @@ class AutobahnConnection(Opening, Connection, WebSocketServerProtocol):
             pass
         if was_open and self.failedByMe:
             self._skips = True  # looked at again, the rest of the frame would be a second fault, which drops the client
+            opcode = data[0] & 0x0F if self.current_frame is None else self.current_frame.opcode
+            if opcode == _CLOSE:
+                self.dropConnection()  # no close frame will come any more: there is nothing to wait for
 
     def _on_invalid_utf8(self, index: int) -> None:
         self._invalid_payload(f"encountered invalid UTF-8 while processing text message at payload octet index {index}")
