@@ -30,8 +30,11 @@ cdef extern from *:
     static Py_ssize_t send_now(int fd, const char *data, Py_ssize_t size) { return -1; }
     #else
     #include <sys/socket.h>
+    #ifndef MSG_NOSIGNAL
+    #define MSG_NOSIGNAL 0 /* macOS: there it takes a CPython that ignores SIGPIPE, as it does unless told otherwise */
+    #endif
     static Py_ssize_t send_now(int fd, const char *data, Py_ssize_t size) {
-        return send(fd, data, (size_t)size, MSG_DONTWAIT); /* CPython ignores SIGPIPE */
+        return send(fd, data, (size_t)size, MSG_DONTWAIT | MSG_NOSIGNAL);
     }
     #endif
     """
