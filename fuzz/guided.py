@@ -20,17 +20,20 @@ __all__ = ("TARGETS", "main")
 Target = Callable[[bytes], None]
 
 # The first byte of what the frame reader gets: options, in its bits. The second: how much arrives at a time.
+MOST_READS = 8  # more of them take time, and show nothing new
 READS, BLIND, LIMITED, NO_PINGS, ACTS, INSIDE, HOLDS, CLOSING = (1 << bit for bit in range(8))
 
 
 class Nowhere:
-    """A transport that keeps nothing; `choked`, it takes a little at a time."""
+    """A transport that keeps nothing."""
+
+    closing = False
 
     def write(self, data: bytes) -> None:
         pass
 
     def is_closing(self) -> bool:
-        return False
+        return self.closing
 
 
 def frames(impl: Any) -> Target:
@@ -38,7 +41,7 @@ def frames(impl: Any) -> Target:
     Frames: Any = impl.frames.Frames
 
     class Acting(Frames):  # type: ignore[misc]
-        """Answers, holds, and moves the state, as a connection does."""
+        """Answers, holds, reads in the midst of reading, aborts, and moves the state, as handlers and Autobahn do."""
 
         def _receive(self, request: Any) -> None:
             self._write_base64(b"reply" * (request.form + 1), 1)
@@ -47,6 +50,10 @@ def frames(impl: Any) -> Target:
         def _on_message(self, payload: bytes, is_binary: bool) -> None:
             self._write(payload, 2)
             self._hold(len(payload))
+            if payload[:1] == b"+":
+                self._feed(payload)
+            elif payload[:1] == b"-":
+                self.transport.closing = True
 
         def _on_unusual(self, data: bytes) -> None:
             self.inside_message = data[:1] == b"\x01"
@@ -61,13 +68,14 @@ def frames(impl: Any) -> Target:
     def run(data: bytes) -> None:
         if len(data) < 3:
             return
-        options, size, stream = data[0], 1 + 7 * data[1], data[2:]
+        options, stream = data[0], data[2:]
+        size = max(1 + 7 * data[1], len(stream) // MOST_READS)
         reader = Acting() if options & ACTS else Frames()
         if options & ACTS:
             reader.holds = options & HOLDS
             reader.autoPingTimeoutCall = reader if options & BLIND else None
         reader.transport = Nowhere()
-        reader.state = 2 if options & CLOSING else 3
+        reader.state = 3
         reader._reads_requests = options & READS
         reader._checks_utf8 = not options & BLIND
         reader._limit = 300 if options & LIMITED else 0
@@ -78,6 +86,8 @@ def frames(impl: Any) -> Target:
             if reader._held:
                 reader._held = 0
                 reader._resume()
+            if options & CLOSING:
+                reader.state = 2
 
     return run
 
