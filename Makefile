@@ -10,7 +10,8 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -qq
 # Installed without isolation: setuptools and Cython are in the dev group, and a rebuild takes seconds.
 INSTALL := $(PIP) install --no-build-isolation -e .
 
-.PHONY: help demo dev test test-compiled test-pure test-packaging lint bench bench-smoke fuzz bench-peers conformance soak hold wheel clean
+.PHONY: help demo dev test test-compiled test-pure test-packaging lint bench bench-smoke fuzz fuzz-smoke fuzz-frames \
+	fuzz-rooms fuzz-guided fuzz-reached sanitize bench-peers conformance soak hold wheel clean
 
 help:
 	@echo "make demo            the example server and a client that talks to it"
@@ -20,7 +21,8 @@ help:
 	@echo "make test-packaging  wheels, sdist, an install without a compiler: slow, needs PyPI"
 	@echo "make lint            ruff and mypy"
 	@echo "make bench           both paths in one table"
-	@echo "make fuzz            random streams, pure against compiled against Autobahn; SECONDS=60, ARGS=\"--seed 1\""
+	@echo "make fuzz            pure against compiled against Autobahn, and guided by coverage; SECONDS=60"
+	@echo "make sanitize        the tests and the fuzz under gcc's ASan and UBSan: slow; SECONDS=60, TESTS=tests/test_x.py"
 	@echo "make conformance     the Autobahn TestSuite on both paths: slow; SETS=core for less"
 	@echo "make soak            thirty clients, some hostile, every reply checked; SECONDS=60, PURE=1, ARGS=\"--loop asyncio\""
 	@echo "make hold            what attacks cost the server, a table; PURE=1, ARGS=\"--only pings --tries 2\""
@@ -56,10 +58,50 @@ bench: $(VENV)/.compiled
 bench-smoke: $(VENV)/.compiled
 	$(BARE) $(STRICT) $(BIN)/python -m pytest bench -q --benchmark-disable
 
-# Every case has a seed, and a difference prints its own.
-fuzz: SECONDS ?= 60
-fuzz: $(VENV)/.compiled
-	$(BARE) $(STRICT) $(BIN)/python -m fuzz.frames --seconds $(SECONDS) $(ARGS)
+# SECONDS in all. Every case has a seed, and a difference prints its own.
+fuzz sanitize: SECONDS ?= 60
+fuzz: fuzz-frames fuzz-rooms fuzz-guided
+
+fuzz-smoke:
+	$(MAKE) --no-print-directory fuzz-frames fuzz-rooms SECONDS=12
+
+fuzz-frames: SECONDS ?= 60
+fuzz-frames: $(VENV)/.compiled
+	$(BARE) $(STRICT) $(BIN)/python -m fuzz.frames --seconds $$(($(SECONDS) / 4))
+
+fuzz-rooms: SECONDS ?= 60
+fuzz-rooms: $(VENV)/.compiled
+	$(BARE) $(STRICT) $(BIN)/python -m fuzz.rooms --seconds $$(($(SECONDS) / 4))
+
+# Coverage of the C code, by clang, for libFuzzer. What it learns stays in build/fuzz/corpus, what it finds in build/fuzz/found.
+GUIDED := frames envelope base64 trie
+fuzz-guided: SECONDS ?= 60
+fuzz-guided:
+	@mkdir -p build; if $(MAKE) --no-print-directory build/fuzz/.built > build/fuzz.log 2>&1; then \
+		for target in $(GUIDED); do sh fuzz/guided.sh $$target $$(($(SECONDS) / 8)) || exit 1; done; \
+	else echo "guided fuzzing: NOT RUN, .venv-fuzz cannot be made here: see build/fuzz.log"; fi
+
+# The share of the frame reader's lines that the kept corpus reaches, by gcov.
+fuzz-reached: $(VENV)/.compiled
+	$(BARE) $(BIN)/python -m fuzz.reached $(ARGS)
+
+# Beside the ordinary build, which stays as it is. -fno-wrapv: CPython's -fwrapv would hide every signed overflow.
+# PYTHONMALLOC: Python's own allocator would hide an overflow inside its pools. test_leaks.py counts the blocks of that
+# allocator, and so is left out.
+SANITIZE := -fsanitize=address,undefined
+SANITIZED := $(BARE) $(STRICT) PYTHONSAFEPATH=1 PYTHONPATH=build/sanitize/lib:. PYTHONMALLOC=malloc \
+	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
+	ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=64 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
+TESTS ?= tests
+sanitize: build/sanitize/.built
+	$(SANITIZED) $(BIN)/python -m pytest -q -o pythonpath= -p no:cacheprovider $(TESTS) --deselect tests/test_leaks.py
+	$(SANITIZED) $(BIN)/python -m fuzz.frames --seconds $$(($(SECONDS) / 4))
+	$(SANITIZED) $(BIN)/python -m fuzz.rooms --seconds $(SECONDS) $(ARGS)
+
+build/sanitize/.built: $(VENV)/.compiled $(HOT) setup.py
+	$(BARE) $(STRICT) CFLAGS="-O1 -g -fno-wrapv -fno-omit-frame-pointer $(SANITIZE)" LDFLAGS="$(SANITIZE)" \
+		$(BIN)/python setup.py -q build --build-base=build/sanitize --build-lib=build/sanitize/lib
+	@touch $@
 
 # Runs that take minutes each; PATHS=pure, LOOPS=uvloop leave out more.
 conformance: $(VENV)/.compiled
@@ -83,9 +125,9 @@ wheel: $(VENV)/.deps
 	$(BARE) $(STRICT) $(BIN)/python -m build -q
 
 clean:
-	rm -rf $(VENV) .venv-peers build dist wheelhouse *.egg-info aiorest_ws/_speedups/*.so aiorest_ws/_speedups/*.pyd
+	rm -rf $(VENV) .venv-peers .venv-fuzz build dist wheelhouse *.egg-info aiorest_ws/_speedups/*.so aiorest_ws/_speedups/*.pyd
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .coverage
-	find aiorest_ws tests bench examples hold soak -name __pycache__ -type d -prune -exec rm -rf {} +
+	find aiorest_ws tests bench examples fuzz hold soak -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
@@ -108,4 +150,22 @@ $(VENV)/.installed: $(VENV)/.deps setup.py $(HOT)
 # What `make demo` built is good enough if it is compiled; otherwise build again, where a failure is an error.
 $(VENV)/.compiled: $(VENV)/.installed
 	$(BARE) $(STRICT) $(BIN)/python -c 'import aiorest_ws._speedups' 2>/dev/null || $(BARE) $(STRICT) $(INSTALL)
+	@touch $@
+
+# The pure package is installed for its dependencies only: build/fuzz/lib comes first.
+FUZZ := .venv-fuzz/bin/python
+ZIG  := $(CURDIR)/$(FUZZ) -m ziglang cc
+COVERED := -O1 -g -fno-sanitize=all -Xclang -fsanitize-coverage-type=3 -Xclang -fsanitize-coverage-inline-8bit-counters \
+	-Xclang -fsanitize-coverage-pc-table -Xclang -fsanitize-coverage-trace-cmp -Xclang -fsanitize=address
+.venv-fuzz/.deps: pyproject.toml
+	$(PYTHON) -m venv .venv-fuzz
+	$(FUZZ) -m pip --disable-pip-version-check -qq install --upgrade 'pip >= 25.1'
+	$(FUZZ) -m pip --disable-pip-version-check -qq install --group fuzz
+	$(BARE) $(PURE) $(FUZZ) -m pip --disable-pip-version-check -qq install --no-build-isolation -e .
+	$(FUZZ) -c 'import atheris, ziglang'
+	@touch $@
+
+build/fuzz/.built: .venv-fuzz/.deps $(HOT) setup.py
+	$(BARE) $(STRICT) ZIG_GLOBAL_CACHE_DIR=$(CURDIR)/build/zig CC="$(ZIG)" LDSHARED="$(ZIG) -shared" CFLAGS="$(COVERED)" \
+		$(FUZZ) setup.py -q build --build-base=build/fuzz --build-lib=build/fuzz/lib
 	@touch $@

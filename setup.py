@@ -31,6 +31,9 @@ DIRECTIVES = {
     "nonecheck": True,  # None in place of one of our objects is an AttributeError as in Python, not a crash
 }
 
+# They come last and so would win over CFLAGS: who sets those has reasons (`make sanitize`).
+OPTIMISED = ["-O3", "-g0"] if os.name == "posix" and "CFLAGS" not in os.environ else []
+
 PURE = """
 *******************************************************************************
 aiorest-ws: the compiled hot path was NOT built; this is the pure Python package.
@@ -99,7 +102,7 @@ setup(
             f"aiorest_ws._speedups.{name}",
             [f"{HOT.as_posix()}/{source}"],
             depends=[str(path) for path in (HOT / pxd for pxd in beside) if path.exists()],
-            extra_compile_args=["-O3", "-g0"] if os.name == "posix" else [],
+            extra_compile_args=OPTIMISED,
         )
         for name, (source, *beside) in TABLE.items()
     ]

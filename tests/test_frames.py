@@ -6,6 +6,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -946,6 +949,29 @@ def test_transport_that_fails_loses_its_write_only(impl: Impl) -> None:
         frames._feed(wire(b"a"))
     feed(frames, [wire(b"b")])
     assert writes(frames) == [reply(b"b")]
+
+
+GONE = """
+import signal, socket
+from aiorest_ws._speedups.frames_c import OPEN, Frames
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+ours, theirs = socket.socketpair()
+theirs.close()
+class Transport:
+    is_closing = lambda self: False
+    get_write_buffer_size = lambda self: 0
+    write = lambda self, data: print("transport has", data)
+frames = Frames()
+frames.transport, frames.state, frames._socket = Transport(), OPEN, ours.fileno()
+frames._write(b"reply", 1)
+"""
+
+
+@pytest.mark.compiled
+@pytest.mark.skipif(not hasattr(socket, "MSG_NOSIGNAL"), reason="this system has no MSG_NOSIGNAL")
+def test_peer_that_is_gone_does_not_kill_who_does_not_ignore_sigpipe() -> None:
+    done = subprocess.run([sys.executable, "-c", GONE], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, f"transport has {reply(b'reply')!r}\n"), done.stderr
 
 
 # Counting

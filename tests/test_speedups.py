@@ -41,7 +41,8 @@ SHARED, PURE, COMPILED = re_exports()
 
 
 def environment(**switches: str) -> dict[str, str]:
-    inherited = {key: value for key, value in os.environ.items() if key not in (NO, REQUIRE, "PYTHONPATH")}
+    ours = (NO, REQUIRE, "PYTHONPATH", "PYTHONSAFEPATH")  # the last hides the stand-in: `make sanitize`
+    inherited = {key: value for key, value in os.environ.items() if key not in ours}
     return inherited | switches
 
 

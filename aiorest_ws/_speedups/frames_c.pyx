@@ -30,8 +30,11 @@ cdef extern from *:
     static Py_ssize_t send_now(int fd, const char *data, Py_ssize_t size) { return -1; }
     #else
     #include <sys/socket.h>
+    #ifndef MSG_NOSIGNAL
+    #define MSG_NOSIGNAL 0 /* macOS: there it takes a CPython that ignores SIGPIPE, as it does unless told otherwise */
+    #endif
     static Py_ssize_t send_now(int fd, const char *data, Py_ssize_t size) {
-        return send(fd, data, (size_t)size, MSG_DONTWAIT); /* CPython ignores SIGPIPE */
+        return send(fd, data, (size_t)size, MSG_DONTWAIT | MSG_NOSIGNAL);
     }
     #endif
     """
@@ -352,9 +355,7 @@ cdef class Frames:
                 self.drop_part()
                 self._on_invalid_utf8(bad)
                 return 1
-            if self.part_room != need:
-                self.resize_part(need)
-            whole = <bytes>self.part
+            whole = <bytes>self.part  # part_room == need: there was never room for more than the whole
             Py_XDECREF(self.part)  # `whole` has a reference of its own
             self.part = NULL
             self.part_size = self.part_room = 0
@@ -362,7 +363,7 @@ cdef class Frames:
         return 1
 
     cdef int resize_part(self, Py_ssize_t room) except -1:
-        """Give the message `room` bytes, not less than it has; without memory for them it is lost, and the rest of it skipped."""
+        """Give a message room to grow; without memory for it, the message is lost, and the rest of it skipped."""
         cdef Py_ssize_t size = self.part_size
         cdef int expects = self.expects
         self.part_size = self.part_room = 0  # on failure the object is gone and `part` NULL
