@@ -332,7 +332,10 @@ class Pipeline:
             # Without a task this coroutine is being closed, by a loop that is torn down.
             task = current_task()
             if task is None or task.cancelling():
-                raise exc
+                try:
+                    raise exc
+                finally:
+                    del exc  # its traceback holds this frame: neither would go before the garbage collector comes
         return self.refuse(request, exc)
 
 
