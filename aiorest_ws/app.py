@@ -116,6 +116,20 @@ class Application:
         factory.setProtocolOptions(**_protocol_options(settings))
         return factory  # type: ignore[no-any-return]
 
+    def prepare(self, **options: Any) -> RequestHandlerFactory:
+        """Do what `start` does before it listens: check the options, and give the factory that will serve.
+
+        For whoever brings connections from elsewhere, as `aiorest_ws.testing` does.
+        """
+        self._take(options)
+        if self._options["router"] is None:
+            raise RouterNotDefined()
+        self._check_authentication()
+        host, port, path = self._options["host"], self._options["port"], self._options["path"]
+        factory = self.generate_factory(self.generate_url(host or "0.0.0.0", port or 80, path))
+        factory.pipeline  # noqa: B018 (made now, so that what is wrong with it is said before anybody connects)
+        return factory
+
     async def start(self, **options: Any) -> None:
         """Listen. Returns once connections are accepted; `addresses` says where.
 
@@ -123,14 +137,9 @@ class Application:
         """
         if self._server is not None:
             raise RuntimeError("application is already running")
-        self._take(options)
+        factory = self.prepare(**options)
         host, port, unix_path = self._options["host"], self._options["port"], self._options["unix_path"]
-        if self._options["router"] is None:
-            raise RouterNotDefined()
         context = self._ssl_context()
-        self._check_authentication()
-        factory = self.generate_factory(self.generate_url(host or "0.0.0.0", port or 80, self._options["path"]))
-        factory.pipeline  # noqa: B018 (made now, so that what is wrong with it is said before anybody connects)
         loop = asyncio.get_running_loop()
         secure: dict[str, Any] = {"ssl": context, "backlog": 1024}
         if context is not None and factory.openHandshakeTimeout > 0:

@@ -36,7 +36,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("seams", "watch", "stopwatch", "listener"),
     ("request", "metrics"),
     ("options", "shutdown"),
-    ("app", "conf", "testing"),
+    ("app", "conf"),
+    ("testing",),
     ("",),  # aiorest_ws/__init__.py
 )
 ALONE = ("command_line",)  # imports nothing of ours
