@@ -23,6 +23,7 @@ from aiorest_ws.options import LOG_LEVELS, OPTIONS, checked, deflate_offer_accep
 from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
 from aiorest_ws.routers import SimpleRouter
 from aiorest_ws.shutdown import shut_down
+from aiorest_ws.sources import configured
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -32,6 +33,8 @@ __all__ = ("Application", "deflate_offer_accept")
 
 class Application:
     """A server for one router. Every option may be given here or to `run`, `start` and `serve`, where it wins.
+
+    When it starts, what is given in neither comes from the environment and from the settings module (see `sources`).
 
     router            the SimpleRouter (or other AbstractRouter) that answers the requests
     middlewares       classes or instances with `process_request(request, handler)`, in order
@@ -59,7 +62,9 @@ class Application:
     """
 
     def __init__(self, **options: Any) -> None:
-        self._options = OPTIONS | checked(options)
+        self._given = checked(options)
+        self._options = OPTIONS | self._given
+        self._configured: dict[str, Any] | None = None  # read when it starts
         self.middlewares = [middleware_of(m) for m in self._options["middlewares"]]
         self.addresses: list[Any] = []
         self._server: asyncio.AbstractServer | None = None
@@ -119,7 +124,7 @@ class Application:
     def prepare(self, **options: Any) -> RequestHandlerFactory:
         """Do what `start` does before it listens: check the options, and give the factory that will serve.
 
-        For whoever brings connections from elsewhere, as `aiorest_ws.testing` does.
+        For whoever brings connections from elsewhere, as `aiorest_ws.testing` does. A loop has to run.
         """
         self._take(options)
         if self._options["router"] is None:
@@ -197,7 +202,10 @@ class Application:
 
         Blocks; what keeps it from starting is one line on stderr and exit code 1.
         """
-        self._take(options)
+        try:
+            self._take(options)
+        except ImproperlyConfigured as exc:
+            raise SystemExit(f"aiorest-ws: {exc}") from None
         try:
             asyncio.get_running_loop()
         except RuntimeError:
@@ -240,8 +248,13 @@ class Application:
         ]
 
     def _take(self, options: dict[str, Any]) -> None:
-        """Let options of `run`, `start` and `serve` win over those of the constructor."""
-        self._options |= checked(options)
+        """Let options of `run`, `start` and `serve` win over those of the constructor, and these over the settings."""
+        self._given = self._given | checked(options)
+        if self._configured is None:
+            self._configured = configured()
+            if "middlewares" in self._configured and "middlewares" not in self._given:
+                self.middlewares = self._configured["middlewares"]
+        self._options = OPTIONS | self._configured | self._given
         if "middlewares" in options:
             self.middlewares = [middleware_of(m) for m in options["middlewares"]]
 
