@@ -28,7 +28,7 @@ from aiorest_ws.renderers import JSONRenderer, XMLRenderer
 from aiorest_ws.testing import AsyncTestClient, ConnectionClosed, Event, HandshakeRefused, TestClient
 from aiorest_ws.testing.transport import MemoryTransport
 from aiorest_ws.testing.wire import BINARY, Frame, Wire
-from tests.serving import asynchronous, run_program
+from tests.serving import LOOPS, asynchronous, run_program
 
 VERBS = ("get", "post", "put", "patch", "delete", "head", "options", "trace")
 FORMS = ("text", "text-base64", "binary", "binary-base64")
@@ -124,8 +124,9 @@ def test_each_verb_reaches_its_method(verb: str, client: TestClient) -> None:
     assert reply.data == {"verb": verb.upper(), "name": "ada", "args": {"a": 1}, "data": [2], "form": 0}
 
 
+@pytest.mark.parametrize("loop", LOOPS)
 @asynchronous
-async def test_each_verb_reaches_its_method_in_the_loop_of_the_test() -> None:
+async def test_each_verb_reaches_its_method_in_the_loop_of_the_test(loop: str) -> None:
     async with AsyncTestClient(application()) as client:
         for verb in VERBS:
             reply = await getattr(client, verb)("/echo/ada", args={"a": 1}, data=[2])
@@ -434,6 +435,25 @@ def test_on_disconnect_is_told_how_the_client_left(how: str) -> None:
             client.abort()
             assert client.wait_closed() == 1006
     assert [code for code, _ in ends] == [{"close": 4000, "abort": 1006, "leave": 1000}[how]]
+
+
+def test_what_the_client_cannot_read_is_raised_once_and_the_connection_ends() -> None:
+    compressed = [("Sec-WebSocket-Extensions", "permessage-deflate")]
+    with TestClient(application(compress=True), headers=compressed) as client:
+        with pytest.raises(ValueError, match=r"^expected a frame without compression and mask, got "):
+            client.get("/echo/ada")
+        assert not client.is_open
+    assert client.close_code == 1006
+
+
+def test_client_that_could_not_start_can_be_entered_when_the_fault_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = TestClient(application())
+    monkeypatch.setenv("AIOREST_WS_MAX_HEADERS", "many")
+    with pytest.raises(ImproperlyConfigured):
+        client.__enter__()
+    monkeypatch.delenv("AIOREST_WS_MAX_HEADERS")
+    with client:
+        assert client.get("/echo/ada").ok
 
 
 def test_clients_that_are_left_open_are_closed_with_the_application() -> None:

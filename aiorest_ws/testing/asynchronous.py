@@ -150,8 +150,9 @@ class AsyncTestClient:
         if self._transport is not None:
             raise RuntimeError("client was used already, make another")
         if self._running is None:
-            self._running = Running(self.app)
-            await self._running.start()
+            running = Running(self.app)
+            await running.start()
+            self._running = running
         try:
             await self._open(self._running.factory)
         except BaseException:
@@ -203,9 +204,10 @@ class AsyncTestClient:
                 await self.close()
         except TimeoutError:
             pass  # the server reads nothing, as it has enough to do
-        transport.abort()
-        self._fault = None
-        await self._until(lambda: self._ended, "the end of the connection", None)
+        finally:
+            transport.abort()
+            self._fault = None
+            await self._until(lambda: self._ended, "the end of the connection", None)
         if tasks:
             await asyncio.wait(tasks, timeout=self.timeout)
 
