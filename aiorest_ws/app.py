@@ -23,6 +23,7 @@ from aiorest_ws.options import LOG_LEVELS, OPTIONS, checked, deflate_offer_accep
 from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
 from aiorest_ws.routers import SimpleRouter
 from aiorest_ws.shutdown import shut_down
+from aiorest_ws.sources import configured
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -32,6 +33,8 @@ __all__ = ("Application", "deflate_offer_accept")
 
 class Application:
     """A server for one router. Every option may be given here or to `run`, `start` and `serve`, where it wins.
+
+    When it starts, what is given in neither comes from the environment and from the settings module (see `sources`).
 
     router            the SimpleRouter (or other AbstractRouter) that answers the requests
     middlewares       classes or instances with `process_request(request, handler)`, in order
@@ -59,7 +62,9 @@ class Application:
     """
 
     def __init__(self, **options: Any) -> None:
-        self._options = OPTIONS | checked(options)
+        self._given = checked(options)
+        self._options = OPTIONS | self._given
+        self._configured: dict[str, Any] | None = None  # read when it starts
         self.middlewares = [middleware_of(m) for m in self._options["middlewares"]]
         self.addresses: list[Any] = []
         self._server: asyncio.AbstractServer | None = None
@@ -116,6 +121,20 @@ class Application:
         factory.setProtocolOptions(**_protocol_options(settings))
         return factory  # type: ignore[no-any-return]
 
+    def prepare(self, **options: Any) -> RequestHandlerFactory:
+        """Do what `start` does before it listens: check the options, and give the factory that will serve.
+
+        For whoever brings connections from elsewhere, as `aiorest_ws.testing` does. A loop has to run.
+        """
+        self._take(options)
+        if self._options["router"] is None:
+            raise RouterNotDefined()
+        self._check_authentication()
+        host, port, path = self._options["host"], self._options["port"], self._options["path"]
+        factory = self.generate_factory(self.generate_url(host or "0.0.0.0", port or 80, path))
+        factory.pipeline  # noqa: B018 (made now, so that what is wrong with it is said before anybody connects)
+        return factory
+
     async def start(self, **options: Any) -> None:
         """Listen. Returns once connections are accepted; `addresses` says where.
 
@@ -123,14 +142,9 @@ class Application:
         """
         if self._server is not None:
             raise RuntimeError("application is already running")
-        self._take(options)
+        factory = self.prepare(**options)
         host, port, unix_path = self._options["host"], self._options["port"], self._options["unix_path"]
-        if self._options["router"] is None:
-            raise RouterNotDefined()
         context = self._ssl_context()
-        self._check_authentication()
-        factory = self.generate_factory(self.generate_url(host or "0.0.0.0", port or 80, self._options["path"]))
-        factory.pipeline  # noqa: B018 (made now, so that what is wrong with it is said before anybody connects)
         loop = asyncio.get_running_loop()
         secure: dict[str, Any] = {"ssl": context, "backlog": 1024}
         if context is not None and factory.openHandshakeTimeout > 0:
@@ -188,7 +202,10 @@ class Application:
 
         Blocks; what keeps it from starting is one line on stderr and exit code 1.
         """
-        self._take(options)
+        try:
+            self._take(options)
+        except ImproperlyConfigured as exc:
+            raise SystemExit(f"aiorest-ws: {exc}") from None
         try:
             asyncio.get_running_loop()
         except RuntimeError:
@@ -231,8 +248,13 @@ class Application:
         ]
 
     def _take(self, options: dict[str, Any]) -> None:
-        """Let options of `run`, `start` and `serve` win over those of the constructor."""
-        self._options |= checked(options)
+        """Let options of `run`, `start` and `serve` win over those of the constructor, and these over the settings."""
+        self._given = self._given | checked(options)
+        if self._configured is None:
+            self._configured = configured()
+            if "middlewares" in self._configured and "middlewares" not in self._given:
+                self.middlewares = self._configured["middlewares"]
+        self._options = OPTIONS | self._configured | self._given
         if "middlewares" in options:
             self.middlewares = [middleware_of(m) for m in options["middlewares"]]
 

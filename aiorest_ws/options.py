@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields
+from os import PathLike
 from typing import Any
 
 from autobahn.websocket.compress import PerMessageDeflateOffer, PerMessageDeflateOfferAccept
@@ -137,13 +138,35 @@ def _check_subprotocols(name: str, value: Any) -> None:
             raise ValueError(f"{name} must be names without spaces and punctuation (RFC 6455 §4.1), got {text!r}")
 
 
+def _check_flag(name: str, value: Any) -> None:
+    if value not in (True, False):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+
+
+def _check_file(name: str, value: Any) -> None:
+    if value is not None and not isinstance(value, (str, PathLike)):
+        raise TypeError(f"{name} must be a path or None, got {value!r}")
+
+
+def _check_mapping(name: str, value: Any) -> None:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a dict, got {value!r}")
+
+
 def _check_router(name: str, value: Any) -> None:
     if value is not None and (isinstance(value, type) or not hasattr(value, "process_request")):
         raise TypeError(f"{name} must be an instance of AbstractRouter, got {value!r}")
 
 
 _CHECKS: dict[str, Callable[[str, Any], None]] = {
+    "access_log": _check_flag,
     "allowed_origins": check_origins,
+    "certificate": _check_file,
+    "compress": _check_flag,
+    "debug": _check_flag,
+    "factory_options": _check_mapping,
+    "key": _check_file,
+    "unix_path": _check_file,
     "factory": _check_subclass(RequestHandlerFactory),
     "host": _check_host,
     "protocol": _check_subclass(RequestHandlerProtocol),

@@ -313,6 +313,14 @@ def test_readme_code_runs_and_answers_as_shown() -> None:
     assert told == transcript
 
 
+def test_readme_tests_pass() -> None:
+    namespace: dict[str, Any] = {"__name__": "readme"}
+    for block in blocks("python"):
+        exec(compile(block, "README.md", "exec"), namespace)
+    namespace["test_user"]()
+    asyncio.run(namespace["test_news"]())
+
+
 def test_readme_browser_client_asks_for_what_the_server_has() -> None:
     (script,) = blocks("js")
     assert 'new WebSocket("ws://127.0.0.1:8080/")' in script

@@ -21,7 +21,7 @@ SOURCES = sorted(path for kind in ("*.py", "*.pyx", "*.pxd", "*.pyi") for path i
 # its modules that are not named themselves.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("exceptions", "status", "limits", "abstract", "origins", "rate"),
-    ("handshake", "admissions", "complaints"),
+    ("handshake", "admissions", "complaints", "conf"),
     ("hooks",),
     ("_speedups.codec", "_speedups.trie", "_speedups.wrappers"),
     ("_speedups.envelope",),
@@ -36,7 +36,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("seams", "watch", "stopwatch", "listener"),
     ("request", "metrics"),
     ("options", "shutdown"),
-    ("app", "conf", "testing"),
+    ("sources",),
+    ("app",),
+    ("testing",),
     ("",),  # aiorest_ws/__init__.py
 )
 ALONE = ("command_line",)  # imports nothing of ours

@@ -1,0 +1,385 @@
+"""A test's requests in, replies and events out, in the test's own loop."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from aiorest_ws.shutdown import shut_down
+from aiorest_ws.status import WS_CLOSED_ABNORMALLY, WS_NO_STATUS_CODE, WS_NORMAL
+from aiorest_ws.testing.messages import ConnectionClosed, Event, Reply, form_of, pack, reply_of, unpack
+from aiorest_ws.testing.transport import MemoryTransport
+from aiorest_ws.testing.wire import BINARY, CLOSE, PING, PONG, TEXT, Frame, Wire, frame
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from aiorest_ws.app import Application
+    from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
+
+__all__ = ("OWN_ID", "AsyncTestClient")
+
+OWN_ID: Any = type("OwnId", (), {"__repr__": lambda self: "OWN_ID"})()  # the client gives the request an id
+_PEER = ("127.0.0.1", 50000)
+
+
+class Running:
+    """An application that runs without listening, for the clients of one test."""
+
+    def __init__(self, app: Application) -> None:
+        self._app = app
+        self.factory: RequestHandlerFactory
+
+    async def start(self) -> None:
+        # The place for what an application does around serving, as soon as it does anything.
+        self.factory = self._app.prepare()
+
+    async def stop(self) -> None:
+        await shut_down(self.factory, grace=0, hurry=asyncio.Event())
+
+
+class _Expected:
+    """A request that is not answered yet."""
+
+    def __init__(self, request_id: Any) -> None:
+        self.id = request_id  # None if the server cannot give it back
+        self.reply: Reply | None = None
+
+
+class AsyncTestClient:
+    """A client of an application that runs in the test's loop, without a socket.
+
+        async with AsyncTestClient(app) as client:
+            reply = await client.get("/users/1", args={"fields": ["name"]})
+            assert reply.ok and reply.data == {"name": "Ada"}
+
+    app            the Application; its constructor's options hold. It need not be started, and may be
+    path           of the handshake; the one that the application serves if not given
+    query          of the handshake, added to `path`
+    headers        of the handshake, a mapping or pairs; `Host` is "testserver" unless it is among them
+    cookies        of the handshake
+    origin         of the page that connects, None for a program
+    subprotocols   that the client offers
+    peer           address of the client, a pair of host and port
+    form           "text", "text-base64", "binary" or "binary-base64": how requests are sent, unless they say otherwise
+    timeout        seconds that everything awaited here may take, then it is a TimeoutError
+
+    After the handshake:
+
+    is_open                    whether the connection is
+    connection                 the server's end, a RequestHandlerProtocol
+    response_headers           of the handshake's answer, names in lower case
+    subprotocol                what was agreed on, or None
+    close_code, close_reason   why the connection ended; None while it is up
+    """
+
+    __test__ = False  # no test class, whatever pytest makes of its name
+
+    connection: RequestHandlerProtocol
+
+    def __init__(
+        self,
+        app: Application,
+        path: str | None = None,
+        *,
+        query: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+        cookies: Mapping[str, str] | None = None,
+        origin: str | None = None,
+        subprotocols: Iterable[str] = (),
+        peer: Any = _PEER,
+        form: str = "text",
+        timeout: float = 5.0,
+    ) -> None:
+        form_of(form)
+        self.app = app
+        self.form = form
+        self.timeout = timeout
+        self.close_code: int | None = None
+        self.close_reason: str | None = None
+        self._path = path
+        self._query = query
+        self._headers = list(headers.items() if isinstance(headers, Mapping) else headers)
+        if cookies:
+            self._headers.append(("Cookie", "; ".join(f"{name}={value}" for name, value in cookies.items())))
+        if origin is not None:
+            self._headers.append(("Origin", origin))
+        if subprotocols := list(subprotocols):
+            self._headers.append(("Sec-WebSocket-Protocol", ", ".join(subprotocols)))
+        self._peer = peer
+        self._running: Running | None = None
+        self._is_first = True
+        self._transport: MemoryTransport | None = None
+        self._wire = Wire()
+        self._changed = asyncio.Event()
+        self._fault: Exception | None = None  # why the wire cannot be read any more
+        self._left = False  # a close frame was sent
+        self._ended = False
+        self._last_id = 0
+        self._expected: list[_Expected] = []
+        self._unasked: list[tuple[bytes, bool]] = []
+
+    def connect(self, path: str | None = None, **options: Any) -> Self:
+        """Give another client of the same running application; it connects when its block is entered."""
+        if self._running is None:
+            raise RuntimeError("client is not connected, use it in a `with` block")
+        inherited: dict[str, Any] = {"timeout": self.timeout, "form": self.form}
+        other = type(self)(self.app, path, **(inherited | options))
+        other._running, other._is_first = self._running, False
+        return other
+
+    @property
+    def response_headers(self) -> Mapping[str, str]:
+        return self._wire.headers or {}
+
+    @property
+    def subprotocol(self) -> str | None:
+        return self.response_headers.get("sec-websocket-protocol")
+
+    @property
+    def is_open(self) -> bool:
+        return self._wire.headers is not None and self._fault is None and not self._ended
+
+    # The connection
+
+    async def __aenter__(self) -> Self:
+        """Do the opening handshake. Raises HandshakeRefused."""
+        if self._transport is not None:
+            raise RuntimeError("client was used already, make another")
+        if self._running is None:
+            running = Running(self.app)
+            await running.start()
+            self._running = running
+        try:
+            await self._open(self._running.factory)
+        except BaseException:
+            await self._leave()
+            raise
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._leave()
+
+    async def _open(self, factory: RequestHandlerFactory) -> None:
+        self.connection = factory()
+        self._transport = MemoryTransport(self.connection, self._on_bytes, self._on_end, peer=self._peer)
+        path = (factory.served_path or "/") if self._path is None else self._path
+        if self._query:
+            path += ("&" if "?" in path else "?") + urlencode(self._query, doseq=True)
+        self._transport.deliver(self._wire.opening(path, self._headers))
+        await self._until(lambda: self._wire.headers is not None, "an answer to the handshake", None)
+
+    async def close(self, code: int = WS_NORMAL, reason: str = "") -> None:
+        """Do the closing handshake (RFC 6455 §7.1.2). Does nothing when the connection is closed."""
+        if not self._ended:
+            self._send_close(struct.pack("!H", code) + reason.encode())
+            await self._until(lambda: self._ended, "the end of the connection", None)
+
+    def abort(self) -> None:
+        """Leave without a close frame, as a client does whose machine fails."""
+        self._connected().deliver_eof()
+
+    async def wait_closed(self, *, timeout: float | None = None) -> int | None:
+        """Wait until the connection is closed, and give the code."""
+        await self._until(lambda: self._ended, "the end of the connection", timeout)
+        return self.close_code
+
+    async def _leave(self) -> None:
+        running = self._running
+        try:
+            if self._transport is not None and not self._ended:
+                await self._end(self._transport)
+        finally:
+            if running is not None and self._is_first:
+                self._running = None
+                await running.stop()
+
+    async def _end(self, transport: MemoryTransport) -> None:
+        tasks = list(self.connection.tasks)  # they are cancelled when the connection ends
+        try:
+            if self.is_open:
+                await self.close()
+        except TimeoutError:
+            pass  # the server reads nothing, as it has enough to do
+        finally:
+            transport.abort()
+            self._fault = None
+            await self._until(lambda: self._ended, "the end of the connection", None)
+        if tasks:
+            await asyncio.wait(tasks, timeout=self.timeout)
+
+    # Requests
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        args: Mapping[str, Any] | None = None,
+        data: Any = None,
+        id: Any = OWN_ID,  # noqa: A002 (the key of the request)
+        event_name: Any = None,
+        form: str | None = None,
+        timeout: float | None = None,
+        **extra: Any,
+    ) -> Reply:
+        """Send a request and give the reply to it.
+
+        id      the client's own if not given; None sends none, and the reply has no status. Without one, the first
+                message without an id is taken for the reply, be it a push
+        extra   more keys of the request (`token="…"`)
+
+        Raises TimeoutError and ConnectionClosed.
+        """
+        if id is OWN_ID:
+            self._last_id += 1
+        own_id = self._last_id if id is OWN_ID else id
+        parts = {"method": method, "url": url, "args": args, "data": data, "event_name": event_name, "id": own_id}
+        message = {name: value for name, value in parts.items() if value is not None} | extra
+        payload, is_binary = pack(message, form_of(form or self.form))
+        expected = _Expected(own_id if _comes_back(own_id) else None)
+        if expected.id is not None and any(other.id == expected.id for other in self._expected):
+            raise ValueError(f"id {own_id!r} is that of a request which waits for its reply")
+        self._send(payload, BINARY if is_binary else TEXT)
+        self._expected.append(expected)
+        await self._until(lambda: expected.reply is not None, f"a reply to {method} {url}", timeout)
+        assert expected.reply is not None
+        return expected.reply
+
+    async def get(self, url: str, **parts: Any) -> Reply:
+        """`request("GET", url, …)`, as the other verbs do for theirs."""
+        return await self.request("GET", url, **parts)
+
+    async def post(self, url: str, **parts: Any) -> Reply:
+        return await self.request("POST", url, **parts)
+
+    async def put(self, url: str, **parts: Any) -> Reply:
+        return await self.request("PUT", url, **parts)
+
+    async def patch(self, url: str, **parts: Any) -> Reply:
+        return await self.request("PATCH", url, **parts)
+
+    async def delete(self, url: str, **parts: Any) -> Reply:
+        return await self.request("DELETE", url, **parts)
+
+    async def head(self, url: str, **parts: Any) -> Reply:
+        return await self.request("HEAD", url, **parts)
+
+    async def options(self, url: str, **parts: Any) -> Reply:
+        return await self.request("OPTIONS", url, **parts)
+
+    async def trace(self, url: str, **parts: Any) -> Reply:
+        return await self.request("TRACE", url, **parts)
+
+    # What is no request, and what answers none
+
+    async def send(self, payload: str | bytes) -> None:
+        """Send a message as it is: a `str` as text, `bytes` as binary. What answers it is for `receive`."""
+        if isinstance(payload, str):
+            self._send(payload.encode(), TEXT)
+        else:
+            self._send(payload, BINARY)
+
+    async def receive(self, *, timeout: float | None = None) -> str | bytes:
+        """Give the next message that answers no `request`, as it came."""
+        payload, is_binary = await self._next("a message", timeout)
+        return payload if is_binary else payload.decode()
+
+    async def receive_event(self, *, timeout: float | None = None) -> Event:
+        """Give the next event that the server pushes. Raises ValueError when the next message is something else."""
+        payload, _ = await self._next("an event", timeout)
+        return _event(payload)
+
+    def events(self) -> list[Event]:
+        """Give the events that have come since they were last asked for, without waiting."""
+        unasked, self._unasked = self._unasked, []
+        return [_event(payload) for payload, _ in unasked]
+
+    async def _next(self, what: str, timeout: float | None) -> tuple[bytes, bool]:
+        await self._until(lambda: bool(self._unasked), what, timeout)
+        return self._unasked.pop(0)
+
+    # Frames
+
+    def _connected(self) -> MemoryTransport:
+        if self._transport is None:
+            raise RuntimeError("client is not connected, use it in a `with` block")
+        return self._transport
+
+    def _send(self, payload: bytes, opcode: int) -> None:
+        transport = self._connected()
+        if self._ended or self._left:
+            raise ConnectionClosed("an open one", self.close_code, self.close_reason or "")
+        transport.deliver(frame(payload, opcode))
+
+    def _send_close(self, payload: bytes) -> None:
+        if not self._left:
+            self._send(payload, CLOSE)
+            self._left = True
+
+    def _on_bytes(self, data: bytes) -> None:
+        try:
+            for one in self._wire.feed(data):
+                self._on_frame(one)
+        except Exception as exc:
+            self._fault = exc  # for who waits: here it would be raised in the server
+        self._changed.set()
+
+    def _on_frame(self, one: Frame) -> None:
+        if one.opcode == PING:
+            if not self._left:
+                self._send(one.payload, PONG)
+        elif one.opcode == CLOSE:
+            (self.close_code,) = struct.unpack("!H", one.payload[:2]) if one.payload else (WS_NO_STATUS_CODE,)
+            self.close_reason = one.payload[2:].decode()
+            self._send_close(one.payload[:2])
+        elif one.opcode in (TEXT, BINARY):
+            self._on_message(one.payload, one.opcode == BINARY)
+
+    def _on_message(self, payload: bytes, is_binary: bool) -> None:
+        message, raw = unpack(payload)
+        for expected in self._expected:
+            if message is None or expected.id == message.get("id"):
+                expected.reply = reply_of(message, raw)
+                self._expected.remove(expected)
+                return
+        self._unasked.append((payload, is_binary))
+
+    def _on_end(self) -> None:
+        self._ended = True
+        if self.close_code is None:
+            self.close_code, self.close_reason = WS_CLOSED_ABNORMALLY, ""
+        self._changed.set()
+
+    async def _until(self, ready: Callable[[], bool], what: str, timeout: float | None) -> None:
+        self._connected()
+        timeout = self.timeout if timeout is None else timeout
+        try:
+            async with asyncio.timeout(timeout):
+                while not ready() and not self._ended and self._fault is None:
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            raise TimeoutError(f"expected {what}, got none within {timeout:g} s") from None
+        if ready():
+            return
+        if self._fault is not None:
+            raise self._fault
+        raise ConnectionClosed(what, self.close_code, self.close_reason or "")
+
+
+def _comes_back(request_id: Any) -> bool:
+    """Tell whether the server gives an id back: what is none gets a reply without."""
+    if isinstance(request_id, str):
+        return len(request_id.encode("utf-8", "replace")) <= 256
+    return type(request_id) is int and -(1 << 63) <= request_id < 1 << 64
+
+
+def _event(payload: bytes) -> Event:
+    message, _ = unpack(payload)
+    if message is None or "event_name" not in message or "id" in message or "detail" in message:
+        raise ValueError(f"expected an event, got {payload!r:.200}")
+    return Event(message["event_name"], message.get("data"))

@@ -1,0 +1,110 @@
+"""A request's parts → the payload of a frame; the payload of a frame → a reply or an event."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from orjson import JSONDecodeError, loads
+from pybase64 import b64decode
+
+from aiorest_ws._speedups import BINARY_BASE64, BINARY_JSON, TEXT_BASE64, TEXT_JSON, dumps, encode
+
+__all__ = ("FORMS", "ConnectionClosed", "Event", "HandshakeRefused", "Reply", "form_of", "pack", "reply_of", "unpack")
+
+# How a request may be sent. A reply comes in the same form.
+FORMS = {
+    "text": TEXT_JSON,
+    "text-base64": TEXT_BASE64,
+    "binary": BINARY_JSON,
+    "binary-base64": BINARY_BASE64,
+}
+_OBJECT = b" \t\n\r{"  # with what a JSON object begins, and base64 of one does not
+
+
+class HandshakeRefused(ConnectionError):
+    """The server answered the opening handshake with an HTTP error: `status`, `reason`, `headers`."""
+
+    def __init__(self, status: int, reason: str, headers: Mapping[str, str]) -> None:
+        super().__init__(f"handshake refused: {status} {reason}")
+        self.status = status
+        self.reason = reason
+        self.headers = headers
+
+
+class ConnectionClosed(ConnectionError):
+    """The connection ended while something was expected of it: `code` (1006 without a close frame) and `reason`."""
+
+    def __init__(self, waited_for: str, code: int | None, reason: str) -> None:
+        because = f" ({reason})" if reason else ""
+        super().__init__(f"connection closed with {code}{because}, expected {waited_for}")
+        self.code = code
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the server answered.
+
+    status        None for a request that was sent without an id
+    data, detail  one of them; `detail` says what went wrong
+    event_name    that of the request, if it had one
+    id            that of the request
+    ok            whether the request succeeded
+    raw           the reply as it was rendered, not in base64
+    """
+
+    status: int | None
+    data: Any
+    detail: Any
+    event_name: Any
+    id: Any
+    ok: bool
+    raw: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What the server pushed."""
+
+    name: Any
+    data: Any = None
+
+
+def form_of(name: str) -> int:
+    """Give the form that `name` names. Raises ValueError."""
+    if name not in FORMS:
+        raise ValueError(f"form must be one of {', '.join(map(repr, FORMS))}, got {name!r}")
+    return FORMS[name]
+
+
+def pack(message: Mapping[str, Any], form: int) -> tuple[bytes, bool]:
+    """Give the payload of a request, and whether its frame is a binary one."""
+    return encode(dumps(message), form), form in (BINARY_JSON, BINARY_BASE64)
+
+
+def unpack(payload: bytes) -> tuple[Any, bytes]:
+    """Give the object in a message of the server, None if it has none (XML), and the message without base64."""
+    raw = payload
+    if payload[:1] not in (b"<", b"") and payload[0] not in _OBJECT:
+        try:
+            raw = b64decode(payload, None, True)
+        except ValueError:
+            return None, payload
+    try:
+        message = loads(raw)
+    except JSONDecodeError:
+        return None, raw
+    return (message if isinstance(message, dict) else None), raw
+
+
+def reply_of(message: dict[str, Any] | None, raw: bytes) -> Reply:
+    """Give the reply that a message is. One that is no JSON object has its text as `data`."""
+    if message is None:
+        return Reply(None, raw.decode("utf-8", "replace"), None, None, None, True, raw)
+    status = message.get("status")
+    ok = "detail" not in message if status is None else 200 <= status < 300
+    return Reply(
+        *(status, message.get("data"), message.get("detail"), message.get("event_name"), message.get("id"), ok, raw)
+    )

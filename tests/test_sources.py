@@ -1,0 +1,206 @@
+"""Options from the environment and from the settings module, as an application takes them when it starts."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aiorest_ws import Application, RequestHandlerFactory, SimpleRouter
+from aiorest_ws.conf import VARIABLE
+from aiorest_ws.exceptions import ImproperlyConfigured
+from aiorest_ws.options import OPTIONS
+from aiorest_ws.sources import configured
+from aiorest_ws.testing import TestClient
+from tests.serving import asynchronous, run_program
+
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Give a function that makes a settings module of a source, names it in the environment, and gives its name."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def make(source: str) -> str:
+        name = f"sources_{next(_numbers)}"
+        (tmp_path / f"{name}.py").write_text(source, "utf-8")
+        monkeypatch.setenv(VARIABLE, name)
+        return name
+
+    return make
+
+
+def prepared(app: Application, **options: Any) -> RequestHandlerFactory:
+    async def prepare() -> RequestHandlerFactory:
+        return app.prepare(**options)
+
+    return asyncio.run(prepare())
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("PORT", "9000", 9000),
+        ("TRUSTED_PROXIES", " 1 ", 1),
+        ("HOST", "::1", "::1"),
+        ("HOST", "none", None),
+        ("PATH", "/none", "/none"),
+        ("PATH", "none", "none"),
+        ("UNIX_PATH", "/run/x", "/run/x"),
+        ("DEBUG", "yes", True),
+        ("COMPRESS", "0", False),
+        ("ACCESS_LOG", "TRUE", True),
+        ("LOG_LEVEL", "warn", "warn"),
+        ("LOOP", "asyncio", "asyncio"),
+        ("ALLOWED_ORIGINS", "https://a.example, null", ["https://a.example", "null"]),
+        ("SUBPROTOCOLS", "v2,v1", ["v2", "v1"]),
+        ("PING_INTERVAL", "0.5", 0.5),
+        ("PING_INTERVAL", "None", None),
+        ("MAX_HEADERS", "50", 50),
+    ],
+)
+def test_environment_variables_are_options(name: str, text: str, value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"AIOREST_WS_{name}", text)
+    assert configured() == {name.lower(): value}
+
+
+def test_what_is_empty_is_not_set_and_the_switches_of_the_package_are_no_settings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AIOREST_WS_PORT", "")
+    monkeypatch.setenv("AIOREST_WS_NO_EXTENSIONS", "0")
+    monkeypatch.setenv("AIOREST_WS_REQUIRE_EXTENSIONS", "0")
+    assert configured() == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("PORT", "http", "expected a number, got 'http'"),
+        ("PORT", "80.5", "port must be an integer, got 80.5"),
+        ("PORT", "65536", "port must be from 0 to 65535, got 65536"),
+        ("DEBUG", "maybe", "expected one of 1, true, yes, on, 0, false, no, off, got 'maybe'"),
+        ("LOG_LEVEL", "loud", "log_level must be one of 'critical'"),
+        ("MAX_CONCURRENCY", "none", "max_concurrency must be an integer, got None"),
+        ("PING_INTERVAL", "nan", "ping_interval must be greater than 0, got nan"),
+        ("PATH", "/a b", "path must be as clients send it"),
+        ("ALLOWED_ORIGINS", "example.com", "allowed_origins "),
+        ("ROUTER", "shop.router", "router is an object, give it in a settings module or in the program"),
+        ("PROT", "80", "unknown setting, did you mean AIOREST_WS_PORT?"),
+        ("SETTINGS_MODULE", "shop", "unknown setting, did you mean AIORESTWS_SETTINGS_MODULE?"),
+    ],
+)
+def test_variable_that_cannot_be_is_one_line(
+    name: str, text: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"AIOREST_WS_{name}", text)
+    with pytest.raises(ImproperlyConfigured) as failed:
+        configured()
+    assert str(failed.value).startswith(f"environment variable AIOREST_WS_{name}: {expected}")
+    assert "\n" not in str(failed.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("AIOREST_WS_PORT = '80'", "AIOREST_WS_PORT in settings module {!r}: port must be an integer, got '80'"),
+        (
+            "AIOREST_WS_PROT = 80",
+            "AIOREST_WS_PROT in settings module {!r}: unknown setting, did you mean AIOREST_WS_PORT?",
+        ),
+        ("AIOREST_WS_DEBUG = 'no'", "AIOREST_WS_DEBUG in settings module {!r}: debug must be True or False, got 'no'"),
+        ("AIOREST_WS_KEY = 1", "AIOREST_WS_KEY in settings module {!r}: key must be a path or None, got 1"),
+        ("AIOREST_WS_MIDDLEWARES = 1", "AIOREST_WS_MIDDLEWARES in settings module {!r}: 'int' object is not iterable"),
+        (
+            "AIOREST_WS_FACTORY_OPTIONS = 1",
+            "AIOREST_WS_FACTORY_OPTIONS in settings module {!r}: factory_options must be a dict, got 1",
+        ),
+    ],
+)
+def test_setting_of_the_module_that_cannot_be_is_one_line(source: str, expected: str, module: Any) -> None:
+    name = module(source)
+    with pytest.raises(ImproperlyConfigured) as failed:
+        configured()
+    assert str(failed.value) == expected.format(name)
+
+
+def test_other_names_of_the_module_are_the_programs_own(module: Any) -> None:
+    module("PORT = 1\nDEBUG = 'no'\nINSTALLED_APPS = ()\nAIOREST_WS_PORT = 81\n")
+    assert configured() == {"port": 81}
+
+
+def test_every_option_is_known(module: Any) -> None:
+    module(
+        "from aiorest_ws.options import OPTIONS\n"
+        "globals().update({f'AIOREST_WS_{k.upper()}': v for k, v in OPTIONS.items()})\n"
+    )
+    assert configured() == OPTIONS | {"middlewares": []}
+
+
+def test_program_wins_over_environment_and_environment_over_module(
+    module: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module("AIOREST_WS_MAX_HEADERS = 51\nAIOREST_WS_BURST = 61\nAIOREST_WS_MAX_FRAGMENTS = 71\n")
+    monkeypatch.setenv("AIOREST_WS_BURST", "62")
+    monkeypatch.setenv("AIOREST_WS_MAX_FRAGMENTS", "72")
+    app = Application(router=SimpleRouter(), max_fragments=73)
+    limits = prepared(app).limits
+    assert (limits.max_headers, limits.burst, limits.max_fragments) == (51, 62, 73)
+    assert prepared(app, max_headers=54).limits.max_headers == 54
+    assert prepared(app).limits.max_headers == 54
+
+
+def test_an_application_may_be_all_settings(module: Any) -> None:
+    module(
+        "from aiorest_ws import MethodBasedView, SimpleRouter\n"
+        "from aiorest_ws.abstract import AbstractMiddleware\n"
+        "class Name(AbstractMiddleware):\n"
+        "    def process_request(self, request, handler):\n"
+        "        request.user = 'ada'\n"
+        "class Hello(MethodBasedView):\n"
+        "    def get(self, request):\n"
+        "        return request.user\n"
+        "AIOREST_WS_ROUTER = SimpleRouter()\n"
+        "AIOREST_WS_ROUTER.register('/hello', Hello, 'GET')\n"
+        "AIOREST_WS_MIDDLEWARES = [Name]\n"
+        "AIOREST_WS_PATH = '/api'\n"
+    )
+    app = Application()
+    with TestClient(app) as client:
+        assert client.connection.path == "/api"
+        assert client.get("/hello").data == "ada"
+    (middleware,) = app.middlewares
+    prepared(app)
+    assert app.middlewares == [middleware]
+
+
+def test_middlewares_of_the_program_win(module: Any) -> None:
+    module("AIOREST_WS_MIDDLEWARES = [object()]\n")
+    with pytest.raises(ImproperlyConfigured, match=r"has no method 'process_request'$"):
+        prepared(Application(router=SimpleRouter()))
+    module("class M:\n    def process_request(self, r, h): ...\nAIOREST_WS_MIDDLEWARES = [M]\n")
+    app = Application(router=SimpleRouter(), middlewares=[])
+    prepared(app)
+    assert app.middlewares == []
+
+
+def test_setting_that_was_wrong_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = Application(router=SimpleRouter())
+    monkeypatch.setenv("AIOREST_WS_MAX_HEADERS", "many")
+    with pytest.raises(ImproperlyConfigured):
+        prepared(app)
+    monkeypatch.setenv("AIOREST_WS_MAX_HEADERS", "55")
+    assert prepared(app).limits.max_headers == 55
+
+
+@asynchronous
+async def test_run_says_in_one_line_what_is_wrong_with_a_setting() -> None:
+    outcome = await run_program(
+        "from aiorest_ws import *\nApplication(router=SimpleRouter()).run()\n", AIOREST_WS_PORT="http"
+    )
+    line = "aiorest-ws: environment variable AIOREST_WS_PORT: expected a number, got 'http'\n"
+    assert (outcome.code, outcome.out, outcome.err) == (1, "", line)
