@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, final
 from aiorest_ws.converters import CONVERTERS, PATH, Converter
 from aiorest_ws.exceptions import EndpointValueError, IncorrectURL, MethodNotAllowed, NotSpecifiedHandler
 
-__all__ = ("MAX_SEGMENTS", "Trie", "Typed", "parameter_names", "parse_template", "split_segment")
+__all__ = ("MAX_SEGMENTS", "Trie", "Typed", "converter_names", "parameter_names", "parse_template", "split_segment")
 
 MAX_SEGMENTS: Final = 128
 """The most segments that a template may have; it bounds every search, whatever the url."""
@@ -39,6 +39,11 @@ _by_parameters: Final = re.compile(r"\{(\w+)(?::(\w+))?\}").split
 def parameter_names(path: str) -> list[str]:
     """Give the names of the parameters of a well-formed template, in its order."""
     return _by_parameters(path)[1::3]
+
+
+def converter_names(path: str) -> list[str]:
+    """Give the names of the converters in a well-formed template."""
+    return [name for name in _by_parameters(path)[2::3] if name]
 
 
 def parse_template(path: str, converters: Mapping[str, Converter | None] = CONVERTERS) -> list[Part]:
@@ -68,7 +73,7 @@ def parse_template(path: str, converters: Mapping[str, Converter | None] = CONVE
         for name in rest[1::3]:
             if name is not None and name not in converters:
                 raise EndpointValueError(f"Bad pattern '{path}': no converter '{name}', expected {_known(converters)}")
-        parts.append(_part((literal, *rest[2::3]), [name and converters[name] for name in rest[1::3]]))
+        parts.append(_part((literal, *rest[2::3]), [converters[name] if name else None for name in rest[1::3]]))
     for place, part in enumerate(parts, 1):
         if isinstance(part, Typed) and PATH in part.converters and (part != REST or place < len(parts)):
             raise EndpointValueError(f"Bad pattern '{path}': a path parameter must be all of the last segment")
@@ -103,6 +108,12 @@ def split_segment(literals: tuple[str, ...], segment: str) -> tuple[str, ...] | 
         end = at
     values.append(segment[low:end])
     return tuple(reversed(values))
+
+
+def join_rest(segments: list[str]) -> str:
+    """Give the value of a parameter for all the rest. What no segment was cut of has kept its slash at the end."""
+    rest = "/".join(segments)
+    return rest[:-1] if segments[-1].endswith("/") else rest
 
 
 def convert_segment(part: Typed, segment: str) -> tuple[Any, ...] | None:
@@ -147,10 +158,8 @@ class _Leaf:
         values: tuple[Any, ...] = ()
         for index in self.indexes:
             part = self.parts[index - 1]
-            if part == REST:
-                values += ("/".join(segments[index:]),)
-            elif isinstance(part, Typed):
-                values += converted[index]
+            if isinstance(part, Typed):
+                values += (join_rest(segments[index:]),) if part == REST else converted[index]
             elif isinstance(part, tuple):
                 values += split_segment(part, segments[index]) or ()
         return self.value, values
@@ -268,9 +277,7 @@ class Trie:
                 if url == template or not url.endswith(("/", " ")):
                     self._static.setdefault(url, {})[method] = leaf.found
 
-    def find(
-        self, template: str, method: str, converters: Mapping[str, Converter | None] = CONVERTERS
-    ) -> str | None:
+    def find(self, template: str, method: str, converters: Mapping[str, Converter | None] = CONVERTERS) -> str | None:
         """Give the registered template that `insert` would clash with."""
         node: _Node | None = self._root
         for part in parse_template(template, converters):

@@ -21,7 +21,7 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from aiorest_ws._speedups.trie import MAX_SEGMENTS, PARAMETER, REST, Typed, parse_template
+from aiorest_ws._speedups.trie import MAX_SEGMENTS, PARAMETER, REST, Typed, join_rest, parse_template
 from aiorest_ws.converters import CONVERTERS
 from aiorest_ws.exceptions import EndpointValueError, IncorrectURL, MethodNotAllowed, NotSpecifiedHandler
 
@@ -464,7 +464,7 @@ cdef tuple mixed_result(const Leaf *leaf, const Segment *segments, Py_ssize_t co
             if texts is None:  # the segments lie in one url of kind 1
                 values.append(text_from(1, segment.data, segments[count - 1].data + segments[count - 1].size - segment.data))
             else:
-                values.append("/".join(texts[place:]))
+                values.append(join_rest(texts[place:]))
         elif leaf.shapes[index].converters != NULL:
             values += <list>held[place]
         else:
