@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
@@ -18,7 +17,7 @@ from aiorest_ws.urls import NoMatch, NoReverseMatch, RouteMatch, get_urlconf, re
 from aiorest_ws.urls.base import get_urlconf as original_get_urlconf
 from aiorest_ws.urls.exceptions import NoReverseMatch as original_no_reverse_match
 from aiorest_ws.urls.utils import reverse as original_reverse
-from tests.serving import Client, asynchronous, serving
+from tests.serving import LOOPS, Client, asynchronous, serving
 
 
 class Show(MethodBasedView):
@@ -211,7 +210,7 @@ def test_prefix_with_a_converter_that_means_something_else_inside_is_refused() -
     inner.add_converter("own", str.lower)
     outer.add_converter("own", str.upper)
     inner.register("/{a:own}", Show, "GET")
-    with pytest.raises(EndpointValueError, match="converter 'own' of prefix /{b:own} is another one in /{a:own}/"):
+    with pytest.raises(EndpointValueError, match=r"converter 'own' of prefix /{b:own} is another one in /{a:own}/"):
         outer.include(inner, prefix="/{b:own}")
     with pytest.raises(EndpointValueError, match="no converter 'none'"):
         outer.include(inner, prefix="/{b:none}")
@@ -240,7 +239,7 @@ def test_route_matches_with_its_converters(router: SimpleRouter) -> None:
 
 @asynchronous
 async def test_values_reach_the_handler_and_what_does_not_convert_is_a_404(router: SimpleRouter) -> None:
-    async with serving(router) as app, await Client.open(app) as client:
+    async with serving(router) as app, await Client.connect(app) as client:
         for url, expected in [
             ("/users/7", ["user", ["int 7"]]),
             ("/files/a/b/", ["file", ["str a/b"]]),
@@ -256,20 +255,21 @@ async def test_values_reach_the_handler_and_what_does_not_convert_is_a_404(route
 async def test_request_gives_urls_of_its_router(router: SimpleRouter) -> None:
     top = SimpleRouter()
     top.include(router, prefix="/v2")
-    async with serving(top) as app, await Client.open(app) as client:
+    async with serving(top) as app, await Client.connect(app) as client:
         assert await ask(client, "POST", "/v2/ask", ["user", {"pk": 5}]) == (200, "/v2/users/5/")
         assert await ask(client, "POST", "/v2/ask", ["plain", {"name": "a", "self": "b"}]) == (200, "/v2/plain/a/b/")
         assert (await ask(client, "POST", "/v2/ask", ["nobody", {}]))[0] == 500
 
 
+@pytest.mark.parametrize("loop", LOOPS)
 @asynchronous
-async def test_handlers_reverse_with_the_urlconf_of_their_own_application(router: SimpleRouter) -> None:
+async def test_handlers_reverse_with_the_urlconf_of_their_own_application(router: SimpleRouter, loop: str) -> None:
     other = SimpleRouter()
     other.register("/other/{x}", Show, "GET", name="user")
     other.register("/reverse", Reverse, "GET")
     async with serving(router, path="api") as first, serving(other) as second:
         for app, rest in ((first, "api/users/7/"), (second, "other/7/")):
-            async with await Client.open(app, path="/api" if app is first else "/") as client:
+            async with await Client.connect(app, "/api" if app is first else "/") as client:
                 port = app.addresses[0][1]
                 assert await ask(client, "GET", "/reverse") == (200, f"ws://127.0.0.1:{port}/{rest}")
         assert get_urlconf()["router"] is other
@@ -277,8 +277,7 @@ async def test_handlers_reverse_with_the_urlconf_of_their_own_application(router
 
 async def ask(client: Client, method: str, url: str, data: Any = None) -> tuple[int, Any]:
     """Give status and data, or detail, of the reply."""
-    await client.send({"method": method, "url": url, "data": data, "id": 1})
-    reply = json.loads((await client.frame()).payload)
+    reply = await client.ask(method, url, data=data, id=1)
     return reply["status"], reply.get("data", reply.get("detail"))
 
 

@@ -160,7 +160,7 @@ class _Leaf:
             part = self.parts[index - 1]
             if isinstance(part, Typed):
                 values += (join_rest(segments[index:]),) if part == REST else converted[index]
-            elif isinstance(part, tuple):
+            elif not isinstance(part, str):
                 values += split_segment(part, segments[index]) or ()
         return self.value, values
 
