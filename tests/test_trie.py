@@ -652,8 +652,9 @@ def test_backtracking_is_bounded_by_the_templates(impl: Any) -> None:
 
 
 def test_match_leaves_no_references(impl: Any) -> None:
-    trie = trie_of(impl, "/a/{x}/", "/b{x}/{y}/", "/s/")
-    objects: list[Any] = [f"/{text}" for text in ("a/Жb", "s", "bx/y", "none", "{", "\n", "a/b")]
+    trie = trie_of(impl, "/a/{x}/", "/b{x}/{y}/", "/s/", "/c{x:int}/", "/c{x:date}/a/", "/p/{x:path}/")
+    urls = ("a/Жb", "s", "bx/y", "none", "{", "\n", "a/b", "c1", "cx", "c1/a", "p/a/b", "p/Ж/b")
+    objects: list[Any] = [f"/{text}" for text in urls]
     objects += [f"{method}{len(objects)}" for method in ("get", "GET", "Ж")]
     before = [sys.getrefcount(text) for text in objects]
     for pair in product([*objects, "GET", "get", None], objects * 3):
