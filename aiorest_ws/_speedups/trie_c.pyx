@@ -315,6 +315,7 @@ cdef bint converts(const Mixed *mixed, Search *search, Py_ssize_t index) noexcep
     cdef list values, held
     cdef tuple converters = <tuple>mixed.converters
     cdef Py_ssize_t place
+    cdef bint done = False
     if not fits(mixed, &search.segments[index]):
         return False
     try:
@@ -330,12 +331,12 @@ cdef bint converts(const Mixed *mixed, Search *search, Py_ssize_t index) noexcep
             if converters[place] is not None:
                 values[place] = converters[place].convert(values[place])
         held[index] = values
+        done = True
     except Exception:  # whatever a converter raises over a text of the client's: it does not fit
-        return False
+        pass
     except BaseException as exc:  # nothing may leave a walk, `match` raises it
         held[search.count] = exc
-        return False
-    return True
+    return done
 
 
 cdef inline Leaf *leaf_of(const Node *node, PyObject *method) noexcept:
