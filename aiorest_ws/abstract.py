@@ -19,7 +19,7 @@ class AbstractEndpoint(ABC):
         self.name = name
 
     @abstractmethod
-    def match(self, path: str) -> tuple[str, ...] | None:
+    def match(self, path: str) -> tuple[Any, ...] | None:
         """Give the path parameters of `path` in the order of the template, or None when it does not match."""
 
 

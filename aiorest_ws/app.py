@@ -24,6 +24,7 @@ from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
 from aiorest_ws.routers import SimpleRouter
 from aiorest_ws.shutdown import shut_down
 from aiorest_ws.sources import configured
+from aiorest_ws.urls.base import set_urlconf
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -145,6 +146,9 @@ class Application:
         factory = self.prepare(**options)
         host, port, unix_path = self._options["host"], self._options["port"], self._options["unix_path"]
         context = self._ssl_context()
+        # Before the server is made: what it calls runs in the context of now.
+        urlconf = {"path": factory.url, "router": factory.router}
+        set_urlconf(urlconf)
         loop = asyncio.get_running_loop()
         secure: dict[str, Any] = {"ssl": context, "backlog": 1024}
         if context is not None and factory.openHandshakeTimeout > 0:
@@ -164,6 +168,9 @@ class Application:
             reason = os.strerror(exc.errno) if exc.errno and exc.errno > 0 else str(exc)
             raise ImproperlyConfigured(f"cannot listen on {unix_path or f'{host}:{port}'}: {reason.lower()}") from exc
         self._listening = factory
+        if not unix_path and host:
+            bound_port = self._server.sockets[0].getsockname()[1]
+            urlconf["path"] = self.generate_url(host, bound_port, self._options["path"]).rstrip("/")
         self._stopped = asyncio.Event()
         self._hurry = asyncio.Event()
         self.addresses = [s.getsockname() if unix_path else s.getsockname()[:2] for s in self._server.sockets]

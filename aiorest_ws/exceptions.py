@@ -33,6 +33,9 @@ aiorest-ws 1.1.1 gave the class and is never sent in a reply.
 
     ImproperlyConfigured                    the application cannot start; never on the wire
     └── RouterNotDefined                    also an AssertionError, as in 1.1.1
+
+    NoMatch                                 no route has this url  ┐ raised by `urls`, `url_for`;
+    NoReverseMatch                          no url for this name   ┘ a handler that lets it out has failed: 500
 """
 
 from __future__ import annotations
@@ -55,6 +58,8 @@ __all__ = (
     "InvalidPathArgument",
     "InvalidRenderer",
     "MethodNotAllowed",
+    "NoMatch",
+    "NoReverseMatch",
     "NotAuthenticated",
     "NotImplementedMethod",
     "NotSpecifiedError",
@@ -296,3 +301,11 @@ class RouterNotDefined(ImproperlyConfigured, AssertionError):
 
     def __init__(self) -> None:
         super().__init__("Argument `router` must be defined for the Application.")
+
+
+class NoMatch(Exception):
+    """No route has this url."""
+
+
+class NoReverseMatch(ValueError):
+    """No route has this name, or these parameters make no url that leads to it."""

@@ -2,31 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from inspect import iscoroutinefunction
 from typing import Any
 
-from aiorest_ws._speedups import Pipeline, Plan, Request, Trie, parse_template
+from aiorest_ws._speedups import Pipeline, Plan, Request, Trie, converter_names, parameter_names, parse_template
 from aiorest_ws.abstract import AbstractEndpoint, AbstractRouter
+from aiorest_ws.converters import CONVERTERS, Converter
 from aiorest_ws.decorators import Endpoint
 from aiorest_ws.exceptions import (
+    BaseAPIException,
     EndpointValueError,
     InvalidHandler,
     InvalidPathArgument,
+    NoReverseMatch,
     NotSpecifiedHandler,
     NotSupportedArgumentType,
 )
+from aiorest_ws.templates import fill_template
 from aiorest_ws.views import MethodBasedView, make_plan
 
 __all__ = ("Route", "SimpleRouter")
 
 
 class Route(AbstractEndpoint):
-    """One registration: a path template, a view class, its methods (upper case) and perhaps a name."""
+    """One registration: a path template, a view class, its methods (upper case) and perhaps a name.
 
-    def match(self, path: str) -> tuple[str, ...] | None:
+    converters    by name, those that the template may use
+    router        the router that answers with it; None before it is registered
+    """
+
+    def __init__(
+        self,
+        path: str,
+        handler: Any,
+        methods: Sequence[str],
+        name: str | None = None,
+        *,
+        converters: Mapping[str, Converter | None] = CONVERTERS,
+    ) -> None:
+        super().__init__(path, handler, methods, name)
+        self.converters = converters
+        self.router: SimpleRouter | None = None
+
+    @property
+    def parameters(self) -> list[str]:
+        """Names of the path parameters, in order."""
+        return parameter_names(self.path)
+
+    def match(self, path: str) -> tuple[Any, ...] | None:
         """Give the path parameters of `path`, whatever the method, or None."""
         trie = Trie()
-        trie.insert(self.path, self.methods[0], self)
+        trie.insert(self.path, self.methods[0], self, self.converters)
         try:
             return trie.match(self.methods[0], path)[1]
         except NotSpecifiedHandler:
@@ -44,8 +71,13 @@ class SimpleRouter(AbstractRouter):
         router.register_endpoint(add)
         router.include(other_router, prefix="/v2")
 
-    At each segment a literal beats a segment with literals and parameters, which beats a parameter; a template that
-    lacks the method is passed over. The same path and method twice is an error, and so is a name twice.
+    At each segment a literal beats a segment with literals and parameters, then come a parameter with a converter, one
+    without, and one for all the rest of the path; a template that lacks the method is passed over. The same path and
+    method twice is an error, and so is a name twice.
+
+    `{id:int}`, `{x:float}`, `{u:uuid}` and `{d:date}` match what they can convert, and the handler gets what they make
+    of it; `{name:str}` is `{name}`; `{rest:path}`, at the end of a template, is all that is left, slashes too.
+    `add_converter` adds others.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -54,6 +86,8 @@ class SimpleRouter(AbstractRouter):
         self._routes: list[Route] = []
         self._names: dict[str, Route] = {}
         self._parents: list[tuple[SimpleRouter, str]] = []
+        self._converters = dict(CONVERTERS)
+        self._any_method: Trie | None = None  # template → route, made when it is asked for
 
     @property
     def routes(self) -> tuple[Route, ...]:
@@ -74,7 +108,24 @@ class SimpleRouter(AbstractRouter):
         verbs = _verbs(methods)
         if name and not isinstance(name, str):
             raise NotSupportedArgumentType("name variable must be string type")
-        self._add([Route(path, handler, verbs, name or None)])
+        self._add([Route(path, handler, verbs, name or None, converters=self._converters)])
+
+    def add_converter(self, name: str, convert: Callable[[str], Any], to_text: Callable[[Any], str] = str) -> None:
+        """Let templates of this router that are registered from now on say `{parameter:name}`.
+
+        convert    text → value, which must not wait for anything; an exception means that the text does not match
+        to_text    value → text for `url_for`; `convert` must take it
+
+            router.add_converter("hex", lambda text: int(text, 16), lambda value: f"{value:x}")
+        """
+        if not isinstance(name, str) or not name.isidentifier():
+            raise NotSupportedArgumentType(f"name of a converter must be an identifier, got {name!r}")
+        if name in self._converters:
+            raise EndpointValueError(f"converter '{name}' is already there")
+        for function in (convert, to_text):
+            if not callable(function) or iscoroutinefunction(function):
+                raise NotSupportedArgumentType(f"converter '{name}' needs plain functions, got {function!r}")
+        self._converters[name] = Converter(name, convert, to_text)
 
     def register_endpoint(self, handler: Any) -> None:
         """Register a function that `@endpoint` decorates."""
@@ -91,10 +142,10 @@ class SimpleRouter(AbstractRouter):
         if self._is_inside(router):
             raise EndpointValueError("a router cannot include itself")
         prefix = _template(prefix)[:-1] if prefix else ""
-        self._add([_moved(route, prefix) for route in router.routes])
+        self._add([self._moved(route, prefix) for route in router.routes])
         router._parents.append((self, prefix))
 
-    def match(self, method: str, url: str) -> tuple[Route, tuple[str, ...]]:
+    def match(self, method: str, url: str) -> tuple[Route, tuple[Any, ...]]:
         """Give the route for `method` and `url`, and its path parameters in the order of the template.
 
         Raises NotSpecifiedHandler when no template matches `url`, MethodNotAllowed when none of those that match has
@@ -103,6 +154,45 @@ class SimpleRouter(AbstractRouter):
         plan, params = self._trie.match(method, url)
         assert isinstance(plan, Plan)
         return plan.route, params
+
+    def resolve(self, url: str) -> tuple[Route, tuple[Any, ...]]:
+        """Give the route that `url` leads to, whatever the method, and its path parameters; raises as `match`."""
+        if self._any_method is None:
+            self._any_method = Trie()
+            for route in self._routes:
+                if self._any_method.find(route.path, "", route.converters) is None:
+                    self._any_method.insert(route.path, "", route, route.converters)
+        found, params = self._any_method.match("", url)
+        assert isinstance(found, Route)
+        return found, params
+
+    def parameters(self, name: str) -> list[str]:
+        """Give the names of the path parameters of the route `name`, in order; raises NoReverseMatch."""
+        return self._named(name).parameters
+
+    def url_for(self, name: str, /, **params: Any) -> str:
+        """Give the url of the route `name`, which leads to that route with just these parameters.
+
+        It is what belongs into `url` of a request, and ends with `/`. Values are written as they are, as nothing of a
+        url is percent-decoded. NoReverseMatch is raised for a value that cannot stand there (empty, or with a brace, a
+        control character or, in one segment, a slash), for one that its converter does not take, and if the url would
+        lead to another route.
+        """
+        route = self._named(name)
+        url = fill_template(route.path, route.converters, params)
+        for verb in route.methods:
+            try:
+                found = self.match(verb, url)[0]
+            except BaseAPIException as exc:
+                raise NoReverseMatch(f"{verb} {url!r:.200} does not lead to {name!r}: {exc}") from exc
+            if found is not route:
+                raise NoReverseMatch(f"{verb} {url!r:.200} does not lead to {name!r}, but to {found!r}")
+        return url
+
+    def _named(self, name: str) -> Route:
+        if name not in self._names:
+            raise NoReverseMatch(f"no route is named {name!r}")
+        return self._names[name]
 
     def process_request(self, request: Request) -> bytes | Awaitable[bytes]:
         """Give the rendered reply to `request`, or an awaitable of it."""
@@ -125,7 +215,7 @@ class SimpleRouter(AbstractRouter):
         """Note in `places` what `routes` are here and, with the prefixes of `include`, in every router above."""
         places.setdefault(self, []).extend((route, _plans(route)) for route in routes)
         for parent, prefix in self._parents:
-            parent._place([_moved(route, prefix) for route in routes], places)
+            parent._place([parent._moved(route, prefix) for route in routes], places)
 
     def _check(self, routes: list[tuple[Route, dict[str, Plan]]]) -> None:
         names = dict(self._names)
@@ -136,18 +226,32 @@ class SimpleRouter(AbstractRouter):
                     raise EndpointValueError(f"Duplicate {route.name}, already handled by {names[route.name]!r}")
                 names[route.name] = route
             for verb in plans:
-                known = self._trie.find(route.path, verb)
+                known = self._trie.find(route.path, verb, route.converters)
                 if known is not None:
                     raise EndpointValueError(f"{verb} {route.path} is already registered as {verb} {known}")
-                together.insert(route.path, verb, None)
+                together.insert(route.path, verb, None, route.converters)
 
     def _store(self, routes: list[tuple[Route, dict[str, Plan]]]) -> None:
+        self._any_method = None
         for route, plans in routes:
+            route.router = self
             for verb, plan in plans.items():
-                self._trie.insert(route.path, verb, plan)
+                self._trie.insert(route.path, verb, plan, route.converters)
             self._routes.append(route)
             if route.name:
                 self._names[route.name] = route
+
+    def _moved(self, route: Route, prefix: str) -> Route:
+        """Give `route` as it is in this router, which includes its router with `prefix`."""
+        converters = route.converters
+        used = converter_names(prefix)
+        if used:
+            parse_template(f"{prefix}/", self._converters)
+            for name in used:
+                if converters.get(name, self._converters[name]) != self._converters[name]:
+                    raise EndpointValueError(f"converter '{name}' of prefix {prefix} is another one in {route.path}")
+            converters = {**converters, **{name: self._converters[name] for name in used}}
+        return Route(prefix + route.path, route.handler, route.methods, route.name, converters=converters)
 
 
 def _template(path: Any) -> str:
@@ -179,10 +283,7 @@ def _verbs(methods: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(verb.strip().upper() for verb in verbs))
 
 
-def _moved(route: Route, prefix: str) -> Route:
-    return Route(prefix + route.path, route.handler, route.methods, route.name)
-
-
 def _plans(route: Route) -> dict[str, Plan]:
-    parameters = sum(len(part) - 1 for part in parse_template(route.path) if isinstance(part, tuple))
+    parse_template(route.path, route.converters)
+    parameters = len(route.parameters)
     return {verb: make_plan(route, route.handler, verb, parameters) for verb in route.methods}

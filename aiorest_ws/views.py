@@ -32,8 +32,8 @@ class MethodBasedView(View):
             def get(self, request, user_id, *args, **kwargs):
                 return {"id": user_id}
 
-    Path parameters come positionally, as strings; `args` of the request come as keyword arguments. Only verbs that are
-    declared at registration can be called from the wire.
+    Path parameters come positionally, as strings or what their converters make of them; `args` of the request come as
+    keyword arguments. Only verbs that are declared at registration can be called from the wire.
 
     methods               verbs that the class has, upper case, sorted
     renderers             renderer classes; `args.format` chooses one, else the first; none means JSON

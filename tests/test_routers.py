@@ -103,7 +103,7 @@ def test_a_path_must_be_text(router: SimpleRouter, path: Any) -> None:
         ("/a/{x/", "Invalid {x part of /a/{x/ path"),
         ("/a/x}/", "Invalid x} part of /a/x}/ path"),
         ("/a/{{x}}/", "Invalid {{x}} part of /a/{{x}}/ path"),
-        ("/a/{x:int}/", "Invalid {x:int} part of /a/{x:int}/ path"),
+        ("/a/{x:}/", "Invalid {x:} part of /a/{x:}/ path"),
     ],
 )
 def test_a_malformed_part_of_a_path_is_named(router: SimpleRouter, path: str, text: str) -> None:

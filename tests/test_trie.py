@@ -4,14 +4,17 @@ import gc
 import re
 import sys
 import weakref
+from datetime import date
 from itertools import product
 from operator import itemgetter
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from aiorest_ws.converters import CONVERTERS, Converter
 from aiorest_ws.exceptions import (
     BaseAPIException,
     EndpointValueError,
@@ -153,7 +156,15 @@ def test_empty_trie_matches_nothing(impl: Any) -> None:
         ("/{ x }/", "Invalid { x } part of /{ x }/ path"),
         ("/{x-y}/", "Invalid {x-y} part of /{x-y}/ path"),
         ("/a/{}/b/", "Invalid {} part of /a/{}/b/ path"),
-        ("/{x:int}/", "Invalid {x:int} part of /{x:int}/ path"),
+        ("/{x:}/", "Invalid {x:} part of /{x:}/ path"),
+        ("/{x:int }/", "Invalid {x:int } part of /{x:int }/ path"),
+        ("/{:int}/", "Invalid {:int} part of /{:int}/ path"),
+        ("/{x:hex}/", "Bad pattern '/{x:hex}/': no converter 'hex', expected date, float, int, path, str, uuid"),
+        ("/{1x:int}/", "Bad pattern '/{1x:int}/': parameter '1x' begins with a digit"),
+        ("/{x:int}/{x}/", "Bad pattern '/{x:int}/{x}/': parameter 'x' is used twice"),
+        ("/{x:path}/a/", "Bad pattern '/{x:path}/a/': a path parameter must be all of the last segment"),
+        ("/a{x:path}/", "Bad pattern '/a{x:path}/': a path parameter must be all of the last segment"),
+        ("/{x:path}{y}/", "Bad pattern '/{x:path}{y}/': a path parameter must be all of the last segment"),
         ("/a/{x/", "Invalid {x part of /a/{x/ path"),
         ("/x}/", "Invalid x} part of /x}/ path"),
         ("/}x{/", "Invalid }x{ part of /}x{/ path"),
@@ -188,6 +199,167 @@ def test_deepest_template_is_allowed_and_a_deeper_one_refused(impl: Any) -> None
             trie.match("GET", deeper)
     with pytest.raises(EndpointValueError, match="129 segments, at most 128 are allowed"):
         trie.insert("/" + "a/" * 129, "GET", 0)
+
+
+# Converters
+
+
+@pytest.mark.parametrize(
+    ("template", "url", "values"),
+    [
+        ("/{x:int}/", "/7", (7,)),
+        ("/{x:int}/", "/-007/", (-7,)),
+        ("/{x:float}/", "/1", (1.0,)),
+        ("/{x:float}/", "/-1.5e-3", (-0.0015,)),
+        ("/{x:uuid}/", "/00000000-0000-0000-0000-00000000000A", (UUID(int=10),)),
+        ("/{x:date}/", "/2024-02-29", (date(2024, 2, 29),)),
+        ("/{x:str}/", "/7", ("7",)),
+        ("/v{x:int}.{y}/", "/v1.x", (1, "x")),
+        ("/{a:int}-{b:int}/", "/1-2", (1, 2)),
+        ("/{a}{b:int}/", "/x1", ("x", 1)),
+        ("/{a:int}/{b}/{c:date}/", "/1/2/2024-01-01/", (1, "2", date(2024, 1, 1))),
+        ("/f/{x:path}/", "/f/a", ("a",)),
+        ("/f/{x:path}/", "/f/a/b/", ("a/b",)),
+        ("/f/{x:path}/", "/f//a//", ("/a/",)),
+        ("/f/{x:path}/", "/f/é/Ж/\U0001d11e ", ("é/Ж/\U0001d11e",)),
+        ("/f/{x:path}/", "/f///", ("/",)),
+        ("/{x:path}/", "/a/b", ("a/b",)),
+        ("/{x:path}/", "/" + "a/" * 1000, ("a/" * 999 + "a",)),
+        ("/{x:path}/", "/" + "~/" * 1000, ("~/" * 999 + "~",)),
+        ("/{n:int}/{x:path}/", "/5/a/b", (5, "a/b")),
+    ],
+)
+def test_converter_gives_a_value_of_its_type(impl: Any, template: str, url: str, values: tuple[Any, ...]) -> None:
+    found = trie_of(impl, template).match("GET", url)
+    assert found == (template, values)
+    assert list(map(type, found[1])) == list(map(type, values))
+
+
+@pytest.mark.parametrize(
+    ("template", "url"),
+    [
+        *((f"/{{x:{kind}}}/", f"/{text}") for kind in ("int", "float", "uuid", "date") for text in
+          ("x", "", " 1", "+1", "1_0", "٣", "--1", "-", "1.", "0x1", "nan", "inf", "-inf", "1e999", "{1}", "1/2")),
+        ("/{x:int}/", "/1.0"),
+        ("/{x:int}/", "/" + "9" * LONG),
+        ("/{x:float}/", "/" + "9" * LONG),
+        ("/{x:uuid}/", "/" + "0" * 32),
+        ("/{x:uuid}/", "/{00000000-0000-0000-0000-000000000000}"),
+        ("/{x:date}/", "/2024-02-30"),
+        ("/{x:date}/", "/20240229"),
+        ("/{x:date}/", "/0000-01-01"),
+        ("/{a:int}-{b:int}/", "/1-x"),
+        ("/f/{x:path}/", "/f"),
+        ("/f/{x:path}/", "/f/"),
+        ("/f/{x:path}/", "/f//"),
+        ("/f/{x:path}/", "/g/a"),
+        ("/f/{x:path}/", "/f/a/{b}"),
+        ("/{x:path}/", "/"),
+        ("/{x:path}/", ""),
+        ("/{x:path}/", "a"),
+    ],
+)  # fmt: skip
+def test_what_does_not_convert_is_not_found(impl: Any, template: str, url: str) -> None:
+    assert outcome(trie_of(impl, template).match, "GET", url) == NOT_FOUND
+
+
+def test_what_a_converter_refuses_goes_to_the_next_template(impl: Any) -> None:
+    trie = trie_of(impl, "/a/{n}/", "/a/{p:path}/", "/a/me/", "/a/{i:int}/", "/a/{d:date}/", "/a/{i:int}/b/")
+    for url, template in [
+        ("/a/me", "/a/me/"),
+        ("/a/1", "/a/{i:int}/"),
+        ("/a/2024-01-01", "/a/{d:date}/"),
+        ("/a/x", "/a/{n}/"),
+        ("/a/1/b", "/a/{i:int}/b/"),
+        ("/a/x/b", "/a/{p:path}/"),
+        ("/a/1/c", "/a/{p:path}/"),
+        ("/a/me/b", "/a/{p:path}/"),
+        ("/a//b", "/a/{p:path}/"),
+    ]:
+        assert trie.match("GET", url)[0] == template
+
+
+def test_order_of_converters_at_one_level(impl: Any) -> None:
+    assert trie_of(impl, "/{i:int}/", "/{x:float}/").match("GET", "/1") == ("/{i:int}/", (1,))
+    assert trie_of(impl, "/{x:float}/", "/{i:int}/").match("GET", "/1") == ("/{x:float}/", (1.0,))
+    assert trie_of(impl, "/{a}1/", "/{i:int}/").match("GET", "/11") == ("/{a}1/", ("1",))
+    assert trie_of(impl, "/{a}{b}/", "/{i:int}{j}/", "/{i:int}{j:int}/").match("GET", "/11")[1] == (1, 1)
+
+
+def test_method_decides_among_converters_too(impl: Any) -> None:
+    trie = trie_of(impl, "/{i:int}/")
+    trie.insert("/{n}/", "PUT", "put")
+    trie.insert("/{p:path}/", "DELETE", "delete")
+    assert trie.match("GET", "/1") == trie.match(" get ", "/1") == ("/{i:int}/", (1,))
+    assert trie.match("PUT", "/1") == ("put", ("1",))
+    assert trie.match("delete", "/1") == ("delete", ("1",))
+    assert outcome(trie.match, "GET", "/x") == NOT_ALLOWED
+    assert outcome(trie.match, "POST", "/1") == NOT_ALLOWED
+
+
+def test_templates_clash_when_they_differ_in_names_only(impl: Any) -> None:
+    templates = ["/{a}/", "/{a:int}/", "/{a:float}/", "/{a:path}/", "/x{a}/", "/x{a:int}/", "/{a:int}-{b}/"]
+    trie = trie_of(impl, *templates)
+    for template in templates:
+        other = template.replace("a", "other", 1).replace("othert", "at").replace("potherth", "path")
+        assert trie.find(other, "GET") == template
+        text = f"duplicate template '{other}' for GET, already registered as '{template}'"
+        assert outcome(trie.insert, other, "GET", 0) == (EndpointValueError, text)
+    assert trie.find("/{a:str}/", "GET") == "/{a}/"
+    assert trie.find("/{a}-{b:int}/", "GET") is None
+
+
+@pytest.mark.parametrize("error", [ValueError, TypeError, KeyError, AttributeError, RuntimeError, StopIteration])
+def test_converter_that_raises_does_not_match(impl: Any, error: type[Exception]) -> None:
+    def convert(text: str) -> Any:
+        raise error(text)
+
+    trie = impl.trie.Trie()
+    trie.insert("/{x:own}/", "GET", 0, {"own": Converter("own", convert, str)})
+    assert outcome(trie.match, "GET", "/a") == NOT_FOUND
+
+
+def test_interrupt_in_a_converter_is_raised(impl: Any) -> None:
+    def convert(text: str) -> Any:
+        raise KeyboardInterrupt
+
+    trie = trie_of(impl, "/{x}/")
+    trie.insert("/{x:own}/", "GET", 0, {"own": Converter("own", convert, str)})
+    with pytest.raises(KeyboardInterrupt):
+        trie.match("GET", "/a")
+
+
+def test_converter_may_register_templates_meanwhile(impl: Any) -> None:
+    numbers = iter(range(10_000))
+
+    def convert(text: str) -> Any:
+        for _ in range(100):
+            number = next(numbers)
+            for template in (f"/{number}/", f"/{number}/{{x}}/", f"/x{number}{{x:int}}/b/", f"/a/{number}/{{x:date}}/"):
+                trie.insert(template, "GET", template)
+        return None if text == "a" else int(text)
+
+    own = {"own": Converter("own", convert, str)}
+    trie = impl.trie.Trie()
+    trie.insert("/{x:own}/{y:own}/b/", "GET", 0, own)
+    trie.insert("/a/{y:own}/c/", "GET", 1, own)
+    assert outcome(trie.match, "GET", "/a/1/c") == (1, (1,))
+    assert outcome(trie.match, "GET", "/a/1/b") == (0, (None, 1))
+    assert trie.match("GET", "/99/z") == ("/99/{x}/", ("z",))
+
+
+def test_each_converter_is_asked_once_on_the_way_to_its_template(impl: Any) -> None:
+    asked = []
+
+    def convert(text: str) -> str:
+        asked.append(text)
+        return text.upper()
+
+    own = {"own": Converter("own", convert, str)}
+    trie = impl.trie.Trie()
+    trie.insert("/{x:own}/{y:own}-{z}/", "GET", 0, own)
+    assert trie.match("GET", "/a/b-c") == (0, ("A", "B", "c"))
+    assert asked == ["a", "b"]
 
 
 # Precedence and backtracking
@@ -480,8 +652,9 @@ def test_backtracking_is_bounded_by_the_templates(impl: Any) -> None:
 
 
 def test_match_leaves_no_references(impl: Any) -> None:
-    trie = trie_of(impl, "/a/{x}/", "/b{x}/{y}/", "/s/")
-    objects: list[Any] = [f"/{text}" for text in ("a/Жb", "s", "bx/y", "none", "{", "\n", "a/b")]
+    trie = trie_of(impl, "/a/{x}/", "/b{x}/{y}/", "/s/", "/c{x:int}/", "/c{x:date}/a/", "/p/{x:path}/")
+    urls = ("a/Жb", "s", "bx/y", "none", "{", "\n", "a/b", "c1", "cx", "c1/a", "p/a/b", "p/Ж/b")
+    objects: list[Any] = [f"/{text}" for text in urls]
     objects += [f"{method}{len(objects)}" for method in ("get", "GET", "Ж")]
     before = [sys.getrefcount(text) for text in objects]
     for pair in product([*objects, "GET", "get", None], objects * 3):
@@ -521,23 +694,54 @@ def test_values_live_as_long_as_the_trie(impl: Any) -> None:
 # Against an oracle: one regex for each template, tried in order of precedence
 
 
-def shape(segment: str) -> tuple[str, ...]:
-    """Give the literals around the parameters."""
-    return tuple(re.split(r"\{\w+\}", segment))
+def shape(segment: str) -> tuple[str | None, ...]:
+    """Give the literals around the parameters, and between them the names of the converters or None."""
+    parts: list[str | None] = list(re.split(r"\{\w+(?::(\w+))?\}", segment))
+    parts[1::2] = [None if name == "str" else name for name in parts[1::2]]
+    return tuple(parts)
+
+
+def from_ab(text: str) -> str:
+    return "".join({"a": "A", "b": "B"}[character] for character in text)
+
+
+KINDS = {**CONVERTERS, "ab": Converter("ab", from_ab, str.lower)}
+
+
+def converted(kinds: tuple[str | None, ...], texts: tuple[str, ...]) -> tuple[Any, ...] | None:
+    found = [KINDS[kind or "str"] for kind in kinds]
+    try:
+        return tuple(text if kind is None else kind.convert(text) for kind, text in zip(found, texts, strict=True))
+    except (ValueError, KeyError):
+        return None
+
+
+def rank(part: tuple[str | None, ...], age: int) -> tuple[int, ...]:
+    """Say when a segment is tried, beside the others of its level."""
+    kinds = part[1::2]
+    literals = "".join(filter(None, part[::2]))
+    if not kinds:
+        return (0,)
+    if part == ("", None, ""):
+        return (2,)
+    return (3,) if "path" in kinds else (1, -len(literals), kinds.count(None) - len(kinds), age)
 
 
 class Oracle:
     def __init__(self) -> None:
         self.routes: list[tuple[list[tuple[int, ...]], re.Pattern[str], str, str]] = []
-        self.seen: dict[tuple[tuple[str, ...], ...], int] = {}
+        self.seen: dict[tuple[tuple[str | None, ...], ...], int] = {}
 
     def insert(self, template: str, method: str) -> None:
         shapes = [shape(segment) for segment in template[1:].split("/")[:-1]]
         ranks: list[tuple[int, ...]] = []
         for index, part in enumerate(shapes):
             age = self.seen.setdefault(tuple(shapes[: index + 1]), len(self.seen))
-            ranks.append((0,) if len(part) == 1 else (2,) if part == ("", "") else (1, -len("".join(part)), age))
-        pattern = "([^{}/]+)".join(re.escape(literal) for literal in shape(template))
+            ranks.append(rank(part, age))
+        literals = [re.escape(literal or "") for literal in shape(template)[::2]]
+        pattern = literals[0]
+        for kind, literal in zip(shape(template)[1::2], literals[1:], strict=True):
+            pattern += ("([^{}]+)" if kind == "path" else "([^{}/]+)") + literal
         self.routes.append((ranks, re.compile(pattern), template, method))
 
     def match(self, method: object, url: str) -> tuple[object, tuple[str, ...]]:
@@ -546,43 +750,54 @@ class Oracle:
         url = url.strip(" ")
         url = url if url.endswith("/") else url + "/"
         routes = sorted(self.routes, key=itemgetter(0))
-        found = [(route, match) for route in routes if (match := route[1].fullmatch(url))]
+        found = [
+            (route, values)
+            for route in routes
+            if (match := route[1].fullmatch(url))
+            and (values := converted(shape(route[2])[1::2], match.groups())) is not None
+        ]
         usual = method.strip(" ").upper() if isinstance(method, str) and method.isascii() else method
         for name in (method, usual):
-            for route, match in found:
+            for route, values in found:
                 if route[3] == name:
-                    return route[2], match.groups()
+                    return route[2], values
         raise MethodNotAllowed() if found else NotSpecifiedHandler()
 
 
-LITERALS = st.text(st.sampled_from("ab.-é\u0416\U0001d11e %"), max_size=3)
+LITERALS = st.text(st.sampled_from("ab1.-é\u0416\U0001d11e %"), max_size=3)
+PARAMETERS = st.sampled_from(["{}", "{}", "{:str}", "{:int}", "{:float}", "{:date}", "{:ab}"])
 SEGMENTS = st.one_of(
     LITERALS,
-    st.just("{}"),
-    st.lists(st.one_of(LITERALS, st.just("{}")), max_size=5).map("".join),
+    PARAMETERS,
+    st.lists(st.one_of(LITERALS, PARAMETERS), max_size=5).map("".join),
 )
 
 
 def named(template: str) -> str:
     """Number the parameters."""
     numbers = iter(range(100))
-    return re.sub(r"\{\}", lambda _: f"{{p{next(numbers)}}}", template)
+    return re.sub(r"\{(:\w+)?\}", lambda found: f"{{p{next(numbers)}{found[1] or ''}}}", template)
 
 
-TEMPLATES = st.lists(SEGMENTS, max_size=4).map(lambda segments: named("/" + "".join(f"{s}/" for s in segments)))
+TEMPLATES = st.tuples(st.lists(SEGMENTS, max_size=4), st.sampled_from([[], [], ["{:path}"]])).map(
+    lambda parts: named("/" + "".join(f"{s}/" for s in parts[0] + parts[1]))
+)
 METHODS = st.sampled_from(["GET", "PUT", "get", " Put ", "POST", "GÉT", "", 5, None])
-VALUES = st.text(st.sampled_from("ab.-é\u0416\U0001d11e %/{}\n~|"), min_size=1, max_size=4)
+VALUES = st.one_of(
+    st.text(st.sampled_from("ab1.-é\u0416\U0001d11e %/{}\n~|"), min_size=1, max_size=4),
+    st.sampled_from(["1", "-1", "1.5", "ab", "a", "a/b", "a//", "2024-02-29"]),
+)
 
 
 @st.composite
 def tables_and_urls(draw: st.DrawFn) -> tuple[list[tuple[str, str]], list[tuple[object, str]]]:
     """Draw routes, and requests of which many match."""
-    table: dict[tuple[object, str], str] = {}
+    table: dict[tuple[object, str], str] = {}  # what would clash is left out
     for template, method in draw(st.lists(st.tuples(TEMPLATES, st.sampled_from(["GET", "PUT"])), max_size=8)):
         table.setdefault((shape(template), method), template)
     requests: list[tuple[object, str]] = []
     for template in draw(st.permutations([*table.values(), "/{x}/"])):
-        url = re.sub(r"\{\w+\}", lambda _: draw(VALUES), template)
+        url = re.sub(r"\{\w+(:\w+)?\}", lambda _: draw(VALUES), template)
         if draw(st.booleans()):
             url = url.removesuffix("/")
         requests.append((draw(METHODS), draw(st.sampled_from(["", "", " "])) + url + draw(st.sampled_from(["", " "]))))
@@ -601,7 +816,7 @@ def test_trie_agrees_with_one_regex_for_each_template(
     trie = impl.trie.Trie()
     for template, method in table:
         oracle.insert(template, method)
-        trie.insert(template, method, template)
+        trie.insert(template, method, template, KINDS)
     for method_, url in requests:
         assert outcome(trie.match, method_, url) == outcome(oracle.match, method_, url), (table, method_, url)
 
@@ -617,8 +832,8 @@ def test_pure_and_compiled_agree(
     py, c = (implementation.trie.Trie() for implementation in both)
     for number, (template, method) in enumerate(routes):
         for verb in (str(method), "GET"):
-            assert outcome(py.find, template, verb) == outcome(c.find, template, verb)
-            assert outcome(py.insert, template, verb, number) == outcome(c.insert, template, verb, number)
+            assert outcome(py.find, template, verb, KINDS) == outcome(c.find, template, verb, KINDS)
+            assert outcome(py.insert, template, verb, number, KINDS) == outcome(c.insert, template, verb, number, KINDS)
     for method, url in [*requests, *((method, template) for template, method in routes)]:
         assert outcome(py.match, method, url) == outcome(c.match, method, url)
 
@@ -631,8 +846,8 @@ def test_pure_and_compiled_agree_on_what_matches(
     table, requests = case
     py, c = (implementation.trie.Trie() for implementation in both)
     for template, method in table:
-        py.insert(template, method, template)
-        c.insert(template, method, template)
+        py.insert(template, method, template, KINDS)
+        c.insert(template, method, template, KINDS)
     for method_, url in requests:
         assert outcome(py.match, method_, url) == outcome(c.match, method_, url)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 READ_ONLY = ("method", "url", "args", "data", "event_name", "id", "extra", "form", "route", "status")
 RESERVED = ("app", "connection", "form", "route", "session", "state", "token_payload", "user")
-MEMBERS = (*READ_ONLY, *RESERVED, "get_argument", "to_representation")
+MEMBERS = (*READ_ONLY, *RESERVED, "get_argument", "to_representation", "url_for")
 UNDERSCORED = (
     "__class__",
     "__dict__",

@@ -24,14 +24,18 @@ __all__ = (
     "Request",
     "Response",
     "Trie",
+    "Typed",
     "Workers",
+    "converter_names",
     "decode",
     "dumps",
     "encode",
     "failed",
+    "parameter_names",
     "parse_template",
     "plain",
     "recognise",
+    "split_segment",
     "wrap",
 )
 
@@ -73,7 +77,7 @@ REASON = _why_pure()
 COMPILED = not REASON
 
 # Parsing a template is no part of the hot path: one form serves both.
-from .trie import parse_template  # noqa: E402
+from .trie import Typed, converter_names, parameter_names, parse_template, split_segment  # noqa: E402
 
 if TYPE_CHECKING or not COMPILED:
     from .codec import BINARY_BASE64, BINARY_JSON, TEXT_BASE64, TEXT_JSON, decode, dumps, encode, plain, recognise

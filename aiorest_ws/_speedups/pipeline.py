@@ -177,7 +177,7 @@ class Pipeline:
             return self._finish(request, plan, None, result)
         return self._render(request, plan, None, result)
 
-    def _call(self, request: Request, plan: Plan, params: tuple[str, ...], view: Any) -> Any:
+    def _call(self, request: Request, plan: Plan, params: tuple[Any, ...], view: Any) -> Any:
         """Call the handler with the path parameters and the arguments of `request`."""
         args = request._args
         kwargs = None
@@ -194,7 +194,7 @@ class Pipeline:
             return function(request, *params) if params else function(request)
         return function(view, request, *params) if params else function(view, request)
 
-    def _guard(self, request: Request, plan: Plan, params: tuple[str, ...]) -> bytes | Coroutine[Any, Any, bytes]:
+    def _guard(self, request: Request, plan: Plan, params: tuple[Any, ...]) -> bytes | Coroutine[Any, Any, bytes]:
         """Run middlewares and permissions, then the handler; stays in this call until something has to be awaited."""
         view = plan.view()
         gates = self._gates(request, plan, view)
@@ -229,7 +229,7 @@ class Pipeline:
                 raise PermissionDeniedException()
 
     async def _finish_guarded(
-        self, request: Request, plan: Plan, params: tuple[str, ...], view: Any, gates: Any, pending: Any
+        self, request: Request, plan: Plan, params: tuple[Any, ...], view: Any, gates: Any, pending: Any
     ) -> bytes:
         try:
             while True:

@@ -6,28 +6,51 @@ This is the specification of `trie_c.pyx`, its compiled twin, and what runs with
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from operator import itemgetter
-from typing import Final, final
+from typing import Any, Final, NamedTuple, final
 
+from aiorest_ws.converters import CONVERTERS, PATH, Converter
 from aiorest_ws.exceptions import EndpointValueError, IncorrectURL, MethodNotAllowed, NotSpecifiedHandler
 
-__all__ = ("MAX_SEGMENTS", "Trie", "parse_template")
+__all__ = ("MAX_SEGMENTS", "Trie", "Typed", "converter_names", "parameter_names", "parse_template", "split_segment")
 
 MAX_SEGMENTS: Final = 128
 """The most segments that a template may have; it bounds every search, whatever the url."""
 
+
+class Typed(NamedTuple):
+    """A segment with a converter: the literals around its parameters, and for each its converter or None."""
+
+    literals: tuple[str, ...]
+    converters: tuple[Converter | None, ...]
+
+
 # A segment of a template: a literal, or, as a tuple, the literals around its parameters: `a{x}b` is ("a", "b").
-Part = str | tuple[str, ...]
+Part = str | tuple[str, ...] | Typed
 PARAMETER: Final = ("", "")
+REST: Final = Typed(PARAMETER, (PATH,))
 
 _control: Final = re.compile(r"[\x00-\x1f\x7f]").search
-_valid: Final = re.compile(r"(?:[^{}]|\{\w+\})*").fullmatch
-_by_names: Final = re.compile(r"\{(\w+)\}").split
+_valid: Final = re.compile(r"(?:[^{}]|\{\w+(?::\w+)?\})*").fullmatch
+_by_parameters: Final = re.compile(r"\{(\w+)(?::(\w+))?\}").split
 
 
-def parse_template(path: str) -> list[Part]:
-    """Split a template such as `/users/{id}/` into its segments, or raise EndpointValueError."""
+def parameter_names(path: str) -> list[str]:
+    """Give the names of the parameters of a well-formed template, in its order."""
+    return _by_parameters(path)[1::3]
+
+
+def converter_names(path: str) -> list[str]:
+    """Give the names of the converters in a well-formed template."""
+    return [name for name in _by_parameters(path)[2::3] if name]
+
+
+def parse_template(path: str, converters: Mapping[str, Converter | None] = CONVERTERS) -> list[Part]:
+    """Split a template such as `/users/{id:int}/` into its segments, or raise EndpointValueError.
+
+    Names of parameters are not in what it gives, so templates that differ in nothing else are equal.
+    """
     if _control(path):
         raise EndpointValueError(f"Bad pattern {path!r}: it contains a control character")
     if not (path.startswith("/") and path.endswith("/")):
@@ -40,15 +63,31 @@ def parse_template(path: str) -> list[Part]:
     for segment in segments:
         if not _valid(segment):
             raise EndpointValueError(f"Invalid {segment} part of {path} path")
-        literal, *rest = _by_names(segment)
-        for name in rest[::2]:
+        literal, *rest = _by_parameters(segment)
+        for name in rest[::3]:
             if name[0].isdecimal():
                 raise EndpointValueError(f"Bad pattern '{path}': parameter '{name}' begins with a digit")
             if name in names:
                 raise EndpointValueError(f"Bad pattern '{path}': parameter '{name}' is used twice")
             names.add(name)
-        parts.append((literal, *rest[1::2]) if rest else literal)
+        for name in rest[1::3]:
+            if name is not None and name not in converters:
+                raise EndpointValueError(f"Bad pattern '{path}': no converter '{name}', expected {_known(converters)}")
+        parts.append(_part((literal, *rest[2::3]), [converters[name] if name else None for name in rest[1::3]]))
+    for place, part in enumerate(parts, 1):
+        if isinstance(part, Typed) and PATH in part.converters and (part != REST or place < len(parts)):
+            raise EndpointValueError(f"Bad pattern '{path}': a path parameter must be all of the last segment")
     return parts
+
+
+def _known(converters: Mapping[str, Converter | None]) -> str:
+    return ", ".join(sorted(converters))
+
+
+def _part(literals: tuple[str, ...], converters: list[Converter | None]) -> Part:
+    if any(converters):
+        return Typed(literals, tuple(converters))
+    return literals if len(literals) > 1 else literals[0]
 
 
 def split_segment(literals: tuple[str, ...], segment: str) -> tuple[str, ...] | None:
@@ -71,6 +110,28 @@ def split_segment(literals: tuple[str, ...], segment: str) -> tuple[str, ...] | 
     return tuple(reversed(values))
 
 
+def join_rest(segments: list[str]) -> str:
+    """Give the value of a parameter for all the rest. What no segment was cut of has kept its slash at the end."""
+    rest = "/".join(segments)
+    return rest[:-1] if segments[-1].endswith("/") else rest
+
+
+def convert_segment(part: Typed, segment: str) -> tuple[Any, ...] | None:
+    """Give the converted values of a segment, None if one of them is refused."""
+    values: tuple[Any, ...] | None = split_segment(part.literals, segment)
+    if values is None:
+        return None
+    try:
+        return tuple(
+            [
+                converter.convert(value) if converter is not None else value
+                for converter, value in zip(part.converters, values, strict=True)
+            ]
+        )
+    except Exception:  # whatever a converter raises over a text of the client's: it does not fit
+        return None
+
+
 class _Leaf:
     """What one template and method lead to."""
 
@@ -80,7 +141,7 @@ class _Leaf:
         self.template = template
         self.value = value
         self.parts = parts
-        self.found: tuple[object, tuple[str, ...]] = (value, ())
+        self.found: tuple[object, tuple[Any, ...]] = (value, ())
         # Positions in url.split("/"), which begins with what comes before the first slash.
         self.indexes = [index for index, part in enumerate(parts, 1) if isinstance(part, tuple)]
         # PERF: where every parameter is a whole segment, the only one's index, or what takes all of them out at once.
@@ -92,12 +153,14 @@ class _Leaf:
             elif self.indexes:
                 self.pick = itemgetter(*self.indexes)
 
-    def result(self, segments: list[str]) -> tuple[object, tuple[str, ...]]:
+    def result(self, segments: list[str], converted: dict[int, tuple[Any, ...]]) -> tuple[object, tuple[Any, ...]]:
         """Give the value and the parameters out of the segments of a url that matches."""
-        values: tuple[str, ...] = ()
+        values: tuple[Any, ...] = ()
         for index in self.indexes:
             part = self.parts[index - 1]
-            if isinstance(part, tuple):
+            if isinstance(part, Typed):
+                values += (join_rest(segments[index:]),) if part == REST else converted[index]
+            elif not isinstance(part, str):
                 values += split_segment(part, segments[index]) or ()
         return self.value, values
 
@@ -105,14 +168,16 @@ class _Leaf:
 class _Node:
     """The templates that agree up to here; `mixed` is in the order of trial."""
 
-    __slots__ = ("fallback", "leaves", "literals", "mixed", "parameter")
+    __slots__ = ("fallback", "is_rest", "leaves", "literals", "mixed", "parameter", "rest")
 
     def __init__(self, nowhere: _Node | None = None) -> None:
         # PERF: the walk has no test for a missing child, it ends in `nowhere`, whose children are itself.
         self.fallback = nowhere or self  # or `parameter`, if that is all that is left where no literal fits
         self.literals = {"": self.fallback}  # as a parameter is never empty
-        self.mixed: list[tuple[tuple[str, ...], _Node]] = []
+        self.mixed: list[tuple[tuple[str, ...] | Typed, _Node]] = []
         self.parameter: _Node | None = None
+        self.rest: _Node | None = None  # where a parameter for all the rest leads to
+        self.is_rest = False  # whether such a parameter leads here: no segment is left then
         self.leaves: dict[str | None, _Leaf] = {}
 
     def get(self, part: Part) -> _Node | None:
@@ -120,7 +185,9 @@ class _Node:
         if isinstance(part, str):
             child = self.literals.get(part)
             return None if child is _NOWHERE else child
-        return self.parameter if part == PARAMETER else dict(self.mixed).get(part)
+        if part == PARAMETER:
+            return self.parameter
+        return self.rest if part == REST else dict(self.mixed).get(part)
 
     def add(self, part: Part) -> _Node:
         """Create that child."""
@@ -129,25 +196,43 @@ class _Node:
             self.literals[part] = node
         elif part == PARAMETER:
             self.parameter = node
+        elif part == REST:
+            self.rest = node
+            node.is_rest = True
         else:
             self.mixed.append((part, node))
-            self.mixed.sort(key=lambda item: -len("".join(item[0])))
+            self.mixed.sort(key=lambda item: _weight(item[0]), reverse=True)
         if self.parameter and not self.mixed:
             self.fallback = self.parameter
         else:
             self.fallback = _NOWHERE
         return node
 
-    def matching(self, segment: str) -> Iterator[_Node]:
-        """Give every child that a segment of a url leads to, the best first."""
+    def matching(self, segments: list[str], index: int, converted: dict[int, tuple[Any, ...]]) -> Iterator[_Node]:
+        """Give every child that a segment of a url leads to, the best first; a converter's values go to `converted`."""
+        segment = segments[index]
         literal = self.get(segment)
         if literal is not None:
             yield literal
-        for literals, node in self.mixed:
-            if split_segment(literals, segment) is not None:
+        for part, node in self.mixed:
+            if isinstance(part, Typed):
+                values = convert_segment(part, segment)
+                if values is not None:
+                    converted[index] = values
+                    yield node
+            elif split_segment(part, segment) is not None:
                 yield node
         if segment and self.parameter is not None:
             yield self.parameter
+        if self.rest is not None and (segment or index + 1 < len(segments)):
+            yield self.rest
+
+
+def _weight(part: tuple[str, ...] | Typed) -> tuple[int, int]:
+    """Rank mixed segments: by literal characters, then by converters; of equal ones the oldest stays first."""
+    if isinstance(part, Typed):
+        return len("".join(part.literals)), len(part.converters) - part.converters.count(None)
+    return len("".join(part)), 0
 
 
 _NOWHERE: Final = _Node()
@@ -157,8 +242,9 @@ _NOWHERE: Final = _Node()
 class Trie:
     """Templates with their methods and values, searched segment by segment.
 
-    At each level a literal beats a mixed segment (most literal characters first, then the oldest), which beats a
-    parameter; a choice that leads to no template with the method is taken back.
+    At each level a literal beats a mixed segment (most literal characters first, then most converters, then the
+    oldest), which beats a parameter, which beats a parameter for all the rest (`{name:path}`). A parameter with a
+    converter is a mixed segment. A choice that leads to no template with the method is taken back.
     """
 
     __slots__ = ("_limit", "_root", "_start", "_static")
@@ -170,11 +256,13 @@ class Trie:
         self._start.leaves = self._root.leaves
         self._limit = 1  # one more than the segments of the deepest template
         # url, with and without the last slash → method → result: what most requests are answered from.
-        self._static: dict[str, dict[str | None, tuple[object, tuple[str, ...]]]] = {}
+        self._static: dict[str, dict[str | None, tuple[object, tuple[Any, ...]]]] = {}
 
-    def insert(self, template: str, method: str, value: object) -> None:
+    def insert(
+        self, template: str, method: str, value: object, converters: Mapping[str, Converter | None] = CONVERTERS
+    ) -> None:
         """Add a template that starts and ends with `/`; EndpointValueError if it is malformed or already there."""
-        parts = parse_template(template)
+        parts = parse_template(template, converters)
         node = self._root
         for part in parts:
             node = node.get(part) or node.add(part)
@@ -189,16 +277,16 @@ class Trie:
                 if url == template or not url.endswith(("/", " ")):
                     self._static.setdefault(url, {})[method] = leaf.found
 
-    def find(self, template: str, method: str) -> str | None:
+    def find(self, template: str, method: str, converters: Mapping[str, Converter | None] = CONVERTERS) -> str | None:
         """Give the registered template that `insert` would clash with."""
         node: _Node | None = self._root
-        for part in parse_template(template):
+        for part in parse_template(template, converters):
             node = node and node.get(part)
         leaf = node and node.leaves.get(method)
         return leaf.template if leaf else None
 
-    def match(self, method: object, url: str) -> tuple[object, tuple[str, ...]]:
-        """Give the value and the path parameters in template order.
+    def match(self, method: object, url: str) -> tuple[object, tuple[Any, ...]]:
+        """Give the value and the path parameters in template order, strings where they have no converter.
 
         Raises IncorrectURL for a control character, NotSpecifiedHandler if no template matches the url and
         MethodNotAllowed if none of those that match has the method. `method` may be anything.
@@ -232,28 +320,37 @@ class Trie:
                 return leaf.value, (segments[leaf.only],)
         return self._search(method, segments)
 
-    def _search(self, method: str | None, segments: list[str]) -> tuple[object, tuple[str, ...]]:
+    def _search(self, method: str | None, segments: list[str]) -> tuple[object, tuple[Any, ...]]:
         """Try every choice, for the method as it came and then as it is usually written."""
-        nodes = []
-        for node in self._ends(segments):
-            if method in node.leaves:
-                return node.leaves[method].result(segments)
-            nodes.append(node)
-        if method is not None and method.isascii():
-            usual = method.strip(" ").upper()
-            for node in nodes:
-                if usual in node.leaves:
-                    return node.leaves[usual].result(segments)
-        raise MethodNotAllowed() if nodes else NotSpecifiedHandler()
+        known = False
+        for name in _spellings(method):
+            converted: dict[int, tuple[Any, ...]] = {}
+            for node in self._ends(segments, converted):
+                known = True
+                if name in node.leaves:
+                    return node.leaves[name].result(segments, converted)
+            if not known:
+                break
+        raise MethodNotAllowed() if known else NotSpecifiedHandler()
 
-    def _ends(self, segments: list[str]) -> Iterator[_Node]:
-        """Give every node with a template that matches: depth first and so the best first, and none twice."""
+    def _ends(self, segments: list[str], converted: dict[int, tuple[Any, ...]]) -> Iterator[_Node]:
+        """Give every node with a template that matches: depth first and so the best first, and none twice.
+
+        `converted` holds, by index, what the converters on the way to that node gave.
+        """
         trail = [iter((self._start,))]
         while trail:
             node = next(trail[-1], None)
             if node is None:
                 trail.pop()
-            elif len(trail) <= len(segments):
-                trail.append(node.matching(segments[len(trail) - 1]))
+            elif len(trail) <= len(segments) and not node.is_rest:
+                trail.append(node.matching(segments, len(trail) - 1, converted))
             elif node.leaves:
                 yield node
+
+
+def _spellings(method: str | None) -> list[str | None]:
+    """Give the method as it came and, if that is another, as it is usually written."""
+    if method is None or not method.isascii():
+        return [method]
+    return list(dict.fromkeys((method, method.strip(" ").upper())))

@@ -7,19 +7,22 @@ strings, those of its parameters.
 
 Ownership: nodes and leaves are C memory that is released with the trie and never moves. The Python objects that they
 point to are borrowed from `Trie._kept`, which only grows; the collector may empty it, and then nothing is looked at any
-more. A walk creates no Python object and calls no Python code, so nothing can change under it.
+more. A walk creates no Python object and calls no Python code, but for converters (`converts`). One of those may insert
+a template meanwhile: the walk holds no slot over the call, and whatever else it holds neither moves nor goes.
 
-Bounds: a walk follows `search.count` segments and no more, at most the depth of the deepest template (SEGMENTS), which
-also bounds its recursion. Where memory is read or written by offset, the line says what bounds it.
+Bounds: a walk follows `search.count` segments and no more, at most one more than the depth of the deepest template
+(SEGMENTS); no node is deeper than that, which also bounds its recursion. Where memory is read or written by offset, the line says what bounds it.
 """
 
 cimport cython
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from aiorest_ws._speedups.trie import MAX_SEGMENTS, PARAMETER, parse_template
+from aiorest_ws._speedups.trie import MAX_SEGMENTS, PARAMETER, REST, Typed, join_rest, parse_template
+from aiorest_ws.converters import CONVERTERS
 from aiorest_ws.exceptions import EndpointValueError, IncorrectURL, MethodNotAllowed, NotSpecifiedHandler
 
 __all__ = ("MAX_SEGMENTS", "Trie", "parse_template")
@@ -102,12 +105,14 @@ cdef struct Leaf:
 cdef struct Mixed:
     Mixed *next
     Node *node
-    PyObject *part       # tuple of str, the literals around the parameters
+    PyObject *part       # tuple of str, the literals around the parameters, or Typed
+    PyObject *converters # of a Typed its tuple of converters and None, else NULL
     Segment *literals    # the same, [0:count], count > 1
-    Py_ssize_t count
+    Py_ssize_t count     # 0: a parameter for all the rest of the url, the last of the list
     int first            # the character that the segment must begin with, -1: any
     int last             # and end with
-    Py_ssize_t weight    # their characters: the heaviest is tried first, then the oldest
+    Py_ssize_t weight    # their characters: the heaviest is tried first,
+    Py_ssize_t typed     # then the one with the most converters, then the oldest
 
 cdef struct Slot:
     uint64_t hash
@@ -129,6 +134,7 @@ cdef struct Search:
     Py_ssize_t count
     PyObject *method     # str, NULL: only whether any template matches is asked
     bint known           # some template matches, whatever its methods
+    PyObject *held       # list, owned: by segment what its converters gave, and last what stopped one; NULL: none ran
 
 
 cdef inline uint64_t tail_of(const unsigned char *data, Py_ssize_t size) noexcept nogil:
@@ -304,6 +310,35 @@ cdef list split(const Mixed *mixed, const Segment *segment):
     return values
 
 
+cdef bint converts(const Mixed *mixed, Search *search, Py_ssize_t index) noexcept:
+    """Twin of `convert_segment`; keeps the values in `search.held`."""
+    cdef list values, held
+    cdef tuple converters = <tuple>mixed.converters
+    cdef Py_ssize_t place
+    cdef bint done = False
+    if not fits(mixed, &search.segments[index]):
+        return False
+    try:
+        if search.held == NULL:
+            held = [None] * (search.count + 1)
+            Py_INCREF(held)
+            search.held = <PyObject *>held
+        held = <list>search.held
+        if held[search.count] is not None:
+            return False
+        values = split(mixed, &search.segments[index])
+        for place in range(len(values)):
+            if converters[place] is not None:
+                values[place] = converters[place].convert(values[place])
+        held[index] = values
+        done = True
+    except Exception:  # whatever a converter raises over a text of the client's: it does not fit
+        pass
+    except BaseException as exc:  # nothing may leave a walk, `match` raises it
+        held[search.count] = exc
+    return done
+
+
 cdef inline Leaf *leaf_of(const Node *node, PyObject *method) noexcept:
     """Find the method among those of a template: a few, so a list."""
     cdef Leaf *leaf = node.leaves
@@ -315,6 +350,22 @@ cdef inline Leaf *leaf_of(const Node *node, PyObject *method) noexcept:
             break
         leaf = leaf.next
     return leaf
+
+
+cdef inline Mixed *rest_of(const Node *node) noexcept nogil:
+    """Find the parameter for all the rest of the url."""
+    cdef Mixed *mixed = node.mixed
+    while mixed != NULL and mixed.count:
+        mixed = mixed.next
+    return mixed
+
+
+cdef inline Leaf *end_at(const Node *node, Search *search) noexcept:
+    """Give the leaf of a node that the whole url leads to."""
+    if node.leaves == NULL:
+        return NULL
+    search.known = True
+    return leaf_of(node, search.method) if search.method != NULL else NULL
 
 
 cdef Leaf *walk(const Node *node, Search *search, Py_ssize_t index) noexcept:
@@ -336,20 +387,26 @@ cdef Leaf *walk(const Node *node, Search *search, Py_ssize_t index) noexcept:
                     leaf = walk(child, search, index)
                     if leaf != NULL:
                         return leaf
-                while mixed != NULL:
-                    if may_fit(mixed, segment) and fits(mixed, segment):
+                while mixed != NULL and mixed.count:
+                    if may_fit(mixed, segment) and (
+                        fits(mixed, segment) if mixed.converters == NULL else converts(mixed, search, index - 1)
+                    ):
                         leaf = walk(mixed.node, search, index)
                         if leaf != NULL:
                             return leaf
                     mixed = mixed.next
                 child = node.parameter
+                if mixed != NULL:
+                    leaf = walk(child, search, index) if child != NULL else NULL
+                    return leaf if leaf != NULL else end_at(mixed.node, search)
+        elif node.mixed != NULL and index < search.count:
+            leaf = walk(child, search, index) if child != NULL else NULL
+            mixed = rest_of(node)
+            return leaf if leaf != NULL or mixed == NULL else end_at(mixed.node, search)
         if child == NULL:
             return NULL
         node = child
-    if node.leaves == NULL:
-        return NULL
-    search.known = True
-    return leaf_of(node, search.method) if search.method != NULL else NULL
+    return end_at(node, search)
 
 
 cdef inline void copy(unsigned char *to, const unsigned char *data, Py_ssize_t size) noexcept nogil:
@@ -394,18 +451,36 @@ cdef tuple plain_result(const Leaf *leaf, const Segment *segments, bint ascii):
     return (<object>leaf.value, values)
 
 
-cdef tuple mixed_result(const Leaf *leaf, const Segment *segments):
-    """Make what `match` returns if some segment has to be taken apart."""
+cdef tuple mixed_result(const Leaf *leaf, const Segment *segments, Py_ssize_t count, list held, list texts):
+    """Make what `match` returns if some segment has to be taken apart, was converted, or is not the only one."""
     cdef list values = []
     cdef const Segment *segment
-    cdef Py_ssize_t index
+    cdef Py_ssize_t index, place
     for index in range(leaf.count):
-        segment = &segments[leaf.indexes[index]]
+        place = leaf.indexes[index]
+        segment = &segments[place]
         if leaf.shapes[index] == NULL:
             values.append(text_of(segment, 0, length_of(segment)))
+        elif leaf.shapes[index].count == 0:
+            if texts is None:  # the segments lie in one url of kind 1
+                values.append(text_from(1, segment.data, segments[count - 1].data + segments[count - 1].size - segment.data))
+            else:
+                values.append(join_rest(texts[place:]))
+        elif leaf.shapes[index].converters != NULL:
+            values += <list>held[place]
         else:
             values += split(leaf.shapes[index], segment)
     return (<object>leaf.value, tuple(values))
+
+
+cdef list take_held(Search *search):
+    """Take over what converters gave during a walk; raises what stopped one."""
+    cdef list held = <list>search.held
+    Py_DECREF(held)
+    search.held = NULL
+    if held[search.count] is not None:
+        raise held[search.count]
+    return held
 
 
 cdef inline void note(
@@ -473,8 +548,10 @@ cdef inline Py_ssize_t cut(
     return -1 if odd & <uint64_t>0x8080808080808080 else count
 
 
-cdef Py_ssize_t cut_wide(str url, Segment *segments, Py_ssize_t most, list texts) except? -1:
+cdef Py_ssize_t cut_wide(str url, Segment *segments, Py_ssize_t most, bint rest, list texts) except? -1:
     """The same for any url; `texts` keeps alive what the segments point to. Raises what `match` raises, too.
+
+    With `rest`, what comes after the first `most` segments is one more: segments[0:most + 1] is written to.
 
     A str of its own brings each segment down to its smallest kind, in which a literal is kept.
     """
@@ -492,9 +569,9 @@ cdef Py_ssize_t cut_wide(str url, Segment *segments, Py_ssize_t most, list texts
     parts = url.strip(" ").split("/", most + 1)
     if not parts[-1]:
         del parts[-1]
-    if brace or (parts and parts[0]) or <Py_ssize_t>len(parts) - 1 > most:
+    if brace or (parts and parts[0]) or <Py_ssize_t>len(parts) - 1 > most + rest:
         raise NotSpecifiedHandler()
-    for index in range(1, len(parts)):  # at most `most`
+    for index in range(1, len(parts)):  # at most `most + rest`, as split was told
         texts.append(parts[index])
         segments[index - 1] = segment_of(<str>parts[index])
     return max(<Py_ssize_t>len(parts) - 1, 0)
@@ -537,6 +614,10 @@ cdef Node *child_of(const Node *node, object part) except? NULL:
     return mixed.node if mixed != NULL else NULL
 
 
+cdef inline bint before_in_trial(const Mixed *new, const Mixed *old) noexcept nogil:
+    return new.weight > old.weight or (new.weight == old.weight and new.typed > old.typed)
+
+
 cdef Node *add_child(Trie trie, Node *node, object part) except NULL:
     """Create that child."""
     cdef Node *child = new_node(trie)
@@ -548,23 +629,29 @@ cdef Node *add_child(Trie trie, Node *node, object part) except NULL:
     elif part == PARAMETER:
         node.parameter = child
     else:
+        literals = () if part == REST else part.literals if isinstance(part, Typed) else part
         new = <Mixed *>PyMem_Calloc(1, sizeof(Mixed))
         if new == NULL:
             raise MemoryError()
-        new.literals = <Segment *>PyMem_Calloc(len(part), sizeof(Segment))
+        new.literals = <Segment *>PyMem_Calloc(len(literals), sizeof(Segment))
         if new.literals == NULL:
             PyMem_Free(new)
             raise MemoryError()
-        for literal in part:
+        for literal in literals:
             new.literals[new.count] = segment_of(literal)
             new.weight += len(literal)
             new.count += 1
-        new.first = ord(part[0][0]) if part[0] else -1
-        new.last = ord(part[-1][-1]) if part[-1] else -1
         new.part = <PyObject *>part
+        new.first = ord(literals[0][0]) if literals and literals[0] else -1
+        new.last = ord(literals[-1][-1]) if literals and literals[-1] else -1
+        if not literals:
+            new.weight = -1
+        elif literals is not part:
+            new.converters = <PyObject *>part.converters
+            new.typed = len(part.converters) - part.converters.count(None)
         new.node = child
         place = &node.mixed
-        while place[0] != NULL and place[0].weight >= new.weight:
+        while place[0] != NULL and not before_in_trial(new, place[0]):
             place = &place[0].next
         new.next = place[0]
         place[0] = new
@@ -624,9 +711,9 @@ cdef class Trie:
             PyMem_Free(node)
             node = older
 
-    def insert(self, template, method, value):
+    def insert(self, template, method, value, converters=CONVERTERS):
         """Add a template that starts and ends with `/`; EndpointValueError if it is malformed or already there."""
-        cdef list parts = parse_template(template)
+        cdef list parts = parse_template(template, converters)
         cdef Node *node = <Node *>self._root
         cdef Node *child
         cdef Leaf *leaf
@@ -660,7 +747,7 @@ cdef class Trie:
         leaf.plain = True
         node = <Node *>self._root
         for index in range(len(parts)):  # at most SEGMENTS
-            if type(parts[index]) is tuple:
+            if type(parts[index]) is not str:
                 leaf.indexes[leaf.count] = index
                 leaf.shapes[leaf.count] = mixed_of(node, parts[index])
                 leaf.plain = leaf.plain and leaf.shapes[leaf.count] == NULL
@@ -671,15 +758,16 @@ cdef class Trie:
         leaf.next = node.leaves
         node.leaves = leaf
         self._depth = max(self._depth, <Py_ssize_t>len(parts))
+        self._rest = self._rest or (len(parts) > 0 and parts[-1] == REST)
         if leaf.count == 0:
             add_whole(self, template, node)
             # Without its last slash `//` would be another template, and a space at the end is stripped.
             if not template[:-1].endswith(("/", " ")):
                 add_whole(self, template[:-1], node)
 
-    def find(self, template, method):
+    def find(self, template, method, converters=CONVERTERS):
         """Give the registered template that `insert` would clash with."""
-        cdef Node *node = node_of(self, parse_template(template))
+        cdef Node *node = node_of(self, parse_template(template, converters))
         cdef Leaf *leaf
         method = str.__str__(method)
         trie_ready(method)
@@ -688,12 +776,13 @@ cdef class Trie:
 
     cpdef tuple match(self, object method, object url):
         """Give the value and the path parameters in template order; see `trie.Trie.match` for the errors."""
-        cdef Segment[SEGMENTS] segments
+        cdef Segment[SEGMENTS + 1] segments
         cdef Segment whole
         cdef Search search
         cdef Node *node
         cdef Leaf *leaf
         cdef list texts = None
+        cdef list held = None
         cdef bint ascii
         if not PyUnicode_CheckExact(url):
             url = str.__str__(url)
@@ -715,16 +804,23 @@ cdef class Trie:
         ascii = search.count >= 0
         if not ascii:
             texts = []
-            search.count = cut_wide(<str>url, segments, self._depth, texts)
+            search.count = cut_wide(<str>url, segments, self._depth, self._rest, texts)
         search.segments = segments
         search.known = False
+        search.held = NULL
         leaf = walk(<Node *>self._root, &search, 0)
+        if search.held != NULL:
+            held = take_held(&search)
         if leaf == NULL and search.known and method is not None and method.isascii():
             usual = method.strip(" ").upper()
             search.method = <PyObject *>usual
             leaf = walk(<Node *>self._root, &search, 0)
+            if search.held != NULL:
+                held = take_held(&search)
         if leaf == NULL:
             raise MethodNotAllowed() if search.known else NotSpecifiedHandler()
         if leaf.ready != NULL:
             return <tuple>leaf.ready
-        return plain_result(leaf, segments, ascii) if leaf.plain else mixed_result(leaf, segments)
+        if leaf.plain:
+            return plain_result(leaf, segments, ascii)
+        return mixed_result(leaf, segments, search.count, held, texts)

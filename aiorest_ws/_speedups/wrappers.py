@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aiorest_ws.exceptions import InvalidMessage
+from aiorest_ws.exceptions import InvalidMessage, NoReverseMatch
 
 __all__ = ("Request", "Response", "blank", "check_id", "failed", "wrap")
 
@@ -133,6 +133,12 @@ class Request:
         """Give the value of `name` in `args`, or None."""
         args = self.args
         return args.get(name) if isinstance(args, dict) else None
+
+    def url_for(self, name: str, /, **params: Any) -> str:
+        """Give the url of the route with this name, as `SimpleRouter.url_for` of the router that answers."""
+        if self._plan is None:
+            raise NoReverseMatch(f"no url for {name!r}: the request has no route yet, ask its router")
+        return self._plan.route.router.url_for(name, **params)  # type: ignore[no-any-return]
 
     def to_representation(self) -> dict[str, Any]:
         """Give what a reply repeats of this request: {'event_name': …}."""
