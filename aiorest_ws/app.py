@@ -13,13 +13,14 @@ from contextlib import suppress
 from dataclasses import fields
 from ipaddress import ip_address
 from time import gmtime, strftime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiorest_ws._speedups import COMPILED, REASON
 from aiorest_ws.exceptions import ImproperlyConfigured, RouterNotDefined
 from aiorest_ws.limits import Limits
 from aiorest_ws.listener import Listener
 from aiorest_ws.options import LOG_LEVELS, OPTIONS, checked, deflate_offer_accept, middleware_of
+from aiorest_ws.recoveries import adding_handler
 from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
 from aiorest_ws.routers import SimpleRouter
 from aiorest_ws.shutdown import shut_down
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
 __all__ = ("Application", "deflate_offer_accept")
+
+H = TypeVar("H", bound=Callable[..., Any])
 
 
 class Application:
@@ -61,12 +64,20 @@ class Application:
     def __init__(self, **options: Any) -> None:
         self._options = OPTIONS | checked(options)
         self.middlewares = [middleware_of(m) for m in self._options["middlewares"]]
+        self.exception_handlers: dict[type, Any] = {}
         self.addresses: list[Any] = []
         self._server: asyncio.AbstractServer | None = None
         self._listening: RequestHandlerFactory | None = None
         self._stopped: asyncio.Event | None = None
         self._hurry = asyncio.Event()  # set when nobody is to be waited for any more
         self._socket_file: str | None = None
+
+    def exception_handler(self, exception: type[Exception]) -> Callable[[H], H]:
+        """Make the decorated function, `def` or `async def`, answer when a request fails with `exception`.
+
+        It takes request and exception; it returns or raises an error, or returns what a handler may.
+        """
+        return adding_handler(self.exception_handlers, exception)
 
     @property
     def factory(self) -> type[RequestHandlerFactory]:
@@ -106,6 +117,7 @@ class Application:
         factory.protocol = settings["protocol"]
         factory.router = settings["router"]
         factory.middlewares = tuple(self.middlewares)
+        factory.exception_handlers = self.exception_handlers
         factory.limits = Limits(**{field.name: settings[field.name] for field in fields(Limits)})
         factory.served_path = "/" + settings["path"].strip("/")
         factory.debug = settings["debug"]

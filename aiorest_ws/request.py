@@ -279,6 +279,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
                 self._cookies = kwargs.get("cookies_dump", {})
 
     middlewares        instances, in order
+    exception_handlers    exception class → function that answers for it
     limits             what clients may take of the server, a `limits.Limits`
     served_path        the only path that is accepted at the handshake ("/api"), or None for any
     allowed_origins    whose pages may connect: None for the server's own, or a list as `origins.Origins` takes it
@@ -316,6 +317,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
         self.connections: set[RequestHandlerProtocol] = set()
         self.unsent = 0
         self.complaints = Complaints(logger)
+        self.exception_handlers: dict[type, Any] = {}
         self._router: AbstractRouter | None = None
         self._pipeline: Pipeline | None = None
         self._workers: Workers | None = None
@@ -373,8 +375,15 @@ class RequestHandlerFactory(WebSocketServerFactory):
                 middlewares=self.middlewares,
                 debug=self.debug,
                 report=self._report,
+                recoveries=self._recoveries(),
             )
         return self._pipeline
+
+    def _recoveries(self) -> list[dict[type, Any]]:
+        """Give the exception handlers for requests that match no route, and for all others after their routers'."""
+        router = self._router
+        own = [self.exception_handlers]
+        return [router.exception_handlers, *own] if isinstance(router, SimpleRouter) else own
 
     def _report(self, request: Request, exc: BaseException) -> None:
         """Log an unexpected exception, once, with what was asked."""

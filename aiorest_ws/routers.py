@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 from aiorest_ws._speedups import Pipeline, Plan, Request, Trie, parse_template
 from aiorest_ws.abstract import AbstractEndpoint, AbstractRouter
@@ -15,13 +15,35 @@ from aiorest_ws.exceptions import (
     NotSpecifiedHandler,
     NotSupportedArgumentType,
 )
+from aiorest_ws.recoveries import adding_handler
 from aiorest_ws.views import MethodBasedView, make_plan
 
 __all__ = ("Route", "SimpleRouter")
 
+H = TypeVar("H", bound=Callable[..., Any])
+
 
 class Route(AbstractEndpoint):
-    """One registration: a path template, a view class, its methods (upper case) and perhaps a name."""
+    """One registration: a path template, a view class, its methods (upper case) and perhaps a name.
+
+    routers    where it was registered, then every router that included that one: the innermost first
+    """
+
+    def __init__(
+        self,
+        path: str,
+        handler: Any,
+        methods: Sequence[str],
+        name: str | None = None,
+        *,
+        routers: tuple[SimpleRouter, ...] = (),
+    ) -> None:
+        super().__init__(path, handler, methods, name)
+        self.routers = routers
+
+    def moved(self, prefix: str, router: SimpleRouter) -> Route:
+        """Give this route as `router` includes it."""
+        return Route(prefix + self.path, self.handler, self.methods, self.name, routers=(*self.routers, router))
 
     def match(self, path: str) -> tuple[str, ...] | None:
         """Give the path parameters of `path`, whatever the method, or None."""
@@ -50,6 +72,7 @@ class SimpleRouter(AbstractRouter):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.exception_handlers: dict[type, Any] = {}
         self._trie = Trie()
         self._routes: list[Route] = []
         self._names: dict[str, Route] = {}
@@ -74,7 +97,7 @@ class SimpleRouter(AbstractRouter):
         verbs = _verbs(methods)
         if name and not isinstance(name, str):
             raise NotSupportedArgumentType("name variable must be string type")
-        self._add([Route(path, handler, verbs, name or None)])
+        self._add([Route(path, handler, verbs, name or None, routers=(self,))])
 
     def register_endpoint(self, handler: Any) -> None:
         """Register a function that `@endpoint` decorates."""
@@ -91,8 +114,19 @@ class SimpleRouter(AbstractRouter):
         if self._is_inside(router):
             raise EndpointValueError("a router cannot include itself")
         prefix = _template(prefix)[:-1] if prefix else ""
-        self._add([_moved(route, prefix) for route in router.routes])
+        self._add([route.moved(prefix, self) for route in router.routes])
         router._parents.append((self, prefix))
+
+    def exception_handler(self, exception: type[Exception]) -> Callable[[H], H]:
+        """Make the decorated function, `def` or `async def`, answer when a request fails with `exception`.
+
+            @router.exception_handler(KeyError)
+            def missing(request, exc):
+                return HTTPError(404, f"no {exc.args[0]}")
+
+        It returns or raises an error, or returns what a handler may. It stays with the routes through `include`.
+        """
+        return adding_handler(self.exception_handlers, exception)
 
     def match(self, method: str, url: str) -> tuple[Route, tuple[str, ...]]:
         """Give the route for `method` and `url`, and its path parameters in the order of the template.
@@ -125,7 +159,7 @@ class SimpleRouter(AbstractRouter):
         """Note in `places` what `routes` are here and, with the prefixes of `include`, in every router above."""
         places.setdefault(self, []).extend((route, _plans(route)) for route in routes)
         for parent, prefix in self._parents:
-            parent._place([_moved(route, prefix) for route in routes], places)
+            parent._place([route.moved(prefix, parent) for route in routes], places)
 
     def _check(self, routes: list[tuple[Route, dict[str, Plan]]]) -> None:
         names = dict(self._names)
@@ -179,10 +213,7 @@ def _verbs(methods: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(verb.strip().upper() for verb in verbs))
 
 
-def _moved(route: Route, prefix: str) -> Route:
-    return Route(prefix + route.path, route.handler, route.methods, route.name)
-
-
 def _plans(route: Route) -> dict[str, Plan]:
     parameters = sum(len(part) - 1 for part in parse_template(route.path) if isinstance(part, tuple))
-    return {verb: make_plan(route, route.handler, verb, parameters) for verb in route.methods}
+    recoveries = tuple(router.exception_handlers for router in route.routers)
+    return {verb: make_plan(route, route.handler, verb, parameters, recoveries=recoveries) for verb in route.methods}

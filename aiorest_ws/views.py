@@ -65,8 +65,18 @@ class MethodBasedView(View):
         return self.renderers[0]() if self.renderers else JSONRenderer()
 
 
-def make_plan(route: Any, view: type[MethodBasedView], verb: str, parameters: int) -> Plan:
-    """Give the plan for requests with `verb` (upper case), which bring `parameters` path parameters."""
+def make_plan(
+    route: Any,
+    view: type[MethodBasedView],
+    verb: str,
+    parameters: int,
+    *,
+    recoveries: tuple[dict[type, Any], ...] = (),
+) -> Plan:
+    """Give the plan for requests with `verb` (upper case), which bring `parameters` path parameters.
+
+    `recoveries` are the exception handlers of the routers around it, innermost first.
+    """
     function = getattr(view, "endpoint_function", None)
     bare = function is not None
     if function is not None:
@@ -87,6 +97,7 @@ def make_plan(route: Any, view: type[MethodBasedView], verb: str, parameters: in
         auth_required=bool(view.auth_required),
         permissions=_permissions(view),
         render=_renderer(view),
+        recoveries=recoveries,
     )
 
 

@@ -55,6 +55,7 @@ class Plan:
     explain        called with (args, TypeError): gives the IncorrectArgument that explains it, or None
     auth_required, permissions    what the core checks before the handler
     render         (view, request, body) → bytes for a view that renders otherwise than plain JSON, or None
+    recoveries     exception handlers of the routers around it, as `Pipeline.recoveries`, innermost first
     """
 
     __slots__ = (
@@ -65,6 +66,7 @@ class Plan:
         "function",
         "guarded",
         "permissions",
+        "recoveries",
         "render",
         "route",
         "takes_nothing",
@@ -84,6 +86,7 @@ class Plan:
         auth_required: bool = False,
         permissions: tuple[Any, ...] = (),
         render: Callable[[Any, Any, dict[str, Any]], bytes] | None = None,
+        recoveries: tuple[dict[type, Any], ...] = (),
     ) -> None:
         self.route = route
         self.view = view
@@ -95,6 +98,7 @@ class Plan:
         self.auth_required = auth_required
         self.permissions = permissions
         self.render = render
+        self.recoveries = recoveries
         # Anything that needs the view instance outside the handler's own call, or a check before it.
         self.guarded = auth_required or bool(permissions) or render is not None
 
@@ -106,6 +110,7 @@ class Pipeline:
     middlewares   instances; their `process_request(request, view)` runs in order, sync or async
     debug         show the traceback of a failed handler to the client
     report        called once with (request, exception) for each unexpected exception
+    recoveries    exception handlers: dicts of exception class → (request, exception) → what to reply, or an awaitable
     """
 
     def __init__(
@@ -116,6 +121,7 @@ class Pipeline:
         middlewares: Iterable[Any] = (),
         debug: bool = False,
         report: Callable[[Request, BaseException], None] | None = None,
+        recoveries: Iterable[dict[type, Any]] = (),
     ) -> None:
         self.trie = trie
         self.process = process
@@ -123,6 +129,7 @@ class Pipeline:
         self.guarded = bool(self.middlewares)
         self.debug = debug
         self.report = report
+        self.recoveries = tuple(recoveries)
 
     def handle(self, payload: bytes, is_binary: bool, connection: Any = None) -> bytes | Awaitable[bytes]:
         """Give the payload that answers `payload`, in the same form, or a coroutine of it."""
@@ -154,8 +161,8 @@ class Pipeline:
                 return rendered
             return self._finish_foreign(request, rendered)
         except BaseException as exc:
-            refusal = self.refuse(request, exc)
-        return refusal
+            answer = self._recover(request, exc)
+        return answer
 
     def route(self, request: Request, trie: Any) -> bytes | Coroutine[Any, Any, bytes]:
         """Route `request` with `trie` and give its rendered reply or a coroutine of it. Raises what went wrong."""
@@ -247,15 +254,15 @@ class Pipeline:
                 result = await result
             return self._render(request, plan, view, result)
         except BaseException as exc:
-            refusal = self._refuse_unless_cancelled(request, exc)
-        return refusal
+            answer = self._recover_unless_cancelled(request, exc)
+        return answer if isinstance(answer, bytes) else await answer
 
     async def _finish(self, request: Request, plan: Plan, view: Any, awaitable: Any) -> bytes:
         try:
             return self._render(request, plan, view, await awaitable)
         except BaseException as exc:
-            refusal = self._refuse_unless_cancelled(request, exc)
-        return refusal
+            answer = self._recover_unless_cancelled(request, exc)
+        return answer if isinstance(answer, bytes) else await answer
 
     async def _finish_foreign(self, request: Request, awaitable: Any) -> bytes:
         """Wait for what a router's own `process_request` gave."""
@@ -265,8 +272,8 @@ class Pipeline:
                 raise TypeError(f"process_request must give bytes, got {type(rendered).__qualname__}")
             return bytes(rendered)
         except BaseException as exc:
-            refusal = self._refuse_unless_cancelled(request, exc)
-        return refusal
+            answer = self._recover_unless_cancelled(request, exc)
+        return answer if isinstance(answer, bytes) else await answer
 
     async def _encode_later(self, request: Request, rendered: Any) -> bytes:
         return codec.encode(await rendered, request.form)
@@ -327,13 +334,48 @@ class Pipeline:
                     body[key] = instead
         return codec.dumps(body)
 
-    def _refuse_unless_cancelled(self, request: Request, exc: BaseException) -> bytes:
-        if isinstance(exc, (CancelledError, GeneratorExit)):
-            # Without a task this coroutine is being closed, by a loop that is torn down.
-            task = current_task()
-            if task is None or task.cancelling():
-                raise exc
-        return self.refuse(request, exc)
+    def _recover_unless_cancelled(self, request: Request, exc: BaseException) -> bytes | Coroutine[Any, Any, bytes]:
+        _raise_if_cancelled(exc)
+        return self._recover(request, exc)
+
+    def _recover(self, request: Request, exc: BaseException) -> bytes | Coroutine[Any, Any, bytes]:
+        """Give the reply of the exception handler that is there for `exc`, else the one that says what went wrong."""
+        plan = request._plan
+        recoveries = self.recoveries if plan is None else plan.recoveries + self.recoveries
+        if not recoveries or not isinstance(exc, Exception):
+            return self.refuse(request, exc)
+        exc = _explained(request, exc)
+        handler = _handler_for(exc, recoveries)
+        if handler is None:
+            return self.refuse(request, exc)
+        request._status = 200
+        try:
+            result = handler(request, exc)
+            if _is_awaitable(result):
+                return self._finish_recovery(request, result)
+            return self._recovered(request, result)
+        except BaseException as raised:
+            refusal = self.refuse(request, raised)
+        return refusal
+
+    async def _finish_recovery(self, request: Request, awaitable: Any) -> bytes:
+        try:
+            return self._recovered(request, await awaitable)
+        except BaseException as exc:
+            _raise_if_cancelled(exc)
+            refusal = self.refuse(request, exc)
+        return refusal
+
+    def _recovered(self, request: Request, result: Any) -> bytes:
+        """Give the reply that carries what an exception handler gave: always JSON, as every error."""
+        if isinstance(result, BaseException):
+            raise result
+        try:
+            if isinstance(result, wrappers.Response):
+                return codec.dumps(self._body(request, result))
+            return envelope.render(request, result)
+        except Exception as exc:
+            raise SerializerError() from exc
 
 
 def _is_awaitable(value: Any) -> bool:
@@ -359,12 +401,35 @@ def _method_error(method: Any) -> BaseAPIException:
     return MethodNotAllowed() if isinstance(method, str) else IncorrectMethodNameType()
 
 
+def _raise_if_cancelled(exc: BaseException) -> None:
+    """Raise `exc` if it is the end of the task in which a request is answered."""
+    if isinstance(exc, (CancelledError, GeneratorExit)):
+        # Without a task this coroutine is being closed, by a loop that is torn down.
+        task = current_task()
+        if task is None or task.cancelling():
+            raise exc
+
+
 def _explained(request: Request, exc: BaseException) -> BaseException:
     """Give the fault in `args` that caused `exc`, raised by a decorator around a handler that they do not fit."""
     plan = request._plan
     if isinstance(exc, TypeError) and plan is not None and plan.explain is not None:
         return plan.explain(request.args, exc) or exc
     return exc
+
+
+def _handler_for(exc: BaseException, recoveries: Any) -> Any:
+    """Give the exception handler for `exc` in the first of `recoveries` that has one, the nearest class first.
+
+    What the framework says itself is nobody's business who asks for no more than `Exception`.
+    """
+    for handlers in recoveries:
+        for cls in type(exc).__mro__ if handlers else ():
+            if cls in handlers:
+                return handlers[cls]
+            if cls is BaseAPIException:
+                break
+    return None
 
 
 def _traceback(exc: BaseException) -> str:

@@ -16,6 +16,7 @@ cdef class Plan:
     cdef readonly bint auth_required
     cdef readonly tuple permissions
     cdef readonly object render
+    cdef readonly tuple recoveries
     cdef readonly bint guarded
 
 
@@ -26,6 +27,7 @@ cdef class Pipeline:
     cdef readonly bint guarded
     cdef readonly bint debug
     cdef readonly object report
+    cdef readonly tuple recoveries
 
     cpdef object handle(self, bytes payload, bint is_binary, object connection=*)
     cpdef _Request adopt(self, _Request request, int form, object connection)
@@ -36,8 +38,11 @@ cdef class Pipeline:
     cdef bytes _render(self, _Request request, Plan plan, object view, object result)
     cdef dict _body(self, _Request request, object result)
     cpdef bytes refuse(self, _Request request, object exc)
-    cdef bytes _refuse_unless_cancelled(self, _Request request, object exc)
+    cdef object _recover_unless_cancelled(self, _Request request, object exc)
+    cdef object _recover(self, _Request request, object exc)
+    cdef bytes _recovered(self, _Request request, object result)
 
 
 cdef object _explained(_Request request, object exc)
+cdef object _handler_for(object exc, tuple recoveries)
 cdef bint _is_awaitable(object value) except -1
