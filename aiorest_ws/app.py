@@ -54,6 +54,7 @@ class Application:
     allowed_origins   whose pages may connect: None for the server's own, or a list as `origins.Origins` takes it
     trusted_proxies   how many proxies there are in front of the server, whose X-Forwarded-For and -Proto are believed
     subprotocols      of the server, in order of preference
+    threads           how many there may be for views that are `threaded`; None: 4 more than processors, at most 32
     on_connect        called with each connection before it is accepted, may be `async def`: raises
                       exceptions.ConnectionRefused or gives False to refuse it, may set its `session`
     on_disconnect     called with connection, close code and reason at the end of each that was accepted
@@ -122,6 +123,7 @@ class Application:
         factory.served_path = "/" + settings["path"].strip("/")
         factory.debug = settings["debug"]
         factory.access_log = settings["access_log"]
+        factory.threads = settings["threads"]
         for name in ("allowed_origins", "subprotocols", "on_connect", "on_disconnect"):
             if settings[name] != OPTIONS[name]:  # a factory class may bring its own
                 setattr(factory, name, settings[name])

@@ -58,6 +58,7 @@ OPTIONS: dict[str, Any] = {
     "router": None,
     "ssl_context": None,
     "subprotocols": (),
+    "threads": None,
     "trusted_proxies": 0,
     "unix_path": None,
     **{field.name: field.default for field in fields(Limits)},
@@ -112,6 +113,11 @@ def _check_int(low: int, high: int) -> Callable[[str, Any], None]:
     return check
 
 
+def _check_threads(name: str, value: Any) -> None:
+    if value is not None:
+        _check_int(1, 1000)(name, value)
+
+
 def _check_path(name: str, value: Any) -> None:
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a string, got {value!r}")
@@ -155,6 +161,7 @@ _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "port": _check_int(0, 65535),
     "router": _check_router,
     "subprotocols": _check_subprotocols,
+    "threads": _check_threads,
     "trusted_proxies": _check_int(0, 100),
     **{field.name: check_limit for field in fields(Limits)},
 }

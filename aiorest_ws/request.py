@@ -43,6 +43,7 @@ from aiorest_ws.routers import SimpleRouter
 from aiorest_ws.seams import AutobahnConnection, ExactTimer
 from aiorest_ws.status import WS_MESSAGE_VIOLATE_POLICY, WS_NO_STATUS_CODE, WS_NORMAL
 from aiorest_ws.stopwatch import TimedPipeline
+from aiorest_ws.threads import Threads
 from aiorest_ws.watch import Watch
 
 __all__ = ("RequestHandlerFactory", "RequestHandlerProtocol")
@@ -324,6 +325,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
         self._when_empty: Callable[[], None] | None = None
         self._origins: Origins | None = None
         self.admissions = Admissions()
+        self._threads = Threads()
         self.hooks = Hooks(self.complaints)
         self.router = kwargs.get("router")
 
@@ -375,6 +377,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
                 middlewares=self.middlewares,
                 debug=self.debug,
                 report=self._report,
+                threads=self._threads.call,
                 recoveries=self._recoveries(),
             )
         return self._pipeline
@@ -389,6 +392,16 @@ class RequestHandlerFactory(WebSocketServerFactory):
         """Log an unexpected exception, once, with what was asked."""
         text = f"{request.method!r:.20} {request.url!r:.200} failed: {type(exc).__name__}"
         self.complaints.write(logging.ERROR, text, exc)
+
+    @property
+    def threads(self) -> int:
+        """How many threads there may be for the handlers of views that are `threaded`; set it before serving."""
+        return self._threads.most
+
+    @threads.setter
+    def threads(self, most: int | None) -> None:
+        self._threads = Threads(most)
+        self._pipeline = None
 
     @property
     def workers(self) -> Workers:
@@ -445,6 +458,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
         if self._watch is not None:
             self._watch.stop()
         await self.hooks.end(timeout)
+        await self._threads.close(timeout)
         if self._workers is not None:
             spare = self._workers.close()
             self._workers = None

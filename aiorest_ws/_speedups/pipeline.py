@@ -55,6 +55,7 @@ class Plan:
     explain        called with (args, TypeError): gives the IncorrectArgument that explains it, or None
     auth_required, permissions    what the core checks before the handler
     render         (view, request, body) → bytes for a view that renders otherwise than plain JSON, or None
+    threaded       the handler is called in a thread of its own
     recoveries     exception handlers of the routers around it, as `Pipeline.recoveries`, innermost first
     """
 
@@ -70,6 +71,7 @@ class Plan:
         "render",
         "route",
         "takes_nothing",
+        "threaded",
         "view",
     )
 
@@ -86,6 +88,7 @@ class Plan:
         auth_required: bool = False,
         permissions: tuple[Any, ...] = (),
         render: Callable[[Any, Any, dict[str, Any]], bytes] | None = None,
+        threaded: bool = False,
         recoveries: tuple[dict[type, Any], ...] = (),
     ) -> None:
         self.route = route
@@ -98,9 +101,10 @@ class Plan:
         self.auth_required = auth_required
         self.permissions = permissions
         self.render = render
+        self.threaded = threaded
         self.recoveries = recoveries
         # Anything that needs the view instance outside the handler's own call, or a check before it.
-        self.guarded = auth_required or bool(permissions) or render is not None
+        self.guarded = auth_required or bool(permissions) or render is not None or threaded
 
 
 class Pipeline:
@@ -110,6 +114,7 @@ class Pipeline:
     middlewares   instances; their `process_request(request, view)` runs in order, sync or async
     debug         show the traceback of a failed handler to the client
     report        called once with (request, exception) for each unexpected exception
+    threads       runs the handlers that block: (function, arguments) → an awaitable of its result; none: in the loop
     recoveries    exception handlers: dicts of exception class → (request, exception) → what to reply, or an awaitable
     """
 
@@ -121,6 +126,7 @@ class Pipeline:
         middlewares: Iterable[Any] = (),
         debug: bool = False,
         report: Callable[[Request, BaseException], None] | None = None,
+        threads: Callable[..., Any] | None = None,
         recoveries: Iterable[dict[type, Any]] = (),
     ) -> None:
         self.trie = trie
@@ -129,6 +135,7 @@ class Pipeline:
         self.guarded = bool(self.middlewares)
         self.debug = debug
         self.report = report
+        self.threads = threads
         self.recoveries = tuple(recoveries)
 
     def handle(self, payload: bytes, is_binary: bool, connection: Any = None) -> bytes | Awaitable[bytes]:
@@ -207,10 +214,19 @@ class Pipeline:
         gates = self._gates(request, plan, view)
         for pending in gates:
             return self._finish_guarded(request, plan, params, view, gates, pending)
-        result = self._call(request, plan, params, view)
+        result = self._call_guarded(request, plan, params, view)
         if _is_awaitable(result):
             return self._finish(request, plan, view, result)
         return self._render(request, plan, view, result)
+
+    def _call_guarded(self, request: Request, plan: Plan, params: tuple[str, ...], view: Any) -> Any:
+        """Call the handler where its plan says: here or in a thread."""
+        if plan.threaded and self.threads is not None:
+            return self.threads(self._call_in_thread, request, plan, params, view)
+        return self._call(request, plan, params, view)
+
+    def _call_in_thread(self, request: Request, plan: Plan, params: tuple[str, ...], view: Any) -> Any:
+        return self._call(request, plan, params, view)
 
     def _gates(self, request: Request, plan: Plan, view: Any) -> Generator[Any, Any, None]:
         """Run what stands before the handler; yields each awaitable and takes its outcome back."""
@@ -249,7 +265,7 @@ class Pipeline:
                     pending = gates.send(outcome)
                 except StopIteration:
                     break
-            result = self._call(request, plan, params, view)
+            result = self._call_guarded(request, plan, params, view)
             if _is_awaitable(result):
                 result = await result
             return self._render(request, plan, view, result)

@@ -16,6 +16,7 @@ cdef class Plan:
     cdef readonly bint auth_required
     cdef readonly tuple permissions
     cdef readonly object render
+    cdef readonly bint threaded
     cdef readonly tuple recoveries
     cdef readonly bint guarded
 
@@ -27,6 +28,7 @@ cdef class Pipeline:
     cdef readonly bint guarded
     cdef readonly bint debug
     cdef readonly object report
+    cdef readonly object threads
     cdef readonly tuple recoveries
 
     cpdef object handle(self, bytes payload, bint is_binary, object connection=*)
@@ -35,6 +37,7 @@ cdef class Pipeline:
     cpdef object route(self, _Request request, _Trie trie)
     cdef object _call(self, _Request request, Plan plan, tuple params, object view)
     cdef object _guard(self, _Request request, Plan plan, tuple params)
+    cdef object _call_guarded(self, _Request request, Plan plan, tuple params, object view)
     cdef bytes _render(self, _Request request, Plan plan, object view, object result)
     cdef dict _body(self, _Request request, object result)
     cpdef bytes refuse(self, _Request request, object exc)
