@@ -13,10 +13,12 @@ from contextlib import suppress
 from dataclasses import fields
 from ipaddress import ip_address
 from time import gmtime, strftime
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiorest_ws._speedups import COMPILED, REASON
 from aiorest_ws.exceptions import ImproperlyConfigured, RouterNotDefined
+from aiorest_ws.lifespan import Lifespan
 from aiorest_ws.limits import Limits
 from aiorest_ws.listener import Listener
 from aiorest_ws.options import LOG_LEVELS, OPTIONS, checked, deflate_offer_accept, middleware_of
@@ -55,17 +57,23 @@ class Application:
     trusted_proxies   how many proxies there are in front of the server, whose X-Forwarded-For and -Proto are believed
     subprotocols      of the server, in order of preference
     threads           how many there may be for views that are `threaded`; None: 4 more than processors, at most 32
+    lifespan          given the application, gives an async context manager: entered before the server listens, left
+                      after its last connection
+    on_startup        functions called with the application, `def` or `async def`, before the server listens
+    on_shutdown       and after its last connection
     on_connect        called with each connection before it is accepted, may be `async def`: raises
                       exceptions.ConnectionRefused or gives False to refuse it, may set its `session`
     on_disconnect     called with connection, close code and reason at the end of each that was accepted
 
-    Every field of `limits.Limits` is an option too.
+    Every field of `limits.Limits` is an option too. `state` is a namespace for whatever handlers share.
     """
 
     def __init__(self, **options: Any) -> None:
         self._options = OPTIONS | checked(options)
         self.middlewares = [middleware_of(m) for m in self._options["middlewares"]]
         self.exception_handlers: dict[type, Any] = {}
+        self.state: Any = SimpleNamespace()
+        self._lifespan: Lifespan | None = None
         self.addresses: list[Any] = []
         self._server: asyncio.AbstractServer | None = None
         self._listening: RequestHandlerFactory | None = None
@@ -119,6 +127,7 @@ class Application:
         factory.router = settings["router"]
         factory.middlewares = tuple(self.middlewares)
         factory.exception_handlers = self.exception_handlers
+        factory.app = self
         factory.limits = Limits(**{field.name: settings[field.name] for field in fields(Limits)})
         factory.served_path = "/" + settings["path"].strip("/")
         factory.debug = settings["debug"]
@@ -135,16 +144,30 @@ class Application:
 
         Raises ImproperlyConfigured with one line that says what to change.
         """
-        if self._server is not None:
+        if self._lifespan is not None:
             raise RuntimeError("application is already running")
         self._take(options)
-        host, port, unix_path = self._options["host"], self._options["port"], self._options["unix_path"]
+        host, port = self._options["host"], self._options["port"]
         if self._options["router"] is None:
             raise RouterNotDefined()
         context = self._ssl_context()
         self._check_authentication()
         factory = self.generate_factory(self.generate_url(host or "0.0.0.0", port or 80, self._options["path"]))
         factory.pipeline  # noqa: B018 (made now, so that what is wrong with it is said before anybody connects)
+        self._hurry = asyncio.Event()
+        names = ("lifespan", "on_startup", "on_shutdown")
+        self._lifespan = lifespan = Lifespan(self, *(self._options[name] for name in names))
+        try:
+            await lifespan.start()
+            await self._listen(factory, context)
+        except BaseException:
+            self._lifespan = None
+            await lifespan.end(self._hurry)
+            raise
+        self._stopped = asyncio.Event()
+
+    async def _listen(self, factory: RequestHandlerFactory, context: SSLContext | None) -> None:
+        host, port, unix_path = self._options["host"], self._options["port"], self._options["unix_path"]
         loop = asyncio.get_running_loop()
         secure: dict[str, Any] = {"ssl": context, "backlog": 1024}
         if context is not None and factory.openHandshakeTimeout > 0:
@@ -164,8 +187,6 @@ class Application:
             reason = os.strerror(exc.errno) if exc.errno and exc.errno > 0 else str(exc)
             raise ImproperlyConfigured(f"cannot listen on {unix_path or f'{host}:{port}'}: {reason.lower()}") from exc
         self._listening = factory
-        self._stopped = asyncio.Event()
-        self._hurry = asyncio.Event()
         self.addresses = [s.getsockname() if unix_path else s.getsockname()[:2] for s in self._server.sockets]
 
     async def stop(self) -> None:
@@ -173,13 +194,17 @@ class Application:
 
         New requests get status 503; `shutdown_timeout` bounds the waiting. Does nothing when not running.
         """
-        server, factory = self._server, self._listening
-        if server is None or factory is None:
+        server, factory, lifespan = self._server, self._listening, self._lifespan
+        if server is None or factory is None or lifespan is None:
             return
         self._server = self._listening = None
         server.close()
-        await shut_down(factory, grace=factory.limits.shutdown_timeout, hurry=self._hurry)
-        await server.wait_closed()
+        try:
+            await shut_down(factory, grace=factory.limits.shutdown_timeout, hurry=self._hurry)
+            await server.wait_closed()
+        finally:
+            await lifespan.end(self._hurry)
+            self._lifespan = None
         if self._socket_file is not None:
             with suppress(FileNotFoundError):  # newer loops remove it themselves
                 os.unlink(self._socket_file)
@@ -216,12 +241,20 @@ class Application:
         except KeyboardInterrupt:
             pass  # where the loop takes no signal handlers (Windows)
         except ImproperlyConfigured as exc:
+            logging.getLogger("aiorest_ws").debug("cannot start", exc_info=exc)
             raise SystemExit(f"aiorest-ws: {exc}") from None
 
     async def _run(self) -> None:
         stop = asyncio.Event()
         _on_signals(lambda: self._hurry.set() if stop.is_set() else stop.set())
-        await self.start()
+        starting, stopping = asyncio.ensure_future(self.start()), asyncio.ensure_future(stop.wait())
+        await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not starting.done():  # a lifespan that takes long to start is not waited for
+            starting.cancel()
+            await asyncio.wait([starting])
+            return
+        await starting
         try:
             for line in self._banner():
                 print(line, flush=True)

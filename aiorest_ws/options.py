@@ -47,11 +47,14 @@ OPTIONS: dict[str, Any] = {
     "factory_options": {},
     "host": "127.0.0.1",
     "key": None,
+    "lifespan": None,
     "log_level": "info",
     "loop": "auto",
     "middlewares": (),
     "on_connect": None,
     "on_disconnect": None,
+    "on_shutdown": (),
+    "on_startup": (),
     "path": "",
     "port": 8080,
     "protocol": RequestHandlerProtocol,
@@ -135,6 +138,11 @@ def _check_hook(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be a function, got {value!r}")
 
 
+def _check_hooks(name: str, value: Any) -> None:
+    if not isinstance(value, (list, tuple)) or not all(callable(hook) for hook in value):
+        raise TypeError(f"{name} must be a list of functions, got {value!r}")
+
+
 def _check_subprotocols(name: str, value: Any) -> None:
     if not isinstance(value, (list, tuple)) or not all(isinstance(text, str) for text in value):
         raise TypeError(f"{name} must be a list of strings, got {value!r}")
@@ -153,10 +161,13 @@ _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "factory": _check_subclass(RequestHandlerFactory),
     "host": _check_host,
     "protocol": _check_subclass(RequestHandlerProtocol),
+    "lifespan": _check_hook,
     "log_level": _check_choice(LOG_LEVELS),
     "loop": _check_choice(("auto", "asyncio", "uvloop")),
     "on_connect": _check_hook,
     "on_disconnect": _check_hook,
+    "on_shutdown": _check_hooks,
+    "on_startup": _check_hooks,
     "path": _check_path,
     "port": _check_int(0, 65535),
     "router": _check_router,

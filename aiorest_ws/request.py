@@ -286,6 +286,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
     allowed_origins    whose pages may connect: None for the server's own, or a list as `origins.Origins` takes it
     subprotocols       in order of preference
     on_connect, on_disconnect    functions of the application, `def` or `async def`
+    app                the Application that listens; None for a factory that is used without one
     connections        the open connections, and those in their handshake
     admissions         which of them were let in
     hooks              runs `on_connect` and `on_disconnect`
@@ -301,6 +302,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
     subprotocols: Iterable[str] = ()
     on_connect: Callable[[Any], Any] | None = None
     on_disconnect: Callable[[Any, Any, Any], Any] | None = None
+    app: Any = None
     debug = False
     access_log = False
 

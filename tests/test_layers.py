@@ -21,7 +21,7 @@ SOURCES = sorted(path for kind in ("*.py", "*.pyx", "*.pxd", "*.pyi") for path i
 # its modules that are not named themselves.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("exceptions", "status", "limits", "abstract", "origins", "rate", "recoveries", "threads"),
-    ("handshake", "admissions", "complaints"),
+    ("handshake", "admissions", "complaints", "lifespan"),
     ("hooks",),
     ("_speedups.codec", "_speedups.trie", "_speedups.wrappers"),
     ("_speedups.envelope",),
