@@ -39,7 +39,8 @@ class Application:
     """A server for one router. Every option may be given here or to `run`, `start` and `serve`, where it wins.
 
     router            the SimpleRouter (or other AbstractRouter) that answers the requests
-    middlewares       classes or instances with `process_request(request, handler)`, in order
+    middlewares       classes or instances with `process_request(request, handler)`, or that are called with (request,
+                      call_next), in order
     host, port        address to listen on; port 0 takes a free one (see `addresses`). `ip` is another name of `host`
     unix_path         listen on this Unix socket instead
     path              the only path that is accepted at the handshake; "" is "/"
@@ -308,10 +309,11 @@ class Application:
     def _check_authentication(self) -> None:
         """Refuse to start when a view asks for a user that no middleware would ever set."""
         router = self._options["router"]
-        if not isinstance(router, SimpleRouter) or any(getattr(m, "authenticates", False) for m in self.middlewares):
+        if not isinstance(router, SimpleRouter):
             return
         for route in router.routes:
-            if route.handler.auth_required:
+            around = (*self.middlewares, *route.middlewares)
+            if route.handler.auth_required and not any(getattr(m, "authenticates", False) for m in around):
                 raise ImproperlyConfigured(
                     f"view {route.handler.__qualname__} at {route.path} has auth_required, but no middleware of the "
                     "application authenticates: add one that has `authenticates = True`"

@@ -39,7 +39,6 @@ aiorest-ws 1.1.1 gave the class and is never sent in a reply.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from http import HTTPStatus
 from typing import Any, Self
 
 __all__ = (
@@ -268,6 +267,8 @@ class HTTPError(BaseAPIException):
 
 
 def _phrase(status: int) -> str:
+    from http import HTTPStatus
+
     try:
         return HTTPStatus(status).phrase
     except ValueError:

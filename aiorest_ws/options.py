@@ -10,6 +10,7 @@ from autobahn.websocket.compress import PerMessageDeflateOffer, PerMessageDeflat
 
 from aiorest_ws.handshake import is_token
 from aiorest_ws.limits import Limits, check_limit
+from aiorest_ws.middlewares import middleware_of
 from aiorest_ws.origins import check_origins
 from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
 
@@ -176,12 +177,3 @@ _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "trusted_proxies": _check_int(0, 100),
     **{field.name: check_limit for field in fields(Limits)},
 }
-
-
-def middleware_of(middleware: Any) -> Any:
-    """Give an instance; 1.1.1 took classes."""
-    if isinstance(middleware, type):
-        middleware = middleware()
-    if not callable(getattr(middleware, "process_request", None)):
-        raise TypeError(f"middleware {middleware!r} has no method 'process_request'")
-    return middleware

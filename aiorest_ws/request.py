@@ -36,6 +36,7 @@ from aiorest_ws.exceptions import ConnectionRefused, RouterNotDefined
 from aiorest_ws.handshake import Handshake, client_address, client_scheme
 from aiorest_ws.hooks import Hooks
 from aiorest_ws.limits import Limits
+from aiorest_ws.middlewares import is_around
 from aiorest_ws.opening import Derived
 from aiorest_ws.origins import Origins
 from aiorest_ws.rate import Rate
@@ -377,6 +378,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
                 router._trie if plain and isinstance(router, SimpleRouter) else None,
                 process=None if plain else router.process_request,
                 middlewares=self.middlewares,
+                onion=is_around(self.middlewares),
                 debug=self.debug,
                 report=self._report,
                 threads=self._threads.call,

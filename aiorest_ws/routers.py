@@ -15,6 +15,7 @@ from aiorest_ws.exceptions import (
     NotSpecifiedHandler,
     NotSupportedArgumentType,
 )
+from aiorest_ws.middlewares import middlewares_of
 from aiorest_ws.recoveries import adding_handler
 from aiorest_ws.views import MethodBasedView, make_plan
 
@@ -26,7 +27,8 @@ H = TypeVar("H", bound=Callable[..., Any])
 class Route(AbstractEndpoint):
     """One registration: a path template, a view class, its methods (upper case) and perhaps a name.
 
-    routers    where it was registered, then every router that included that one: the innermost first
+    routers        where it was registered, then every router that included that one: the innermost first
+    middlewares    what is around the handler, the outermost first, inside the application's
     """
 
     def __init__(
@@ -37,13 +39,17 @@ class Route(AbstractEndpoint):
         name: str | None = None,
         *,
         routers: tuple[SimpleRouter, ...] = (),
+        own: tuple[Any, ...] | None = None,
     ) -> None:
         super().__init__(path, handler, methods, name)
         self.routers = routers
+        self._own = middlewares_of(getattr(handler, "middlewares", ())) if own is None else own
+        self.middlewares = (*(m for router in reversed(routers) for m in router.middlewares), *self._own)
 
     def moved(self, prefix: str, router: SimpleRouter) -> Route:
         """Give this route as `router` includes it."""
-        return Route(prefix + self.path, self.handler, self.methods, self.name, routers=(*self.routers, router))
+        routers = (*self.routers, router)
+        return Route(prefix + self.path, self.handler, self.methods, self.name, routers=routers, own=self._own)
 
     def match(self, path: str) -> tuple[str, ...] | None:
         """Give the path parameters of `path`, whatever the method, or None."""
@@ -68,10 +74,13 @@ class SimpleRouter(AbstractRouter):
 
     At each segment a literal beats a segment with literals and parameters, which beats a parameter; a template that
     lacks the method is passed over. The same path and method twice is an error, and so is a name twice.
+
+    middlewares    classes or instances around every route, in order; they stay with the routes through `include`
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, middlewares: Any = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.middlewares = middlewares_of(middlewares)
         self.exception_handlers: dict[type, Any] = {}
         self._trie = Trie()
         self._routes: list[Route] = []
@@ -216,4 +225,5 @@ def _verbs(methods: Any) -> tuple[str, ...]:
 def _plans(route: Route) -> dict[str, Plan]:
     parameters = sum(len(part) - 1 for part in parse_template(route.path) if isinstance(part, tuple))
     recoveries = tuple(router.exception_handlers for router in route.routers)
-    return {verb: make_plan(route, route.handler, verb, parameters, recoveries=recoveries) for verb in route.methods}
+    around = {"middlewares": route.middlewares, "recoveries": recoveries}
+    return {verb: make_plan(route, route.handler, verb, parameters, **around) for verb in route.methods}

@@ -6,9 +6,11 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 __all__ = ("Threads",)
 
@@ -32,6 +34,8 @@ class Threads:
         When the caller is cancelled, what has not begun never does, and what has goes on, its result not wanted.
         """
         if self._executor is None:
+            from concurrent.futures import ThreadPoolExecutor
+
             self._executor = ThreadPoolExecutor(self.most, "aiorest-ws")
         job = self._executor.submit(copy_context().run, _outcome, function, *args)
         self._jobs.add(job)

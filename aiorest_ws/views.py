@@ -39,6 +39,7 @@ class MethodBasedView(View):
     renderers             renderer classes; `args.format` chooses one, else the first; none means JSON
     permission_classes    every one must let the request pass
     auth_required         `request.user` must be set and authenticated
+    middlewares           classes or instances around its methods, inside those of application and routers
     threaded              call methods that are not `async def` in a thread: they may block
     """
 
@@ -46,6 +47,7 @@ class MethodBasedView(View):
     renderers: Any = ()
     permission_classes: Any = ()
     auth_required = False
+    middlewares: Any = ()
     threaded = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -73,11 +75,13 @@ def make_plan(
     verb: str,
     parameters: int,
     *,
+    middlewares: tuple[Any, ...] = (),
     recoveries: tuple[dict[type, Any], ...] = (),
 ) -> Plan:
     """Give the plan for requests with `verb` (upper case), which bring `parameters` path parameters.
 
-    `recoveries` are the exception handlers of the routers around it, innermost first.
+    `middlewares` are those of routers and view, in order, `recoveries` the exception handlers of the
+    routers around it, innermost first.
     """
     function = getattr(view, "endpoint_function", None)
     bare = function is not None
@@ -100,6 +104,7 @@ def make_plan(
         permissions=_permissions(view),
         render=_renderer(view),
         threaded=_is_threaded(view, function),
+        middlewares=middlewares,
         recoveries=recoveries,
     )
 

@@ -22,6 +22,7 @@ from aiorest_ws.exceptions import (
     PermissionDeniedException,
     SerializerError,
 )
+from aiorest_ws.middlewares import Layer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
@@ -56,6 +57,7 @@ class Plan:
     auth_required, permissions    what the core checks before the handler
     render         (view, request, body) → bytes for a view that renders otherwise than plain JSON, or None
     threaded       the handler is called in a thread of its own
+    middlewares    of the routers around it, the outermost first, and of the view
     recoveries     exception handlers of the routers around it, as `Pipeline.recoveries`, innermost first
     """
 
@@ -66,6 +68,7 @@ class Plan:
         "fit",
         "function",
         "guarded",
+        "middlewares",
         "permissions",
         "recoveries",
         "render",
@@ -89,6 +92,7 @@ class Plan:
         permissions: tuple[Any, ...] = (),
         render: Callable[[Any, Any, dict[str, Any]], bytes] | None = None,
         threaded: bool = False,
+        middlewares: tuple[Any, ...] = (),
         recoveries: tuple[dict[type, Any], ...] = (),
     ) -> None:
         self.route = route
@@ -102,9 +106,10 @@ class Plan:
         self.permissions = permissions
         self.render = render
         self.threaded = threaded
+        self.middlewares = middlewares
         self.recoveries = recoveries
         # Anything that needs the view instance outside the handler's own call, or a check before it.
-        self.guarded = auth_required or bool(permissions) or render is not None or threaded
+        self.guarded = auth_required or bool(permissions or middlewares) or render is not None or threaded
 
 
 class Pipeline:
@@ -112,6 +117,7 @@ class Pipeline:
 
     process       a router's own `process_request` (request → bytes or an awaitable), or None to route with `trie`
     middlewares   instances; their `process_request(request, view)` runs in order, sync or async
+    onion         one of `middlewares` is called with (request, call_next) instead
     debug         show the traceback of a failed handler to the client
     report        called once with (request, exception) for each unexpected exception
     threads       runs the handlers that block: (function, arguments) → an awaitable of its result; none: in the loop
@@ -124,6 +130,7 @@ class Pipeline:
         *,
         process: Callable[[Request], Any] | None = None,
         middlewares: Iterable[Any] = (),
+        onion: bool = False,
         debug: bool = False,
         report: Callable[[Request, BaseException], None] | None = None,
         threads: Callable[..., Any] | None = None,
@@ -132,6 +139,7 @@ class Pipeline:
         self.trie = trie
         self.process = process
         self.middlewares = tuple(middlewares)
+        self.onion = onion
         self.guarded = bool(self.middlewares)
         self.debug = debug
         self.report = report
@@ -211,6 +219,8 @@ class Pipeline:
     def _guard(self, request: Request, plan: Plan, params: tuple[str, ...]) -> bytes | Coroutine[Any, Any, bytes]:
         """Run middlewares and permissions, then the handler; stays in this call until something has to be awaited."""
         view = plan.view()
+        if self.onion or plan.middlewares:
+            return self._finish(request, plan, view, self._peel(request, plan, params, view))
         gates = self._gates(request, plan, view)
         for pending in gates:
             return self._finish_guarded(request, plan, params, view, gates, pending)
@@ -234,6 +244,10 @@ class Pipeline:
             outcome = middleware.process_request(request, view)
             if _is_awaitable(outcome):
                 yield outcome
+        yield from self._checks(request, plan, view)
+
+    def _checks(self, request: Request, plan: Plan, view: Any) -> Generator[Any, Any, None]:
+        """Check the user and the permissions; yields each awaitable and takes its outcome back."""
         if plan.auth_required and not _is_authenticated(request.user):
             raise NotAuthenticated()
         for permission in plan.permissions:
@@ -255,16 +269,7 @@ class Pipeline:
         self, request: Request, plan: Plan, params: tuple[str, ...], view: Any, gates: Any, pending: Any
     ) -> bytes:
         try:
-            while True:
-                try:
-                    outcome = await pending
-                except BaseException as exc:
-                    pending = gates.throw(exc)
-                    continue
-                try:
-                    pending = gates.send(outcome)
-                except StopIteration:
-                    break
+            await self._pass(gates, pending)
             result = self._call_guarded(request, plan, params, view)
             if _is_awaitable(result):
                 result = await result
@@ -272,6 +277,33 @@ class Pipeline:
         except BaseException as exc:
             answer = self._recover_unless_cancelled(request, exc)
         return answer if isinstance(answer, bytes) else await answer
+
+    async def _pass(self, gates: Any, pending: Any) -> None:
+        """Go on with `gates`, which wait for `pending`."""
+        while True:
+            try:
+                outcome = await pending
+            except BaseException as exc:
+                pending = gates.throw(exc)
+                continue
+            try:
+                pending = gates.send(outcome)
+            except StopIteration:
+                return
+
+    async def _peel(self, request: Request, plan: Plan, params: tuple[str, ...], view: Any) -> Any:
+        """Give what the middlewares make of the handler's result."""
+
+        async def core(request: Request) -> wrappers.Response:
+            gates = self._checks(request, plan, view)
+            for pending in gates:
+                await self._pass(gates, pending)
+            result = self._call_guarded(request, plan, params, view)
+            if _is_awaitable(result):
+                result = await result
+            return _response(result)
+
+        return await Layer(self.middlewares + plan.middlewares, view, core, _response)(request)
 
     async def _finish(self, request: Request, plan: Plan, view: Any, awaitable: Any) -> bytes:
         try:
@@ -396,6 +428,10 @@ class Pipeline:
 
 def _is_awaitable(value: Any) -> bool:
     return type(value) not in _PLAIN_TYPES and hasattr(value, "__await__")
+
+
+def _response(result: Any) -> wrappers.Response:
+    return result if isinstance(result, wrappers.Response) else wrappers.Response(result)
 
 
 def _is_authenticated(user: Any) -> bool:

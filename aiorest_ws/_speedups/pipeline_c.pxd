@@ -17,6 +17,7 @@ cdef class Plan:
     cdef readonly tuple permissions
     cdef readonly object render
     cdef readonly bint threaded
+    cdef readonly tuple middlewares
     cdef readonly tuple recoveries
     cdef readonly bint guarded
 
@@ -25,6 +26,7 @@ cdef class Pipeline:
     cdef readonly _Trie trie
     cdef readonly object process
     cdef readonly tuple middlewares
+    cdef readonly bint onion
     cdef readonly bint guarded
     cdef readonly bint debug
     cdef readonly object report
