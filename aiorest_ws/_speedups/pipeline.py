@@ -289,7 +289,7 @@ class Pipeline:
             try:
                 pending = gates.send(outcome)
             except StopIteration:
-                return
+                break
 
     async def _peel(self, request: Request, plan: Plan, params: tuple[str, ...], view: Any) -> Any:
         """Give what the middlewares make of the handler's result."""
