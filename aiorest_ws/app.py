@@ -13,13 +13,16 @@ from contextlib import suppress
 from dataclasses import fields
 from ipaddress import ip_address
 from time import gmtime, strftime
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiorest_ws._speedups import COMPILED, REASON
 from aiorest_ws.exceptions import ImproperlyConfigured, RouterNotDefined
+from aiorest_ws.lifespan import Lifespan
 from aiorest_ws.limits import Limits
 from aiorest_ws.listener import Listener
 from aiorest_ws.options import LOG_LEVELS, OPTIONS, checked, deflate_offer_accept, middleware_of
+from aiorest_ws.recoveries import adding_handler
 from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
 from aiorest_ws.routers import SimpleRouter
 from aiorest_ws.shutdown import shut_down
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ("Application", "deflate_offer_accept")
 
+H = TypeVar("H", bound=Callable[..., Any])
+
 
 class Application:
     """A server for one router. Every option may be given here or to `run`, `start` and `serve`, where it wins.
@@ -38,7 +43,8 @@ class Application:
     When it starts, what is given in neither comes from the environment and from the settings module (see `sources`).
 
     router            the SimpleRouter (or other AbstractRouter) that answers the requests
-    middlewares       classes or instances with `process_request(request, handler)`, in order
+    middlewares       classes or instances with `process_request(request, handler)`, or that are called with (request,
+                      call_next), in order
     host, port        address to listen on; port 0 takes a free one (see `addresses`). `ip` is another name of `host`
     unix_path         listen on this Unix socket instead
     path              the only path that is accepted at the handshake; "" is "/"
@@ -55,11 +61,16 @@ class Application:
     allowed_origins   whose pages may connect: None for the server's own, or a list as `origins.Origins` takes it
     trusted_proxies   how many proxies there are in front of the server, whose X-Forwarded-For and -Proto are believed
     subprotocols      of the server, in order of preference
+    threads           how many there may be for views that are `threaded`; None: 4 more than processors, at most 32
+    lifespan          given the application, gives an async context manager: entered before the server listens, left
+                      after its last connection
+    on_startup        functions called with the application, `def` or `async def`, before the server listens
+    on_shutdown       and after its last connection
     on_connect        called with each connection before it is accepted, may be `async def`: raises
                       exceptions.ConnectionRefused or gives False to refuse it, may set its `session`
     on_disconnect     called with connection, close code and reason at the end of each that was accepted
 
-    Every field of `limits.Limits` is an option too.
+    Every field of `limits.Limits` is an option too. `state` is a namespace for whatever handlers share.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -67,12 +78,22 @@ class Application:
         self._options = OPTIONS | self._given
         self._configured: dict[str, Any] | None = None  # read when it starts
         self.middlewares = [middleware_of(m) for m in self._options["middlewares"]]
+        self.exception_handlers: dict[type, Any] = {}
+        self.state: Any = SimpleNamespace()
+        self._lifespan: Lifespan | None = None
         self.addresses: list[Any] = []
         self._server: asyncio.AbstractServer | None = None
         self._listening: RequestHandlerFactory | None = None
         self._stopped: asyncio.Event | None = None
         self._hurry = asyncio.Event()  # set when nobody is to be waited for any more
         self._socket_file: str | None = None
+
+    def exception_handler(self, exception: type[Exception]) -> Callable[[H], H]:
+        """Make the decorated function, `def` or `async def`, answer when a request fails with `exception`.
+
+        It takes request and exception; it returns or raises an error, or returns what a handler may.
+        """
+        return adding_handler(self.exception_handlers, exception)
 
     @property
     def factory(self) -> type[RequestHandlerFactory]:
@@ -112,10 +133,13 @@ class Application:
         factory.protocol = settings["protocol"]
         factory.router = settings["router"]
         factory.middlewares = tuple(self.middlewares)
+        factory.exception_handlers = self.exception_handlers
+        factory.app = self
         factory.limits = Limits(**{field.name: settings[field.name] for field in fields(Limits)})
         factory.served_path = "/" + settings["path"].strip("/")
         factory.debug = settings["debug"]
         factory.access_log = settings["access_log"]
+        factory.threads = settings["threads"]
         for name in ("allowed_origins", "subprotocols", "on_connect", "on_disconnect"):
             if settings[name] != OPTIONS[name]:  # a factory class may bring its own
                 setattr(factory, name, settings[name])
@@ -141,14 +165,30 @@ class Application:
 
         Raises ImproperlyConfigured with one line that says what to change.
         """
-        if self._server is not None:
+        if self._lifespan is not None:
             raise RuntimeError("application is already running")
         factory = self.prepare(**options)
-        host, port, unix_path = self._options["host"], self._options["port"], self._options["unix_path"]
         context = self._ssl_context()
         # Before the server is made: what it calls runs in the context of now.
         urlconf = {"path": factory.url, "router": factory.router}
         set_urlconf(urlconf)
+        self._hurry = asyncio.Event()
+        names = ("lifespan", "on_startup", "on_shutdown")
+        self._lifespan = lifespan = Lifespan(self, *(self._options[name] for name in names))
+        try:
+            await lifespan.start()
+            await self._listen(factory, context)
+        except BaseException:
+            self._lifespan = None
+            await lifespan.end(self._hurry)
+            raise
+        host, unix_path = self._options["host"], self._options["unix_path"]
+        if not unix_path and host:
+            urlconf["path"] = self.generate_url(host, self.addresses[0][1], self._options["path"]).rstrip("/")
+        self._stopped = asyncio.Event()
+
+    async def _listen(self, factory: RequestHandlerFactory, context: SSLContext | None) -> None:
+        host, port, unix_path = self._options["host"], self._options["port"], self._options["unix_path"]
         loop = asyncio.get_running_loop()
         secure: dict[str, Any] = {"ssl": context, "backlog": 1024}
         if context is not None and factory.openHandshakeTimeout > 0:
@@ -168,11 +208,6 @@ class Application:
             reason = os.strerror(exc.errno) if exc.errno and exc.errno > 0 else str(exc)
             raise ImproperlyConfigured(f"cannot listen on {unix_path or f'{host}:{port}'}: {reason.lower()}") from exc
         self._listening = factory
-        if not unix_path and host:
-            bound_port = self._server.sockets[0].getsockname()[1]
-            urlconf["path"] = self.generate_url(host, bound_port, self._options["path"]).rstrip("/")
-        self._stopped = asyncio.Event()
-        self._hurry = asyncio.Event()
         self.addresses = [s.getsockname() if unix_path else s.getsockname()[:2] for s in self._server.sockets]
 
     async def stop(self) -> None:
@@ -180,13 +215,17 @@ class Application:
 
         New requests get status 503; `shutdown_timeout` bounds the waiting. Does nothing when not running.
         """
-        server, factory = self._server, self._listening
-        if server is None or factory is None:
+        server, factory, lifespan = self._server, self._listening, self._lifespan
+        if server is None or factory is None or lifespan is None:
             return
         self._server = self._listening = None
         server.close()
-        await shut_down(factory, grace=factory.limits.shutdown_timeout, hurry=self._hurry)
-        await server.wait_closed()
+        try:
+            await shut_down(factory, grace=factory.limits.shutdown_timeout, hurry=self._hurry)
+            await server.wait_closed()
+        finally:
+            await lifespan.end(self._hurry)
+            self._lifespan = None
         if self._socket_file is not None:
             with suppress(FileNotFoundError):  # newer loops remove it themselves
                 os.unlink(self._socket_file)
@@ -226,12 +265,20 @@ class Application:
         except KeyboardInterrupt:
             pass  # where the loop takes no signal handlers (Windows)
         except ImproperlyConfigured as exc:
+            logging.getLogger("aiorest_ws").debug("cannot start", exc_info=exc)
             raise SystemExit(f"aiorest-ws: {exc}") from None
 
     async def _run(self) -> None:
         stop = asyncio.Event()
         _on_signals(lambda: self._hurry.set() if stop.is_set() else stop.set())
-        await self.start()
+        starting, stopping = asyncio.ensure_future(self.start()), asyncio.ensure_future(stop.wait())
+        await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not starting.done():  # a lifespan that takes long to start is not waited for
+            starting.cancel()
+            await asyncio.wait([starting])
+            return
+        await starting
         try:
             for line in self._banner():
                 print(line, flush=True)
@@ -290,10 +337,11 @@ class Application:
     def _check_authentication(self) -> None:
         """Refuse to start when a view asks for a user that no middleware would ever set."""
         router = self._options["router"]
-        if not isinstance(router, SimpleRouter) or any(getattr(m, "authenticates", False) for m in self.middlewares):
+        if not isinstance(router, SimpleRouter):
             return
         for route in router.routes:
-            if route.handler.auth_required:
+            around = (*self.middlewares, *route.middlewares)
+            if route.handler.auth_required and not any(getattr(m, "authenticates", False) for m in around):
                 raise ImproperlyConfigured(
                     f"view {route.handler.__qualname__} at {route.path} has auth_required, but no middleware of the "
                     "application authenticates: add one that has `authenticates = True`"

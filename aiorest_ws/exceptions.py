@@ -25,6 +25,7 @@ aiorest-ws 1.1.1 gave the class and is never sent in a reply.
     ├── TooManyRequests 429                 the connection exceeds `requests_per_second`
     ├── ServerStopping 503
     ├── RequestTimeout 504                  the handler exceeds `request_timeout`
+    ├── HTTPError any                       what a handler raises to choose a status
     └── BaseAuthException 401
         ├── NotAuthenticated 401
         └── PermissionDeniedException 403
@@ -48,6 +49,7 @@ __all__ = (
     "BaseAuthException",
     "ConnectionRefused",
     "EndpointValueError",
+    "HTTPError",
     "HandlerFailed",
     "ImproperlyConfigured",
     "IncorrectArgument",
@@ -251,6 +253,31 @@ class ValidationError(BaseAPIException):
     def __init__(self, detail: Any) -> None:
         super().__init__("")
         self.detail = detail if isinstance(detail, (dict, list)) else [_text(detail)]
+
+
+class HTTPError(BaseAPIException):
+    """What a handler raises to refuse a request: `raise HTTPError(409, "name is taken")`.
+
+    status    400 to 599
+    detail    anything that JSON can say; without one, the status' own name
+    """
+
+    def __init__(self, status: int, detail: Any = None) -> None:
+        if not isinstance(status, int) or isinstance(status, bool) or not 400 <= status <= 599:
+            raise ValueError(f"status must be an integer from 400 to 599, got {status!r}")
+        super().__init__("")
+        self.args = (status, detail)  # what a copy is made with
+        self.status = int(status)
+        self.detail = _phrase(self.status) if detail is None else detail
+
+
+def _phrase(status: int) -> str:
+    from http import HTTPStatus
+
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return BaseAPIException.default_detail
 
 
 class BaseAuthException(BaseAPIException):

@@ -11,6 +11,7 @@ from autobahn.websocket.compress import PerMessageDeflateOffer, PerMessageDeflat
 
 from aiorest_ws.handshake import is_token
 from aiorest_ws.limits import Limits, check_limit
+from aiorest_ws.middlewares import middleware_of
 from aiorest_ws.origins import check_origins
 from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
 
@@ -48,17 +49,21 @@ OPTIONS: dict[str, Any] = {
     "factory_options": {},
     "host": "127.0.0.1",
     "key": None,
+    "lifespan": None,
     "log_level": "info",
     "loop": "auto",
     "middlewares": (),
     "on_connect": None,
     "on_disconnect": None,
+    "on_shutdown": (),
+    "on_startup": (),
     "path": "",
     "port": 8080,
     "protocol": RequestHandlerProtocol,
     "router": None,
     "ssl_context": None,
     "subprotocols": (),
+    "threads": None,
     "trusted_proxies": 0,
     "unix_path": None,
     **{field.name: field.default for field in fields(Limits)},
@@ -113,6 +118,11 @@ def _check_int(low: int, high: int) -> Callable[[str, Any], None]:
     return check
 
 
+def _check_threads(name: str, value: Any) -> None:
+    if value is not None:
+        _check_int(1, 1000)(name, value)
+
+
 def _check_path(name: str, value: Any) -> None:
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a string, got {value!r}")
@@ -128,6 +138,11 @@ def _check_host(name: str, value: Any) -> None:
 def _check_hook(name: str, value: Any) -> None:
     if value is not None and not callable(value):
         raise TypeError(f"{name} must be a function, got {value!r}")
+
+
+def _check_hooks(name: str, value: Any) -> None:
+    if not isinstance(value, (list, tuple)) or not all(callable(hook) for hook in value):
+        raise TypeError(f"{name} must be a list of functions, got {value!r}")
 
 
 def _check_subprotocols(name: str, value: Any) -> None:
@@ -170,23 +185,18 @@ _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "factory": _check_subclass(RequestHandlerFactory),
     "host": _check_host,
     "protocol": _check_subclass(RequestHandlerProtocol),
+    "lifespan": _check_hook,
     "log_level": _check_choice(LOG_LEVELS),
     "loop": _check_choice(("auto", "asyncio", "uvloop")),
     "on_connect": _check_hook,
     "on_disconnect": _check_hook,
+    "on_shutdown": _check_hooks,
+    "on_startup": _check_hooks,
     "path": _check_path,
     "port": _check_int(0, 65535),
     "router": _check_router,
     "subprotocols": _check_subprotocols,
+    "threads": _check_threads,
     "trusted_proxies": _check_int(0, 100),
     **{field.name: check_limit for field in fields(Limits)},
 }
-
-
-def middleware_of(middleware: Any) -> Any:
-    """Give an instance; 1.1.1 took classes."""
-    if isinstance(middleware, type):
-        middleware = middleware()
-    if not callable(getattr(middleware, "process_request", None)):
-        raise TypeError(f"middleware {middleware!r} has no method 'process_request'")
-    return middleware

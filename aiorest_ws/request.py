@@ -36,6 +36,7 @@ from aiorest_ws.exceptions import ConnectionRefused, RouterNotDefined
 from aiorest_ws.handshake import Handshake, client_address, client_scheme
 from aiorest_ws.hooks import Hooks
 from aiorest_ws.limits import Limits
+from aiorest_ws.middlewares import is_around
 from aiorest_ws.opening import Derived
 from aiorest_ws.origins import Origins
 from aiorest_ws.rate import Rate
@@ -43,6 +44,7 @@ from aiorest_ws.routers import SimpleRouter
 from aiorest_ws.seams import AutobahnConnection, ExactTimer
 from aiorest_ws.status import WS_MESSAGE_VIOLATE_POLICY, WS_NO_STATUS_CODE, WS_NORMAL
 from aiorest_ws.stopwatch import TimedPipeline
+from aiorest_ws.threads import Threads
 from aiorest_ws.watch import Watch
 
 __all__ = ("RequestHandlerFactory", "RequestHandlerProtocol")
@@ -279,11 +281,13 @@ class RequestHandlerFactory(WebSocketServerFactory):
                 self._cookies = kwargs.get("cookies_dump", {})
 
     middlewares        instances, in order
+    exception_handlers    exception class → function that answers for it
     limits             what clients may take of the server, a `limits.Limits`
     served_path        the only path that is accepted at the handshake ("/api"), or None for any
     allowed_origins    whose pages may connect: None for the server's own, or a list as `origins.Origins` takes it
     subprotocols       in order of preference
     on_connect, on_disconnect    functions of the application, `def` or `async def`
+    app                the Application that listens; None for a factory that is used without one
     connections        the open connections, and those in their handshake
     admissions         which of them were let in
     hooks              runs `on_connect` and `on_disconnect`
@@ -299,6 +303,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
     subprotocols: Iterable[str] = ()
     on_connect: Callable[[Any], Any] | None = None
     on_disconnect: Callable[[Any, Any, Any], Any] | None = None
+    app: Any = None
     debug = False
     access_log = False
 
@@ -316,12 +321,14 @@ class RequestHandlerFactory(WebSocketServerFactory):
         self.connections: set[RequestHandlerProtocol] = set()
         self.unsent = 0
         self.complaints = Complaints(logger)
+        self.exception_handlers: dict[type, Any] = {}
         self._router: AbstractRouter | None = None
         self._pipeline: Pipeline | None = None
         self._workers: Workers | None = None
         self._when_empty: Callable[[], None] | None = None
         self._origins: Origins | None = None
         self.admissions = Admissions()
+        self._threads = Threads()
         self.hooks = Hooks(self.complaints)
         self.router = kwargs.get("router")
 
@@ -371,15 +378,34 @@ class RequestHandlerFactory(WebSocketServerFactory):
                 router._trie if plain and isinstance(router, SimpleRouter) else None,
                 process=None if plain else router.process_request,
                 middlewares=self.middlewares,
+                onion=is_around(self.middlewares),
                 debug=self.debug,
                 report=self._report,
+                threads=self._threads.call,
+                recoveries=self._recoveries(),
             )
         return self._pipeline
+
+    def _recoveries(self) -> list[dict[type, Any]]:
+        """Give the exception handlers for requests that match no route, and for all others after their routers'."""
+        router = self._router
+        own = [self.exception_handlers]
+        return [router.exception_handlers, *own] if isinstance(router, SimpleRouter) else own
 
     def _report(self, request: Request, exc: BaseException) -> None:
         """Log an unexpected exception, once, with what was asked."""
         text = f"{request.method!r:.20} {request.url!r:.200} failed: {type(exc).__name__}"
         self.complaints.write(logging.ERROR, text, exc)
+
+    @property
+    def threads(self) -> int:
+        """How many threads there may be for the handlers of views that are `threaded`; set it before serving."""
+        return self._threads.most
+
+    @threads.setter
+    def threads(self, most: int | None) -> None:
+        self._threads = Threads(most)
+        self._pipeline = None
 
     @property
     def workers(self) -> Workers:
@@ -436,6 +462,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
         if self._watch is not None:
             self._watch.stop()
         await self.hooks.end(timeout)
+        await self._threads.close(timeout)
         if self._workers is not None:
             spare = self._workers.close()
             self._workers = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from inspect import iscoroutinefunction
-from typing import Any
+from typing import Any, TypeVar
 
 from aiorest_ws._speedups import Pipeline, Plan, Request, Trie, converter_names, parameter_names, parse_template
 from aiorest_ws.abstract import AbstractEndpoint, AbstractRouter
@@ -19,17 +19,23 @@ from aiorest_ws.exceptions import (
     NotSpecifiedHandler,
     NotSupportedArgumentType,
 )
+from aiorest_ws.middlewares import middlewares_of
+from aiorest_ws.recoveries import adding_handler
 from aiorest_ws.templates import fill_template
 from aiorest_ws.views import MethodBasedView, make_plan
 
 __all__ = ("Route", "SimpleRouter")
 
+H = TypeVar("H", bound=Callable[..., Any])
+
 
 class Route(AbstractEndpoint):
     """One registration: a path template, a view class, its methods (upper case) and perhaps a name.
 
-    converters    by name, those that the template may use
-    router        the router that answers with it; None before it is registered
+    routers        where it was registered, then every router that included that one: the innermost first
+    middlewares    what is around the handler, the outermost first, inside the application's
+    converters     by name, those that the template may use
+    router         the router that answers with it; None before it is registered
     """
 
     def __init__(
@@ -39,11 +45,26 @@ class Route(AbstractEndpoint):
         methods: Sequence[str],
         name: str | None = None,
         *,
+        routers: tuple[SimpleRouter, ...] = (),
+        own: tuple[Any, ...] | None = None,
         converters: Mapping[str, Converter | None] = CONVERTERS,
     ) -> None:
         super().__init__(path, handler, methods, name)
+        self.routers = routers
+        self._own = middlewares_of(getattr(handler, "middlewares", ())) if own is None else own
+        self.middlewares = (*(m for router in reversed(routers) for m in router.middlewares), *self._own)
         self.converters = converters
         self.router: SimpleRouter | None = None
+
+    def moved(
+        self, prefix: str, router: SimpleRouter, converters: Mapping[str, Converter | None]
+    ) -> Route:
+        """Give this route as `router` includes it."""
+        routers = (*self.routers, router)
+        path = prefix + self.path
+        return Route(
+            path, self.handler, self.methods, self.name, routers=routers, own=self._own, converters=converters
+        )
 
     @property
     def parameters(self) -> list[str]:
@@ -78,10 +99,14 @@ class SimpleRouter(AbstractRouter):
     `{id:int}`, `{x:float}`, `{u:uuid}` and `{d:date}` match what they can convert, and the handler gets what they make
     of it; `{name:str}` is `{name}`; `{rest:path}`, at the end of a template, is all that is left, slashes too.
     `add_converter` adds others.
+
+    middlewares    classes or instances around every route, in order; they stay with the routes through `include`
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, middlewares: Any = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.middlewares = middlewares_of(middlewares)
+        self.exception_handlers: dict[type, Any] = {}
         self._trie = Trie()
         self._routes: list[Route] = []
         self._names: dict[str, Route] = {}
@@ -108,7 +133,7 @@ class SimpleRouter(AbstractRouter):
         verbs = _verbs(methods)
         if name and not isinstance(name, str):
             raise NotSupportedArgumentType("name variable must be string type")
-        self._add([Route(path, handler, verbs, name or None, converters=self._converters)])
+        self._add([Route(path, handler, verbs, name or None, routers=(self,), converters=self._converters)])
 
     def add_converter(self, name: str, convert: Callable[[str], Any], to_text: Callable[[Any], str] = str) -> None:
         """Let templates of this router that are registered from now on say `{parameter:name}`.
@@ -144,6 +169,17 @@ class SimpleRouter(AbstractRouter):
         prefix = _template(prefix)[:-1] if prefix else ""
         self._add([self._moved(route, prefix) for route in router.routes])
         router._parents.append((self, prefix))
+
+    def exception_handler(self, exception: type[Exception]) -> Callable[[H], H]:
+        """Make the decorated function, `def` or `async def`, answer when a request fails with `exception`.
+
+            @router.exception_handler(KeyError)
+            def missing(request, exc):
+                return HTTPError(404, f"no {exc.args[0]}")
+
+        It returns or raises an error, or returns what a handler may. It stays with the routes through `include`.
+        """
+        return adding_handler(self.exception_handlers, exception)
 
     def match(self, method: str, url: str) -> tuple[Route, tuple[Any, ...]]:
         """Give the route for `method` and `url`, and its path parameters in the order of the template.
@@ -251,7 +287,7 @@ class SimpleRouter(AbstractRouter):
                 if converters.get(name, self._converters[name]) != self._converters[name]:
                     raise EndpointValueError(f"converter '{name}' of prefix {prefix} is another one in {route.path}")
             converters = {**converters, **{name: self._converters[name] for name in used}}
-        return Route(prefix + route.path, route.handler, route.methods, route.name, converters=converters)
+        return route.moved(prefix, self, converters)
 
 
 def _template(path: Any) -> str:
@@ -285,5 +321,6 @@ def _verbs(methods: Any) -> tuple[str, ...]:
 
 def _plans(route: Route) -> dict[str, Plan]:
     parse_template(route.path, route.converters)
-    parameters = len(route.parameters)
-    return {verb: make_plan(route, route.handler, verb, parameters) for verb in route.methods}
+    recoveries = tuple(router.exception_handlers for router in route.routers)
+    around = {"middlewares": route.middlewares, "recoveries": recoveries}
+    return {verb: make_plan(route, route.handler, verb, len(route.parameters), **around) for verb in route.methods}

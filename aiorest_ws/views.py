@@ -39,12 +39,16 @@ class MethodBasedView(View):
     renderers             renderer classes; `args.format` chooses one, else the first; none means JSON
     permission_classes    every one must let the request pass
     auth_required         `request.user` must be set and authenticated
+    middlewares           classes or instances around its methods, inside those of application and routers
+    threaded              call methods that are not `async def` in a thread: they may block
     """
 
     methods: ClassVar[list[str]] = []
     renderers: Any = ()
     permission_classes: Any = ()
     auth_required = False
+    middlewares: Any = ()
+    threaded = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -65,8 +69,20 @@ class MethodBasedView(View):
         return self.renderers[0]() if self.renderers else JSONRenderer()
 
 
-def make_plan(route: Any, view: type[MethodBasedView], verb: str, parameters: int) -> Plan:
-    """Give the plan for requests with `verb` (upper case), which bring `parameters` path parameters."""
+def make_plan(
+    route: Any,
+    view: type[MethodBasedView],
+    verb: str,
+    parameters: int,
+    *,
+    middlewares: tuple[Any, ...] = (),
+    recoveries: tuple[dict[type, Any], ...] = (),
+) -> Plan:
+    """Give the plan for requests with `verb` (upper case), which bring `parameters` path parameters.
+
+    `middlewares` are those of routers and view, in order, `recoveries` the exception handlers of the
+    routers around it, innermost first.
+    """
     function = getattr(view, "endpoint_function", None)
     bare = function is not None
     if function is not None:
@@ -87,6 +103,9 @@ def make_plan(route: Any, view: type[MethodBasedView], verb: str, parameters: in
         auth_required=bool(view.auth_required),
         permissions=_permissions(view),
         render=_renderer(view),
+        threaded=_is_threaded(view, function),
+        middlewares=middlewares,
+        recoveries=recoveries,
     )
 
 
@@ -105,6 +124,17 @@ def _handler(view: type[MethodBasedView], verb: str, parameters: int) -> tuple[C
         return getattr(instance, name)(*args, **kwargs)
 
     return bound, _Fit(handler, 1 if isinstance(static, (staticmethod, classmethod)) else 2, parameters)
+
+
+def _is_threaded(view: type[MethodBasedView], function: Callable[..., Any]) -> bool:
+    """Tell whether `function` is called in a thread; beside it a view may have methods that need none."""
+    if type(view.threaded) is not bool:
+        raise InvalidHandler(f"threaded of view {view.__qualname__} must be True or False, got {view.threaded!r}")
+    if not view.threaded or not inspect.iscoroutinefunction(inspect.unwrap(function)):
+        return view.threaded
+    if hasattr(view, "endpoint_function"):
+        raise InvalidHandler(f"{_named(function)} is `async def`, which runs in the loop: it cannot be threaded")
+    return False
 
 
 def _permissions(view: type[MethodBasedView]) -> tuple[Any, ...]:

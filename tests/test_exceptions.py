@@ -13,6 +13,7 @@ from aiorest_ws import exceptions
 from aiorest_ws.exceptions import (
     BaseAPIException,
     BaseAuthException,
+    HTTPError,
     NotSpecifiedError,
     NotSpecifiedHandler,
     ValidationError,
@@ -70,7 +71,7 @@ def test_an_error_has_its_code_status_and_text(name: str, code: int, status: int
 
 
 def test_the_table_is_complete() -> None:
-    assert {row[0] for row in TABLE} | {"ValidationError"} == {cls.__name__ for cls in API_EXCEPTIONS}
+    assert {row[0] for row in TABLE} | {"HTTPError", "ValidationError"} == {cls.__name__ for cls in API_EXCEPTIONS}
 
 
 def test_the_tree_in_the_docstring_is_the_one_in_the_code() -> None:
@@ -80,7 +81,7 @@ def test_the_tree_in_the_docstring_is_the_one_in_the_code() -> None:
 
 
 @pytest.mark.parametrize(
-    "cls", [cls for cls in API_EXCEPTIONS if cls is not ValidationError], ids=lambda cls: cls.__name__
+    "cls", [cls for cls in API_EXCEPTIONS if cls not in (HTTPError, ValidationError)], ids=lambda cls: cls.__name__
 )
 @pytest.mark.parametrize(
     ("detail", "text"),
@@ -157,10 +158,10 @@ def test_a_subclass_that_does_not_call_our_init_has_a_detail() -> None:
 
 def test_errors_can_be_copied_and_pickled() -> None:
     for cls in API_EXCEPTIONS:
-        error = cls("mine")
+        error = cls(409, "mine") if cls is HTTPError else cls("mine")
         for twin in (copy.copy(error), pickle.loads(pickle.dumps(error))):
             assert type(twin) is cls
-            assert twin.detail == error.detail
+            assert (twin.status, twin.detail) == (error.status, error.detail)
 
 
 def test_every_error_says_what_it_means() -> None:

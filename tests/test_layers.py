@@ -20,8 +20,11 @@ SOURCES = sorted(path for kind in ("*.py", "*.pyx", "*.pxd", "*.pyi") for path i
 # The single source of truth, lowest first. A compiled form `X_c` has the layer of its `X`; a package stands for all of
 # its modules that are not named themselves.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("exceptions", "status", "limits", "abstract", "origins", "rate", "converters"),
-    ("handshake", "admissions", "complaints", "conf"),
+    (
+        *("exceptions", "status", "limits", "abstract", "origins", "rate", "converters"),
+        *("middlewares", "recoveries", "threads"),
+    ),
+    ("handshake", "admissions", "complaints", "conf", "lifespan"),
     ("hooks",),
     ("_speedups.codec", "_speedups.trie", "_speedups.wrappers"),
     ("_speedups.envelope",),

@@ -22,6 +22,7 @@ from aiorest_ws.exceptions import (
     PermissionDeniedException,
     SerializerError,
 )
+from aiorest_ws.middlewares import Layer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
@@ -55,6 +56,9 @@ class Plan:
     explain        called with (args, TypeError): gives the IncorrectArgument that explains it, or None
     auth_required, permissions    what the core checks before the handler
     render         (view, request, body) → bytes for a view that renders otherwise than plain JSON, or None
+    threaded       the handler is called in a thread of its own
+    middlewares    of the routers around it, the outermost first, and of the view
+    recoveries     exception handlers of the routers around it, as `Pipeline.recoveries`, innermost first
     """
 
     __slots__ = (
@@ -64,10 +68,13 @@ class Plan:
         "fit",
         "function",
         "guarded",
+        "middlewares",
         "permissions",
+        "recoveries",
         "render",
         "route",
         "takes_nothing",
+        "threaded",
         "view",
     )
 
@@ -84,6 +91,9 @@ class Plan:
         auth_required: bool = False,
         permissions: tuple[Any, ...] = (),
         render: Callable[[Any, Any, dict[str, Any]], bytes] | None = None,
+        threaded: bool = False,
+        middlewares: tuple[Any, ...] = (),
+        recoveries: tuple[dict[type, Any], ...] = (),
     ) -> None:
         self.route = route
         self.view = view
@@ -95,8 +105,11 @@ class Plan:
         self.auth_required = auth_required
         self.permissions = permissions
         self.render = render
+        self.threaded = threaded
+        self.middlewares = middlewares
+        self.recoveries = recoveries
         # Anything that needs the view instance outside the handler's own call, or a check before it.
-        self.guarded = auth_required or bool(permissions) or render is not None
+        self.guarded = auth_required or bool(permissions or middlewares) or render is not None or threaded
 
 
 class Pipeline:
@@ -104,8 +117,11 @@ class Pipeline:
 
     process       a router's own `process_request` (request → bytes or an awaitable), or None to route with `trie`
     middlewares   instances; their `process_request(request, view)` runs in order, sync or async
+    onion         one of `middlewares` is called with (request, call_next) instead
     debug         show the traceback of a failed handler to the client
     report        called once with (request, exception) for each unexpected exception
+    threads       runs the handlers that block: (function, arguments) → an awaitable of its result; none: in the loop
+    recoveries    exception handlers: dicts of exception class → (request, exception) → what to reply, or an awaitable
     """
 
     def __init__(
@@ -114,15 +130,21 @@ class Pipeline:
         *,
         process: Callable[[Request], Any] | None = None,
         middlewares: Iterable[Any] = (),
+        onion: bool = False,
         debug: bool = False,
         report: Callable[[Request, BaseException], None] | None = None,
+        threads: Callable[..., Any] | None = None,
+        recoveries: Iterable[dict[type, Any]] = (),
     ) -> None:
         self.trie = trie
         self.process = process
         self.middlewares = tuple(middlewares)
+        self.onion = onion
         self.guarded = bool(self.middlewares)
         self.debug = debug
         self.report = report
+        self.threads = threads
+        self.recoveries = tuple(recoveries)
 
     def handle(self, payload: bytes, is_binary: bool, connection: Any = None) -> bytes | Awaitable[bytes]:
         """Give the payload that answers `payload`, in the same form, or a coroutine of it."""
@@ -154,8 +176,8 @@ class Pipeline:
                 return rendered
             return self._finish_foreign(request, rendered)
         except BaseException as exc:
-            refusal = self.refuse(request, exc)
-        return refusal
+            answer = self._recover(request, exc)
+        return answer
 
     def route(self, request: Request, trie: Any) -> bytes | Coroutine[Any, Any, bytes]:
         """Route `request` with `trie` and give its rendered reply or a coroutine of it. Raises what went wrong."""
@@ -197,13 +219,24 @@ class Pipeline:
     def _guard(self, request: Request, plan: Plan, params: tuple[Any, ...]) -> bytes | Coroutine[Any, Any, bytes]:
         """Run middlewares and permissions, then the handler; stays in this call until something has to be awaited."""
         view = plan.view()
+        if self.onion or plan.middlewares:
+            return self._finish(request, plan, view, self._peel(request, plan, params, view))
         gates = self._gates(request, plan, view)
         for pending in gates:
             return self._finish_guarded(request, plan, params, view, gates, pending)
-        result = self._call(request, plan, params, view)
+        result = self._call_guarded(request, plan, params, view)
         if _is_awaitable(result):
             return self._finish(request, plan, view, result)
         return self._render(request, plan, view, result)
+
+    def _call_guarded(self, request: Request, plan: Plan, params: tuple[str, ...], view: Any) -> Any:
+        """Call the handler where its plan says: here or in a thread."""
+        if plan.threaded and self.threads is not None:
+            return self.threads(self._call_in_thread, request, plan, params, view)
+        return self._call(request, plan, params, view)
+
+    def _call_in_thread(self, request: Request, plan: Plan, params: tuple[str, ...], view: Any) -> Any:
+        return self._call(request, plan, params, view)
 
     def _gates(self, request: Request, plan: Plan, view: Any) -> Generator[Any, Any, None]:
         """Run what stands before the handler; yields each awaitable and takes its outcome back."""
@@ -211,6 +244,10 @@ class Pipeline:
             outcome = middleware.process_request(request, view)
             if _is_awaitable(outcome):
                 yield outcome
+        yield from self._checks(request, plan, view)
+
+    def _checks(self, request: Request, plan: Plan, view: Any) -> Generator[Any, Any, None]:
+        """Check the user and the permissions; yields each awaitable and takes its outcome back."""
         if plan.auth_required and not _is_authenticated(request.user):
             raise NotAuthenticated()
         for permission in plan.permissions:
@@ -232,30 +269,48 @@ class Pipeline:
         self, request: Request, plan: Plan, params: tuple[Any, ...], view: Any, gates: Any, pending: Any
     ) -> bytes:
         try:
-            while True:
-                try:
-                    outcome = await pending
-                except BaseException as exc:
-                    pending = gates.throw(exc)
-                    continue
-                try:
-                    pending = gates.send(outcome)
-                except StopIteration:
-                    break
-            result = self._call(request, plan, params, view)
+            await self._pass(gates, pending)
+            result = self._call_guarded(request, plan, params, view)
             if _is_awaitable(result):
                 result = await result
             return self._render(request, plan, view, result)
         except BaseException as exc:
-            refusal = self._refuse_unless_cancelled(request, exc)
-        return refusal
+            answer = self._recover_unless_cancelled(request, exc)
+        return answer if isinstance(answer, bytes) else await answer
+
+    async def _pass(self, gates: Any, pending: Any) -> None:
+        """Go on with `gates`, which wait for `pending`."""
+        while True:
+            try:
+                outcome = await pending
+            except BaseException as exc:
+                pending = gates.throw(exc)
+                continue
+            try:
+                pending = gates.send(outcome)
+            except StopIteration:
+                break
+
+    async def _peel(self, request: Request, plan: Plan, params: tuple[str, ...], view: Any) -> Any:
+        """Give what the middlewares make of the handler's result."""
+
+        async def core(request: Request) -> wrappers.Response:
+            gates = self._checks(request, plan, view)
+            for pending in gates:
+                await self._pass(gates, pending)
+            result = self._call_guarded(request, plan, params, view)
+            if _is_awaitable(result):
+                result = await result
+            return _response(result)
+
+        return await Layer(self.middlewares + plan.middlewares, view, core, _response)(request)
 
     async def _finish(self, request: Request, plan: Plan, view: Any, awaitable: Any) -> bytes:
         try:
             return self._render(request, plan, view, await awaitable)
         except BaseException as exc:
-            refusal = self._refuse_unless_cancelled(request, exc)
-        return refusal
+            answer = self._recover_unless_cancelled(request, exc)
+        return answer if isinstance(answer, bytes) else await answer
 
     async def _finish_foreign(self, request: Request, awaitable: Any) -> bytes:
         """Wait for what a router's own `process_request` gave."""
@@ -265,8 +320,8 @@ class Pipeline:
                 raise TypeError(f"process_request must give bytes, got {type(rendered).__qualname__}")
             return bytes(rendered)
         except BaseException as exc:
-            refusal = self._refuse_unless_cancelled(request, exc)
-        return refusal
+            answer = self._recover_unless_cancelled(request, exc)
+        return answer if isinstance(answer, bytes) else await answer
 
     async def _encode_later(self, request: Request, rendered: Any) -> bytes:
         return codec.encode(await rendered, request.form)
@@ -327,20 +382,56 @@ class Pipeline:
                     body[key] = instead
         return codec.dumps(body)
 
-    def _refuse_unless_cancelled(self, request: Request, exc: BaseException) -> bytes:
-        if isinstance(exc, (CancelledError, GeneratorExit)):
-            # Without a task this coroutine is being closed, by a loop that is torn down.
-            task = current_task()
-            if task is None or task.cancelling():
-                try:
-                    raise exc
-                finally:
-                    del exc  # its traceback holds this frame: neither would go before the garbage collector comes
-        return self.refuse(request, exc)
+    def _recover_unless_cancelled(self, request: Request, exc: BaseException) -> bytes | Coroutine[Any, Any, bytes]:
+        _raise_if_cancelled(exc)
+        return self._recover(request, exc)
+
+    def _recover(self, request: Request, exc: BaseException) -> bytes | Coroutine[Any, Any, bytes]:
+        """Give the reply of the exception handler that is there for `exc`, else the one that says what went wrong."""
+        plan = request._plan
+        recoveries = self.recoveries if plan is None else plan.recoveries + self.recoveries
+        if not recoveries or not isinstance(exc, Exception):
+            return self.refuse(request, exc)
+        exc = _explained(request, exc)
+        handler = _handler_for(exc, recoveries)
+        if handler is None:
+            return self.refuse(request, exc)
+        request._status = 200
+        try:
+            result = handler(request, exc)
+            if _is_awaitable(result):
+                return self._finish_recovery(request, result)
+            return self._recovered(request, result)
+        except BaseException as raised:
+            refusal = self.refuse(request, raised)
+        return refusal
+
+    async def _finish_recovery(self, request: Request, awaitable: Any) -> bytes:
+        try:
+            return self._recovered(request, await awaitable)
+        except BaseException as exc:
+            _raise_if_cancelled(exc)
+            refusal = self.refuse(request, exc)
+        return refusal
+
+    def _recovered(self, request: Request, result: Any) -> bytes:
+        """Give the reply that carries what an exception handler gave: always JSON, as every error."""
+        if isinstance(result, BaseException):
+            raise result
+        try:
+            if isinstance(result, wrappers.Response):
+                return codec.dumps(self._body(request, result))
+            return envelope.render(request, result)
+        except Exception as exc:
+            raise SerializerError() from exc
 
 
 def _is_awaitable(value: Any) -> bool:
     return type(value) not in _PLAIN_TYPES and hasattr(value, "__await__")
+
+
+def _response(result: Any) -> wrappers.Response:
+    return result if isinstance(result, wrappers.Response) else wrappers.Response(result)
 
 
 def _is_authenticated(user: Any) -> bool:
@@ -362,12 +453,35 @@ def _method_error(method: Any) -> BaseAPIException:
     return MethodNotAllowed() if isinstance(method, str) else IncorrectMethodNameType()
 
 
+def _raise_if_cancelled(exc: BaseException) -> None:
+    """Raise `exc` if it is the end of the task in which a request is answered."""
+    if isinstance(exc, (CancelledError, GeneratorExit)):
+        # Without a task this coroutine is being closed, by a loop that is torn down.
+        task = current_task()
+        if task is None or task.cancelling():
+            raise exc
+
+
 def _explained(request: Request, exc: BaseException) -> BaseException:
     """Give the fault in `args` that caused `exc`, raised by a decorator around a handler that they do not fit."""
     plan = request._plan
     if isinstance(exc, TypeError) and plan is not None and plan.explain is not None:
         return plan.explain(request.args, exc) or exc
     return exc
+
+
+def _handler_for(exc: BaseException, recoveries: Any) -> Any:
+    """Give the exception handler for `exc` in the first of `recoveries` that has one, the nearest class first.
+
+    What the framework says itself is nobody's business who asks for no more than `Exception`.
+    """
+    for handlers in recoveries:
+        for cls in type(exc).__mro__ if handlers else ():
+            if cls in handlers:
+                return handlers[cls]
+            if cls is BaseAPIException:
+                break
+    return None
 
 
 def _traceback(exc: BaseException) -> str:

@@ -16,6 +16,9 @@ cdef class Plan:
     cdef readonly bint auth_required
     cdef readonly tuple permissions
     cdef readonly object render
+    cdef readonly bint threaded
+    cdef readonly tuple middlewares
+    cdef readonly tuple recoveries
     cdef readonly bint guarded
 
 
@@ -23,9 +26,12 @@ cdef class Pipeline:
     cdef readonly _Trie trie
     cdef readonly object process
     cdef readonly tuple middlewares
+    cdef readonly bint onion
     cdef readonly bint guarded
     cdef readonly bint debug
     cdef readonly object report
+    cdef readonly object threads
+    cdef readonly tuple recoveries
 
     cpdef object handle(self, bytes payload, bint is_binary, object connection=*)
     cpdef _Request adopt(self, _Request request, int form, object connection)
@@ -33,11 +39,15 @@ cdef class Pipeline:
     cpdef object route(self, _Request request, _Trie trie)
     cdef object _call(self, _Request request, Plan plan, tuple params, object view)
     cdef object _guard(self, _Request request, Plan plan, tuple params)
+    cdef object _call_guarded(self, _Request request, Plan plan, tuple params, object view)
     cdef bytes _render(self, _Request request, Plan plan, object view, object result)
     cdef dict _body(self, _Request request, object result)
     cpdef bytes refuse(self, _Request request, object exc)
-    cdef bytes _refuse_unless_cancelled(self, _Request request, object exc)
+    cdef object _recover_unless_cancelled(self, _Request request, object exc)
+    cdef object _recover(self, _Request request, object exc)
+    cdef bytes _recovered(self, _Request request, object result)
 
 
 cdef object _explained(_Request request, object exc)
+cdef object _handler_for(object exc, tuple recoveries)
 cdef bint _is_awaitable(object value) except -1

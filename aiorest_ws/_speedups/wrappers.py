@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 from aiorest_ws.exceptions import InvalidMessage, NoReverseMatch
@@ -29,6 +30,8 @@ class Request:
     form           how it came in, and so how it is answered (`codec.TEXT_JSON`, ...)
     route          the route that it matched (None before routing)
     user, token_payload    None until a middleware sets them
+    state          a namespace of this request, for middlewares and handlers
+    app            the Application (None outside a connection)
 
     A middleware may set any other attribute; only this request sees it.
     """
@@ -120,6 +123,12 @@ class Request:
         return self._status
 
     def __getattr__(self, name: str) -> Any:
+        if name == "state":
+            state = SimpleNamespace()
+            setattr(self, name, state)  # from now on it is found without this
+            return state
+        if name == "app":
+            return getattr(getattr(self.connection, "factory", None), "app", None)
         if name[:1] != "_" and name not in _RESERVED:
             extra = self.extra
             if name in extra:

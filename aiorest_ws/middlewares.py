@@ -1,0 +1,118 @@
+"""A request and what answers it → the answer, with whatever stands around it: the onion, and two layers for it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from contextvars import ContextVar
+from inspect import isawaitable
+from time import perf_counter
+from typing import Any
+from uuid import uuid4
+
+__all__ = ("CallNext", "RequestId", "Timing", "middleware_of", "middlewares_of", "request_id")
+
+CallNext = Callable[[Any], Awaitable[Any]]
+
+logger = logging.getLogger("aiorest_ws.timing")
+
+request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+
+
+def middleware_of(middleware: Any) -> Any:
+    """Give an instance (1.1.1 took classes) of either kind, or raise TypeError."""
+    if isinstance(middleware, type):
+        middleware = middleware()
+    before = callable(getattr(middleware, "process_request", None))
+    if before and callable(middleware):
+        raise TypeError(f"middleware {middleware!r} has both 'process_request' and '__call__', expected one of them")
+    if not before and not callable(middleware):
+        raise TypeError(
+            f"middleware {middleware!r} has no method 'process_request', and is not called with request and call_next"
+        )
+    return middleware
+
+
+def middlewares_of(middlewares: Any) -> tuple[Any, ...]:
+    """Give instances of what may be classes, or raise TypeError."""
+    if not isinstance(middlewares, (list, tuple)):
+        raise TypeError(f"middlewares must be a list, got {middlewares!r}")
+    return tuple(middleware_of(middleware) for middleware in middlewares)
+
+
+def is_around(middlewares: Iterable[Any]) -> bool:
+    """Tell whether one of `middlewares` stands around the handler, not only before it."""
+    return any(not hasattr(middleware, "process_request") for middleware in middlewares)
+
+
+class Layer:
+    """What a middleware gets as `call_next`: all that is inside of it.
+
+    answer    makes a Response of what a middleware gives
+    core      the innermost: request → Response
+    """
+
+    __slots__ = ("_answer", "_at", "_core", "_middlewares", "_view")
+
+    def __init__(
+        self, middlewares: tuple[Any, ...], view: Any, core: CallNext, answer: Callable[[Any], Any], at: int = 0
+    ) -> None:
+        self._middlewares = middlewares
+        self._view = view
+        self._core = core
+        self._answer = answer
+        self._at = at
+
+    async def __call__(self, request: Any) -> Any:
+        """Give the Response to `request`, or raise what goes wrong inside."""
+        if self._at == len(self._middlewares):
+            return await self._core(request)
+        middleware = self._middlewares[self._at]
+        inside = Layer(self._middlewares, self._view, self._core, self._answer, self._at + 1)
+        if hasattr(middleware, "process_request"):
+            pending = middleware.process_request(request, self._view)
+            if isawaitable(pending):
+                await pending
+            return await inside(request)
+        given = middleware(request, inside)
+        if isawaitable(given):
+            given = await given
+        if given is None:
+            raise TypeError(f"middleware {middleware!r} gave None, expected what call_next gives, or a Response")
+        return self._answer(given)
+
+
+class Timing:
+    """Logs to "aiorest_ws.timing" how long each request took from here on inwards, and keeps it in `request.state`.
+
+    slow    log only what takes as many seconds or more
+    """
+
+    def __init__(self, slow: float = 0.0) -> None:
+        self.slow = slow
+
+    async def __call__(self, request: Any, call_next: CallNext) -> Any:
+        start = perf_counter()
+        try:
+            return await call_next(request)
+        finally:
+            request.state.seconds = seconds = perf_counter() - start
+            if seconds >= self.slow:
+                logger.info("%.20r %.200r took %.1f ms", request.method, request.route.path, seconds * 1000)
+
+
+class RequestId:
+    """Names each request: `request.state.request_id`, and the context variable `request_id` for whoever logs.
+
+    The name is what the client sent as `request_id`, if that is printable ASCII of at most 128, or a new one.
+    """
+
+    async def __call__(self, request: Any, call_next: CallNext) -> Any:
+        sent = request.extra.get("request_id")
+        usable = isinstance(sent, str) and 0 < len(sent) <= 128 and sent.isascii() and sent.isprintable()
+        request.state.request_id = name = sent if usable else uuid4().hex
+        token = request_id.set(name)
+        try:
+            return await call_next(request)
+        finally:
+            request_id.reset(token)

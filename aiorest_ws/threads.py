@@ -1,0 +1,72 @@
+"""A function that blocks → an awaitable of its result, which a thread of a bounded pool makes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+__all__ = ("Threads",)
+
+logger = logging.getLogger("aiorest_ws")
+
+
+class Threads:
+    """The threads of one application. They are made when there is work for them, and kept.
+
+    most    how many there may be; what comes then waits. None: four more than processors, 32 at most
+    """
+
+    def __init__(self, most: int | None = None) -> None:
+        self.most = min(32, (os.cpu_count() or 1) + 4) if most is None else most
+        self._executor: ThreadPoolExecutor | None = None
+        self._jobs: set[Future[Any]] = set()
+
+    async def call(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Give what `function` gives, or raise what it raises; it sees the context variables of the caller.
+
+        When the caller is cancelled, what has not begun never does, and what has goes on, its result not wanted.
+        """
+        if self._executor is None:
+            from concurrent.futures import ThreadPoolExecutor
+
+            self._executor = ThreadPoolExecutor(self.most, "aiorest-ws")
+        job = self._executor.submit(copy_context().run, _outcome, function, *args)
+        self._jobs.add(job)
+        job.add_done_callback(self._jobs.discard)
+        result, exc = await asyncio.wrap_future(job)
+        if exc is not None:
+            try:
+                raise exc
+            finally:
+                del exc  # it would hold this call, and so the request, until the garbage collector comes
+        # A handler may give an awaitable all the same: that belongs in the loop.
+        return await result if hasattr(result, "__await__") else result
+
+    async def close(self, timeout: float) -> None:
+        """Take nothing more, and let what runs go on for `timeout` seconds; what still does then cannot be stopped."""
+        if self._executor is None:
+            return
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        running = [asyncio.wrap_future(job) for job in list(self._jobs) if not job.done()]
+        if not running:
+            return
+        _, late = await asyncio.wait(running, timeout=timeout)
+        for job in late:
+            job.cancel()
+        if late:
+            logger.warning("%d threaded handlers still run: the program cannot end before they do", len(late))
+
+
+def _outcome(function: Callable[..., Any], *args: Any) -> tuple[Any, BaseException | None]:
+    """Give result and exception: a future would not take every exception (StopIteration), nor every thread."""
+    try:
+        return function(*args), None
+    except BaseException as exc:
+        return None, exc

@@ -1,0 +1,354 @@
+"""Handlers of views that are `threaded` run in a bounded pool, over a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from aiorest_ws import Application, HTTPError, MethodBasedView, SimpleRouter, endpoint
+from aiorest_ws.exceptions import InvalidHandler
+from aiorest_ws.threads import Threads
+from aiorest_ws.wrappers import Request
+from tests.serving import LOOPS, TIMEOUT, Client, asynchronous, serving, turn_over
+
+FAILED = "A server error occurred."
+who: ContextVar[str] = ContextVar("who", default="nobody")
+
+
+@dataclass
+class Blocker:
+    """A handler that blocks its thread until the test lets it go."""
+
+    running: int = 0
+    most: int = 0
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    gate: threading.Event = field(default_factory=threading.Event)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+    wanted: int = 1
+
+    def __call__(self) -> str:
+        with self.lock:
+            self.running += 1
+            self.most = max(self.most, self.running)
+            if self.running == self.wanted:
+                self.loop.call_soon_threadsafe(self.begun.set)
+        assert self.gate.wait(TIMEOUT)
+        with self.lock:
+            self.running -= 1
+            if not self.running:
+                self.loop.call_soon_threadsafe(self.ended.set)
+        return "free"
+
+
+def router_of(function: Callable[..., Any], path: str = "/x", **attrs: Any) -> SimpleRouter:
+    router = SimpleRouter()
+    router.register_endpoint(endpoint(path, "GET", **{"threaded": True} | attrs)(function))
+    return router
+
+
+def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("rest", [{}, {"id": 1}], ids=["in-order", "with-id"])
+@asynchronous
+async def test_blocked_handler_holds_up_nobody_else(loop: str, rest: dict[str, Any]) -> None:
+    blocker = Blocker()
+    router = router_of(lambda request: blocker())
+
+    @endpoint("/other", "GET")
+    def other(request: Request) -> str:
+        blocker.gate.set()
+        return "other"
+
+    router.register_endpoint(other)
+    async with (
+        serving(router) as app,
+        await Client.connect(app) as client,
+        await Client.connect(app) as another,
+    ):
+        client.request("GET", "/x", **rest)
+        await blocker.begun.wait()
+        assert (await another.ask("GET", "/other"))["data"] == "other"
+        assert (await client.reply())["data"] == "free"
+        await client.leave()
+        await another.leave()
+
+
+@asynchronous
+async def test_only_plain_handlers_of_threaded_views_leave_the_loop() -> None:
+    def where() -> str:
+        return "loop" if threading.current_thread() is threading.main_thread() else "thread"
+
+    class Threaded(MethodBasedView):
+        threaded = True
+
+        def get(self, request: Request, name: str, suffix: str = "") -> str:
+            return name + suffix + where()
+
+        async def put(self, request: Request, name: str) -> str:
+            return name + where()
+
+    class Plain(MethodBasedView):
+        def get(self, request: Request) -> str:
+            return where()
+
+    class Dispatched(Threaded):
+        def dispatch(self, request: Request, *args: Any, **kwargs: Any) -> Any:
+            return super().dispatch(request, *args, **kwargs)
+
+    router = SimpleRouter()
+    router.register("/threaded/{name}", Threaded, ["GET", "PUT"])
+    router.register("/dispatched/{name}", Dispatched, ["GET", "PUT"])
+    router.register("/plain", Plain, "GET")
+    async with serving(router) as app, await Client.connect(app) as client:
+        assert (await client.ask("GET", "/threaded/a", args={"suffix": "-"}))["data"] == "a-thread"
+        assert (await client.ask("PUT", "/threaded/a"))["data"] == "aloop"
+        assert (await client.ask("GET", "/dispatched/a"))["data"] == "athread"
+        assert (await client.ask("PUT", "/dispatched/a"))["data"] == "aloop"
+        assert (await client.ask("GET", "/plain"))["data"] == "loop"
+        await client.leave()
+
+
+@asynchronous
+async def test_middlewares_and_permissions_stay_on_the_loop_and_their_context_reaches_the_thread() -> None:
+    seen: list[threading.Thread] = []
+
+    class Says:
+        async def process_request(self, request: Request, handler: Any) -> None:
+            seen.append(threading.current_thread())
+            await asyncio.sleep(0)
+            who.set("ada")
+
+    class Allows:
+        @staticmethod
+        def check(request: Request, handler: Any) -> bool:
+            seen.append(threading.current_thread())
+            return True
+
+    def tells(request: Request) -> str:
+        try:
+            return who.get()
+        finally:
+            who.set("changed in the thread")
+
+    router = router_of(tells, permission_classes=(Allows,))
+    async with serving(router, middlewares=[Says]) as app, await Client.connect(app) as client:
+        assert (await client.ask("GET", "/x"))["data"] == "ada"
+        assert (await client.ask("GET", "/x"))["data"] == "ada"
+        await client.leave()
+    assert set(seen) == {threading.main_thread()}
+    assert who.get() == "nobody"
+
+
+@pytest.mark.parametrize(
+    ("exc", "status", "detail", "logged"),
+    [
+        (HTTPError(409, "taken"), 409, "taken", []),
+        (KeyError("secret"), 500, FAILED, ["'GET' '/x' failed: KeyError"]),
+        (StopIteration("secret"), 500, FAILED, ["'GET' '/x' failed: RuntimeError"]),
+        (SystemExit(3), 500, FAILED, ["'GET' '/x' failed: SystemExit"]),
+        (asyncio.CancelledError(), 500, FAILED, ["'GET' '/x' failed: CancelledError"]),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+def test_exception_in_a_thread_is_answered(
+    exc: BaseException, status: int, detail: str, logged: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    def raises(request: Request) -> None:
+        raise exc
+
+    @asynchronous
+    async def test() -> None:
+        async with serving(router_of(raises)) as app, await Client.connect(app) as client:
+            assert await client.ask("GET", "/x", id=1) == {"id": 1, "status": status, "detail": detail}
+            await client.leave()
+
+    test()
+    assert errors(caplog) == logged
+
+
+@asynchronous
+async def test_exception_handler_answers_for_a_thread() -> None:
+    def raises(request: Request) -> None:
+        raise KeyError("ada")
+
+    router = router_of(raises)
+    router.exception_handler(KeyError)(lambda request, exc: exc.args[0])
+    async with serving(router) as app, await Client.connect(app) as client:
+        assert (await client.ask("GET", "/x"))["data"] == "ada"
+        await client.leave()
+
+
+@asynchronous
+async def test_awaitable_from_a_thread_is_awaited_in_the_loop() -> None:
+    async def later() -> bool:
+        await asyncio.sleep(0)
+        return threading.current_thread() is threading.main_thread()
+
+    async with serving(router_of(lambda request: later())) as app, await Client.connect(app) as client:
+        assert (await client.ask("GET", "/x"))["data"] is True
+        await client.leave()
+
+
+@asynchronous
+async def test_wrong_arguments_are_refused() -> None:
+    async with serving(router_of(lambda request, a: a)) as app, await Client.connect(app) as client:
+        assert (await client.ask("GET", "/x", id=1))["status"] == 422
+        await client.leave()
+
+
+@asynchronous
+async def test_threads_are_bounded_and_what_comes_then_waits() -> None:
+    blocker = Blocker(wanted=2)
+    async with (
+        serving(router_of(lambda request: blocker()), threads=2) as app,
+        await Client.connect(app) as client,
+    ):
+        for number in range(5):
+            client.request("GET", "/x", id=number)
+        await blocker.begun.wait()
+        blocker.gate.set()
+        assert sorted([(await client.reply())["id"] for _ in range(5)]) == list(range(5))
+        assert blocker.most == 2
+        await client.leave()
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_client_that_leaves_drops_the_result_quietly(loop: str, caplog: pytest.LogCaptureFixture) -> None:
+    @asynchronous
+    async def test(*, loop: str) -> None:
+        blocker = Blocker()
+        called: list[Any] = []
+
+        def blocks(request: Request) -> str:
+            called.append(request.id)
+            return blocker()
+
+        async with serving(router_of(blocks), threads=1) as app:
+            async with await Client.connect(app) as client:
+                client.request("GET", "/x", id=1)
+                await blocker.begun.wait()
+                client.request("GET", "/x", id=2)  # waits for the one thread, and will never run
+                client.send(b"", 9)
+                assert (await client.receive()).opcode == 10
+                client.abort()
+            assert app._listening is not None
+            await app._listening.when_empty()
+            await turn_over()  # its tasks are cancelled
+            blocker.gate.set()
+            await blocker.ended.wait()
+            async with await Client.connect(app) as client:
+                assert (await client.ask("GET", "/x", id=3))["data"] == "free"
+                await client.leave()
+        assert called == [1, 3]
+
+    test(loop=loop)
+    assert errors(caplog) == []
+
+
+def test_request_timeout_answers_in_the_place_of_a_thread(caplog: pytest.LogCaptureFixture) -> None:
+    @asynchronous
+    async def test() -> None:
+        blocker = Blocker()
+        async with (
+            serving(router_of(lambda request: blocker()), request_timeout=0.01) as app,
+            await Client.connect(app) as client,
+        ):
+            assert (await client.ask("GET", "/x", id=1))["status"] == 504
+            blocker.gate.set()
+            await client.leave()
+            await blocker.ended.wait()
+
+    test()
+    assert errors(caplog) == []
+
+
+@asynchronous
+async def test_stop_waits_for_a_thread_and_leaves_none_behind() -> None:
+    blocker = Blocker()
+    app = Application(router=router_of(lambda request: blocker()), port=0, shutdown_timeout=TIMEOUT)
+    await app.start()
+    async with await Client.connect(app) as client:
+        client.request("GET", "/x", id=1)
+        await blocker.begun.wait()
+        stopping = asyncio.ensure_future(app.stop())
+        await asyncio.sleep(0)
+        blocker.gate.set()
+        assert (await client.reply())["data"] == "free"
+        await client.left()
+        await stopping
+    mine = [thread for thread in threading.enumerate() if thread.name.startswith("aiorest-ws")]
+    for thread in mine:
+        thread.join(TIMEOUT)
+        assert not thread.is_alive()
+
+
+def test_thread_that_outlives_the_application_is_logged(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aiorest_ws.shutdown._LEAVE", 0.05)
+
+    @asynchronous
+    async def test() -> None:
+        blocker = Blocker()
+        async with (
+            serving(router_of(lambda request: blocker()), shutdown_timeout=0.01) as app,
+            await Client.connect(app) as client,
+        ):
+            client.request("GET", "/x", id=1)
+            await blocker.begun.wait()
+            client.abort()
+        blocker.gate.set()
+        await blocker.ended.wait()
+
+    test()
+    assert errors(caplog) == ["1 threaded handlers still run: the program cannot end before they do"]
+
+
+def test_no_thread_is_made_without_work_for_it() -> None:
+    before = set(threading.enumerate())
+
+    @asynchronous
+    async def test() -> None:
+        async with serving(router_of(lambda request: 1)):
+            assert set(threading.enumerate()) == before
+
+    test()
+
+
+# Registration
+
+
+def test_async_endpoint_cannot_be_threaded() -> None:
+    async def waits(request: Request) -> None: ...
+
+    with pytest.raises(InvalidHandler, match="waits is `async def`, which runs in the loop: it cannot be threaded"):
+        router_of(waits)
+
+
+def test_threaded_must_be_a_bool() -> None:
+    with pytest.raises(InvalidHandler, match="threaded of view FunctionView must be True or False, got 'yes'"):
+        router_of(lambda request: 1, threaded="yes")
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, "4", True])
+def test_threads_that_are_no_number_raise(threads: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match="threads must be"):
+        Application(threads=threads)
+
+
+def test_default_is_four_more_than_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    for processors, threads in ((1, 5), (2, 6), (64, 32), (None, 5)):
+        monkeypatch.setattr("os.cpu_count", lambda processors=processors: processors)
+        assert Threads().most == threads
