@@ -54,7 +54,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(JSONWebTokenManager, "now", lambda manager: clock.now)
+    monkeypatch.setattr(JSONWebTokenManager, "now", staticmethod(lambda: clock.now))
     return clock
 
 

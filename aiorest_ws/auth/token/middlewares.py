@@ -103,7 +103,8 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
         if not self._may_revoke:
             credentials = self._remembered(request)
             if credentials is not None:
-                _fill(request, credentials)
+                request.user = credentials.user
+                request.token_payload = credentials.payload.copy()  # it is this request's
                 return None
         return super().process_request(request, handler)
 
@@ -128,7 +129,8 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
             except TokenRevokedException:
                 self._forget(connection, credentials)
                 raise
-        _fill(request, credentials)
+        request.user = credentials.user
+        request.token_payload = credentials.payload.copy()
 
     def _refuse_unless_public(self, connection: Any, handler: Any) -> None:
         """Let a request without a token pass as anonymous, where nothing asks who it is."""
@@ -169,8 +171,9 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
 
     def _remembered(self, request: Any) -> Credentials | None:
         """Give the credentials of the connection, if they are valid and those of this message."""
-        credentials = self._of(request.connection)
-        if credentials is None or self._now() >= credentials.ends:
+        connection = request.connection
+        credentials: Credentials | None = None if connection is None else connection._credentials
+        if credentials is None or credentials.owner is not self or self._now() >= credentials.ends:
             return None
         token = request.extra.get("token")
         if token == credentials.token or (credentials.lasting and (token is None or token == "")):
@@ -224,11 +227,6 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
             raise ConnectionRefused(401, exc.detail, headers=_REFUSED) from None
         self._remember(connection, credentials, lasting=True)
         return None if as_subprotocol is None else _SUBPROTOCOL
-
-
-def _fill(request: Any, credentials: Credentials) -> None:
-    request.user = credentials.user
-    request.token_payload = credentials.payload.copy()  # it is this request's
 
 
 def _bearer(header: str) -> str | None:
