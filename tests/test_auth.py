@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import re
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -293,6 +295,12 @@ WEAK_RSA = pem(rsa.generate_private_key(65537, 1024))[0]
         ({"secret_key": SECRET, "algorithms": ["HS256", "none"]}, "got 'none'"),
         ({"secret_key": SECRET, "algorithms": ["HS256", "RS256"]}, "algorithms must be of one kind"),
         ({"secret_key": SECRET, "algorithms": ["RS256"]}, "algorithms must be of one kind"),
+        (
+            {"secret_key": SECRET * 2, "algorithms": ["HS512"]},
+            "algorithms must name HASH_ALGORITHM, 'HS256'",
+        ),
+        ({"secret_key": RSA_PUBLIC}, "SECRET_KEY is no key for HS256"),
+        ({"hash_algorithm": "ES384", "secret_key": EC_PRIVATE}, "SECRET_KEY is no key for ES384"),
         ({"hash_algorithm": "RS256"}, "SECRET_KEY is no key for RS256"),
         ({"hash_algorithm": "RS256", "secret_key": None}, "RS256 needs SECRET_KEY, PUBLIC_KEY, JWKS or JWKS_URL"),
         ({"hash_algorithm": "RS256", "secret_key": RSA_PUBLIC}, "SECRET_KEY of RS256 must be a private key"),
@@ -666,13 +674,15 @@ async def test_a_bad_token_of_the_handshake_is_a_401(clock: Clock, way: str, nam
     [
         ("Authorization", "Basic YWRhOnNlY3JldA=="),
         ("Cookie", "session=x"),  # nobody looks at it
+        ("Cookie", "token="),
         ("Sec-WebSocket-Protocol", "bearer"),
         ("Sec-WebSocket-Protocol", "chat, bearer"),
     ],
 )
 @asynchronous
 async def test_a_handshake_without_a_token_is_anonymous(clock: Clock, header: tuple[str, str]) -> None:
-    async with serving(api(), middlewares=[Middleware]) as app, await Client.connect(app, headers=[header]) as client:
+    middleware = Middleware(cookie="token")
+    async with serving(api(), middlewares=[middleware]) as app, await Client.connect(app, headers=[header]) as client:
         assert await client.ask(url="/me", id=1) == refused(MISSING)
         assert "sec-websocket-protocol" not in client.headers
 
@@ -725,6 +735,18 @@ async def test_a_handshake_that_expires_is_closed_4401_after_the_grace_period(cl
         clock.now = NOW + 61
         closed = await client.left()
         assert (closed.opcode, closed.close_code, closed.close_reason) == (CLOSE, 4401, "Token has expired.")
+
+
+@asynchronous
+async def test_a_token_that_expires_while_the_application_decides_opens_nothing(clock: Clock) -> None:
+    async def welcome(connection: Any) -> None:
+        clock.now = NOW + 60
+        connection._credentials.drop()
+        connection._credentials.owner._watch(connection, connection._credentials)
+
+    async with serving(api(), middlewares=[Middleware(grace=0)], on_connect=welcome) as app:
+        with pytest.raises(HandshakeRefused, match=EXPIRED):
+            await Client.connect(app, headers=brought("header", signed(claims())))
 
 
 @asynchronous
@@ -972,3 +994,22 @@ async def test_pyjwt_is_imported_when_it_is_used_and_named_when_it_is_missing() 
     )
     assert (outcome.code, outcome.err) == (0, "")
     assert outcome.out == "False\ntokens need PyJWT: pip install 'aiorest-ws[jwt]'\n"
+
+
+@asynchronous
+async def test_the_code_of_the_documentation_runs() -> None:
+    page = Path(__file__).parent.parent / "docs" / "authentication.md"
+    names: dict[str, Any] = {"__name__": "documentation"}
+    for block in re.findall(r"^```python\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL):
+        exec(compile(block, page.name, "exec"), names)
+    assert names["Tokens"]().waits
+    names["router"].register_endpoint(names["report"])
+    app = Application(router=names["router"], middlewares=[names["TokenMiddleware"]])
+    await app.start(port=0)
+    async with await Client.connect(app) as client:
+        token = (await client.ask("POST", "/login"))["data"]
+        assert (await client.ask(url="/me", token=token))["data"]["user"] == "ada"
+        assert (await client.ask(url="/report", token=token))["data"] == "all is well"
+        names["revoked"].add(names["manager"].verify(token)["jti"])
+        assert await client.ask(url="/me", id=1, token=token) == refused(REVOKED)
+    await app.stop()

@@ -68,7 +68,7 @@ class KeySet:
         found = self._keys.get(kid) if kid is None or isinstance(kid, str) else None
         if found is None or found._jwk_data.get("alg") not in (None, header.get("alg")):
             return None
-        return found.key
+        return getattr(found.key, "public_key", lambda: found.key)()
 
     def is_fresh(self, header: Mapping[str, Any]) -> bool:
         """Tell whether `find` can be believed."""

@@ -48,7 +48,7 @@ class JSONWebTokenManager:
                      key in PEM, which only `generate` needs
     PUBLIC_KEY       in PEM; None takes it from the private key
     HASH_ALGORITHM   with which tokens are signed
-    ALGORITHMS       with which tokens may be signed, all of one kind; () for HASH_ALGORITHM alone
+    ALGORITHMS       with which tokens may be signed, that one among them, all of one kind; () for that one alone
     AUDIENCE         `aud` must name it, or one of several
     ISSUER           `iss` must be it
     LEEWAY           seconds by which clocks may differ
@@ -199,6 +199,10 @@ class JSONWebTokenManager:
             raise ImproperlyConfigured(
                 f"algorithms must be of one kind, their keys differ: got {', '.join(algorithms)}"
             )
+        if self.HASH_ALGORITHM not in algorithms:
+            raise ImproperlyConfigured(
+                f"algorithms must name HASH_ALGORITHM, {self.HASH_ALGORITHM!r}, got {', '.join(algorithms)}"
+            )
         return algorithms
 
     def _checked_keys(self) -> tuple[Any, Any]:
@@ -227,10 +231,11 @@ class JSONWebTokenManager:
     def _check_secret(self, secret: Any) -> None:
         if secret == _DEFAULT_SECRET:
             raise ImproperlyConfigured("SECRET_KEY of the token manager must be set: everybody knows the default")
-        needed = max(least_bits(name) for name in (*self._algorithms, self.HASH_ALGORITHM)) // 8
+        needed = max(least_bits(name) for name in self._algorithms) // 8
         size = len(secret.encode() if isinstance(secret, str) else secret or b"")
         if size < needed:
             raise ImproperlyConfigured(f"SECRET_KEY must have at least {needed} bytes (RFC 7518 §3.2), got {size}")
+        self._loaded(secret, "SECRET_KEY")
 
     def _loaded(self, pem: Any, name: str) -> Any:
         try:

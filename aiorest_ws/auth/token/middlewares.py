@@ -200,7 +200,7 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
             self._watch(connection, credentials)
 
     def _watch(self, connection: Any, credentials: Credentials) -> None:
-        credentials.watch(self._now, self.grace, lambda: connection.close(_EXPIRED, credentials.fault.default_detail))
+        credentials.watch(self._now, self.grace, lambda: _end(connection, credentials.fault.default_detail))
 
     # The handshake
 
@@ -218,7 +218,7 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
         if token is None:
             token = as_subprotocol
         if token is None and self.cookie is not None:
-            token = connection.cookies.get(self.cookie)
+            token = connection.cookies.get(self.cookie) or None  # empty is how it is taken back
         if token is None:
             return None
         try:
@@ -227,6 +227,13 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
             raise ConnectionRefused(401, exc.detail, headers=_REFUSED) from None
         self._remember(connection, credentials, lasting=True)
         return None if as_subprotocol is None else _SUBPROTOCOL
+
+
+def _end(connection: Any, why: str) -> None:
+    if connection.state == connection.STATE_CONNECTING:
+        connection.failHandshake(why, 401, _REFUSED)
+    else:
+        connection.close(_EXPIRED, why)
 
 
 def _bearer(header: str) -> str | None:
