@@ -99,38 +99,47 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
         request.token_payload = None
 
     def process_request(self, request: Any, handler: Any) -> Awaitable[None] | None:
-        # PERF: the usual message, with a token that is remembered, needs neither an anonymous user nor a generator.
-        if not self._may_revoke:
-            credentials = self._remembered(request)
-            if credentials is not None:
-                request.user = credentials.user
-                request.token_payload = credentials.payload.copy()  # it is this request's
-                return None
+        # PERF: all in one call; the usual message needs neither an anonymous user nor a generator.
+        connection = request.connection
+        token = request.extra.get("token")
+        known: Credentials | None = None if connection is None else connection._credentials
+        if (
+            known is not None
+            and known.owner is self
+            and (token == known.token or (known.lasting and (token is None or token == "")))
+            and self._now() < known.ends
+        ):
+            if self._may_revoke:
+                self.init_credentials(request)
+                again: Awaitable[None] | None = _run(self._look_again(request, known))
+                return again
+            request.user = known.user
+            request.token_payload = known.payload.copy()  # it is this request's
+            return None
         return super().process_request(request, handler)
 
     def authenticate(self, request: Any, handler: Any) -> Awaitable[None] | None:
-        pending: Awaitable[None] | None = _run(self._authenticate(request, handler))
+        token = request.extra.get("token")
+        if token is None or token == "":
+            self._refuse_unless_public(request.connection, handler)
+            return None
+        pending: Awaitable[None] | None = _run(self._authenticate(request, token))
         return pending
 
-    def _authenticate(self, request: Any, handler: Any) -> Generator[Any, Any, None]:
-        connection = request.connection
-        credentials = self._remembered(request)
-        if credentials is None:
-            token = request.extra.get("token")
-            if token is None or token == "":
-                self._refuse_unless_public(connection, handler)
-                return
-            credentials = yield from self._prove(token)
-            if connection is not None:
-                self._remember(connection, credentials)
-        else:
-            try:
-                yield from self._check_revoked(credentials.payload)
-            except TokenRevokedException:
-                self._forget(connection, credentials)
-                raise
-        request.user = credentials.user
-        request.token_payload = credentials.payload.copy()
+    def _authenticate(self, request: Any, token: Any) -> Generator[Any, Any, None]:
+        credentials = yield from self._prove(token)
+        if request.connection is not None:
+            self._remember(request.connection, credentials)
+        _fill(request, credentials)
+
+    def _look_again(self, request: Any, credentials: Credentials) -> Generator[Any, Any, None]:
+        """Take what the connection is remembered for, unless it was revoked since."""
+        try:
+            yield from self._check_revoked(credentials.payload)
+        except TokenRevokedException:
+            self._forget(request.connection, credentials)
+            raise
+        _fill(request, credentials)
 
     def _refuse_unless_public(self, connection: Any, handler: Any) -> None:
         """Let a request without a token pass as anonymous, where nothing asks who it is."""
@@ -168,17 +177,6 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
     def _of(self, connection: Any) -> Credentials | None:
         credentials: Credentials | None = None if connection is None else connection._credentials
         return credentials if credentials is not None and credentials.owner is self else None
-
-    def _remembered(self, request: Any) -> Credentials | None:
-        """Give the credentials of the connection, if they are valid and those of this message."""
-        connection = request.connection
-        credentials: Credentials | None = None if connection is None else connection._credentials
-        if credentials is None or credentials.owner is not self or self._now() >= credentials.ends:
-            return None
-        token = request.extra.get("token")
-        if token == credentials.token or (credentials.lasting and (token is None or token == "")):
-            return credentials
-        return None
 
     def _remember(self, connection: Any, credentials: Credentials, *, lasting: bool = False) -> None:
         old = connection._credentials
@@ -227,6 +225,11 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
             raise ConnectionRefused(401, exc.detail, headers=_REFUSED) from None
         self._remember(connection, credentials, lasting=True)
         return None if as_subprotocol is None else _SUBPROTOCOL
+
+
+def _fill(request: Any, credentials: Credentials) -> None:
+    request.user = credentials.user
+    request.token_payload = credentials.payload.copy()
 
 
 def _end(connection: Any, why: str) -> None:
