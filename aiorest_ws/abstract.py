@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Sequence
 from typing import Any
 
+from aiorest_ws.permissions import AbstractPermission
+
 __all__ = ("AbstractEndpoint", "AbstractMiddleware", "AbstractPermission", "AbstractRouter")
 
 
@@ -38,6 +40,9 @@ class AbstractMiddleware(ABC):
     """Sees every request between routing and the handler; what it raises becomes the reply.
 
     authenticates    True for a middleware that sets `request.user`; views with `auth_required` need one
+
+    A method `at_handshake(connection)`, if there is one, is called with each connection before it is accepted, and
+    before `on_connect`. It may raise exceptions.ConnectionRefused, and gives the subprotocol to agree on, or None.
     """
 
     authenticates = False
@@ -45,12 +50,3 @@ class AbstractMiddleware(ABC):
     @abstractmethod
     def process_request(self, request: Any, handler: Any) -> Awaitable[None] | None:
         """Look at `request` before `handler`, the view instance. Sync or async; what it returns is ignored."""
-
-
-class AbstractPermission(ABC):
-    """Decides whether a request may reach a view that names it in `permission_classes`."""
-
-    @staticmethod
-    @abstractmethod
-    def check(request: Any, handler: Any) -> Any:
-        """Give true to let `request` pass. Anything false, and anything raised, denies it. Sync or async."""

@@ -28,7 +28,8 @@ aiorest-ws 1.1.1 gave the class and is never sent in a reply.
     ├── HTTPError any                       what a handler raises to choose a status
     └── BaseAuthException 401
         ├── NotAuthenticated 401
-        └── PermissionDeniedException 403
+        ├── PermissionDeniedException 403
+        └── BaseTokenException 401          in `auth.token.exceptions`, with what is wrong with a token
 
     ConnectionRefused 403                   the answer to an opening handshake
 

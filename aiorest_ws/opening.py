@@ -37,7 +37,14 @@ _ONLY_FOR_HANDSHAKE = frozenset(
     (
         *("_handshake", "_deciding", "http_response_data", "http_status_line", "http_headers", "http_request_uri"),
         *("http_request_path", "http_request_params", "http_request_host", "_wskey", "data", "websocket_protocols"),
-        *("websocket_extensions", "websocket_origin", "openHandshakeTimeoutCall", "current_frame", "is_open"),
+        *(
+            "websocket_extensions",
+            "websocket_origin",
+            "openHandshakeTimeoutCall",
+            "current_frame",
+            "is_open",
+            "_agreed",
+        ),
     )
 )
 _OF_A_FRAME = frozenset(("data", "current_frame"))

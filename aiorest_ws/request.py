@@ -82,6 +82,8 @@ class RequestHandlerProtocol(AutobahnConnection):
     subprotocol = Derived(lambda connection: connection.websocket_protocol_in_use)
 
     _session: Any = None
+    _credentials: Any = None  # what a middleware knows of the client: it has a method `drop`
+    _agreed: str | None = None  # a subprotocol that a middleware asks for
     _gave_up: int | None = None  # the code for a connection that we dropped
 
     @property
@@ -182,14 +184,19 @@ class RequestHandlerProtocol(AutobahnConnection):
 
     def _subprotocol(self) -> str | None:
         if not self.factory.subprotocols:
-            return None
+            return self._agreed
         offered = self.websocket_protocols
-        return next((name for name in self.factory.subprotocols if name in offered), None)
+        return next((name for name in self.factory.subprotocols if name in offered), self._agreed)
 
     def _asks(self) -> bool:
-        return self.factory.on_connect is not None or super()._asks()
+        return self.factory.on_connect is not None or bool(self.factory.gatekeepers) or super()._asks()
 
     async def _ask(self) -> Any:
+        for middleware in self.factory.gatekeepers:
+            agreed = middleware.at_handshake(self)
+            if isawaitable(agreed):
+                agreed = await agreed
+            self._agreed = self._agreed or agreed
         hook = self.factory.on_connect
         if hook is not None:
             answer = hook(self)
@@ -229,6 +236,9 @@ class RequestHandlerProtocol(AutobahnConnection):
                 factory.hooks.tell(
                     *("on_disconnect", factory.on_disconnect, self, self.close_code, self.close_reason),
                 )
+            if self._credentials is not None:
+                self._credentials.drop()
+                self._credentials = None
             factory.forget(self)
 
     def _open(self) -> None:
@@ -426,6 +436,11 @@ class RequestHandlerFactory(WebSocketServerFactory):
         if self._origins is None:
             self._origins = Origins(self.allowed_origins, debug=self.debug)
         return self._origins
+
+    @property
+    def gatekeepers(self) -> list[Any]:
+        """The middlewares that want to see each connection before it is accepted."""
+        return [m for m in self.middlewares if callable(getattr(m, "at_handshake", None))] if self.middlewares else []
 
     @property
     def is_crowded(self) -> bool:

@@ -21,7 +21,7 @@ SOURCES = sorted(path for kind in ("*.py", "*.pyx", "*.pxd", "*.pyi") for path i
 # its modules that are not named themselves.
 LAYERS: tuple[tuple[str, ...], ...] = (
     (
-        *("exceptions", "status", "limits", "abstract", "origins", "rate", "converters"),
+        *("exceptions", "status", "limits", "permissions", "abstract", "origins", "rate", "converters"),
         *("middlewares", "recoveries", "threads"),
     ),
     ("handshake", "admissions", "complaints", "conf", "lifespan"),

@@ -256,7 +256,7 @@ def test_empty_and_zero_leave_the_build_switches_off(unpacked: Path) -> None:
 
 def test_suite_passes_against_the_installed_wheel(wheel: Path, source: Path, tmp_path: Path) -> None:
     """Run tests and examples from a directory in which the checkout's package cannot be imported."""
-    for name in ("tests", "examples", "bench", "fuzz", "pyproject.toml"):
+    for name in ("tests", "examples", "bench", "fuzz", "docs", "pyproject.toml"):
         origin, target = source / name, tmp_path / "suite" / name
         if origin.is_dir():
             shutil.copytree(origin, target)

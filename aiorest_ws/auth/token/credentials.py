@@ -1,0 +1,52 @@
+"""What a connection has proved with a token, until the token expires."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from aiorest_ws.auth.token.exceptions import BaseTokenException, TokenExpiredException
+
+__all__ = ("Credentials",)
+
+_LONGEST = 3600.0  # seconds until a timer looks again: clocks are set, and timers have bounds
+_SHORTEST = 0.005
+
+
+class Credentials:
+    """A token that was verified, and whose it is.
+
+    owner     the middleware that verified it
+    lasting   it holds for messages without a token, too: it came with the handshake, or in the place of one that did
+    ends      when it stops to be valid, seconds since 1970
+    fault     what is wrong with it from then on
+    """
+
+    __slots__ = ("ends", "fault", "lasting", "owner", "payload", "timer", "token", "user")
+
+    def __init__(self, owner: Any, token: str, payload: dict[str, Any], user: Any, ends: float) -> None:
+        self.owner = owner
+        self.token = token
+        self.payload = payload
+        self.user = user
+        self.ends = ends
+        self.fault: type[BaseTokenException] = TokenExpiredException
+        self.lasting = False
+        self.timer: asyncio.TimerHandle | None = None
+
+    def watch(self, now: Callable[[], float], grace: float, end: Callable[[], Any]) -> None:
+        """Call `end` when `grace` seconds have passed since these credentials ended."""
+        left = self.ends + grace - now()
+        if left <= 0:
+            self.timer = None
+            end()
+        elif left != float("inf"):
+            delay = min(max(left, _SHORTEST), _LONGEST)
+            self.timer = asyncio.get_running_loop().call_later(delay, self.watch, now, grace, end)
+
+    def drop(self) -> None:
+        """Watch no longer: the connection is gone, or has newer ones."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None

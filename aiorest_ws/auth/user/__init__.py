@@ -1,0 +1,1 @@
+"""What `request.user` is unless the application has its own."""

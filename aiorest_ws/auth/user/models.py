@@ -1,0 +1,25 @@
+"""The user of a token, when the application has no model of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiorest_ws.auth.user.abstractions import AbstractUser
+
+__all__ = ("User",)
+
+
+class User(AbstractUser):
+    """A user as a token tells of them. Passwords are left to the application."""
+
+    id: Any = None
+    username = ""
+    email = ""
+    permissions: Any = ()
+
+    def has_permission(self, permission: Any) -> bool:
+        """Tell whether `permission` is among those of a user who is active."""
+        return self.is_active and permission in self.permissions
+
+    def __repr__(self) -> str:
+        return f"<User {self.id!r:.100}>"
