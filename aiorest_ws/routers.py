@@ -56,15 +56,11 @@ class Route(AbstractEndpoint):
         self.converters = converters
         self.router: SimpleRouter | None = None
 
-    def moved(
-        self, prefix: str, router: SimpleRouter, converters: Mapping[str, Converter | None]
-    ) -> Route:
+    def moved(self, prefix: str, router: SimpleRouter, converters: Mapping[str, Converter | None]) -> Route:
         """Give this route as `router` includes it."""
         routers = (*self.routers, router)
         path = prefix + self.path
-        return Route(
-            path, self.handler, self.methods, self.name, routers=routers, own=self._own, converters=converters
-        )
+        return Route(path, self.handler, self.methods, self.name, routers=routers, own=self._own, converters=converters)
 
     @property
     def parameters(self) -> list[str]:
