@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import date
-from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -64,6 +63,8 @@ def _text(name: str, value: Any, converter: Converter | None) -> str:
 
 
 def _plain_text(value: Any) -> str:
+    from decimal import Decimal
+
     if isinstance(value, bool) or not isinstance(value, (str, int, float, Decimal, UUID, date)):
         raise TypeError(f"expected a string or what has a plain text, got {value!r:.100}")
     return str(value)

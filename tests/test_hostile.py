@@ -708,8 +708,9 @@ GOOD: dict[str, Odd] = {
         f"S1-{name}-is-not-read-from-the-wire": odd(
             f"request has no attribute {name!r}", url=f"/read/{name}", **{name: "evil"}
         )
-        for name in ("session", "state", "app", "_secret", "__len__")
+        for name in ("session", "_secret", "__len__")
     },
+    "S1-state-is-not-read-from-the-wire": odd("namespace()", url="/read/state", state="evil"),
     **{
         f"S1-{name}-stays-what-it-is": odd("None", url=f"/read/{name}", **{name: "evil"})
         for name in ("user", "token_payload")
@@ -1029,3 +1030,9 @@ async def test_a_thousand_bad_messages_leave_nothing_behind() -> None:
 def _connections(app: Application) -> Any:
     assert app._listening is not None
     return app._listening.connections
+
+
+@asynchronous
+async def test_application_of_a_request_is_not_read_from_the_wire() -> None:
+    async with serving(make_router()) as app, await Client.connect(app) as client:
+        assert (await client.ask(url="/read/app", app="evil"))["data"] == repr(app)

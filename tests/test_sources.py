@@ -180,7 +180,7 @@ def test_an_application_may_be_all_settings(module: Any) -> None:
 
 def test_middlewares_of_the_program_win(module: Any) -> None:
     module("AIOREST_WS_MIDDLEWARES = [object()]\n")
-    with pytest.raises(ImproperlyConfigured, match=r"has no method 'process_request'$"):
+    with pytest.raises(ImproperlyConfigured, match=r"has no method 'process_request', and is not called with"):
         prepared(Application(router=SimpleRouter()))
     module("class M:\n    def process_request(self, r, h): ...\nAIOREST_WS_MIDDLEWARES = [M]\n")
     app = Application(router=SimpleRouter(), middlewares=[])
