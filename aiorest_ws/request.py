@@ -218,7 +218,8 @@ class RequestHandlerProtocol(AutobahnConnection):
         self.close(WS_MESSAGE_VIOLATE_POLICY, "too many requests")
 
     def _on_fragments(self) -> None:
-        self.close(WS_MESSAGE_VIOLATE_POLICY, "too many fragments")
+        # Not `self.close`: an override that leaves the connection open would have the reader ask for ever.
+        RequestHandlerProtocol.close(self, WS_MESSAGE_VIOLATE_POLICY, "too many fragments")
 
     def connection_made(self, transport: Any) -> None:
         self.factory.take(self)
