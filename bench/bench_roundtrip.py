@@ -43,7 +43,7 @@ def add(request: Any, a: int, b: int) -> int:
 
 def make_pipeline(impl: Impl, *routes: Any, **options: Any) -> Any:
     """Give a pipeline of `impl` over `routes`: endpoints, or arguments of `register`."""
-    with mock.patch.object(views, "Plan", impl.pipeline.Plan), mock.patch.object(routers, "Trie", impl.trie.Trie):
+    with mock.patch.object(views, "Plan", impl.plan.Plan), mock.patch.object(routers, "Trie", impl.trie.Trie):
         router = SimpleRouter()
         for route in routes:
             router.register(*route() if callable(route) else route)

@@ -22,6 +22,7 @@ class Impl:
     wrappers: Any
     envelope: Any
     trie: Any
+    plan: Any
     pipeline: Any
     frames: Any
     step: Any

@@ -42,6 +42,7 @@ class Impl:
     wrappers: Any
     envelope: Any
     trie: Any
+    plan: Any
     pipeline: Any
     frames: Any
     step: Any

@@ -39,7 +39,7 @@ __all__ = (
     "wrap",
 )
 
-MODULES = ("codec", "wrappers", "envelope", "trie", "pipeline", "frames", "step", "connection")
+MODULES = ("codec", "wrappers", "envelope", "trie", "plan", "pipeline", "frames", "step", "connection")
 
 
 def _switched_on(name: str) -> bool:
@@ -82,12 +82,14 @@ from .trie import Typed, converter_names, parameter_names, parse_template, split
 if TYPE_CHECKING or not COMPILED:
     from .codec import BINARY_BASE64, BINARY_JSON, TEXT_BASE64, TEXT_JSON, decode, dumps, encode, plain, recognise
     from .connection import Connection, Workers
-    from .pipeline import Pipeline, Plan
+    from .pipeline import Pipeline
+    from .plan import Plan
     from .trie import Trie
     from .wrappers import Request, Response, failed, wrap
 else:
     from .codec_c import BINARY_BASE64, BINARY_JSON, TEXT_BASE64, TEXT_JSON, decode, dumps, encode, plain, recognise
     from .connection_c import Connection, Workers
-    from .pipeline_c import Pipeline, Plan
+    from .pipeline_c import Pipeline
+    from .plan_c import Plan
     from .trie_c import Trie
     from .wrappers_c import Request, Response, failed, wrap

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from aiorest_ws.exceptions import (
     BaseAPIException,
     HandlerFailed,
-    IncorrectArgument,
     IncorrectMethodNameType,
     IncorrectURL,
     MethodNotAllowed,
@@ -27,6 +26,7 @@ from aiorest_ws.middlewares import Layer
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 
+    from .plan import Plan
     from .trie import Trie
     from .wrappers import Request
 
@@ -38,78 +38,10 @@ else:
     from . import envelope_c as envelope
     from . import wrappers_c as wrappers
 
-__all__ = ("Pipeline", "Plan")
+__all__ = ("Pipeline",)
 
 # What a handler usually returns, and never an awaitable: spares a look at the type.
 _PLAIN_TYPES = frozenset((str, dict, list, int, float, bool, tuple, type(None), wrappers.Response))
-
-
-class Plan:
-    """All that can be known of a route and a method before a request comes, worked out at registration.
-
-    route          what `Request.route` shows
-    view           class of the view; a fresh instance per request
-    function       the handler: called as function(view, request, …), or function(request, …) when `bare`
-    bare           the handler takes no view instance (an `@endpoint` function)
-    fit            checks `args` against the handler's signature: args → keyword arguments, or IncorrectArgument
-    takes_nothing  an absent or empty `args` fits
-    explain        called with (args, TypeError): gives the IncorrectArgument that explains it, or None
-    auth_required, permissions    what the core checks before the handler
-    render         (view, request, body) → bytes for a view that renders otherwise than plain JSON, or None
-    threaded       the handler is called in a thread of its own
-    middlewares    of the routers around it, the outermost first, and of the view
-    recoveries     exception handlers of the routers around it, as `Pipeline.recoveries`, innermost first
-    """
-
-    __slots__ = (
-        "auth_required",
-        "bare",
-        "explain",
-        "fit",
-        "function",
-        "guarded",
-        "middlewares",
-        "permissions",
-        "recoveries",
-        "render",
-        "route",
-        "takes_nothing",
-        "threaded",
-        "view",
-    )
-
-    def __init__(
-        self,
-        route: Any,
-        view: Any,
-        function: Callable[..., Any],
-        *,
-        bare: bool,
-        fit: Callable[[dict[str, Any]], dict[str, Any]],
-        takes_nothing: bool,
-        explain: Callable[[dict[str, Any], BaseException], IncorrectArgument | None] | None = None,
-        auth_required: bool = False,
-        permissions: tuple[Any, ...] = (),
-        render: Callable[[Any, Any, dict[str, Any]], bytes] | None = None,
-        threaded: bool = False,
-        middlewares: tuple[Any, ...] = (),
-        recoveries: tuple[dict[type, Any], ...] = (),
-    ) -> None:
-        self.route = route
-        self.view = view
-        self.function = function
-        self.bare = bare
-        self.fit = fit
-        self.takes_nothing = takes_nothing
-        self.explain = explain
-        self.auth_required = auth_required
-        self.permissions = permissions
-        self.render = render
-        self.threaded = threaded
-        self.middlewares = middlewares
-        self.recoveries = recoveries
-        # Anything that needs the view instance outside the handler's own call, or a check before it.
-        self.guarded = auth_required or bool(permissions or middlewares) or render is not None or threaded
 
 
 class Pipeline:

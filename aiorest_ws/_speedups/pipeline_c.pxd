@@ -1,25 +1,11 @@
+cimport cython
+
 from aiorest_ws._speedups cimport codec_c as codec
 from aiorest_ws._speedups cimport envelope_c as envelope
 from aiorest_ws._speedups cimport wrappers_c as wrappers
+from aiorest_ws._speedups.plan_c cimport Plan as _Plan
 from aiorest_ws._speedups.trie_c cimport Trie as _Trie
 from aiorest_ws._speedups.wrappers_c cimport Request as _Request
-
-
-cdef class Plan:
-    cdef readonly object route
-    cdef readonly object view
-    cdef readonly object function
-    cdef readonly bint bare
-    cdef readonly object fit
-    cdef readonly bint takes_nothing
-    cdef readonly object explain
-    cdef readonly bint auth_required
-    cdef readonly tuple permissions
-    cdef readonly object render
-    cdef readonly bint threaded
-    cdef readonly tuple middlewares
-    cdef readonly tuple recoveries
-    cdef readonly bint guarded
 
 
 cdef class Pipeline:
@@ -36,11 +22,12 @@ cdef class Pipeline:
     cpdef object handle(self, bytes payload, bint is_binary, object connection=*)
     cpdef _Request adopt(self, _Request request, int form, object connection)
     cpdef object respond(self, _Request request)
+    @cython.locals(plan=_Plan, params=tuple)
     cpdef object route(self, _Request request, _Trie trie)
-    cdef object _call(self, _Request request, Plan plan, tuple params, object view)
-    cdef object _guard(self, _Request request, Plan plan, tuple params)
-    cdef object _call_guarded(self, _Request request, Plan plan, tuple params, object view)
-    cdef bytes _render(self, _Request request, Plan plan, object view, object result)
+    cdef object _call(self, _Request request, _Plan plan, tuple params, object view)
+    cdef object _guard(self, _Request request, _Plan plan, tuple params)
+    cdef object _call_guarded(self, _Request request, _Plan plan, tuple params, object view)
+    cdef bytes _render(self, _Request request, _Plan plan, object view, object result)
     cdef dict _body(self, _Request request, object result)
     cpdef bytes refuse(self, _Request request, object exc)
     cdef object _recover_unless_cancelled(self, _Request request, object exc)

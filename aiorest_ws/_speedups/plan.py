@@ -1,0 +1,80 @@
+"""A route and a method → all that can be known before a request comes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aiorest_ws.exceptions import IncorrectArgument
+
+__all__ = ("Plan",)
+
+
+class Plan:
+    """Worked out at registration; the pipeline only follows it.
+
+    route          what `Request.route` shows
+    view           class of the view; a fresh instance per request
+    function       the handler: called as function(view, request, …), or function(request, …) when `bare`
+    bare           the handler takes no view instance (an `@endpoint` function)
+    fit            checks `args` against the handler's signature: args → keyword arguments, or IncorrectArgument
+    takes_nothing  an absent or empty `args` fits
+    explain        called with (args, TypeError): gives the IncorrectArgument that explains it, or None
+    auth_required, permissions    what the core checks before the handler
+    render         (view, request, body) → bytes for a view that renders otherwise than plain JSON, or None
+    threaded       the handler is called in a thread of its own
+    middlewares    of the routers around it, the outermost first, and of the view
+    recoveries     exception handlers of the routers around it, as `Pipeline.recoveries`, innermost first
+    """
+
+    __slots__ = (
+        "auth_required",
+        "bare",
+        "explain",
+        "fit",
+        "function",
+        "guarded",
+        "middlewares",
+        "permissions",
+        "recoveries",
+        "render",
+        "route",
+        "takes_nothing",
+        "threaded",
+        "view",
+    )
+
+    def __init__(
+        self,
+        route: Any,
+        view: Any,
+        function: Callable[..., Any],
+        *,
+        bare: bool,
+        fit: Callable[[dict[str, Any]], dict[str, Any]],
+        takes_nothing: bool,
+        explain: Callable[[dict[str, Any], BaseException], IncorrectArgument | None] | None = None,
+        auth_required: bool = False,
+        permissions: tuple[Any, ...] = (),
+        render: Callable[[Any, Any, dict[str, Any]], bytes] | None = None,
+        threaded: bool = False,
+        middlewares: tuple[Any, ...] = (),
+        recoveries: tuple[dict[type, Any], ...] = (),
+    ) -> None:
+        self.route = route
+        self.view = view
+        self.function = function
+        self.bare = bare
+        self.fit = fit
+        self.takes_nothing = takes_nothing
+        self.explain = explain
+        self.auth_required = auth_required
+        self.permissions = permissions
+        self.render = render
+        self.threaded = threaded
+        self.middlewares = middlewares
+        self.recoveries = recoveries
+        # Anything that needs the view instance outside the handler's own call, or a check before it.
+        self.guarded = auth_required or bool(permissions or middlewares) or render is not None or threaded

@@ -1,0 +1,15 @@
+cdef class Plan:
+    cdef readonly object route
+    cdef readonly object view
+    cdef readonly object function
+    cdef readonly bint bare
+    cdef readonly object fit
+    cdef readonly bint takes_nothing
+    cdef readonly object explain
+    cdef readonly bint auth_required
+    cdef readonly tuple permissions
+    cdef readonly object render
+    cdef readonly bint threaded
+    cdef readonly tuple middlewares
+    cdef readonly tuple recoveries
+    cdef readonly bint guarded
