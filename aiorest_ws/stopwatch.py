@@ -22,16 +22,15 @@ _SLOW = 0.1  # seconds between two turns of the loop; asyncio's own `slow_callba
 class TimedPipeline(Pipeline):
     """A pipeline that takes the time of every step of every handler."""
 
-    def respond(self, request: Request) -> bytes | Coroutine[Any, Any, bytes]:
+    def start(self, request: Request) -> bytes | Coroutine[Any, Any, Any]:
         start = perf_counter()
-        rendered = super().respond(request)
+        rendered = super().start(request)
         _note(request, perf_counter() - start)
         return rendered if type(rendered) is bytes else _finish(request, rendered)
 
 
-async def _finish(request: Request, pending: Any) -> bytes:
-    rendered: bytes = await _Steps(request, pending)
-    return rendered
+async def _finish(request: Request, pending: Any) -> Any:
+    return await _Steps(request, pending)
 
 
 class _Steps:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -378,3 +379,32 @@ def test_second_handler_of_a_class_raises_and_names_the_first(place: Any) -> Non
 def test_handler_that_is_no_function_raises() -> None:
     with pytest.raises(TypeError, match="an exception handler must be a function, got 404"):
         SimpleRouter().exception_handler(KeyError)(404)  # type: ignore[type-var]
+
+
+WORKING_ON: ContextVar[str] = ContextVar("working_on", default="nothing")
+
+
+@pytest.mark.parametrize("turns", [0, 1])
+@asynchronous
+async def test_exception_handler_sees_what_the_handler_set_in_its_context_and_runs_in_its_task(turns: int) -> None:
+    tasks = []
+
+    @endpoint("/x", "GET")
+    async def fails(request: Request) -> None:
+        WORKING_ON.set("x")
+        tasks.append(asyncio.current_task())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        raise KeyError
+
+    def told(app: Any) -> None:
+        @app.exception_handler(KeyError)
+        async def answer(request: Request, exc: KeyError) -> str:
+            await asyncio.sleep(0)
+            tasks.append(asyncio.current_task())
+            return WORKING_ON.get()
+
+    router = SimpleRouter()
+    router.register_endpoint(fails)
+    assert await answers(router, "/x", prepare=told) == [{"status": 200, "data": "x"}]
+    assert tasks[0] is tasks[1] is not None

@@ -1875,7 +1875,7 @@ def test_worker_that_is_taken_is_nobody_elses(impl: Impl) -> None:
             worker = workers.take()
             worker.task.cancel()
             workers.put_back(worker)
-            assert workers.spare is None
+            assert workers.take() is None
             await turn_over()
         assert asyncio.all_tasks() == {this_task()}
 

@@ -64,9 +64,7 @@ class Workers:
         return spare if spare is not None and spare.is_free() else None
 
     def put_back(self, worker: Worker) -> None:
-        """Keep a worker that was not needed, unless something cancelled it, or another comes."""
-        if not worker.is_free():
-            return
+        """Keep a worker that was not needed, unless another comes."""
         if self.spare is None and not self._coming:
             self.spare = worker
         else:
@@ -152,6 +150,32 @@ class _Resumed:
         except StopIteration as stop:
             result = stop.value
         return result
+
+
+class _Begun:
+    """Awaits a coroutine that has made its first step, from where that left it."""
+
+    def __init__(self, coroutine: Any, waits_for: Any) -> None:
+        self._coroutine = coroutine
+        self._waits_for = waits_for
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        coroutine, waits_for = self._coroutine, self._waits_for
+        try:
+            while True:
+                try:
+                    value = yield waits_for
+                except BaseException as exc:
+                    waits_for = coroutine.throw(exc)
+                else:
+                    waits_for = coroutine.send(value)
+        except StopIteration as stop:
+            result = stop.value
+        return result
+
+
+async def _raise(exc: BaseException) -> None:
+    raise exc
 
 
 class Connection(frames.Frames):
@@ -249,34 +273,35 @@ class Connection(frames.Frames):
 
     def _start(self, request: Request) -> bool:
         """Answer `request` if that needs no waiting, else start a task for it and tell so."""
-        rendered = self._pipeline.respond(request)
-        if type(rendered) is bytes:
-            self._reply(request, rendered)
+        answer = self._pipeline.start(request)
+        if type(answer) is bytes:
+            self._reply(request, answer)
             return False
-        return self._begin(request, rendered)
+        return self._begin(request, answer)
 
     def _begin(self, request: Request, pending: Any) -> bool:
         """Make the first step of `pending`; give it a task, and tell so, unless that was all."""
         workers = self._workers
         worker = None if workers is None else workers.take()
         if workers is None or worker is None:
+            if request._is_bare:
+                pending = self._pipeline.rest(request, pending)
             task = self._loop.create_task(self._run(request, pending, copy_context()))
         else:
-            context = copy_context()
-            done = True
+            context = step.copy_context()
+            answer: Any = b""
             try:
-                done, value = step.first_step(pending, context, self._loop, worker.task)
+                answer = self._first_step(request, pending, context, worker.task)
             except CancelledError:
-                value = self._pipeline.refuse(request, HandlerFailed())
+                answer = self._pipeline.refuse(request, HandlerFailed())
             finally:
-                if done:
+                if type(answer) is bytes:
                     workers.put_back(worker)
-            if done:
-                self._reply(request, value)
+            if type(answer) is bytes:
+                self._reply(request, answer)
                 workers.prepare()
                 return False
-            resumed = _Resumed(pending, context, value)
-            task = worker.adopt(resumed, self._run(request, resumed, copy_context()))
+            task = worker.adopt(answer, self._run(request, answer, copy_context()))
         if workers is not None:
             workers.prepare()
         if task.done():
@@ -288,6 +313,24 @@ class Connection(frames.Frames):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return True
+
+    def _first_step(self, request: Request, pending: Any, context: Context, task: Task[None]) -> bytes | _Resumed:
+        """Give the reply, if one step was all, else what goes on from there."""
+        if request._is_bare:
+            # PERF: few handlers wait; the others are spared a coroutine around theirs (a third of what they cost).
+            try:
+                done, result = step.first_step(pending, context, self._loop, task)
+                if done:
+                    return self._pipeline.complete(request, result)
+                pending = _Begun(pending, result)
+            except BaseException as exc:
+                pending = _raise(exc)
+            pending = self._pipeline.rest(request, pending)
+        done, result = step.first_step(pending, context, self._loop, task)
+        if done:
+            rendered: bytes = result
+            return rendered
+        return _Resumed(pending, context, result)
 
     async def _run(self, request: Request, pending: Any, context: Context) -> None:
         timer = None

@@ -53,6 +53,7 @@ cdef class Connection(frames.Frames):
 
     cdef int _serve_request(self, _Request request) except -1
     cdef bint _start(self, _Request request) except -1
+    cdef object _first_step(self, _Request request, object pending, object context, object task)
     cdef bint _begin(self, _Request request, object pending) except -1
     cpdef _time_out(self, _Request request, object task)
     cpdef _finish(self, _Request request, bytes rendered)

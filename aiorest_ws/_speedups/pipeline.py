@@ -7,6 +7,7 @@ Whatever happens on the way becomes the one reply of its request.
 from __future__ import annotations
 
 from asyncio import CancelledError, current_task
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from aiorest_ws.exceptions import (
@@ -97,11 +98,20 @@ class Pipeline:
 
     def respond(self, request: Request) -> bytes | Coroutine[Any, Any, bytes]:
         """Give the rendered reply (not yet base64), or a coroutine of it. Raises KeyboardInterrupt and nothing else."""
+        answer = self.start(request)
+        return self.rest(request, answer) if request._is_bare else answer
+
+    def start(self, request: Request) -> Any:
+        """As `respond`; or give the handler's own coroutine, and set `request._is_bare`.
+
+        Such a coroutine may be gone through to its end, and what it returns be rendered with `complete`; for all that
+        is not as simple, `rest` makes what `respond` gives.
+        """
         if request._failure is not None:
             return self.refuse(request, request._failure)
         try:
             if self.process is None:
-                return self.route(request, self.trie)
+                return self._route(request, self.trie)
             request._pipeline = self
             rendered = self.process(request)
             if type(rendered) is bytes:
@@ -111,8 +121,21 @@ class Pipeline:
             answer = self._recover(request, exc)
         return answer
 
+    def complete(self, request: Request, result: Any) -> bytes:
+        """Give the reply that carries `result` of a bare coroutine, or raise what went wrong."""
+        return self._render(request, request._plan, None, result)
+
+    def rest(self, request: Request, bare: Any) -> Coroutine[Any, Any, bytes]:
+        """Give a coroutine of the rendered reply, which awaits `bare`: what `start` gave, or what is left of it."""
+        request._is_bare = False
+        return self._finish(request, request._plan, None, bare)
+
     def route(self, request: Request, trie: Any) -> bytes | Coroutine[Any, Any, bytes]:
         """Route `request` with `trie` and give its rendered reply or a coroutine of it. Raises what went wrong."""
+        answer = self._route(request, trie)
+        return self.rest(request, answer) if request._is_bare else answer
+
+    def _route(self, request: Request, trie: Any) -> Any:
         url = request._url
         if type(url) is not str or not url:
             raise _url_error(url)
@@ -127,6 +150,9 @@ class Pipeline:
             return self._guard(request, plan, params)
         result = self._call(request, plan, params, None)
         kind = type(result)
+        if kind is CoroutineType:
+            request._is_bare = True
+            return result
         if kind is not str and kind is not dict and kind not in _PLAIN_TYPES and hasattr(result, "__await__"):
             return self._finish(request, plan, None, result)
         return self._render(request, plan, None, result)

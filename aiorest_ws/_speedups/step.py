@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from asyncio import current_task
 from asyncio.tasks import _enter_task, _leave_task
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Task
     from contextvars import Context
 
-__all__ = ("first_step",)
+__all__ = ("copy_context", "first_step")
 
 
 def first_step(coroutine: Any, context: Context, loop: AbstractEventLoop, task: Task[None]) -> tuple[bool, Any]:

@@ -1,12 +1,12 @@
 # cython: language_level=3
 """Compiled twin of `step.py`: no bound method, no StopIteration."""
 
-from asyncio import current_task
-from asyncio.tasks import _enter_task, _leave_task
+import asyncio
+from asyncio import tasks
 
 from cpython.object cimport PyObject
 
-__all__ = ("first_step",)
+__all__ = ("copy_context", "first_step")
 
 cdef extern from "Python.h":
     ctypedef enum PySendResult:
@@ -14,9 +14,19 @@ cdef extern from "Python.h":
         PYGEN_ERROR
         PYGEN_NEXT
     PySendResult PyIter_Send(object iter, object value, PyObject** result)
+    object PyContext_CopyCurrent()
     int PyContext_Enter(object context) except -1
     int PyContext_Exit(object context) except -1
     void Py_XDECREF(PyObject* o)
+
+cdef object current_task = asyncio.current_task
+cdef object enter_task = tasks._enter_task
+cdef object leave_task = tasks._leave_task
+
+
+cpdef object copy_context():
+    """Give a copy of the context of now."""
+    return PyContext_CopyCurrent()
 
 
 cpdef tuple first_step(object coroutine, object context, object loop, object task):
@@ -26,8 +36,8 @@ cpdef tuple first_step(object coroutine, object context, object loop, object tas
     cdef object value
     cdef object running = current_task(loop)
     if running is not None:
-        _leave_task(loop, running)
-    _enter_task(loop, task)
+        leave_task(loop, running)
+    enter_task(loop, task)
     try:
         PyContext_Enter(context)
         try:
@@ -35,9 +45,9 @@ cpdef tuple first_step(object coroutine, object context, object loop, object tas
         finally:
             PyContext_Exit(context)
     finally:
-        _leave_task(loop, task)
+        leave_task(loop, task)
         if running is not None:
-            _enter_task(loop, running)
+            enter_task(loop, running)
     value = <object>result
     Py_XDECREF(result)  # `value` has a reference of its own
     return outcome == PYGEN_RETURN, value

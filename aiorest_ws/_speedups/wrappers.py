@@ -46,6 +46,7 @@ class Request:
         "_failure",
         "_form",
         "_id",
+        "_is_bare",
         "_method",
         "_pipeline",
         "_plan",
@@ -68,6 +69,7 @@ class Request:
     _pipeline: Any
     _plan: Any
     _form: int
+    _is_bare: bool
     _status: int
     connection: Any
     user: Any
@@ -203,6 +205,7 @@ def _clear(request: Request, form: int, connection: Any) -> None:
     request._pipeline = None
     request._plan = None
     request._form = form
+    request._is_bare = False
     request._status = 200
     request.connection = connection
     request.user = None

@@ -16,6 +16,7 @@ cdef class Request:
     cdef public object _pipeline
     cdef object _plan
     cdef int _form
+    cdef bint _is_bare
     cdef int _status
     cdef public object connection
     cdef public object user
