@@ -397,7 +397,7 @@ async def test_exception_handler_sees_what_the_handler_set_in_its_context_and_ru
             await asyncio.sleep(0)
         raise KeyError
 
-    def told(app: Any) -> None:
+    def told(app: Application) -> None:
         @app.exception_handler(KeyError)
         async def answer(request: Request, exc: KeyError) -> str:
             await asyncio.sleep(0)

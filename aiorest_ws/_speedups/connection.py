@@ -314,8 +314,8 @@ class Connection(frames.Frames):
         task.add_done_callback(self._tasks.discard)
         return True
 
-    def _first_step(self, request: Request, pending: Any, context: Context, task: Task[None]) -> bytes | _Resumed:
-        """Give the reply, if one step was all, else what goes on from there."""
+    def _first_step(self, request: Request, pending: Any, context: Context, task: Task[None]) -> Any:
+        """Give the rendered reply, if one step was all, else the `_Resumed` that goes on from there."""
         if request._is_bare:
             # PERF: few handlers wait; the others are spared a coroutine around theirs (a third of what they cost).
             try:
@@ -327,10 +327,7 @@ class Connection(frames.Frames):
                 pending = _raise(exc)
             pending = self._pipeline.rest(request, pending)
         done, result = step.first_step(pending, context, self._loop, task)
-        if done:
-            rendered: bytes = result
-            return rendered
-        return _Resumed(pending, context, result)
+        return result if done else _Resumed(pending, context, result)
 
     async def _run(self, request: Request, pending: Any, context: Context) -> None:
         timer = None
