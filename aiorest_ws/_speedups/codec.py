@@ -52,7 +52,7 @@ _TWO_ZERO_BITS = frozenset(b"AEIMQUYcgkosw048")
 
 
 def recognise(payload: bytes, is_binary: bool) -> int:
-    """Give the form of `payload`, one of the five. Without msgspec MessagePack is answered as what is no form: in base64."""
+    """Give the form of `payload`, one of the five. MessagePack, without msgspec, is answered in base64."""
     if not payload:
         return BINARY_BASE64 if is_binary else TEXT_JSON
     first = payload[0]
@@ -144,7 +144,7 @@ def dumps(value: Any) -> bytes:
 
 
 def write(value: Any, form: int) -> bytes:
-    """Encode `value` as a reply of `form` says it: as JSON (not yet base64), or as MessagePack. Raises what `dumps` does."""
+    """Encode `value` for a reply of `form`: as JSON (not yet base64) or as MessagePack. Raises what `dumps` does."""
     return msgpack.pack(native(value)) if form & 4 else dumps(value)
 
 
@@ -200,10 +200,10 @@ def plain(value: Any, depth: int = 0) -> Any:
 
 
 def native(value: Any, depth: int = 0) -> Any:
-    """Rebuild `value` from what MessagePack says itself: what JSON says, but for
+    """Rebuild `value` from what MessagePack says itself.
 
-    bytes-like objects and datetimes with a time zone, which stay what they are; NaN and Infinity, which stay too; integers
-    beyond 64 bits, which become strings, as no float says them exactly. Raises what `dumps` does.
+    That is what JSON says, but bytes, datetimes with a time zone, NaN and Infinity stay what they are, and integers
+    beyond 64 bits become strings, as Decimals do: no float says them exactly. Raises what `dumps` does.
     """
     kind = type(value)
     if value is None or kind is str or kind is float or kind is bool or kind is bytes:

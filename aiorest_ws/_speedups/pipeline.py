@@ -347,7 +347,7 @@ class Pipeline:
         return refusal
 
     def _recovered(self, request: Request, result: Any) -> bytes:
-        """Give the reply that carries what an exception handler gave, whatever renders the view's replies: as every error."""
+        """Give the reply that carries what an exception handler gave, plain as every error."""
         if isinstance(result, BaseException):
             raise result
         try:
