@@ -142,6 +142,10 @@ MALFORMED: dict[str, tuple[bytes, str]] = {
     "overlong": (b"\x81\xa1a\xa2\xc0\xaf", INVALID),
     "no UTF-8 in a key": (b"\x81\xa1\xff\x01", INVALID),
     "513 levels": (b"\x81\xa1a" + b"\x91" * 512 + b"\xc0", INVALID + "it is nested deeper than 512 levels"),
+    "513 levels, the last one empty": (
+        b"\x81\xa1a" + b"\x91" * 511 + b"\x90",
+        INVALID + "it is nested deeper than 512 levels",
+    ),
     "a million levels": (b"\x81\xa1a" + b"\x91" * 10**6, INVALID + "it is nested deeper than 512 levels"),
 }
 

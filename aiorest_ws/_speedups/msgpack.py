@@ -112,11 +112,12 @@ def check(payload: bytes) -> None:
                 count *= 2
             if count > size - at:  # each takes a byte, at least
                 raise _fault("it ends too early")
-            outer.append(left * 2 + in_map)
-            if len(outer) > _MAX_DEPTH:
+            if len(outer) >= _MAX_DEPTH:
                 raise _fault(f"it is nested deeper than {_MAX_DEPTH} levels")
-            left = count
-            in_map = becomes_map
+            if count:
+                outer.append(left * 2 + in_map)
+                left = count
+                in_map = becomes_map
             continue
         if 0xC7 <= first <= 0xC9 or 0xD4 <= first <= 0xD8:
             if at >= size:
