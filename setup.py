@@ -15,6 +15,7 @@ HOT = Path("aiorest_ws", "_speedups")
 
 # extension    from           beside it
 TABLE = {
+    "msgpack_c": ("msgpack.py", "msgpack_c.pxd"),
     "codec_c": ("codec.py", "codec_c.pxd"),
     "wrappers_c": ("wrappers.py", "wrappers_c.pxd"),
     "plan_c": ("plan.py", "plan_c.pxd"),

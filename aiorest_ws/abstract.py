@@ -33,7 +33,10 @@ class AbstractRouter(ABC):
 
     @abstractmethod
     def process_request(self, request: Any) -> bytes | Awaitable[bytes]:
-        """Give the rendered reply (JSON, not base64) to `request`, or an awaitable of it; or raise BaseAPIException."""
+        """Give the rendered reply to `request`, or an awaitable of it; or raise BaseAPIException.
+
+        It is JSON, not yet base64, or MessagePack where `request.form` says so.
+        """
 
 
 class AbstractMiddleware(ABC):

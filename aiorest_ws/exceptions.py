@@ -4,7 +4,7 @@
 aiorest-ws 1.1.1 gave the class and is never sent in a reply.
 
     BaseAPIException 400
-    ├── InvalidMessage 400                  not JSON, not base64, not an object, bad `id`
+    ├── InvalidMessage 400                  not JSON, base64 or MessagePack, no object, bad `id`
     ├── EndpointValueError                  ┐
     ├── InvalidHandler                      │
     ├── InvalidPathArgument                 │ raised at registration,
@@ -108,7 +108,7 @@ def _text(detail: Any) -> str:
 
 
 class InvalidMessage(BaseAPIException):
-    """The message is not a request: not JSON, not base64, not an object, or its `id` is not allowed."""
+    """The message is not a request: not JSON, base64 or MessagePack, no object, or its `id` is not allowed."""
 
     status_code = 1003
     default_detail = "request is not valid"

@@ -28,7 +28,7 @@ class BaseRenderer:
 
 
 class JSONRenderer(BaseRenderer):
-    """JSON in UTF-8; the table of types is that of `codec.dumps`.
+    """JSON in UTF-8; the table of types is that of `codec.dumps`. A request in MessagePack gets MessagePack instead.
 
     ensure_ascii    escape what is not ASCII
     compact         no spaces after `,` and `:`

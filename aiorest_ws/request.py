@@ -18,6 +18,7 @@ from autobahn.asyncio.websocket import WebSocketServerFactory
 from aiorest_ws._speedups import (
     BINARY_BASE64,
     BINARY_JSON,
+    BINARY_MSGPACK,
     TEXT_JSON,
     Pipeline,
     Request,
@@ -26,6 +27,7 @@ from aiorest_ws._speedups import (
     dumps,
     encode,
     failed,
+    is_installed,
     recognise,
     wrap,
 )
@@ -127,7 +129,12 @@ class RequestHandlerProtocol(AutobahnConnection):
         return wrap(decode(payload, form), form, self)
 
     def _encode_message(self, response: bytes, isBinary: bool = False) -> bytes:
-        """Give the payload for a rendered reply: base64 in binary frames. An override's result is sent as is."""
+        """Give the payload for a rendered reply: in binary frames base64, but for MessagePack.
+
+        An override's result is sent as is.
+        """
+        if isBinary and recognise(response, True) == BINARY_MSGPACK:
+            return response
         return encode(response, BINARY_BASE64 if isBinary else TEXT_JSON)
 
     def _request_in(self, payload: bytes, is_binary: bool) -> Request:
@@ -384,6 +391,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
             router = self._router
             if router is None:
                 raise RouterNotDefined()
+            is_installed()  # imports msgspec, if it is there: at the first MessagePack, it would keep everybody waiting
             plain = type(router).process_request is SimpleRouter.process_request
             self._pipeline = (TimedPipeline if self.debug else Pipeline)(
                 router._trie if plain and isinstance(router, SimpleRouter) else None,

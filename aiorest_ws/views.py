@@ -7,7 +7,7 @@ from collections.abc import Callable
 from traceback import walk_tb
 from typing import Any, ClassVar
 
-from aiorest_ws._speedups import TEXT_JSON, Plan, Request
+from aiorest_ws._speedups import BINARY_MSGPACK, TEXT_JSON, Plan, Request, write
 from aiorest_ws.exceptions import (
     IncorrectArgument,
     InvalidHandler,
@@ -159,6 +159,8 @@ def _renderer(view: type[MethodBasedView]) -> Callable[[Any, Request, dict[str, 
 
     def render(instance: Any, request: Request, body: dict[str, Any]) -> bytes:
         renderer = instance.get_renderer(request.get_argument("format"))
+        if request.form == BINARY_MSGPACK and type(renderer).render is JSONRenderer.render:
+            return write(body, BINARY_MSGPACK)
         rendered = renderer.render(body)
         if isinstance(rendered, str):
             rendered = rendered.encode(renderer.charset or "utf-8")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
+import msgspec
 import orjson
 
 from aiorest_ws import routers, views
@@ -97,6 +98,12 @@ def test_answer_with_args(benchmark: Any, impl: Impl) -> None:
 def test_answer_hello_in_base64(benchmark: Any, impl: Impl) -> None:
     handle = make_pipeline(impl, hello).handle
     assert benchmark(handle, base64.b64encode(HELLO), True) == base64.b64encode(HELLO_REPLY)
+
+
+def test_answer_hello_in_messagepack(benchmark: Any, impl: Impl) -> None:
+    handle = make_pipeline(impl, hello).handle
+    request, reply = (msgspec.msgpack.encode(orjson.loads(text)) for text in (HELLO, HELLO_REPLY))
+    assert benchmark(handle, request, True) == reply
 
 
 def test_answer_hello_through_a_middleware(benchmark: Any, impl: Impl) -> None:

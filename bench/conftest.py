@@ -18,6 +18,7 @@ class Impl:
     """One implementation of the hot path: its modules, under the names that they have in `_speedups`."""
 
     name: str
+    msgpack: Any
     codec: Any
     wrappers: Any
     envelope: Any

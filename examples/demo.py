@@ -1,4 +1,4 @@
-"""`make demo`: starts method_based_api/server.py, sends it requests in every form and prints what comes back."""
+"""`make demo`: starts method_based_api/server.py, sends it requests in several forms and prints what comes back."""
 
 from __future__ import annotations
 

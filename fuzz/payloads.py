@@ -14,7 +14,7 @@ from itertools import chain
 from random import Random
 from typing import Any, NamedTuple
 
-__all__ = ("METHODS", "envelope", "frame_stream", "mutant", "payload", "template", "url", "value")
+__all__ = ("METHODS", "envelope", "frame_stream", "mutant", "packed", "payload", "template", "url", "value")
 
 # Pieces stand between spaces, so that they can be read; those that do not like it are added.
 _STRINGS = (
@@ -58,6 +58,15 @@ _WHOLE = (  # what servers see all day
     '{"method":"GET","url":"/wide/é/ü","event_name":"é"}'.encode(),
     b'{"method":"GET","url":"/later","data":"%s"}' % (b"x" * 450),
 )
+_PACKED = (
+    b"\x82\xa6method\xa3GET\xa3url\xa6/hello",
+    b"\x85\xa2id\x11\xa6method\xa3GET\xa3url\xa8/users/7\xa4args\x81\xa1n\x01\xa4data\x93\x01\x02\x81\xa1a\xc0",
+    b"\xde\x00\x03\xa2id\xd9\x03abc\xa6method\xa4POST\xa4data\xc4\x02\xff\x00",
+    b"\xdf\0\0\0\x03\xa6method\xa3GET\xa3url\xa6/later\xa1t\x92\xd6\xff\0\0\0\x01\xcb\x7f\xf8\0\0\0\0\0\0",
+    b"\x83\xa6method\xa3GET\xa3url\xac/wide/\xc3\xa9/abc\xaaevent_name\xdc\x00\x01\xc7\x0c\xff" + b"\0" * 12,
+    *(b"\x81\xa1d" + b"\x91" * depth + b"\xc0" for depth in (510, 511, 512)),
+)
+_PACKED_PIECES = [bytes((first,)) for first in range(0x80, 0x100)]
 _PIECES = [
     *rb"""
     " \ { } [ ] , : = == - 0 1 . e A / + null true "id": "args": e30= eyJ \u00 9999999999999999999
@@ -111,9 +120,11 @@ def envelope(source: Random) -> bytes:
 
 
 def payload(source: Random) -> bytes:
-    """Give a payload: an envelope or a mutant of one, as JSON or in base64, or noise."""
+    """Give a payload: an envelope or a mutant of one, as JSON, in base64 or in MessagePack, or noise."""
     chance = source.random
     kind = chance()
+    if chance() < 0.12:
+        return packed(source)
     data = envelope(source) if kind < 0.4 else _WHOLE[int(chance() * len(_WHOLE))]
     if kind > 0.97:
         return source.randbytes(int(chance() * 40))
@@ -124,6 +135,17 @@ def payload(source: Random) -> bytes:
         if chance() < 0.4:
             data = mutant(source, data)
     return data
+
+
+def packed(source: Random) -> bytes:
+    """Give MessagePack, or a mutant of it."""
+    chance = source.random
+    data = _PACKED[int(chance() * len(_PACKED))]
+    for _ in range(int(chance() * 4)):
+        at = int(chance() * len(data))
+        piece = _PACKED_PIECES[int(chance() * len(_PACKED_PIECES))]
+        data = data[:at] + piece + data[at + (chance() < 0.8) :]
+    return mutant(source, data) if chance() < 0.2 else data
 
 
 # Values as handlers return them

@@ -29,6 +29,7 @@ __all__ = ("ROOMS", "Room", "main")
 
 BATCH = 200
 MESSAGES = 20
+MSGPACK = 6  # codec.BINARY_MSGPACK
 
 Outcome = Callable[[Any], Any]
 
@@ -73,7 +74,7 @@ def _seen(request: Any, pipeline: Any) -> Any:
     return exact(
         (
             *(request.form, request.method, request.url, request.args, request.data),
-            *(request.event_name, request.id, request.extra, pipeline.respond(request).decode()),
+            *(request.event_name, request.id, request.extra, repr(pipeline.respond(request))),
         )
     )
 
@@ -97,11 +98,12 @@ def _base64(impl: Impl) -> Outcome:
     def outcome(given: tuple[bytes, bool]) -> Any:
         payload, is_binary = given
         form = codec.recognise(payload, is_binary)
+        decoded = attempt(codec.decode, payload, form)
         return (
             form,
             attempt(codec.decode_base64, payload),
             codec.encode(payload, 1),
-            attempt(codec.decode, payload, form),
+            decoded if form != MSGPACK else repr(decoded),  # NaN is not equal to itself
         )
 
     return outcome
@@ -202,11 +204,11 @@ _REQUESTS = (
 
 def _render(impl: Impl) -> Outcome:
     requests = [impl.envelope.read(payload, False, None) for payload in _REQUESTS]
-    render, dumps = impl.envelope.render, impl.codec.dumps
+    render, dumps, write = impl.envelope.render, impl.codec.dumps, impl.codec.write
 
     def outcome(given: tuple[int, Any]) -> Any:
         number, value = given
-        return attempt(render, requests[number], value), attempt(dumps, value)
+        return attempt(render, requests[number], value), attempt(dumps, value), attempt(write, value, MSGPACK)
 
     return outcome
 

@@ -78,6 +78,22 @@ def forms() -> Iterator[tuple[str, bytes, bool]]:
             yield f"{name}, base64, {is_binary}", binascii.b2a_base64(text, newline=False), is_binary
 
 
+PACKED = {
+    "plain": b"\x83\xa6method\xa3GET\xa3url\xa6/hello\xa4data\x92\xd6\xff\0\0\0\1\xc4\1x",
+    "nested": b"\x81\xa4data" + b"\x91" * 40 + b"\xc0",
+    "cut": b"\x82\xa6method\xa3GET",
+    "bad text": b"\x81\xa1a\xa1\xff",
+}
+
+
+def msgpack() -> Iterator[Case]:
+    msgpack = compiled("msgpack")
+
+    for name, payload in PACKED.items():
+        yield f"unpack {name}", same(partial(msgpack.unpack, payload))
+    yield "pack", same(partial(msgpack.pack, {"a": [1, b"x", None]}))
+
+
 def codec() -> Iterator[Case]:
     codec = compiled("codec")
 
@@ -90,6 +106,7 @@ def codec() -> Iterator[Case]:
     for value in ({"a": [1, "b", None]}, {1: 2.5}, {"a": (1, {2})}, 2**70, codec.decode):
         yield f"dumps {value!r:.20}", same(partial(codec.dumps, value))
         yield f"plain {value!r:.20}", same(partial(codec.plain, value))
+        yield f"write {value!r:.20}", same(partial(codec.write, value, codec.BINARY_MSGPACK))
 
 
 def wrappers() -> Iterator[Case]:
@@ -115,6 +132,8 @@ def envelope() -> Iterator[Case]:
 
     for name, payload, is_binary in forms():
         yield f"read {name}", same(partial(envelope.read, payload, is_binary, None))
+    for name, payload in PACKED.items():
+        yield f"read packed {name}", same(partial(envelope.read, payload, True, None))
     for name in ("plain", "spaced"):
         request = envelope.read(ENVELOPES[name], False, None)
         for value in ("ab", None, "x" * 2000, "é", {"a": 1}):
@@ -339,7 +358,7 @@ def connection() -> Iterator[Case]:
 
 CASES: dict[str, Callable[[], Iterator[Case]]] = {
     function.__name__: function
-    for function in (codec, wrappers, envelope, trie, plan, pipeline, frames, step, connection)
+    for function in (msgpack, codec, wrappers, envelope, trie, plan, pipeline, frames, step, connection)
 }
 
 

@@ -17,6 +17,7 @@ from decimal import Decimal
 from itertools import count
 from typing import Any, NoReturn
 
+import msgspec
 import pytest
 
 from aiorest_ws import Application, MethodBasedView, SimpleRouter, endpoint
@@ -491,6 +492,7 @@ class Message:
     opcode: int = TEXT
     base64: bool = False
     event_name: Any = None
+    packed: bool = False
 
 
 def b64(text: bytes) -> bytes:
@@ -512,6 +514,10 @@ def text64(payload: bytes, detail: str | re.Pattern[str]) -> Message:
 
 def binary64(payload: bytes, detail: str | re.Pattern[str] = NOT_BASE64) -> Message:
     return Message(payload, detail, BINARY, base64=True)
+
+
+def packed(payload: bytes, detail: str) -> Message:
+    return Message(payload, f"request is not valid MessagePack: {detail}", BINARY, packed=True)
 
 
 def bad_id(value: str) -> Message:
@@ -589,10 +595,16 @@ MESSAGES: dict[str, Message] = {
     "H1-binary-JSON-with-bad-UTF-8": Message(b'{"method":"\xff"}', NOT_JSON, BINARY),
     "H1-binary-UTF-16": binary64(HELLO_REQUEST.decode().encode("utf-16")),
     "H1-binary-BOM": binary64(b"\xef\xbb\xbf" + HELLO_REQUEST),
+    "H1-MessagePack-80": packed(b"\x80\xa3url", "bytes follow its end"),
     **{
-        f"H1-MessagePack-{first:02x}": binary64(bytes([first]) + b"\xa3url\xa6/hello")
-        for first in (*range(0x80, 0x90), 0xDE, 0xDF)
+        f"H1-MessagePack-{first:02x}": packed(bytes([first]) + b"\xc3" * 30, "a key is not a string")
+        for first in range(0x81, 0x90)
     },
+    "H1-MessagePack-de": packed(b"\xde\xff\xff\xa3url\xa6/hello", "it ends too early"),
+    "H1-MessagePack-df": packed(b"\xdf\xff\xff\xff\xff\xa3url\xa6/hello", "it ends too early"),
+    "H1-MessagePack-900-KiB-of-arrays": packed(
+        b"\x81\xa4data" + b"\x91" * 900 * KIB, "it is nested deeper than 512 levels"
+    ),
     # id
     "id-2^64": bad_id(str(2**64)),
     "id-below-int64": bad_id(str(-(2**63) - 1)),
@@ -636,6 +648,8 @@ async def test_malformed_message_gets_its_one_reply_in_its_form(row: Message) ->
         reply = await client.receive()
         assert reply.opcode == row.opcode
         body = base64.b64decode(reply.payload, validate=True) if row.base64 else reply.payload
+        if row.packed:
+            body = dump(msgspec.msgpack.decode(body))
         parsed = json.loads(body)
         if isinstance(row.detail, str):
             assert parsed["detail"] == row.detail

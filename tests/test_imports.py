@@ -42,8 +42,8 @@ async def test_importing_the_package_sets_up_no_logging_and_no_loop() -> None:
 
 
 @asynchronous
-async def test_starting_imports_neither_renderers_tools_nor_uvloop_before_they_are_needed() -> None:
+async def test_starting_imports_neither_renderers_tools_nor_extras_before_they_are_needed() -> None:
     outcome = await run_program(
-        "import aiorest_ws, sys; print([m for m in ('uvloop', 'difflib', 'xml') if m in sys.modules])"
+        "import aiorest_ws, sys; print([m for m in ('uvloop', 'difflib', 'xml', 'msgspec', 'jwt') if m in sys.modules])"
     )
     assert (outcome.code, outcome.out, outcome.err) == (0, "[]\n", "")

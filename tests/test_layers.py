@@ -26,6 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     ("handshake", "admissions", "complaints", "conf", "lifespan"),
     ("hooks",),
+    ("_speedups.msgpack",),
     ("_speedups.codec", "_speedups.trie", "_speedups.wrappers", "_speedups.plan"),
     ("_speedups.envelope",),
     ("_speedups.pipeline",),

@@ -103,6 +103,8 @@ GOOD = b'{"id":7,"method":"GET","url":"/hello","args":{"a":[1]},"event_name":"e"
 PLAIN = b'{"method":"GET","url":"/hello","data":{"a":[1,2]}}'
 LONG = b'{"method":"GET","url":"/hello","data":"%s"}' % (b"x" * 2000)
 BAD = (b"", b"{", b"[]", b'{"a":[}', b'{"id":[]}', b'{"id":"%s"}' % (b"x" * 300))
+BAD_PACKED = (b"\x81", b"\x81\x01\x01", b"\x81\xa1a\xa1\xff", b"\x81\xa1a\xd4\x01\x00", b"\x81\xa1a" + b"\x91" * 600)
+PACKED = b"\x84\xa2id\x07\xa6method\xa3GET\xa3url\xa6/hello\xa4data\x93\xd6\xff\0\0\0\1\xc4\1x\x91\x81\xa1a\xc0"
 BAD_BASE64 = (b"e", b"e30", b"e31=", b"e*==", b"eyJh", b"W10=")
 
 
@@ -119,7 +121,7 @@ def test_reading_leaks_nothing(impl: Impl, payload: bytes, is_binary: bool) -> N
 
 
 def test_reading_what_is_malformed_leaks_nothing(impl: Impl) -> None:
-    payloads = [(payload, is_binary) for payload in (*BAD, *BAD_BASE64) for is_binary in (False, True)]
+    payloads = [(payload, is_binary) for payload in (*BAD, *BAD_BASE64, *BAD_PACKED) for is_binary in (False, True)]
 
     def read() -> None:
         for payload, is_binary in payloads:
@@ -161,6 +163,19 @@ VALUES = {
 @pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
 def test_dumping_leaks_nothing(impl: Impl, value: Any) -> None:
     check(impl, partial(impl.codec.dumps, value))
+
+
+@pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
+def test_writing_messagepack_leaks_nothing(impl: Impl, value: Any) -> None:
+    check(impl, partial(impl.codec.write, value, impl.codec.BINARY_MSGPACK))
+
+
+def test_reading_and_answering_messagepack_leaks_nothing(impl: Impl) -> None:
+    def both_ways() -> None:
+        request = impl.envelope.read(PACKED, True, None)
+        impl.envelope.render(request, request.data)
+
+    check(impl, both_ways)
 
 
 def test_refused_values_leak_nothing(impl: Impl) -> None:

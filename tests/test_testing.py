@@ -8,10 +8,12 @@ import socket
 import threading
 from base64 import b64encode
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from hashlib import sha1
 from importlib.metadata import entry_points
 from typing import Any
 
+import msgspec
 import pytest
 
 from aiorest_ws import (
@@ -28,6 +30,7 @@ from aiorest_ws.renderers import JSONRenderer, XMLRenderer
 from aiorest_ws.testing import AsyncTestClient, ConnectionClosed, Event, HandshakeRefused, TestClient
 from aiorest_ws.testing.transport import MemoryTransport
 from aiorest_ws.testing.wire import BINARY, Frame, Wire
+from aiorest_ws.wrappers import BINARY_MSGPACK
 from tests.serving import LOOPS, asynchronous, run_program
 
 VERBS = ("get", "post", "put", "patch", "delete", "head", "options", "trace")
@@ -182,6 +185,22 @@ def test_reply_that_is_no_json_is_text(client: TestClient) -> None:
         reply = client.get("/echo/ada", args={"format": "xml"}, form=form)
         assert reply.data.startswith('<?xml version="1.0"')
         assert reply.raw.decode() == reply.data
+
+
+def test_messagepack_goes_both_ways(client: TestClient) -> None:
+    sent = [b"\0\xff", datetime(2024, 2, 29, 12, 0, 0, 5, tzinfo=UTC), "é", None]
+    with client.connect(form="msgpack") as other:
+        reply = other.post("/echo/ada", data=sent, args={"a": 1}, event_name=b"e")
+        assert (reply.ok, reply.status, reply.event_name) == (True, 200, b"e")
+        assert reply.data == {"verb": "POST", "name": "ada", "args": {"a": 1}, "data": sent, "form": BINARY_MSGPACK}
+        assert reply.raw[0] == 0x84
+        lost = other.get("/nowhere")
+        assert (lost.ok, lost.status) == (False, 404)
+        other.send(b"\x81")
+        assert other.receive() == msgspec.msgpack.encode(
+            {"detail": "request is not valid MessagePack: it ends too early", "event_name": None}
+        )
+        assert other.get("/echo/ada", args={"format": "xml"}).data.startswith("<?xml")
 
 
 def test_large_messages_pass(client: TestClient) -> None:

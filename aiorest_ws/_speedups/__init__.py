@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 __all__ = (
     "BINARY_BASE64",
     "BINARY_JSON",
+    "BINARY_MSGPACK",
     "COMPILED",
     "REASON",
     "TEXT_BASE64",
@@ -31,15 +32,17 @@ __all__ = (
     "dumps",
     "encode",
     "failed",
+    "is_installed",
     "parameter_names",
     "parse_template",
     "plain",
     "recognise",
     "split_segment",
     "wrap",
+    "write",
 )
 
-MODULES = ("codec", "wrappers", "envelope", "trie", "plan", "pipeline", "frames", "step", "connection")
+MODULES = ("msgpack", "codec", "wrappers", "envelope", "trie", "plan", "pipeline", "frames", "step", "connection")
 
 
 def _switched_on(name: str) -> bool:
@@ -80,15 +83,41 @@ COMPILED = not REASON
 from .trie import Typed, converter_names, parameter_names, parse_template, split_segment  # noqa: E402
 
 if TYPE_CHECKING or not COMPILED:
-    from .codec import BINARY_BASE64, BINARY_JSON, TEXT_BASE64, TEXT_JSON, decode, dumps, encode, plain, recognise
+    from .codec import (
+        BINARY_BASE64,
+        BINARY_JSON,
+        BINARY_MSGPACK,
+        TEXT_BASE64,
+        TEXT_JSON,
+        decode,
+        dumps,
+        encode,
+        plain,
+        recognise,
+        write,
+    )
     from .connection import Connection, Workers
+    from .msgpack import is_installed
     from .pipeline import Pipeline
     from .plan import Plan
     from .trie import Trie
     from .wrappers import Request, Response, failed, wrap
 else:
-    from .codec_c import BINARY_BASE64, BINARY_JSON, TEXT_BASE64, TEXT_JSON, decode, dumps, encode, plain, recognise
+    from .codec_c import (
+        BINARY_BASE64,
+        BINARY_JSON,
+        BINARY_MSGPACK,
+        TEXT_BASE64,
+        TEXT_JSON,
+        decode,
+        dumps,
+        encode,
+        plain,
+        recognise,
+        write,
+    )
     from .connection_c import Connection, Workers
+    from .msgpack_c import is_installed
     from .pipeline_c import Pipeline
     from .plan_c import Plan
     from .trie_c import Trie

@@ -1,14 +1,14 @@
 """Payload → envelope and its form; reply → payload in the same form.
 
-Four forms, told apart by the frame's opcode and the first byte. What comes in must be strict: canonical base64
+Five forms, told apart by the frame's opcode and the first byte. What comes in must be strict: canonical base64
 (RFC 4648 §3.5, §4), JSON as orjson reads it (RFC 8259; no NaN, no lone surrogates, nothing after the document, at most
-1,024 levels).
+1,024 levels), MessagePack as `msgpack` reads it.
 """
 
 from __future__ import annotations
 
 from math import isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orjson import JSONDecodeError, loads
 from orjson import dumps as _orjson_dumps
@@ -16,9 +16,15 @@ from pybase64 import b64decode, b64encode
 
 from aiorest_ws.exceptions import InvalidMessage
 
+if TYPE_CHECKING or not __name__.endswith("_c"):
+    from . import msgpack
+else:
+    from . import msgpack_c as msgpack
+
 __all__ = (
     "BINARY_BASE64",
     "BINARY_JSON",
+    "BINARY_MSGPACK",
     "EMPTY",
     "TEXT_BASE64",
     "TEXT_JSON",
@@ -26,15 +32,18 @@ __all__ = (
     "decode_base64",
     "dumps",
     "encode",
+    "native",
     "plain",
     "recognise",
+    "write",
 )
 
-# Bit 0 of a form says base64, bit 1 says binary frame.
+# Bit 0 of a form says base64, bit 1 says binary frame, bit 2 says MessagePack.
 TEXT_JSON = 0
 TEXT_BASE64 = 1
 BINARY_JSON = 2
 BINARY_BASE64 = 3
+BINARY_MSGPACK = 6
 
 _JSON_SPACE = b" \t\n\r"
 _MAX_DEPTH = 400
@@ -43,7 +52,7 @@ _TWO_ZERO_BITS = frozenset(b"AEIMQUYcgkosw048")
 
 
 def recognise(payload: bytes, is_binary: bool) -> int:
-    """Give the form of `payload`: one of TEXT_JSON, TEXT_BASE64, BINARY_JSON, BINARY_BASE64."""
+    """Give the form of `payload`, one of the five. MessagePack, without msgspec, is answered in base64."""
     if not payload:
         return BINARY_BASE64 if is_binary else TEXT_JSON
     first = payload[0]
@@ -52,11 +61,15 @@ def recognise(payload: bytes, is_binary: bool) -> int:
     if first in (0x20, 0x09, 0x0A, 0x0D):
         rest = payload.lstrip(_JSON_SPACE)
         first = rest[0] if rest else 0
+    elif first >= 0x80 and msgpack.is_map(first) and msgpack.is_installed():
+        return BINARY_MSGPACK
     return BINARY_JSON if first in (0x7B, 0x5B) else BINARY_BASE64  # { and [
 
 
 def decode(payload: bytes, form: int) -> dict[str, Any]:
-    """Give the JSON object in `payload`; anything else is an `InvalidMessage` that says why."""
+    """Give the object in `payload`; anything else is an `InvalidMessage` that says why."""
+    if form & 4:
+        return msgpack.unpack(payload)
     if form & 1:
         payload = decode_base64(payload)
     try:
@@ -91,7 +104,8 @@ def decode_base64(payload: bytes) -> bytes:
     try:
         decoded: bytes = b64decode(payload, None, True)
     except ValueError:
-        raise InvalidMessage("request is not valid base64") from None
+        is_packed = bool(payload) and msgpack.is_map(payload[0]) and not msgpack.is_installed()
+        raise InvalidMessage(msgpack.MISSING if is_packed else "request is not valid base64") from None
     # pybase64 does not look at the bits that the padding leaves over; RFC 4648 §3.5 wants them zero.
     canonical = True
     if payload.endswith(b"=="):
@@ -129,6 +143,11 @@ def dumps(value: Any) -> bytes:
     return rendered
 
 
+def write(value: Any, form: int) -> bytes:
+    """Encode `value` for a reply of `form`: as JSON (not yet base64) or as MessagePack. Raises what `dumps` does."""
+    return msgpack.pack(native(value)) if form & 4 else dumps(value)
+
+
 def _default(value: Any) -> Any:
     """Give what orjson knows for a type that it does not."""
     from decimal import Decimal
@@ -153,7 +172,7 @@ def _dumps_slowly(value: Any) -> bytes:
 
 def plain(value: Any, depth: int = 0) -> Any:
     """Rebuild `value` from what `json` encodes; leaves become what orjson makes of them. Raises RecursionError."""
-    from dataclasses import fields, is_dataclass
+    from dataclasses import is_dataclass
     from enum import Enum
 
     # Compiled, this recursion is C's, which nothing else would stop.
@@ -171,10 +190,91 @@ def plain(value: Any, depth: int = 0) -> Any:
             items.append(plain(item, depth + 1))  # noqa: PERF401 (a comprehension would be a second frame a level)
         return items
     if is_dataclass(value) and not isinstance(value, type):
-        value = {f.name: getattr(value, f.name) for f in fields(value) if not f.name.startswith("_")}
+        value = _fields(value)
     if isinstance(value, dict):
         members = {}
         for key, item in value.items():
             members[plain(key, depth + 1) if isinstance(key, Enum) else key] = plain(item, depth + 1)
         return members
     return loads(_orjson_dumps(value, _default))
+
+
+def native(value: Any, depth: int = 0) -> Any:
+    """Rebuild `value` from what MessagePack says itself.
+
+    That is what JSON says, but bytes, datetimes with a time zone, NaN and Infinity stay what they are, and integers
+    beyond 64 bits become strings, as Decimals do: no float says them exactly. Raises what `dumps` does.
+    """
+    kind = type(value)
+    if value is None or kind is str or kind is float or kind is bool or kind is bytes:
+        return value
+    if kind is int:
+        return value if -(2**63) <= value < 2**64 else str(value)
+    if depth > _MAX_DEPTH:
+        raise RecursionError(f"nested deeper than {_MAX_DEPTH} levels")
+    if kind is dict:
+        members = {}
+        for key, item in value.items():
+            members[key if type(key) is str else _key(key)] = native(item, depth + 1)
+        return members
+    if kind is list or kind is tuple:
+        items = []
+        for item in value:
+            items.append(native(item, depth + 1))  # noqa: PERF401 (as in `plain`)
+        return items
+    return _native_slowly(value, depth)
+
+
+def _native_slowly(value: Any, depth: int) -> Any:
+    """Do the same for what has no type of those."""
+    from dataclasses import is_dataclass
+    from datetime import datetime
+    from enum import Enum
+
+    if isinstance(value, Enum):
+        return native(value.value, depth + 1)
+    if isinstance(value, (bytearray, memoryview, bytes)):
+        return bytes(value)
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return native(int.__int__(value), depth)
+    if isinstance(value, float):
+        return float.__float__(value)
+    if isinstance(value, datetime):
+        return _instant(value)
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return native(list(value), depth)
+    if is_dataclass(value) and not isinstance(value, type):
+        return native(_fields(value), depth)
+    if isinstance(value, dict):
+        return native(dict(value), depth)
+    return loads(_orjson_dumps(value, _default))
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    from dataclasses import fields
+
+    return {f.name: getattr(value, f.name) for f in fields(value) if not f.name.startswith("_")}
+
+
+def _instant(value: Any) -> Any:
+    """Give a datetime as MessagePack's timestamp has it, in UTC; without a time zone, or out of range, as a string."""
+    from datetime import UTC, datetime
+
+    if value.utcoffset() is not None:
+        try:
+            return datetime.combine(value.date(), value.timetz()).astimezone(UTC)
+        except OverflowError:
+            pass
+    return loads(_orjson_dumps(value))
+
+
+def _key(key: Any) -> str:
+    """Give a key as JSON writes it."""
+    import json
+    from enum import Enum
+
+    key = plain(key) if isinstance(key, Enum) else key
+    written: str = next(iter(json.loads(json.dumps({key: None}))))
+    return written

@@ -1,4 +1,4 @@
-"""Payload → `Request`, of whichever form, also when it is malformed; data → the JSON of a reply.
+"""Payload → `Request`, of whichever form, also when it is malformed; data → a reply, not yet base64.
 
 The specification of `envelope_c.pyx`, its compiled twin, which neither builds a dict for small plain envelopes nor asks
 orjson for plain replies.
@@ -10,7 +10,7 @@ from typing import Any
 
 from aiorest_ws.exceptions import InvalidMessage
 
-from .codec import EMPTY, decode, dumps, recognise
+from .codec import EMPTY, decode, dumps, recognise, write
 from .wrappers import Request, check_id, failed, wrap
 
 __all__ = ("read", "render", "render_detail")
@@ -33,15 +33,17 @@ def read(payload: bytes, is_binary: bool, connection: Any) -> Request:
 def render(request: Request, data: Any) -> bytes:
     """Give the reply that carries `data`, with the status of `request` when that had an id."""
     if request._id is None:
-        return dumps({"data": data, "event_name": request._event_name})
+        return write({"data": data, "event_name": request._event_name}, request._form)
     body = {"id": request._id, "status": request._status, "data": data}
     if request._event_name is not None:
         body["event_name"] = request._event_name
-    return dumps(body)
+    return write(body, request._form)
 
 
 def render_detail(request: Request, detail: Any) -> bytes | None:
     """Give the reply that carries a plain `detail`, or None when it takes more care to write it."""
+    if request._form & 4:
+        return None
     for text in (detail, request._event_name or "", request._id if type(request._id) is str else ""):
         if type(text) is not str or not text.isascii():
             return None

@@ -14,7 +14,7 @@ from libc.string cimport memcmp, memcpy
 
 from orjson import loads
 
-from aiorest_ws._speedups.codec_c cimport decode, decode_base64, dumps, recognise
+from aiorest_ws._speedups.codec_c cimport decode, decode_base64, recognise, write
 from aiorest_ws._speedups.codec_c import EMPTY
 from aiorest_ws._speedups.wrappers_c cimport Request, blank, check_id, failed, wrap
 
@@ -55,7 +55,7 @@ cpdef Request read(bytes payload, bint is_binary, object connection):
         size = len(text)  # TypeError if None
         request = scan(<const unsigned char*>PyBytes_AS_STRING(text), size, form, connection)
         if request is None:
-            request = wrap(decode(text, 0), form, connection)
+            request = wrap(decode(text, form & 4), form, connection)
     except InvalidMessage as exc:
         request = failed(exc, form, connection)
     if request._id is not None:
@@ -125,21 +125,21 @@ cdef Py_ssize_t decode_small(const unsigned char* data, Py_ssize_t size, unsigne
 
 cpdef bytes render(Request request, object data):
     """Give the reply that carries `data`, with the status of `request` when that had an id."""
-    cdef bytes reply = compose(request, data, False)
+    cdef bytes reply = None if request._form & 4 else compose(request, data, False)
     cdef dict body
     if reply is not None:
         return reply
     if request._id is None:
-        return dumps({"data": data, "event_name": request._event_name})
+        return write({"data": data, "event_name": request._event_name}, request._form)
     body = {"id": request._id, "status": request._status, "data": data}
     if request._event_name is not None:
         body["event_name"] = request._event_name
-    return dumps(body)
+    return write(body, request._form)
 
 
 cpdef bytes render_detail(Request request, object detail):
     """Give the reply that carries a plain `detail`, or None when it takes orjson to write it."""
-    return None if detail is None else compose(request, detail, True)
+    return None if detail is None or request._form & 4 else compose(request, detail, True)
 
 
 cdef bytes compose(Request request, object data, bint is_detail):

@@ -290,7 +290,7 @@ class Pipeline:
             if plan.render is None and not isinstance(result, wrappers.Response):
                 return envelope.render(request, result)
             body = self._body(request, result)
-            return codec.dumps(body) if plan.render is None else plan.render(view, request, body)
+            return codec.write(body, request._form) if plan.render is None else plan.render(view, request, body)
         except BaseAPIException:
             raise
         except Exception as exc:
@@ -334,11 +334,11 @@ class Pipeline:
         # What cannot be encoded is left out, the detail first: the client gets its reply.
         for key, instead in (("detail", HandlerFailed.default_detail), ("event_name", None)):
             try:
-                return codec.dumps(body)
+                return codec.write(body, request._form)
             except Exception:
                 if key in body:
                     body[key] = instead
-        return codec.dumps(body)
+        return codec.write(body, request._form)
 
     def _recover_unless_cancelled(self, request: Request, exc: BaseException) -> bytes | Coroutine[Any, Any, bytes]:
         _raise_if_cancelled(exc)
@@ -373,12 +373,12 @@ class Pipeline:
         return refusal
 
     def _recovered(self, request: Request, result: Any) -> bytes:
-        """Give the reply that carries what an exception handler gave: always JSON, as every error."""
+        """Give the reply that carries what an exception handler gave, plain as every error."""
         if isinstance(result, BaseException):
             raise result
         try:
             if isinstance(result, wrappers.Response):
-                return codec.dumps(self._body(request, result))
+                return codec.write(self._body(request, result), request._form)
             return envelope.render(request, result)
         except Exception as exc:
             raise SerializerError() from exc

@@ -22,8 +22,8 @@ class Request:
 
     method, url    as sent; None when missing
     args           dict of keyword arguments; {} when missing, None when sent as null
-    data           any JSON value; None when missing
-    event_name     any JSON value, echoed in the reply; None when missing
+    data           any JSON value, from MessagePack also bytes, datetime (UTC), NaN; None when missing
+    event_name     the same, echoed in the reply; None when missing
     id             str or int, echoed in the reply; None when missing or null
     extra          every further key of the envelope; also readable as attributes (`request.token`)
     connection     the protocol that received it (None outside a connection)

@@ -64,7 +64,8 @@ class AsyncTestClient:
     origin         of the page that connects, None for a program
     subprotocols   that the client offers
     peer           address of the client, a pair of host and port
-    form           "text", "text-base64", "binary" or "binary-base64": how requests are sent, unless they say otherwise
+    form           "text", "text-base64", "binary", "binary-base64" or "msgpack": how requests are sent, unless they say
+                   otherwise
     timeout        seconds that everything awaited here may take, then it is a TimeoutError
 
     After the handshake:

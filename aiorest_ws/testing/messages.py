@@ -9,7 +9,18 @@ from typing import Any
 from orjson import JSONDecodeError, loads
 from pybase64 import b64decode
 
-from aiorest_ws._speedups import BINARY_BASE64, BINARY_JSON, TEXT_BASE64, TEXT_JSON, dumps, encode
+from aiorest_ws._speedups import (
+    BINARY_BASE64,
+    BINARY_JSON,
+    BINARY_MSGPACK,
+    TEXT_BASE64,
+    TEXT_JSON,
+    decode,
+    encode,
+    recognise,
+    write,
+)
+from aiorest_ws.exceptions import InvalidMessage
 
 __all__ = ("FORMS", "ConnectionClosed", "Event", "HandshakeRefused", "Reply", "form_of", "pack", "reply_of", "unpack")
 
@@ -19,6 +30,7 @@ FORMS = {
     "text-base64": TEXT_BASE64,
     "binary": BINARY_JSON,
     "binary-base64": BINARY_BASE64,
+    "msgpack": BINARY_MSGPACK,
 }
 _OBJECT = b" \t\n\r{"  # with what a JSON object begins, and base64 of one does not
 
@@ -80,13 +92,15 @@ def form_of(name: str) -> int:
 
 
 def pack(message: Mapping[str, Any], form: int) -> tuple[bytes, bool]:
-    """Give the payload of a request, and whether its frame is a binary one."""
-    return encode(dumps(message), form), form in (BINARY_JSON, BINARY_BASE64)
+    """Give the payload of a request, and whether its frame is a binary one. MessagePack needs msgspec."""
+    return encode(write(message, form), form), form >= BINARY_JSON
 
 
 def unpack(payload: bytes) -> tuple[Any, bytes]:
     """Give the object in a message of the server, None if it has none (XML), and the message without base64."""
     raw = payload
+    if recognise(payload, True) == BINARY_MSGPACK:
+        return _unpacked(payload), payload
     if payload[:1] not in (b"<", b"") and payload[0] not in _OBJECT:
         try:
             raw = b64decode(payload, None, True)
@@ -97,6 +111,14 @@ def unpack(payload: bytes) -> tuple[Any, bytes]:
     except JSONDecodeError:
         return None, raw
     return (message if isinstance(message, dict) else None), raw
+
+
+def _unpacked(payload: bytes) -> Any:
+    try:
+        message = decode(payload, BINARY_MSGPACK)
+    except InvalidMessage:
+        message = None  # something that a renderer made
+    return message
 
 
 def reply_of(message: dict[str, Any] | None, raw: bytes) -> Reply:
