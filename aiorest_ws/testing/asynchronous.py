@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -65,6 +67,7 @@ class AsyncTestClient:
     subprotocols   that the client offers
     peer           address of the client, a pair of host and port
     form           "text", "text-base64", "binary" or "binary-base64": how requests are sent, unless they say otherwise
+    overrides      dependencies that others take the place of, as in `Application.dependency_overrides`, while it is open
     timeout        seconds that everything awaited here may take, then it is a TimeoutError
 
     After the handshake:
@@ -92,6 +95,7 @@ class AsyncTestClient:
         subprotocols: Iterable[str] = (),
         peer: Any = _PEER,
         form: str = "text",
+        overrides: Mapping[Any, Any] | None = None,
         timeout: float = 5.0,
     ) -> None:
         form_of(form)
@@ -110,6 +114,8 @@ class AsyncTestClient:
         if subprotocols := list(subprotocols):
             self._headers.append(("Sec-WebSocket-Protocol", ", ".join(subprotocols)))
         self._peer = peer
+        self._overrides = dict(overrides or {})
+        self._undo = ExitStack()
         self._running: Running | None = None
         self._is_first = True
         self._transport: MemoryTransport | None = None
@@ -153,6 +159,8 @@ class AsyncTestClient:
             running = Running(self.app)
             await running.start()
             self._running = running
+        for dependency, instead in self._overrides.items():
+            self._undo.callback(_override(self.app.dependency_overrides, dependency, instead))
         try:
             await self._open(self._running.factory)
         except BaseException:
@@ -193,6 +201,7 @@ class AsyncTestClient:
             if self._transport is not None and not self._ended:
                 await self._end(self._transport)
         finally:
+            self._undo.close()
             if running is not None and self._is_first:
                 self._running = None
                 await running.stop()
@@ -369,6 +378,16 @@ class AsyncTestClient:
         if self._fault is not None:
             raise self._fault
         raise ConnectionClosed(what, self.close_code, self.close_reason or "")
+
+
+def _override(overrides: dict[Any, Any], dependency: Any, instead: Any) -> Callable[[], Any]:
+    """Put `instead` into `overrides`, and give what undoes it."""
+    if dependency in overrides:
+        undo = partial(overrides.__setitem__, dependency, overrides[dependency])
+    else:
+        undo = partial(overrides.pop, dependency, None)
+    overrides[dependency] = instead
+    return undo
 
 
 def _comes_back(request_id: Any) -> bool:

@@ -1,0 +1,201 @@
+"""What one request depends on: made before its handler is called, cleaned up when it has been answered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator, Mapping
+from contextvars import Context, copy_context
+from functools import partial
+from typing import Any
+
+from aiorest_ws.dependencies import ASYNC_GENERATOR, GENERATOR, REQUEST, Dependencies, Order, Step
+
+__all__ = ("Scope", "begin", "drive")
+
+Steps = Generator[Any, Any, Any]  # yields each awaitable, and takes its outcome back
+
+
+def begin(steps: Steps, waits: bool = False) -> Any:
+    """Give what `steps` return, or a coroutine of it: from the start if they wait, else where they do all the same.
+
+    What is all in one coroutine has one context: a context variable that is set can be reset there.
+    """
+    if waits:
+        return drive(steps)
+    try:
+        pending = next(steps)
+    except StopIteration as stop:
+        return stop.value
+    return drive(steps, pending)
+
+
+async def drive(steps: Steps, pending: Any = None) -> Any:
+    """Give what `steps` return; they wait for `pending`, or have not begun."""
+    try:
+        if pending is None:
+            pending = next(steps)
+        while True:
+            try:
+                outcome = await pending
+            except BaseException as exc:
+                pending = steps.throw(exc)
+            else:
+                pending = steps.send(outcome)
+    except StopIteration as stop:
+        return stop.value
+
+
+class Scope:
+    """The dependencies of one request.
+
+    Without anything asynchronous, a threaded handler has all of it in one call of a thread: dependencies, handler,
+    clean-up, as a connection may be bound to its thread. Otherwise the clean-up is left to the caller, after the reply
+    was rendered; what is not asynchronous is called in threads, one after another, in the context of all.
+
+    waits    it has to be awaited
+    """
+
+    __slots__ = ("_context", "_needs", "_opened", "_order", "_threads", "waits")
+
+    def __init__(self, needs: Dependencies, threads: Callable[..., Any] | None, overrides: Mapping[Any, Any]) -> None:
+        self._needs = needs
+        self._order: Order = needs.overridden(overrides) if overrides else needs.order
+        self._threads = threads if needs.threaded else None
+        self._context: Context | None = None
+        self._opened: list[tuple[str, Any]] = []  # generators, and who made them
+        self.waits: bool = needs.is_async or self._order.waits or self._threads is not None
+
+    def call(self, request: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Steps:
+        """Give the handler's result. If it fails, what was made for it is cleaned up."""
+        if self._threads is not None:
+            if not self._order.waits:
+                return (yield self._threads(begin, self._alone(request, args, kwargs)))
+            self._context = copy_context()
+        try:
+            values = yield from self._values(request)
+            given = {name: values[index] for name, index in self._order.given}
+            if self._needs.positions:
+                args = tuple(self._needs.arguments(args, given))
+                given = {name: value for name, value in given.items() if name not in self._needs.positions}
+            result = yield from self._call(partial(self._needs.function, *args, **{**kwargs, **given}))
+        except BaseException as exc:
+            yield from self.leave(exc)  # raises
+        return result
+
+    def leave(self, exc: BaseException | None = None) -> Steps:
+        """Clean up, what was made last first. `exc` is thrown into each; raises it, or what becomes of it."""
+        while self._opened:
+            name, generator = self._opened.pop()
+            try:
+                if not (yield from self._end(generator, exc)):
+                    raise RuntimeError(f"dependency {name} yielded more than once")
+            except BaseException as raised:
+                exc = raised
+        if exc is not None:
+            try:
+                raise exc
+            finally:
+                del exc  # it would hold all this until the garbage collector comes
+
+    def _alone(self, request: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Steps:
+        """Do all of it here: nobody else may clean up while a thread is at it."""
+        scope = Scope.__new__(Scope)
+        scope._needs, scope._order, scope._opened = self._needs, self._order, []
+        scope._threads = scope._context = None
+        result = yield from scope.call(request, args, kwargs)
+        yield from scope.leave()
+        return result
+
+    def _values(self, request: Any) -> Generator[Any, Any, list[Any]]:
+        values: list[Any] = []
+        for step in self._order.steps:
+            given = {name: request if index == REQUEST else values[index] for name, index in step.takes}
+            if step.kind == GENERATOR or step.kind == ASYNC_GENERATOR:
+                value = yield from self._open(step, step.call(**given))
+            else:
+                value = yield from self._call(partial(step.call, **given))
+            values.append(value)
+        return values
+
+    def _open(self, step: Step, generator: Any) -> Steps:
+        if step.kind == GENERATOR:
+            value = yield from self._run(partial(_first, generator, step.name))
+        else:
+            try:
+                value = yield self._awaited(generator.__anext__())
+            except StopAsyncIteration:
+                raise RuntimeError(f"dependency {step.name} did not yield") from None
+        self._opened.append((step.name, generator))
+        return value
+
+    def _end(self, generator: Any, exc: BaseException | None) -> Generator[Any, Any, bool]:
+        """Let `generator` go on to its end; tells whether it got there."""
+        try:
+            is_async = hasattr(generator, "__anext__")
+            if isinstance(exc, GeneratorExit):
+                # Nothing can be awaited any more, the loop is being torn down: it closes what is asynchronous.
+                return is_async or _last(generator, exc)
+            if not is_async:
+                return (yield from self._run(partial(_last, generator, exc)))
+            yield self._awaited(generator.__anext__() if exc is None else generator.athrow(exc))
+        except StopAsyncIteration:
+            return True
+        finally:
+            del exc
+        yield self._awaited(generator.aclose())
+        return False
+
+    def _call(self, function: Callable[[], Any]) -> Steps:
+        result = yield from self._run(function)
+        if hasattr(result, "__await__"):
+            result = yield self._awaited(result)
+        return result
+
+    def _run(self, function: Callable[[], Any]) -> Steps:
+        if self._context is None:
+            return function()
+        return (yield self._in_thread(function))
+
+    async def _in_thread(self, function: Callable[[], Any]) -> Any:
+        assert self._threads is not None
+        assert self._context is not None
+        job = asyncio.ensure_future(self._threads(self._context.run, function))
+        try:
+            return await asyncio.shield(job)
+        except asyncio.CancelledError:
+            await asyncio.wait([job])  # it uses what is to be cleaned up now
+            if not job.cancelled():
+                job.exception()  # nobody else asks
+            raise
+
+    def _awaited(self, awaitable: Any) -> Any:
+        """Give what to await for `awaitable`, so that it shares its context with the threads."""
+        if self._context is None:
+            return awaitable
+        return asyncio.get_running_loop().create_task(_result(awaitable), context=self._context)
+
+
+async def _result(awaitable: Any) -> Any:
+    return await awaitable
+
+
+def _first(generator: Any, name: str) -> Any:
+    try:
+        return next(generator)
+    except StopIteration:
+        raise RuntimeError(f"dependency {name} did not yield") from None
+
+
+def _last(generator: Any, exc: BaseException | None) -> bool:
+    """Let `generator` go on to its end; tells whether it got there."""
+    try:
+        if exc is None:
+            next(generator)
+        else:
+            generator.throw(exc)
+    except StopIteration:
+        return True
+    finally:
+        del exc
+    generator.close()
+    return False
