@@ -126,13 +126,20 @@ class Dependencies:
             self._overridden = (dict(overrides), order)
         return order
 
-    def arguments(self, args: Iterable[Any], values: Mapping[str, Any]) -> list[Any]:
-        """Give the positional arguments of the handler: `args`, and in between what has its place there."""
+    def arguments(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], order: Order, values: list[Any]
+    ) -> tuple[Iterable[Any], dict[str, Any]]:
+        """Give what the handler is called with: `args` and `kwargs`, and `values`, each in its place."""
+        given = {name: values[index] for name, index in order.given}
+        if kwargs:
+            given = kwargs | given
+        if not self.positions:
+            return args, given
         placed = list(args)
-        first = len(placed) - self.parameters
+        first = len(args) - self.parameters
         for name, position in self.positions.items():
-            placed.insert(first + position, values[name])
-        return placed
+            placed.insert(first + position, given.pop(name))
+        return placed, given
 
 
 class _Planner:

@@ -48,20 +48,21 @@ async def drive(steps: Steps, pending: Any = None) -> Any:
 class Scope:
     """The dependencies of one request.
 
-    Without anything asynchronous, a threaded handler has all of it in one call of a thread: dependencies, handler,
-    clean-up, as a connection may be bound to its thread. Otherwise the clean-up is left to the caller, after the reply
-    was rendered; what is not asynchronous is called in threads, one after another, in the context of all.
+    The clean-up is left to the caller, for when the reply is rendered. A threaded handler without anything asynchronous
+    has all of it in one call of a thread (a connection may be bound to its thread): dependencies, handler, and clean-up
+    at once. With something asynchronous, the rest is called in threads, one after another, in the context of all.
 
     waits    it has to be awaited
     """
 
-    __slots__ = ("_context", "_needs", "_opened", "_order", "_threads", "waits")
+    __slots__ = ("_context", "_is_alone", "_needs", "_opened", "_order", "_threads", "waits")
 
     def __init__(self, needs: Dependencies, threads: Callable[..., Any] | None, overrides: Mapping[Any, Any]) -> None:
         self._needs = needs
         self._order: Order = needs.overridden(overrides) if overrides else needs.order
         self._threads = threads if needs.threaded else None
-        self._context: Context | None = None
+        self._is_alone = False  # in a thread that has all of it
+        self._context: Context | None = None  # of what is called in threads, one after another
         self._opened: list[tuple[str, Any]] = []  # generators, and who made them
         self.waits: bool = needs.is_async or self._order.waits or self._threads is not None
 
@@ -69,15 +70,14 @@ class Scope:
         """Give the handler's result. If it fails, what was made for it is cleaned up."""
         if self._threads is not None:
             if not self._order.waits:
-                return (yield self._threads(begin, self._alone(request, args, kwargs)))
+                return (yield self._threads(begin, self._all(request, args, kwargs)))
             self._context = copy_context()
         try:
             values = yield from self._values(request)
-            given = {name: values[index] for name, index in self._order.given}
-            if self._needs.positions:
-                args = tuple(self._needs.arguments(args, given))
-                given = {name: value for name, value in given.items() if name not in self._needs.positions}
-            result = yield from self._call(partial(self._needs.function, *args, **{**kwargs, **given}))
+            placed, kwargs = self._needs.arguments(args, kwargs, self._order, values)
+            result = yield from self._run(partial(self._needs.function, *placed, **kwargs))
+            if hasattr(result, "__await__"):
+                result = yield self._awaited(result)
         except BaseException as exc:
             yield from self.leave(exc)  # raises
         return result
@@ -97,11 +97,11 @@ class Scope:
             finally:
                 del exc  # it would hold all this until the garbage collector comes
 
-    def _alone(self, request: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Steps:
-        """Do all of it here: nobody else may clean up while a thread is at it."""
-        scope = Scope.__new__(Scope)
-        scope._needs, scope._order, scope._opened = self._needs, self._order, []
-        scope._threads = scope._context = None
+    def _all(self, request: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Steps:
+        """Do all of it, in a scope of its own: nobody else may clean up while a thread is at it."""
+        scope = Scope(self._needs, None, {})
+        scope._order = self._order
+        scope._is_alone = True
         result = yield from scope.call(request, args, kwargs)
         yield from scope.leave()
         return result
@@ -113,7 +113,15 @@ class Scope:
             if step.kind == GENERATOR or step.kind == ASYNC_GENERATOR:
                 value = yield from self._open(step, step.call(**given))
             else:
-                value = yield from self._call(partial(step.call, **given))
+                value = yield from self._run(partial(step.call, **given))
+                if hasattr(value, "__await__"):
+                    if self._is_alone:
+                        if asyncio.iscoroutine(value):
+                            value.close()
+                        raise TypeError(
+                            f"{step.name} gives an awaitable: make it `async def`, as its handler is threaded"
+                        )
+                    value = yield self._awaited(value)
             values.append(value)
         return values
 
@@ -128,7 +136,7 @@ class Scope:
         self._opened.append((step.name, generator))
         return value
 
-    def _end(self, generator: Any, exc: BaseException | None) -> Generator[Any, Any, bool]:
+    def _end(self, generator: Any, exc: BaseException | None) -> Steps:
         """Let `generator` go on to its end; tells whether it got there."""
         try:
             is_async = hasattr(generator, "__anext__")
@@ -145,13 +153,8 @@ class Scope:
         yield self._awaited(generator.aclose())
         return False
 
-    def _call(self, function: Callable[[], Any]) -> Steps:
-        result = yield from self._run(function)
-        if hasattr(result, "__await__"):
-            result = yield self._awaited(result)
-        return result
-
     def _run(self, function: Callable[[], Any]) -> Steps:
+        """Call `function` here or in a thread."""
         if self._context is None:
             return function()
         return (yield self._in_thread(function))
@@ -169,7 +172,7 @@ class Scope:
             raise
 
     def _awaited(self, awaitable: Any) -> Any:
-        """Give what to await for `awaitable`, so that it shares its context with the threads."""
+        """Give what to await for `awaitable`, so that it shares its context with what is called in threads."""
         if self._context is None:
             return awaitable
         return asyncio.get_running_loop().create_task(_result(awaitable), context=self._context)

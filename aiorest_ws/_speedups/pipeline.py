@@ -254,9 +254,7 @@ class Pipeline:
             except StopIteration:
                 break
 
-    async def _peel(
-        self, request: Request, plan: Plan, params: tuple[str, ...], view: Any, scope: Scope | None
-    ) -> Any:
+    async def _peel(self, request: Request, plan: Plan, params: tuple[str, ...], view: Any, scope: Scope | None) -> Any:
         """Give what the middlewares make of the handler's result."""
 
         async def core(request: Request) -> wrappers.Response:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aiorest_ws.dependencies import Dependencies
     from aiorest_ws.exceptions import IncorrectArgument
 
 __all__ = ("Plan",)
@@ -65,7 +64,7 @@ class Plan:
         threaded: bool = False,
         middlewares: tuple[Any, ...] = (),
         recoveries: tuple[dict[type, Any], ...] = (),
-        provide: Dependencies | None = None,
+        provide: Any = None,
     ) -> None:
         self.route = route
         self.view = view

@@ -67,7 +67,7 @@ class AsyncTestClient:
     subprotocols   that the client offers
     peer           address of the client, a pair of host and port
     form           "text", "text-base64", "binary" or "binary-base64": how requests are sent, unless they say otherwise
-    overrides      dependencies that others take the place of, as in `Application.dependency_overrides`, while it is open
+    overrides      of dependencies, as in `Application.dependency_overrides`, for as long as the client is there
     timeout        seconds that everything awaited here may take, then it is a TimeoutError
 
     After the handshake:
