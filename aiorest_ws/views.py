@@ -245,9 +245,7 @@ class _Fit:
                     self.required.append(parameter.name)
         hidden = [] if self.open else [n for n in self.needs if n not in self.taken and not takes_any]
         if hidden:
-            raise InvalidHandler(
-                f"parameter {hidden[0]!r} of {_named(handler)} cannot be given: its decorator takes no such"
-            )
+            raise InvalidHandler(f"{_named(handler)} has a decorator that does not take its parameter {hidden[0]!r}")
         if left and not takes_any:
             raise InvalidHandler(
                 f"{_named(handler)} takes {max(0, parameters - left)} path parameters, its path has {parameters}"
