@@ -183,13 +183,15 @@ class Pipeline:
             if self.onion or plan.middlewares:
                 result = yield self._peel(request, plan, params, view, scope)
             else:
-                yield from self._gates(request, plan, view)
+                if self.guarded or plan.auth_required or plan.permissions:
+                    yield from self._gates(request, plan, view)
                 args, kwargs = self._call(request, plan, params, view)
                 result = yield from scope.call(request, args, kwargs)
             rendered = self._render(request, plan, view, result)
         except BaseException as exc:
             yield from scope.leave(exc)  # raises
-        yield from scope.leave()
+        if scope.opened:
+            yield from scope.leave()
         return rendered
 
     def _call_guarded(self, request: Request, plan: Plan, params: tuple[str, ...], view: Any) -> Any:
