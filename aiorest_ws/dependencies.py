@@ -21,8 +21,9 @@ PLAIN, GENERATOR, ASYNC, ASYNC_GENERATOR = range(4)
 class Depends:
     """Says, in an annotation, what gives a parameter its value: `db: Annotated[Session, Depends(get_db)]`.
 
-    call     a function, `def` or `async def`, a class or anything else that is called. It may take `request`, and
-             have dependencies of its own. If it is a generator, the value is what it yields, and the rest clean-up
+    call     a function (one that waits must be `async def`), a class or anything else that is called. It may take
+             `request`, and have dependencies of its own. If it is a generator, the value is what it yields, and the
+             rest is clean-up: it runs when the reply is rendered, and the exception of a failed handler is thrown in
     cache    call it once a request for all that depend on it; False: for this parameter alone
     """
 
@@ -67,6 +68,9 @@ class Step:
         self.takes = takes
         self.kind = _kind(call)
         self.name = named(call)
+
+    def arguments(self, request: Any, values: list[Any]) -> dict[str, Any]:
+        return {name: request if index == REQUEST else values[index] for name, index in self.takes}
 
 
 class Order:
@@ -129,17 +133,16 @@ class Dependencies:
     def arguments(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], order: Order, values: list[Any]
     ) -> tuple[Iterable[Any], dict[str, Any]]:
-        """Give what the handler is called with: `args` and `kwargs`, and `values`, each in its place."""
-        given = {name: values[index] for name, index in order.given}
-        if kwargs:
-            given = kwargs | given
+        """Give what the handler is called with: `args` and `kwargs` of `gathered`, and `values`, each in its place."""
+        for name, index in order.given:
+            kwargs[name] = values[index]
         if not self.positions:
-            return args, given
+            return args, kwargs
         placed = list(args)
         first = len(args) - self.parameters
         for name, position in self.positions.items():
-            placed.insert(first + position, given.pop(name))
-        return placed, given
+            placed.insert(first + position, kwargs.pop(name))
+        return placed, kwargs
 
 
 class _Planner:
