@@ -38,6 +38,7 @@ async def drive(steps: Steps, pending: Any = None) -> Any:
             try:
                 outcome = await pending
             except BaseException as exc:
+                pending = None  # it may hold the exception
                 pending = steps.throw(exc)
             else:
                 pending = steps.send(outcome)
@@ -164,9 +165,12 @@ class Scope:
 
     def _run(self, function: Callable[[], Any]) -> Steps:
         """Call `function` here or in a thread."""
-        if self._context is None:
-            return function()
-        return (yield self._in_thread(function))
+        try:
+            if self._context is None:
+                return function()
+            return (yield self._in_thread(function))
+        finally:
+            del function  # it may hold the exception that is raised here
 
     async def _in_thread(self, function: Callable[[], Any]) -> Any:
         assert self._threads is not None
@@ -179,6 +183,8 @@ class Scope:
             if not job.cancelled():
                 job.exception()  # nobody else asks
             raise
+        finally:
+            del function, job
 
     def _awaited(self, awaitable: Any) -> Any:
         """Give what to await for `awaitable`, so that it shares its context with what is called in threads."""

@@ -4,6 +4,7 @@
 
 import asyncio
 import functools
+import gc
 import logging
 import sys
 import threading
@@ -21,6 +22,7 @@ from aiorest_ws.renderers import JSONRenderer
 from aiorest_ws.testing import AsyncTestClient, TestClient
 from tests.conftest import Impl
 from tests.serving import LOOPS, TIMEOUT, Client, Gates, asynchronous, serving
+from tests.test_leaks import at_once, check
 from tests.test_pipeline import Server, data, detail, get
 
 FAILED = "A server error occurred."
@@ -739,6 +741,49 @@ def test_coroutine_that_is_closed_awaits_nothing_more(impl: Impl) -> None:
     test()
     assert log[:3] == ["open", GeneratorExit, "close"]
     assert log[3:] == ["collected"]
+
+
+# Memory
+
+
+def opened_quietly(request: Any) -> Iterator[list[Any]]:
+    yield [request]
+
+
+async def opened_quietly_later(request: Any, n: Annotated[Any, Depends(opened_quietly)]) -> AsyncIterator[list[Any]]:
+    yield [request, n]
+
+
+def answers(request: Any, value: Annotated[Any, Depends(opened_quietly)]) -> str:
+    return "Hello"
+
+
+def answers_later(request: Any, value: Annotated[Any, Depends(opened_quietly_later)]) -> str:
+    return "Hello"
+
+
+def fails(request: Any, value: Annotated[Any, Depends(opened_quietly)]) -> str:
+    raise LookupError("failed")
+
+
+def fails_to_wait(request: Any, value: Annotated[Any, Depends(opened_quietly_later)]) -> str:
+    raise LookupError("failed")
+
+
+@pytest.mark.parametrize("handler", [answers, answers_later, fails, fails_to_wait])
+def test_dependencies_leak_nothing_and_leave_nothing_to_the_collector(impl: Impl, handler: Any) -> None:
+    handle = Server(impl, get(handler), report=None).pipeline.handle
+    payload = b'{"id":1,"method":"GET","url":"/"}'
+    assert (b"Hello" in at_once(handle(payload, False))) is (handler in (answers, answers_later))
+    check(impl, lambda: at_once(handle(payload, False)), each=4)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(100):
+            at_once(handle(payload, False))
+        assert gc.collect() < 100
+    finally:
+        gc.enable()
 
 
 # Overrides
