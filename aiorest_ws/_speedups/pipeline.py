@@ -159,9 +159,16 @@ class Pipeline:
             return self._provide(request, plan, params, view)
         if self.onion or plan.middlewares:
             return self._finish(request, plan, view, self._peel(request, plan, params, view, None))
-        gates = self._gates(request, plan, view)
-        for pending in gates:
-            return self._finish_guarded(request, plan, params, view, gates, pending)
+        # PERF: middlewares that need no waiting are called here; `_gates` is a generator.
+        for done, middleware in enumerate(self.middlewares, 1):
+            pending = middleware.process_request(request, view)
+            if _is_awaitable(pending):
+                gates = self._gates(request, plan, view, done, pending)
+                return self._finish_guarded(request, plan, params, view, gates, next(gates))
+        if plan.auth_required or plan.permissions:
+            gates = self._checks(request, plan, view)
+            for pending in gates:
+                return self._finish_guarded(request, plan, params, view, gates, pending)
         result = self._call_guarded(request, plan, params, view)
         if _is_awaitable(result):
             return self._finish(request, plan, view, result)
@@ -203,9 +210,16 @@ class Pipeline:
     def _call_in_thread(self, request: Request, plan: Plan, params: tuple[str, ...], view: Any) -> Any:
         return self._call(request, plan, params, view)
 
-    def _gates(self, request: Request, plan: Plan, view: Any) -> Generator[Any, Any, None]:
-        """Run what stands before the handler; yields each awaitable and takes its outcome back."""
-        for middleware in self.middlewares:
+    def _gates(
+        self, request: Request, plan: Plan, view: Any, done: int = 0, pending: Any = None
+    ) -> Generator[Any, Any, None]:
+        """Run what stands before the handler; yields each awaitable and takes its outcome back.
+
+        `done` middlewares have been called, the last of which gave `pending`.
+        """
+        if pending is not None:
+            yield pending
+        for middleware in self.middlewares[done:]:
             outcome = middleware.process_request(request, view)
             if _is_awaitable(outcome):
                 yield outcome
