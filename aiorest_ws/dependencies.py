@@ -96,6 +96,7 @@ class Dependencies:
     order         of the steps, as long as nothing is overridden
     positions     of the values that stand before the last path parameter, by name, counted from the first one
     parameters    number of path parameters
+    is_async      the handler is `async def`, whatever stands around it
     threaded      the handler, and what it depends on and is not asynchronous, is called in a thread
     """
 
@@ -107,13 +108,14 @@ class Dependencies:
         handler: str,
         positions: Mapping[str, int],
         parameters: int,
+        is_async: bool,
         threaded: bool,
     ) -> None:
         self.function = function
         self.parameters = parameters
         self.positions = dict(positions)
         self.threaded = threaded
-        self.is_async = inspect.iscoroutinefunction(inspect.unwrap(function))
+        self.is_async = is_async
         self.order = Order(handler, needs, {})
         self._handler = handler
         self._needs = needs

@@ -117,9 +117,8 @@ class Scope:
         for step in self._order.steps:
             value = step.call(**step.arguments(request, values)) if step.takes else step.call()
             if step.kind == GENERATOR:
-                generator = value
-                value = _first(generator, step.name)
-                self.opened.append((step.name, generator))
+                self.opened.append((step.name, value))
+                value = _first(value, step.name)
             values.append(value)
         return values
 
@@ -133,8 +132,8 @@ class Scope:
                 value = yield self._awaited(call())
             else:
                 generator = call()
+                self.opened.append((step.name, generator))  # before: a thread finishes though nobody waits any more
                 value = yield from self._first_of(step, generator)
-                self.opened.append((step.name, generator))
             values.append(value)
         return values
 
@@ -155,6 +154,8 @@ class Scope:
                 return is_async or _last(generator, exc)
             if not is_async:
                 return (yield from self._run(partial(_last, generator, exc)))
+            if getattr(generator, "ag_frame", generator) is None:
+                return True  # it failed before it yielded
             yield self._awaited(generator.__anext__() if exc is None else generator.athrow(exc))
         except StopAsyncIteration:
             return True

@@ -153,6 +153,7 @@ def _dependencies(fit: _Fit, function: Callable[..., Any], parameters: int, thre
         handler=_named(fit.innermost),
         positions=fit.positions if fit.behind is None else fit.behind.positions,
         parameters=parameters,
+        is_async=any(inspect.iscoroutinefunction(f) for f in (inspect.unwrap(function), fit.innermost)),
         threaded=threaded,
     )
 

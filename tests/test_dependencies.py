@@ -547,11 +547,21 @@ async def test_context_variables_of_dependencies_reach_the_handler_and_can_be_re
     router = SimpleRouter()
     for handler in (get(plain, "/plain"), get(later, "/later"), get(plain, "/threaded", threaded=True)):
         router.register_endpoint(handler)
+
+    class Dispatched(MethodBasedView):
+        def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+            return super().dispatch(request, *args, **kwargs)
+
+        async def get(self, request: Any, value: Annotated[None, Depends(kind)]) -> str:
+            await asyncio.sleep(0)
+            return who.get()
+
+    router.register("/dispatched", Dispatched, "GET")
     async with serving(router) as app, await Client.connect(app) as client:
-        for path in ("/plain", "/later", "/threaded"):
+        for path in ("/plain", "/later", "/threaded", "/dispatched"):
             assert (await client.ask("GET", path))["data"] == "ada"
         await client.leave()
-    assert log == ["ada"] * 3
+    assert log == ["ada"] * 4
 
 
 # Threads
@@ -624,6 +634,34 @@ async def test_clean_up_waits_for_a_thread_that_uses_what_it_cleans_up() -> None
         await ended.wait()
         await client.leave()
     assert log == ["used", "close"]
+
+
+@asynchronous
+async def test_generator_that_a_thread_opens_for_nobody_is_cleaned_up() -> None:
+    begun, gate, ended = asyncio.Event(), threading.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def slow(n: Annotated[int, Depends(number_later)]) -> Iterator[int]:
+        loop.call_soon_threadsafe(begun.set)
+        assert gate.wait(TIMEOUT)
+        try:
+            yield n
+        except asyncio.CancelledError:
+            log.append("cancelled")
+            raise
+        finally:
+            loop.call_soon_threadsafe(ended.set)
+
+    router = SimpleRouter()
+    router.register_endpoint(handlers_of(slow)[2])
+    async with serving(router, request_timeout=0.01) as app, await Client.connect(app) as client:
+        client.request("GET", "/threaded", id=1)
+        await begun.wait()
+        assert (await client.reply())["status"] == 504
+        gate.set()
+        await ended.wait()
+        await client.leave()
+    assert log == ["cancelled"]
 
 
 # The end of a request
