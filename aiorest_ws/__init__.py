@@ -7,6 +7,7 @@ __version__ = "2.0.0"
 from aiorest_ws._speedups import COMPILED
 from aiorest_ws.app import Application
 from aiorest_ws.decorators import endpoint
+from aiorest_ws.dependencies import Depends
 from aiorest_ws.exceptions import HTTPError
 from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
 from aiorest_ws.routers import SimpleRouter
@@ -16,6 +17,7 @@ from aiorest_ws.wrappers import Request, Response
 __all__ = (
     "COMPILED",
     "Application",
+    "Depends",
     "HTTPError",
     "MethodBasedView",
     "Request",

@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import fields
 from ipaddress import ip_address
@@ -79,6 +79,7 @@ class Application:
         self._configured: dict[str, Any] | None = None  # read when it starts
         self.middlewares = [middleware_of(m) for m in self._options["middlewares"]]
         self.exception_handlers: dict[type, Any] = {}
+        self._dependency_overrides: dict[Any, Any] = {}
         self.state: Any = SimpleNamespace()
         self._lifespan: Lifespan | None = None
         self.addresses: list[Any] = []
@@ -94,6 +95,17 @@ class Application:
         It takes request and exception; it returns or raises an error, or returns what a handler may.
         """
         return adding_handler(self.exception_handlers, exception)
+
+    @property
+    def dependency_overrides(self) -> dict[Any, Any]:
+        """What takes the place of a dependency, from the next request on: `app.dependency_overrides[get_db] = fake`."""
+        return self._dependency_overrides
+
+    @dependency_overrides.setter
+    def dependency_overrides(self, overrides: Mapping[Any, Any]) -> None:
+        overrides = dict(overrides)
+        self._dependency_overrides.clear()  # a server that runs has this very dict
+        self._dependency_overrides.update(overrides)
 
     @property
     def factory(self) -> type[RequestHandlerFactory]:
@@ -134,6 +146,7 @@ class Application:
         factory.router = settings["router"]
         factory.middlewares = tuple(self.middlewares)
         factory.exception_handlers = self.exception_handlers
+        factory.dependency_overrides = self.dependency_overrides
         factory.app = self
         factory.limits = Limits(**{field.name: settings[field.name] for field in fields(Limits)})
         factory.served_path = "/" + settings["path"].strip("/")

@@ -141,7 +141,7 @@ class IncorrectURL(BaseAPIException):
 
 
 class InvalidHandler(BaseAPIException):
-    """What was registered is neither an endpoint function nor a view class, or lacks a declared verb."""
+    """What was registered is neither an endpoint function nor a view class, lacks a verb, or cannot be called."""
 
     default_detail = (
         "Received handler isn't correct. It shall be function or class, inherited from the MethodBasedView class."

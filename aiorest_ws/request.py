@@ -300,6 +300,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
 
     middlewares        instances, in order
     exception_handlers    exception class → function that answers for it
+    dependency_overrides  dependency → what takes its place
     limits             what clients may take of the server, a `limits.Limits`
     served_path        the only path that is accepted at the handshake ("/api"), or None for any
     allowed_origins    whose pages may connect: None for the server's own, or a list as `origins.Origins` takes it
@@ -340,6 +341,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
         self.unsent = 0
         self.complaints = Complaints(logger)
         self.exception_handlers: dict[type, Any] = {}
+        self.dependency_overrides: dict[Any, Any] = {}
         self._router: AbstractRouter | None = None
         self._pipeline: Pipeline | None = None
         self._workers: Workers | None = None
@@ -402,6 +404,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
                 report=self._report,
                 threads=self._threads.call,
                 recoveries=self._recoveries(),
+                overrides=self.dependency_overrides,
             )
         return self._pipeline
 

@@ -8,6 +8,7 @@ from traceback import walk_tb
 from typing import Any, ClassVar
 
 from aiorest_ws._speedups import BINARY_MSGPACK, TEXT_JSON, Plan, Request, write
+from aiorest_ws.dependencies import Dependencies, gathered, needs_of
 from aiorest_ws.exceptions import (
     IncorrectArgument,
     InvalidHandler,
@@ -91,11 +92,16 @@ def make_plan(
         function, fit = _handler(view, verb, parameters)
     if view.dispatch is not MethodBasedView.dispatch:
         function, bare = view.dispatch, False
-        fit.taken |= _Fit(function, 2, parameters).taken
+        dispatch = _Fit(function, 2, parameters)
+        if dispatch.needs:
+            raise InvalidHandler(f"{_named(function)} cannot have dependencies: the methods of its view can")
+        fit.taken |= dispatch.taken
+    threaded = _is_threaded(view, function)
+    provide = _dependencies(fit, function, parameters, threaded)
     return Plan(
         route,
         view,
-        function,
+        function if provide is None else gathered,
         bare=bare,
         fit=fit,
         takes_nothing=not fit.required and fit.behind is None,
@@ -103,9 +109,10 @@ def make_plan(
         auth_required=bool(view.auth_required),
         permissions=_permissions(view),
         render=_renderer(view),
-        threaded=_is_threaded(view, function),
+        threaded=threaded,
         middlewares=middlewares,
         recoveries=recoveries,
+        provide=provide,
     )
 
 
@@ -135,6 +142,20 @@ def _is_threaded(view: type[MethodBasedView], function: Callable[..., Any]) -> b
     if hasattr(view, "endpoint_function"):
         raise InvalidHandler(f"{_named(function)} is `async def`, which runs in the loop: it cannot be threaded")
     return False
+
+
+def _dependencies(fit: _Fit, function: Callable[..., Any], parameters: int, threaded: bool) -> Dependencies | None:
+    if not fit.needs:
+        return None
+    return Dependencies(
+        function,
+        fit.needs,
+        handler=_named(fit.innermost),
+        positions=fit.positions if fit.behind is None else fit.behind.positions,
+        parameters=parameters,
+        is_async=any(inspect.iscoroutinefunction(f) for f in (inspect.unwrap(function), fit.innermost)),
+        threaded=threaded,
+    )
 
 
 def _permissions(view: type[MethodBasedView]) -> tuple[Any, ...]:
@@ -172,9 +193,13 @@ def _renderer(view: type[MethodBasedView]) -> Callable[[Any, Request, dict[str, 
 
 
 class _Fit:
-    """Checks `args` of a request against the signature of a handler."""
+    """Checks `args` of a request against the signature of a handler.
 
-    __slots__ = ("behind", "innermost", "names", "open", "required", "taken", "takes_format")
+    needs        what its parameters depend on: they are neither in `args` nor in the path
+    positions    of those that stand before its last path parameter, counted from the first one
+    """
+
+    __slots__ = ("behind", "innermost", "names", "needs", "open", "positions", "required", "taken", "takes_format")
 
     def __init__(self, handler: Callable[..., Any], given: int, parameters: int) -> None:
         """`given` arguments come before the `parameters` path parameters."""
@@ -184,6 +209,8 @@ class _Fit:
         self.open = False
         self.behind: _Fit | None = None
         self.innermost = inspect.unwrap(handler)
+        self.needs = needs_of(self.innermost, _named(self.innermost))
+        self.positions: dict[str, int] = {}
         if self.innermost is not handler:
             try:
                 self.behind = _Fit(self.innermost, given, parameters)
@@ -196,8 +223,13 @@ class _Fit:
     def _read(self, handler: Callable[..., Any], positional: int, parameters: int) -> None:
         left = positional
         takes_any = False
-        for parameter in inspect.signature(handler, follow_wrapped=False).parameters.values():
-            if parameter.kind is parameter.VAR_KEYWORD:
+        found = inspect.signature(handler, follow_wrapped=False).parameters.values()
+        for at, parameter in enumerate(found):
+            if parameter.name in self.needs:
+                self.taken.add(parameter.name)
+                if left and parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
+                    self.positions[parameter.name] = at - positional + parameters
+            elif parameter.kind is parameter.VAR_KEYWORD:
                 self.open = True
             elif parameter.kind is parameter.VAR_POSITIONAL:
                 takes_any = True
@@ -214,6 +246,9 @@ class _Fit:
                 self.names.add(parameter.name)
                 if parameter.default is parameter.empty:
                     self.required.append(parameter.name)
+        hidden = [] if self.open else [n for n in self.needs if n not in self.taken and not takes_any]
+        if hidden:
+            raise InvalidHandler(f"{_named(handler)} has a decorator that does not take its parameter {hidden[0]!r}")
         if left and not takes_any:
             raise InvalidHandler(
                 f"{_named(handler)} takes {max(0, parameters - left)} path parameters, its path has {parameters}"
@@ -230,6 +265,8 @@ class _Fit:
             kwargs = {name: value for name, value in kwargs.items() if name != "format"}
         for name in kwargs:
             if name in self.taken:
+                if name in self.needs:
+                    raise IncorrectArgument(f"unexpected argument `{name:.100}`")
                 raise IncorrectArgument(f"argument `{name:.100}` is already given by the url")
             if not self.open and name not in self.names:
                 raise IncorrectArgument(f"unexpected argument `{name:.100}`")

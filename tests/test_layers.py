@@ -22,7 +22,7 @@ SOURCES = sorted(path for kind in ("*.py", "*.pyx", "*.pxd", "*.pyi") for path i
 LAYERS: tuple[tuple[str, ...], ...] = (
     (
         *("exceptions", "status", "limits", "permissions", "abstract", "origins", "rate", "converters"),
-        *("middlewares", "recoveries", "threads"),
+        *("middlewares", "recoveries", "threads", "dependencies", "scopes"),
     ),
     ("handshake", "admissions", "complaints", "conf", "lifespan"),
     ("hooks",),

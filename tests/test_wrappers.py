@@ -166,6 +166,16 @@ def test_known_keys_are_not_in_extra(impl: Impl) -> None:
     assert wrap(impl, envelope).extra == {}
 
 
+def test_one_unknown_key_is_had_without_the_others(impl: Impl) -> None:
+    request = wrap(impl, {"method": "GET", "token": "t", "n": None})
+    for _ in range(2):
+        assert request.get_extra("token") == "t"
+        assert request.get_extra("n") is request.get_extra("missing") is request.get_extra("method") is None
+        request.extra["late"] = 1  # from now on there is a dict of them
+    assert request.get_extra("late") == 1
+    assert impl.wrappers.blank(0, None).get_extra("token") is None
+
+
 @pytest.mark.parametrize("name", ["token", "user_", "x"])
 def test_a_missing_attribute_is_an_attribute_error_that_names_it(impl: Impl, name: str) -> None:
     request = wrap(impl, {"method": "GET"})

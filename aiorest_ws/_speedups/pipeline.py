@@ -23,6 +23,7 @@ from aiorest_ws.exceptions import (
     SerializerError,
 )
 from aiorest_ws.middlewares import Layer
+from aiorest_ws.scopes import Scope, begin, drive
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
@@ -55,6 +56,7 @@ class Pipeline:
     report        called once with (request, exception) for each unexpected exception
     threads       runs the handlers that block: (function, arguments) → an awaitable of its result; none: in the loop
     recoveries    exception handlers: dicts of exception class → (request, exception) → what to reply, or an awaitable
+    overrides     dependencies that others take the place of, for tests
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Pipeline:
         report: Callable[[Request, BaseException], None] | None = None,
         threads: Callable[..., Any] | None = None,
         recoveries: Iterable[dict[type, Any]] = (),
+        overrides: dict[Any, Any] | None = None,
     ) -> None:
         self.trie = trie
         self.process = process
@@ -78,6 +81,7 @@ class Pipeline:
         self.report = report
         self.threads = threads
         self.recoveries = tuple(recoveries)
+        self.overrides = {} if overrides is None else overrides
 
     def handle(self, payload: bytes, is_binary: bool, connection: Any = None) -> bytes | Awaitable[bytes]:
         """Give the payload that answers `payload`, in the same form, or a coroutine of it."""
@@ -177,15 +181,51 @@ class Pipeline:
     def _guard(self, request: Request, plan: Plan, params: tuple[Any, ...]) -> bytes | Coroutine[Any, Any, bytes]:
         """Run middlewares and permissions, then the handler; stays in this call until something has to be awaited."""
         view = plan.view()
+        if plan.provide is not None:
+            return self._provide(request, plan, params, view)
         if self.onion or plan.middlewares:
-            return self._finish(request, plan, view, self._peel(request, plan, params, view))
-        gates = self._gates(request, plan, view)
-        for pending in gates:
-            return self._finish_guarded(request, plan, params, view, gates, pending)
+            return self._finish(request, plan, view, self._peel(request, plan, params, view, None))
+        # PERF: middlewares that need no waiting are called here; `_gates` is a generator.
+        for done, middleware in enumerate(self.middlewares, 1):
+            pending = middleware.process_request(request, view)
+            if _is_awaitable(pending):
+                gates = self._gates(request, plan, view, done, pending)
+                return self._finish_guarded(request, plan, params, view, gates, next(gates))
+        if plan.auth_required or plan.permissions:
+            gates = self._checks(request, plan, view)
+            for pending in gates:
+                return self._finish_guarded(request, plan, params, view, gates, pending)
         result = self._call_guarded(request, plan, params, view)
         if _is_awaitable(result):
             return self._finish(request, plan, view, result)
         return self._render(request, plan, view, result)
+
+    def _provide(
+        self, request: Request, plan: Plan, params: tuple[Any, ...], view: Any
+    ) -> bytes | Coroutine[Any, Any, bytes]:
+        """As `_guard`, for a handler that has dependencies."""
+        scope = Scope(plan.provide, self.threads, self.overrides)
+        rendered = begin(self._scoped(request, plan, params, view, scope), scope.waits)
+        return rendered if type(rendered) is bytes else self._finish_foreign(request, rendered)
+
+    def _scoped(
+        self, request: Request, plan: Plan, params: tuple[Any, ...], view: Any, scope: Scope
+    ) -> Generator[Any, Any, bytes]:
+        """Give the reply; what the request depends on lives until it is rendered. Yields as `_gates`."""
+        try:
+            if self.onion or plan.middlewares:
+                result = yield self._peel(request, plan, params, view, scope)
+            else:
+                if self.guarded or plan.auth_required or plan.permissions:
+                    yield from self._gates(request, plan, view)
+                args, kwargs = self._call(request, plan, params, view)
+                result = yield from scope.call(request, args, kwargs)
+            rendered = self._render(request, plan, view, result)
+        except BaseException as exc:
+            yield from scope.leave(exc)  # raises
+        if scope.opened:
+            yield from scope.leave()
+        return rendered
 
     def _call_guarded(self, request: Request, plan: Plan, params: tuple[str, ...], view: Any) -> Any:
         """Call the handler where its plan says: here or in a thread."""
@@ -196,9 +236,16 @@ class Pipeline:
     def _call_in_thread(self, request: Request, plan: Plan, params: tuple[str, ...], view: Any) -> Any:
         return self._call(request, plan, params, view)
 
-    def _gates(self, request: Request, plan: Plan, view: Any) -> Generator[Any, Any, None]:
-        """Run what stands before the handler; yields each awaitable and takes its outcome back."""
-        for middleware in self.middlewares:
+    def _gates(
+        self, request: Request, plan: Plan, view: Any, done: int = 0, pending: Any = None
+    ) -> Generator[Any, Any, None]:
+        """Run what stands before the handler; yields each awaitable and takes its outcome back.
+
+        `done` middlewares have been called, the last of which gave `pending`.
+        """
+        if pending is not None:
+            yield pending
+        for middleware in self.middlewares[done:]:
             outcome = middleware.process_request(request, view)
             if _is_awaitable(outcome):
                 yield outcome
@@ -249,13 +296,16 @@ class Pipeline:
             except StopIteration:
                 break
 
-    async def _peel(self, request: Request, plan: Plan, params: tuple[str, ...], view: Any) -> Any:
+    async def _peel(self, request: Request, plan: Plan, params: tuple[str, ...], view: Any, scope: Scope | None) -> Any:
         """Give what the middlewares make of the handler's result."""
 
         async def core(request: Request) -> wrappers.Response:
             gates = self._checks(request, plan, view)
             for pending in gates:
                 await self._pass(gates, pending)
+            if scope is not None:
+                args, kwargs = self._call(request, plan, params, view)
+                return _response(await drive(scope.call(request, args, kwargs)))
             result = self._call_guarded(request, plan, params, view)
             if _is_awaitable(result):
                 result = await result

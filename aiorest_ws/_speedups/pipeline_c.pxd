@@ -18,6 +18,7 @@ cdef class Pipeline:
     cdef readonly object report
     cdef readonly object threads
     cdef readonly tuple recoveries
+    cdef readonly object overrides
 
     cpdef object handle(self, bytes payload, bint is_binary, object connection=*)
     cpdef _Request adopt(self, _Request request, int form, object connection)
@@ -30,6 +31,7 @@ cdef class Pipeline:
     cpdef object route(self, _Request request, _Trie trie)
     cdef object _call(self, _Request request, _Plan plan, tuple params, object view)
     cdef object _guard(self, _Request request, _Plan plan, tuple params)
+    cdef object _provide(self, _Request request, _Plan plan, tuple params, object view)
     cdef object _call_guarded(self, _Request request, _Plan plan, tuple params, object view)
     cdef bytes _render(self, _Request request, _Plan plan, object view, object result)
     cdef dict _body(self, _Request request, object result)

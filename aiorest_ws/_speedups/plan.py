@@ -27,6 +27,7 @@ class Plan:
     threaded       the handler is called in a thread of its own
     middlewares    of the routers around it, the outermost first, and of the view
     recoveries     exception handlers of the routers around it, as `Pipeline.recoveries`, innermost first
+    provide        what the handler depends on, or None; if there is something, `function` only gathers what was checked
     """
 
     __slots__ = (
@@ -38,6 +39,7 @@ class Plan:
         "guarded",
         "middlewares",
         "permissions",
+        "provide",
         "recoveries",
         "render",
         "route",
@@ -62,6 +64,7 @@ class Plan:
         threaded: bool = False,
         middlewares: tuple[Any, ...] = (),
         recoveries: tuple[dict[type, Any], ...] = (),
+        provide: Any = None,
     ) -> None:
         self.route = route
         self.view = view
@@ -76,5 +79,12 @@ class Plan:
         self.threaded = threaded
         self.middlewares = middlewares
         self.recoveries = recoveries
+        self.provide = provide
         # Anything that needs the view instance outside the handler's own call, or a check before it.
-        self.guarded = auth_required or bool(permissions or middlewares) or render is not None or threaded
+        self.guarded = (
+            auth_required
+            or bool(permissions or middlewares)
+            or render is not None
+            or threaded
+            or provide is not None  # which has to be made, and cleaned up
+        )

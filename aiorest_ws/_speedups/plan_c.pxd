@@ -12,4 +12,5 @@ cdef class Plan:
     cdef readonly bint threaded
     cdef readonly tuple middlewares
     cdef readonly tuple recoveries
+    cdef readonly object provide
     cdef readonly bint guarded

@@ -145,6 +145,13 @@ class Request:
         args = self.args
         return args.get(name) if isinstance(args, dict) else None
 
+    def get_extra(self, name: str) -> Any:
+        """Give the value of `name` in `extra`, or None, without making all of `extra`."""
+        if self._extra is not None:
+            return self._extra.get(name)
+        envelope = self._envelope
+        return None if envelope is None or name in _KNOWN else envelope.get(name)
+
     def url_for(self, name: str, /, **params: Any) -> str:
         """Give the url of the route with this name, as `SimpleRouter.url_for` of the router that answers."""
         if self._plan is None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -66,6 +68,7 @@ class AsyncTestClient:
     peer           address of the client, a pair of host and port
     form           "text", "text-base64", "binary", "binary-base64" or "msgpack": how requests are sent, unless they say
                    otherwise
+    overrides      of dependencies, as in `Application.dependency_overrides`, for as long as the client is there
     timeout        seconds that everything awaited here may take, then it is a TimeoutError
 
     After the handshake:
@@ -93,6 +96,7 @@ class AsyncTestClient:
         subprotocols: Iterable[str] = (),
         peer: Any = _PEER,
         form: str = "text",
+        overrides: Mapping[Any, Any] | None = None,
         timeout: float = 5.0,
     ) -> None:
         form_of(form)
@@ -111,6 +115,8 @@ class AsyncTestClient:
         if subprotocols := list(subprotocols):
             self._headers.append(("Sec-WebSocket-Protocol", ", ".join(subprotocols)))
         self._peer = peer
+        self._overrides = dict(overrides or {})
+        self._undo = ExitStack()
         self._running: Running | None = None
         self._is_first = True
         self._transport: MemoryTransport | None = None
@@ -154,6 +160,8 @@ class AsyncTestClient:
             running = Running(self.app)
             await running.start()
             self._running = running
+        for dependency, instead in self._overrides.items():
+            self._undo.callback(_override(self.app.dependency_overrides, dependency, instead))
         try:
             await self._open(self._running.factory)
         except BaseException:
@@ -194,6 +202,7 @@ class AsyncTestClient:
             if self._transport is not None and not self._ended:
                 await self._end(self._transport)
         finally:
+            self._undo.close()
             if running is not None and self._is_first:
                 self._running = None
                 await running.stop()
@@ -370,6 +379,16 @@ class AsyncTestClient:
         if self._fault is not None:
             raise self._fault
         raise ConnectionClosed(what, self.close_code, self.close_reason or "")
+
+
+def _override(overrides: dict[Any, Any], dependency: Any, instead: Any) -> Callable[[], Any]:
+    """Put `instead` into `overrides`, and give what undoes it."""
+    if dependency in overrides:
+        undo = partial(overrides.__setitem__, dependency, overrides[dependency])
+    else:
+        undo = partial(overrides.pop, dependency, None)
+    overrides[dependency] = instead
+    return undo
 
 
 def _comes_back(request_id: Any) -> bool:

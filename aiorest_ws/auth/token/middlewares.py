@@ -101,7 +101,7 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
     def process_request(self, request: Any, handler: Any) -> Awaitable[None] | None:
         # PERF: all in one call; the usual message needs neither an anonymous user nor a generator.
         connection = request.connection
-        token = request.extra.get("token")
+        token = request.get_extra("token")
         known: Credentials | None = None if connection is None else connection._credentials
         if (
             known is not None
@@ -119,7 +119,7 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
         return super().process_request(request, handler)
 
     def authenticate(self, request: Any, handler: Any) -> Awaitable[None] | None:
-        token = request.extra.get("token")
+        token = request.get_extra("token")
         if token is None or token == "":
             self._refuse_unless_public(request.connection, handler)
             return None

@@ -1,0 +1,220 @@
+"""What one request depends on: made before its handler is called, cleaned up when it has been answered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator, Mapping
+from contextvars import Context, copy_context
+from functools import partial
+from typing import Any
+
+from aiorest_ws.dependencies import ASYNC, GENERATOR, PLAIN, Dependencies, Order, Step
+
+__all__ = ("Scope", "begin", "drive")
+
+Steps = Generator[Any, Any, Any]  # yields each awaitable, and takes its outcome back
+
+
+def begin(steps: Steps, waits: bool = False) -> Any:
+    """Give what `steps` return, or a coroutine of it: from the start if they wait, else where they do all the same.
+
+    What is all in one coroutine has one context: a context variable that is set can be reset there.
+    """
+    if waits:
+        return drive(steps)
+    try:
+        pending = next(steps)
+    except StopIteration as stop:
+        return stop.value
+    return drive(steps, pending)
+
+
+async def drive(steps: Steps, pending: Any = None) -> Any:
+    """Give what `steps` return; they wait for `pending`, or have not begun."""
+    try:
+        if pending is None:
+            pending = next(steps)
+        while True:
+            try:
+                outcome = await pending
+            except BaseException as exc:
+                pending = None  # it may hold the exception
+                pending = steps.throw(exc)
+            else:
+                pending = steps.send(outcome)
+    except StopIteration as stop:
+        return stop.value
+
+
+class Scope:
+    """The dependencies of one request.
+
+    The clean-up is left to the caller, for when the reply is rendered. A threaded handler without anything asynchronous
+    has all of it in one call of a thread (a connection may be bound to its thread): dependencies, handler, and clean-up
+    at once. With something asynchronous, the rest is called in threads, one after another, in the context of all.
+
+    waits    it has to be awaited
+    """
+
+    __slots__ = ("_context", "_needs", "_order", "_threads", "opened", "waits")
+
+    def __init__(self, needs: Dependencies, threads: Callable[..., Any] | None, overrides: Mapping[Any, Any]) -> None:
+        self._needs = needs
+        self._order: Order = needs.overridden(overrides) if overrides else needs.order
+        self._threads = threads if needs.threaded else None
+        self._context: Context | None = None  # of what is called in threads, one after another
+        self.opened: list[tuple[str, Any]] = []  # generators, and who made them
+        self.waits: bool = needs.is_async or self._order.waits or self._threads is not None
+
+    def call(self, request: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Steps:
+        """Give the handler's result. If it fails, what was made for it is cleaned up."""
+        if self._threads is not None:
+            if not self._order.waits:
+                return (yield self._threads(begin, self._all(request, args, kwargs)))
+            self._context = copy_context()
+        try:
+            if self._context is None and not self._order.waits:
+                values = self._made(request)
+            else:
+                values = yield from self._made_later(request)
+            placed, kwargs = self._needs.arguments(args, kwargs, self._order, values)
+            if self._context is None:
+                result = self._needs.function(*placed, **kwargs)
+            else:
+                result = yield self._in_thread(partial(self._needs.function, *placed, **kwargs))
+            if hasattr(result, "__await__"):
+                result = yield self._awaited(result)
+        except BaseException as exc:
+            yield from self.leave(exc)  # raises
+        return result
+
+    def leave(self, exc: BaseException | None = None) -> Steps:
+        """Clean up, what was made last first. `exc` is thrown into each; raises it, or what becomes of it."""
+        while self.opened:
+            name, generator = self.opened.pop()
+            try:
+                if not (yield from self._end(generator, exc)):
+                    raise RuntimeError(f"dependency {name} yielded more than once")
+            except BaseException as raised:
+                exc = raised
+        if exc is not None:
+            try:
+                raise exc
+            finally:
+                del exc  # it would hold all this until the garbage collector comes
+
+    def _all(self, request: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Steps:
+        """Do all of it, in a scope of its own: nobody else may clean up while a thread is at it."""
+        scope = Scope(self._needs, None, {})
+        scope._order = self._order
+        result = yield from scope.call(request, args, kwargs)
+        yield from scope.leave()
+        return result
+
+    def _made(self, request: Any) -> list[Any]:
+        """Give the values of the steps, none of which waits."""
+        values: list[Any] = []
+        for step in self._order.steps:
+            value = step.call(**step.arguments(request, values)) if step.takes else step.call()
+            if step.kind == GENERATOR:
+                self.opened.append((step.name, value))
+                value = _first(value, step.name)
+            values.append(value)
+        return values
+
+    def _made_later(self, request: Any) -> Generator[Any, Any, list[Any]]:
+        values: list[Any] = []
+        for step in self._order.steps:
+            call = partial(step.call, **step.arguments(request, values))
+            if step.kind == PLAIN:
+                value = yield from self._run(call)
+            elif step.kind == ASYNC:
+                value = yield self._awaited(call())
+            else:
+                generator = call()
+                self.opened.append((step.name, generator))  # before: a thread finishes though nobody waits any more
+                value = yield from self._first_of(step, generator)
+            values.append(value)
+        return values
+
+    def _first_of(self, step: Step, generator: Any) -> Steps:
+        if step.kind == GENERATOR:
+            return (yield from self._run(partial(_first, generator, step.name)))
+        try:
+            return (yield self._awaited(generator.__anext__()))
+        except StopAsyncIteration:
+            raise RuntimeError(f"dependency {step.name} did not yield") from None
+
+    def _end(self, generator: Any, exc: BaseException | None) -> Steps:
+        """Let `generator` go on to its end; tells whether it got there."""
+        try:
+            is_async = hasattr(generator, "__anext__")
+            if isinstance(exc, GeneratorExit):
+                # Nothing can be awaited any more, the loop is being torn down: it closes what is asynchronous.
+                return is_async or _last(generator, exc)
+            if not is_async:
+                return (yield from self._run(partial(_last, generator, exc)))
+            if getattr(generator, "ag_frame", generator) is None:
+                return True  # it failed before it yielded
+            yield self._awaited(generator.__anext__() if exc is None else generator.athrow(exc))
+        except StopAsyncIteration:
+            return True
+        finally:
+            del exc
+        yield self._awaited(generator.aclose())
+        return False
+
+    def _run(self, function: Callable[[], Any]) -> Steps:
+        """Call `function` here or in a thread."""
+        try:
+            if self._context is None:
+                return function()
+            return (yield self._in_thread(function))
+        finally:
+            del function  # it may hold the exception that is raised here
+
+    async def _in_thread(self, function: Callable[[], Any]) -> Any:
+        assert self._threads is not None
+        assert self._context is not None
+        job = asyncio.ensure_future(self._threads(self._context.run, function))
+        try:
+            return await asyncio.shield(job)
+        except asyncio.CancelledError:
+            await asyncio.wait([job])  # it uses what is to be cleaned up now
+            if not job.cancelled():
+                job.exception()  # nobody else asks
+            raise
+        finally:
+            del function, job
+
+    def _awaited(self, awaitable: Any) -> Any:
+        """Give what to await for `awaitable`, so that it shares its context with what is called in threads."""
+        if self._context is None:
+            return awaitable
+        return asyncio.get_running_loop().create_task(_result(awaitable), context=self._context)
+
+
+async def _result(awaitable: Any) -> Any:
+    return await awaitable
+
+
+def _first(generator: Any, name: str) -> Any:
+    try:
+        return next(generator)
+    except StopIteration:
+        raise RuntimeError(f"dependency {name} did not yield") from None
+
+
+def _last(generator: Any, exc: BaseException | None) -> bool:
+    """Let `generator` go on to its end; tells whether it got there."""
+    try:
+        if exc is None:
+            next(generator)
+        else:
+            generator.throw(exc)
+    except StopIteration:
+        return True
+    finally:
+        del exc
+    generator.close()
+    return False
