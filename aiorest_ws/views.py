@@ -14,7 +14,9 @@ from aiorest_ws.exceptions import (
     InvalidRenderer,
     MethodNotAllowed,
 )
+from aiorest_ws.models import answering
 from aiorest_ws.renderers import BaseRenderer, JSONRenderer
+from aiorest_ws.typed import binder_of
 
 __all__ = ("MethodBasedView", "View", "http_methods", "make_plan")
 
@@ -41,6 +43,7 @@ class MethodBasedView(View):
     auth_required         `request.user` must be set and authenticated
     middlewares           classes or instances around its methods, inside those of application and routers
     threaded              call methods that are not `async def` in a thread: they may block
+    response_model        a type: of what the methods return, what belongs to it is sent and nothing else
     """
 
     methods: ClassVar[list[str]] = []
@@ -49,6 +52,7 @@ class MethodBasedView(View):
     auth_required = False
     middlewares: Any = ()
     threaded = False
+    response_model: Any = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -92,12 +96,14 @@ def make_plan(
     if view.dispatch is not MethodBasedView.dispatch:
         function, bare = view.dispatch, False
         fit.taken |= _Fit(function, 2, parameters).taken
+    bind = binder_of(fit, route, direct=view.dispatch is MethodBasedView.dispatch)
     return Plan(
         route,
         view,
-        function,
+        answering(function, view.response_model, view.__qualname__),
         bare=bare,
         fit=fit,
+        bind=bind,
         takes_nothing=not fit.required and fit.behind is None,
         explain=None if fit.behind is None else fit.explain,
         auth_required=bool(view.auth_required),
@@ -172,10 +178,12 @@ def _renderer(view: type[MethodBasedView]) -> Callable[[Any, Request, dict[str, 
 class _Fit:
     """Checks `args` of a request against the signature of a handler."""
 
-    __slots__ = ("behind", "innermost", "names", "open", "required", "taken", "takes_format")
+    __slots__ = ("behind", "given", "handler", "innermost", "names", "open", "required", "taken", "takes_format")
 
     def __init__(self, handler: Callable[..., Any], given: int, parameters: int) -> None:
         """`given` arguments come before the `parameters` path parameters."""
+        self.handler = handler
+        self.given = given
         self.names: set[str] = set()
         self.taken: set[str] = set()
         self.required: list[str] = []
@@ -216,6 +224,14 @@ class _Fit:
             raise InvalidHandler(
                 f"{_named(handler)} takes {max(0, parameters - left)} path parameters, its path has {parameters}"
             )
+
+    def leave_out(self, name: str) -> None:
+        """Take `name` for no argument: somebody else gives that parameter its value."""
+        self.names.discard(name)
+        if name in self.required:
+            self.required.remove(name)
+        if self.behind is not None:
+            self.behind.leave_out(name)
 
     def __call__(self, args: Any) -> dict[str, Any]:
         """Give the keyword arguments in `args`, or raise IncorrectArgument naming the one that does not fit."""

@@ -37,7 +37,7 @@ def post(request: Any, user_id: str, post_id: str) -> str:
 
 
 @endpoint("/sum", "GET")
-def add(request: Any, a: int, b: int) -> int:
+def add(request: Any, a: Any, b: Any) -> Any:
     return a + b
 
 
