@@ -144,6 +144,11 @@ def trie() -> Iterator[Case]:
             yield f"match {method} {url}", partial(call_of, grown, "match", method, url)
 
 
+def plan() -> Iterator[Case]:
+    cls = compiled("plan").Plan
+    yield "new", same(lambda: cls(None, None, print, bare=True, fit=dict, takes_nothing=True, permissions=(print,)))
+
+
 def pipeline() -> Iterator[Case]:
     yield from ((f"handle {name}", same(call)) for name, call in _handled())
 
@@ -333,7 +338,8 @@ def connection() -> Iterator[Case]:
 
 
 CASES: dict[str, Callable[[], Iterator[Case]]] = {
-    function.__name__: function for function in (codec, wrappers, envelope, trie, pipeline, frames, step, connection)
+    function.__name__: function
+    for function in (codec, wrappers, envelope, trie, plan, pipeline, frames, step, connection)
 }
 
 

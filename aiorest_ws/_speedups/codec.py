@@ -10,7 +10,7 @@ from __future__ import annotations
 from math import isfinite
 from typing import Any
 
-from orjson import Fragment, JSONDecodeError, loads
+from orjson import JSONDecodeError, loads
 from orjson import dumps as _orjson_dumps
 from pybase64 import b64decode, b64encode
 
@@ -134,6 +134,7 @@ def _default(value: Any) -> Any:
     """Give what orjson knows for a type that it does not."""
     if hasattr(type(value), "__struct_config__"):  # nobody has such a value who has not imported msgspec
         from msgspec.json import encode as encode_struct
+        from orjson import Fragment
 
         return Fragment(encode_struct(value, enc_hook=_default))
     if hasattr(type(value), "__pydantic_validator__"):
