@@ -24,15 +24,17 @@ from aiorest_ws.exceptions import InvalidHandler
 if typing.TYPE_CHECKING:
     from aiorest_ws.binders import Binder
 
-__all__ = ("NEEDS_MSGSPEC", "Asked", "PathParameter", "Signature", "binder_of")
+__all__ = ("NEEDS_MSGSPEC", "Asked", "PathParameter", "Signature", "binder_of", "parameters_of")
 
 NEEDS_MSGSPEC = "needs msgspec: pip install 'aiorest-ws[typed]'"
 
 PathParameter = tuple[str, Converter | None]
 
-# What the built-in converters give: an annotation that says just this needs no check.
-_GIVES: dict[Any, Any] = {None: str, PATH: str}
-_GIVES |= {CONVERTERS[name]: cls for name, cls in (("int", int), ("float", float), ("uuid", UUID), ("date", date))}
+# What comes without a converter, and from the built-in ones: an annotation that says just this needs no check.
+# By identity, as nobody has to be able to hash a converter.
+_GIVES = {id(None): str, id(PATH): str} | {
+    id(CONVERTERS[name]): cls for name, cls in (("int", int), ("float", float), ("uuid", UUID), ("date", date))
+}
 
 
 class Signature(Protocol):
@@ -89,7 +91,7 @@ def binder_of(signature: Signature, route: Any, *, direct: bool) -> Binder | Non
         ) from None
     if any(parameter.name == "data" and parameter.place is None for parameter in asked):
         signature.leave_out("data")
-    defaults = {parameter.name: parameter.default for parameter in _parameters(signature.innermost)}
+    defaults = {parameter.name: parameter.default for parameter in parameters_of(signature.innermost)}
     direct = direct and signature.innermost is signature.handler
     return make_binder(signature, path, asked, defaults=defaults, direct=direct, title=_named(signature))
 
@@ -111,7 +113,7 @@ def _asked(signature: Signature, path: Sequence[PathParameter]) -> Iterator[Aske
     decorated = handler is not signature.handler
     names = [name for name, _ in path]
     at = -signature.given
-    for parameter in _parameters(handler):
+    for parameter in parameters_of(handler):
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         place = at if parameter.kind is not parameter.KEYWORD_ONLY and at < len(path) else None
@@ -148,17 +150,18 @@ def _to_check(
     name, converter = path[place]
     if signature.innermost is not signature.handler and name != parameter.name:
         return None
-    if hint in (Any, object) or (converter in _GIVES and hint is _GIVES[converter]):
+    if hint in (Any, object) or hint is _GIVES.get(id(converter), object):
         return None
     return Asked(name, place, hint, converter is None or converter is PATH, parameter.default)
 
 
-def _parameters(handler: Any) -> list[inspect.Parameter]:
+def parameters_of(handler: Any) -> list[inspect.Parameter]:
+    """Give the parameters of `handler` itself, not of what it wraps, whether its annotations can be resolved or not."""
     options: dict[str, Any] = {}
     if sys.version_info >= (3, 14):
         from annotationlib import Format
 
-        options["annotation_format"] = Format.FORWARDREF  # what cannot be resolved is told apart below
+        options["annotation_format"] = Format.FORWARDREF
     return list(inspect.signature(handler, follow_wrapped=False, **options).parameters.values())
 
 

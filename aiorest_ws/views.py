@@ -16,7 +16,7 @@ from aiorest_ws.exceptions import (
 )
 from aiorest_ws.models import answering
 from aiorest_ws.renderers import BaseRenderer, JSONRenderer
-from aiorest_ws.typed import binder_of
+from aiorest_ws.typed import binder_of, parameters_of
 
 __all__ = ("MethodBasedView", "View", "http_methods", "make_plan")
 
@@ -202,7 +202,7 @@ class _Fit:
     def _read(self, handler: Callable[..., Any], positional: int, parameters: int) -> None:
         left = positional
         takes_any = False
-        for parameter in inspect.signature(handler, follow_wrapped=False).parameters.values():
+        for parameter in parameters_of(handler):
             if parameter.kind is parameter.VAR_KEYWORD:
                 self.open = True
             elif parameter.kind is parameter.VAR_POSITIONAL:
