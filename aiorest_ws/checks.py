@@ -35,6 +35,7 @@ MOST_FAULTS = 50
 # A message may repeat what the client sent: a tag, the name of an enum's member.
 _MOST_TEXT = 200
 _MOST_NAME = 100
+_MOST_STEPS = 64
 
 # How msgspec says where: "Expected `int`, got `str` - at `$.items[0].name`", or "- at `key` in `$.items`".
 _place = re.compile(r" - at (`key` in )?`\$([^`]*)`$")
@@ -175,7 +176,7 @@ def _pydantic_check(hint: Any) -> Check:
 
 def fault(loc: list[Any], text: str) -> Fault:
     """Give a fault as clients see it. Neither its place nor its text grows with what they sent."""
-    return {"loc": [_short(step) for step in loc], "msg": _cut(text, _MOST_TEXT)}
+    return {"loc": [_short(step) for step in loc[:_MOST_STEPS]], "msg": _cut(text, _MOST_TEXT)}
 
 
 def _short(step: Any) -> Any:

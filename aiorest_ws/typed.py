@@ -75,6 +75,8 @@ def binder_of(signature: Signature, route: Any, *, direct: bool) -> Binder | Non
 
     `direct`: it is called with what is bound, by nobody else. Raises InvalidHandler for an annotation that cannot work.
     """
+    if not _is_annotated(signature.innermost):
+        return None
     if signature.innermost is not signature.handler and signature.behind is None:
         return None  # its decorator calls it with other arguments
     path = _path_parameters(route)
@@ -124,6 +126,8 @@ def _asked(signature: Signature, path: Sequence[PathParameter]) -> Iterator[Aske
         if _is_dependency(hint):
             signature.leave_out(parameter.name)
             continue
+        if hint in (Any, object) and (place is not None or parameter.name != "data"):
+            continue  # as good as none
         if parameter.name in names and (place is None or names[place] != parameter.name):
             if decorated:
                 continue
@@ -144,13 +148,11 @@ def _to_check(
     if place is None:
         if signature.innermost is not signature.handler and not (signature.open or parameter.name in signature.names):
             return None  # the decorator does not pass it on
-        if hint in (Any, object) and parameter.name != "data":
-            return None
         return Asked(parameter.name, None, Any if hint is object else hint, False, parameter.default)
     name, converter = path[place]
     if signature.innermost is not signature.handler and name != parameter.name:
         return None
-    if hint in (Any, object) or hint is _GIVES.get(id(converter), object):
+    if hint is _GIVES.get(id(converter)):
         return None
     return Asked(name, place, hint, converter is None or converter is PATH, parameter.default)
 
@@ -182,6 +184,14 @@ def _resolved(handler: Any, parameter: inspect.Parameter, title: str) -> Any:
         raise InvalidHandler(
             f"annotation of parameter {parameter.name!r} of {title} cannot be resolved: {exc}"
         ) from exc
+
+
+def _is_annotated(handler: Any) -> bool:
+    """Tell whether `handler` may have annotations: a look that costs nothing, as most have none."""
+    try:
+        return bool(_function(handler).__annotations__)
+    except Exception:  # not of its own, or Python 3.14 cannot evaluate them
+        return True
 
 
 def _is_filled(cell: Any) -> bool:

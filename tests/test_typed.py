@@ -504,6 +504,21 @@ def test_a_fault_does_not_grow_with_what_was_sent() -> None:
         assert max(len(fault["loc"][1]) for fault in many) <= 100
 
 
+def test_a_place_does_not_grow_with_what_was_sent() -> None:
+    class Closed(Struct, forbid_unknown_fields=True):
+        n: int
+
+    name = "x` - at `$" + ".a" * 10_000
+    ((loc, text),) = from_body(Closed, {"n": 1, name: 2})
+    assert len(loc) < 64
+    assert len(text) <= 200
+    deep: Any = 5
+    for _ in range(100):
+        deep = {"children": [deep]}
+    ((loc, text),) = from_body(Node, deep)
+    assert (len(loc), text) == (63, "Expected `object`, got `int`")
+
+
 def test_a_value_cannot_pretend_to_be_a_place() -> None:
     assert told(Colour, "x - at `$.a.b`") == "Invalid enum value 'x - at `$.a.b`'"
 
@@ -727,7 +742,12 @@ def test_the_name_of_another_path_parameter_is_refused() -> None:
 
     def further(request: Any, a: int, b: int, user_id: int) -> None: ...
 
+    def untyped(request: Any, post_id: Any, user_id: Any) -> Any:
+        return [post_id, user_id]
+
     path = "/users/{user_id}/posts/{post_id}"
+    with client_of(endpoint(path, "POST")(untyped)) as client:
+        assert client.post("/users/1/posts/2").data == ["1", "2"]
     assert "parameter 'post_id'" in refused(swapped, path)
     assert "path parameters bind by position" in refused(swapped, path)
     assert "parameter 'user_id'" in refused(further, path)
