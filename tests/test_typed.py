@@ -483,6 +483,40 @@ def test_what_a_converter_made_may_be_of_any_class() -> None:
         assert client.post("/t").status == 422
 
 
+def test_what_is_not_checked_passes_as_it_is() -> None:
+    seen: list[Any] = []
+
+    def handler(request: Any, what: Any, unit: UUID, number: int, more: Any, data: int | None = None) -> None:
+        seen.extend((what, unit, number, more))
+
+    router = SimpleRouter()
+    stranger = Stranger()
+    router.add_converter("stranger", lambda text: stranger, str)
+    path = "/{what:stranger}/{unit:uuid}/{number}"
+    with client_of(endpoint(path, "GET")(handler), router=router) as client:
+        assert client.get(f"/x/{UUID(int=1)}/7", args={"more": {"a": [1, None]}}).ok
+        assert seen == [stranger, UUID(int=1), 7, {"a": [1, None]}]
+
+
+def test_a_router_that_is_included_has_typed_handlers_too() -> None:
+    inner, outer = SimpleRouter(), SimpleRouter()
+    outer.include(inner, prefix="/{shop}")
+    inner.register_endpoint(endpoint("/{number}", "GET")(lambda request, shop, number: [shop, number]))
+
+    @endpoint("/typed/{number}", "GET")
+    def typed(request: Any, number: int) -> Any:
+        return number
+
+    with pytest.raises(InvalidHandler, match=r"takes 1 path parameters, its path has 2"):
+        inner.register_endpoint(typed)
+    shops = SimpleRouter()
+    shops.register_endpoint(typed)
+    outer.include(shops, prefix="/shops")
+    with client_of(router=outer) as client:
+        assert client.get("/shops/typed/7").data == 7
+        assert client.get("/shops/typed/x").status == 422
+
+
 def test_a_path_parameter_may_have_another_name_than_in_the_template() -> None:
     with client_of(taking(int, path="/{id}", name="number")) as client:
         assert client.post("/7").data == "7"
