@@ -45,7 +45,8 @@ def endpoint(
         def add(request, a, b, *args, **kwargs):
             return int(a) + int(b)
 
-    Further keywords (`renderers`, `permission_classes`, `auth_required`, `threaded`) become attributes of its view.
+    Further keywords (`renderers`, `permission_classes`, `auth_required`, `threaded`, `response_model`) become
+    attributes of its view.
     """
 
     def decorate(function: Callable[..., Any]) -> Endpoint:

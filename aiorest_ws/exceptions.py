@@ -19,6 +19,7 @@ aiorest-ws 1.1.1 gave the class and is never sent in a reply.
     ├── IncorrectURL 400                    not a string, or with a control character
     ├── IncorrectMethodNameType 400
     ├── IncorrectArgument 422
+    │   └── InvalidArguments 422            of an annotated handler; detail: a list of {"loc": […], "msg": …}
     ├── ValidationError 422                 detail: str → list, dict and list kept
     ├── SerializerError 500
     ├── HandlerFailed 500                   what a client sees of an unexpected exception
@@ -56,6 +57,7 @@ __all__ = (
     "IncorrectArgument",
     "IncorrectMethodNameType",
     "IncorrectURL",
+    "InvalidArguments",
     "InvalidHandler",
     "InvalidMessage",
     "InvalidPathArgument",
@@ -126,6 +128,18 @@ class IncorrectArgument(BaseAPIException):
     status_code = 1003
     status = 422
     default_detail = "Check `args` in query on errors and try again."
+
+
+class InvalidArguments(IncorrectArgument):
+    """Path parameters, `args` or `data` do not fit the annotations of the handler.
+
+    detail    a list of {"loc": ["args", "limit"], "msg": "Expected `int`, got `str`"}
+    """
+
+    def __init__(self, detail: list[dict[str, Any]]) -> None:
+        super().__init__("")
+        self.args = (detail,)  # what a copy is made with
+        self.detail = detail
 
 
 class IncorrectMethodNameType(BaseAPIException):

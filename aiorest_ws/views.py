@@ -15,7 +15,9 @@ from aiorest_ws.exceptions import (
     InvalidRenderer,
     MethodNotAllowed,
 )
+from aiorest_ws.models import answering
 from aiorest_ws.renderers import BaseRenderer, JSONRenderer
+from aiorest_ws.typed import binder_of, parameters_of
 
 __all__ = ("MethodBasedView", "View", "http_methods", "make_plan")
 
@@ -42,6 +44,7 @@ class MethodBasedView(View):
     auth_required         `request.user` must be set and authenticated
     middlewares           classes or instances around its methods, inside those of application and routers
     threaded              call methods that are not `async def` in a thread: they may block
+    response_model        a type: of what the methods return, what belongs to it is sent and nothing else
     """
 
     methods: ClassVar[list[str]] = []
@@ -50,6 +53,7 @@ class MethodBasedView(View):
     auth_required = False
     middlewares: Any = ()
     threaded = False
+    response_model: Any = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -96,14 +100,17 @@ def make_plan(
         if dispatch.needs:
             raise InvalidHandler(f"{_named(function)} cannot have dependencies: the methods of its view can")
         fit.taken |= dispatch.taken
+    bind = binder_of(fit, route, direct=view.dispatch is MethodBasedView.dispatch)
     threaded = _is_threaded(view, function)
-    provide = _dependencies(fit, function, parameters, threaded)
+    answer = answering(function, view.response_model, view.__qualname__)
+    provide = _dependencies(fit, answer, parameters, threaded)
     return Plan(
         route,
         view,
-        function if provide is None else gathered,
+        answer if provide is None else gathered,
         bare=bare,
         fit=fit,
+        bind=bind,
         takes_nothing=not fit.required and fit.behind is None,
         explain=None if fit.behind is None else fit.explain,
         auth_required=bool(view.auth_required),
@@ -199,10 +206,15 @@ class _Fit:
     positions    of those that stand before its last path parameter, counted from the first one
     """
 
-    __slots__ = ("behind", "innermost", "names", "needs", "open", "positions", "required", "taken", "takes_format")
+    __slots__ = (
+        *("behind", "given", "handler", "innermost", "names", "needs", "open", "positions", "required", "taken"),
+        "takes_format",
+    )
 
     def __init__(self, handler: Callable[..., Any], given: int, parameters: int) -> None:
         """`given` arguments come before the `parameters` path parameters."""
+        self.handler = handler
+        self.given = given
         self.names: set[str] = set()
         self.taken: set[str] = set()
         self.required: list[str] = []
@@ -223,8 +235,7 @@ class _Fit:
     def _read(self, handler: Callable[..., Any], positional: int, parameters: int) -> None:
         left = positional
         takes_any = False
-        found = inspect.signature(handler, follow_wrapped=False).parameters.values()
-        for at, parameter in enumerate(found):
+        for at, parameter in enumerate(parameters_of(handler)):
             if parameter.name in self.needs:
                 self.taken.add(parameter.name)
                 if left and parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
@@ -253,6 +264,14 @@ class _Fit:
             raise InvalidHandler(
                 f"{_named(handler)} takes {max(0, parameters - left)} path parameters, its path has {parameters}"
             )
+
+    def leave_out(self, name: str) -> None:
+        """Take `name` for no argument: somebody else gives that parameter its value."""
+        self.names.discard(name)
+        if name in self.required:
+            self.required.remove(name)
+        if self.behind is not None:
+            self.behind.leave_out(name)
 
     def __call__(self, args: Any) -> dict[str, Any]:
         """Give the keyword arguments in `args`, or raise IncorrectArgument naming the one that does not fit."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from unittest import mock
 
 import msgspec
 import orjson
+from msgspec import Meta, Struct
 
 from aiorest_ws import routers, views
 from aiorest_ws.decorators import endpoint
@@ -38,8 +39,46 @@ def post(request: Any, user_id: str, post_id: str) -> str:
 
 
 @endpoint("/sum", "GET")
-def add(request: Any, a: int, b: int) -> int:
+def add(request: Any, a: Any, b: Any) -> Any:
     return a + b
+
+
+class Order(Struct):
+    number: int
+    customer: int
+    reference: str
+    city: str
+    weight: float
+    express: bool
+    note: str
+    priority: int
+    articles: list[str]
+    voucher: str | None
+
+
+ORDER = (
+    b'{"method":"POST","url":"/users/17/orders/23","args":{"limit":20,"offset":5,"order":"name"},"data":{"number":1,'
+    b'"customer":2,"reference":"A-17","city":"Oslo","weight":1.5,"express":true,"note":"ring twice","priority":9,'
+    b'"articles":["pen","ink"],"voucher":null},"event_name":"e1"}'
+)
+
+
+@endpoint("/users/{user_id}/orders/{order_id}", "POST")
+def untyped_order(request: Any, user_id: Any, order_id: Any, limit: Any = 20, offset: Any = 0, order: Any = "") -> str:
+    return "ok" if request.data else "none"
+
+
+@endpoint("/users/{user_id}/orders/{order_id}", "POST")
+def typed_order(
+    request: Any,
+    user_id: int,
+    order_id: int,
+    data: Order,
+    limit: Annotated[int, Meta(ge=1, le=100)] = 20,
+    offset: int = 0,
+    order: str = "",
+) -> str:
+    return "ok" if data.number else "none"
 
 
 def make_pipeline(impl: Impl, *routes: Any, **options: Any) -> Any:
@@ -93,6 +132,16 @@ def test_answer_with_args(benchmark: Any, impl: Impl) -> None:
     handle = make_pipeline(impl, add).handle
     request = b'{"method":"GET","url":"/sum","args":{"a":1,"b":2},"event_name":"e1"}'
     assert benchmark(handle, request, False) == b'{"data":3,"event_name":"e1"}'
+
+
+def test_answer_untyped_order(benchmark: Any, impl: Impl) -> None:
+    handle = make_pipeline(impl, untyped_order).handle
+    assert benchmark(handle, ORDER, False) == b'{"data":"ok","event_name":"e1"}'
+
+
+def test_answer_typed_order(benchmark: Any, impl: Impl) -> None:
+    handle = make_pipeline(impl, typed_order).handle
+    assert benchmark(handle, ORDER, False) == b'{"data":"ok","event_name":"e1"}'
 
 
 def test_answer_hello_in_base64(benchmark: Any, impl: Impl) -> None:

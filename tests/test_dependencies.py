@@ -245,7 +245,7 @@ def test_a_decorated_handler_and_a_view_with_dispatch_get_theirs(impl: Impl) -> 
 
 @pytest.mark.parametrize("kind", [number_opened, number_opened_later])
 def test_args_never_give_a_dependency_and_are_checked_before_it(impl: Impl, kind: Any) -> None:
-    def closed(request: Any, db: Annotated[int, Depends(kind)], limit: int) -> int:
+    def closed(request: Any, db: Annotated[int, Depends(kind)], limit: Any) -> int:
         return db
 
     def opened(request: Any, db: Annotated[int, Depends(kind)], **kwargs: Any) -> int:
@@ -1026,7 +1026,7 @@ def test_annotation_that_is_text_is_read_where_its_function_is_defined() -> None
         "@dataclass\n"
         "class Settings:\n"
         "    n: Seven\n"
-        "def handler(request: Nothing, s: Annotated[Settings, Depends(Settings)], limit: Nothing = 1) -> Nothing:\n"
+        "def handler(request: Nothing, s: Annotated[Settings, Depends(Settings)], limit=1) -> Nothing:\n"
         "    return s.n + limit\n"
     )
     module = type(sys)("described")

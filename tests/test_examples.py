@@ -319,7 +319,7 @@ async def tell(app: Application, transcript: list[str]) -> list[str]:
 def test_readme_code_runs_and_answers_as_shown() -> None:
     namespace: dict[str, Any] = {"__name__": "readme"}
     for block in blocks("python"):
-        exec(compile(block, "README.md", "exec"), namespace)
+        exec(compile(block, "README.md", "exec", dont_inherit=True), namespace)
     transcript = [line for block in blocks("text") if block.startswith("→") for line in block.splitlines()]
     assert len(transcript) > 15
     told = asyncio.run(asyncio.wait_for(tell(namespace["app"], transcript), TIMEOUT))
@@ -329,7 +329,7 @@ def test_readme_code_runs_and_answers_as_shown() -> None:
 def test_readme_tests_pass() -> None:
     namespace: dict[str, Any] = {"__name__": "readme"}
     for block in blocks("python"):
-        exec(compile(block, "README.md", "exec"), namespace)
+        exec(compile(block, "README.md", "exec", dont_inherit=True), namespace)
     namespace["test_user"]()
     asyncio.run(namespace["test_news"]())
 

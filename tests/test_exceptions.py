@@ -14,6 +14,7 @@ from aiorest_ws.exceptions import (
     BaseAPIException,
     BaseAuthException,
     HTTPError,
+    InvalidArguments,
     NotSpecifiedError,
     NotSpecifiedHandler,
     ValidationError,
@@ -61,6 +62,8 @@ API_EXCEPTIONS = [
     getattr(exceptions, name) for name in exceptions.__all__ if issubclass(getattr(exceptions, name), BaseAPIException)
 ]
 
+WITH_DETAILS = (HTTPError, InvalidArguments, ValidationError)  # of their own kind, and required
+
 
 @pytest.mark.parametrize(("name", "code", "status", "detail"), TABLE, ids=[row[0] for row in TABLE])
 def test_an_error_has_its_code_status_and_text(name: str, code: int, status: int, detail: str) -> None:
@@ -71,7 +74,8 @@ def test_an_error_has_its_code_status_and_text(name: str, code: int, status: int
 
 
 def test_the_table_is_complete() -> None:
-    assert {row[0] for row in TABLE} | {"HTTPError", "ValidationError"} == {cls.__name__ for cls in API_EXCEPTIONS}
+    others = {cls.__name__ for cls in WITH_DETAILS}
+    assert {row[0] for row in TABLE} | others == {cls.__name__ for cls in API_EXCEPTIONS}
 
 
 def test_the_tree_in_the_docstring_is_the_one_in_the_code() -> None:
@@ -81,7 +85,7 @@ def test_the_tree_in_the_docstring_is_the_one_in_the_code() -> None:
 
 
 @pytest.mark.parametrize(
-    "cls", [cls for cls in API_EXCEPTIONS if cls not in (HTTPError, ValidationError)], ids=lambda cls: cls.__name__
+    "cls", [cls for cls in API_EXCEPTIONS if cls not in WITH_DETAILS], ids=lambda cls: cls.__name__
 )
 @pytest.mark.parametrize(
     ("detail", "text"),
@@ -129,6 +133,14 @@ def test_the_families_of_the_original() -> None:
     assert issubclass(exceptions.NotAuthenticated, BaseAuthException)
 
 
+def test_faults_of_arguments_are_kept_as_a_list() -> None:
+    faults = [{"loc": ["args", "limit"], "msg": "Expected `int`, got `str`"}]
+    error = InvalidArguments(faults)
+    assert isinstance(error, exceptions.IncorrectArgument)
+    assert (error.status, error.status_code, error.detail) == (422, 1003, faults)
+    assert "limit" in str(error)
+
+
 def test_what_keeps_an_application_from_starting_is_no_reply() -> None:
     assert not issubclass(exceptions.ImproperlyConfigured, BaseAPIException)
     error = exceptions.RouterNotDefined()
@@ -158,7 +170,7 @@ def test_a_subclass_that_does_not_call_our_init_has_a_detail() -> None:
 
 def test_errors_can_be_copied_and_pickled() -> None:
     for cls in API_EXCEPTIONS:
-        error = cls(409, "mine") if cls is HTTPError else cls("mine")
+        error = cls(409, "mine") if cls is HTTPError else cls([{}]) if cls is InvalidArguments else cls("mine")
         for twin in (copy.copy(error), pickle.loads(pickle.dumps(error))):
             assert type(twin) is cls
             assert (twin.status, twin.detail) == (error.status, error.detail)

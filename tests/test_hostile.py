@@ -191,7 +191,7 @@ class User(MethodBasedView):
     def get(self, request: Any, user_id: str, *args: Any, **kwargs: Any) -> Any:
         return [user_id, kwargs]
 
-    def put(self, request: Any, user_id: str, *, n: int) -> Any:
+    def put(self, request: Any, user_id: str, *, n: Any) -> Any:
         return [user_id, n]
 
     def patch(self, request: Any, user_id: str) -> str:

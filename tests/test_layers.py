@@ -33,7 +33,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("_speedups.frames", "_speedups.step"),
     ("_speedups.connection",),
     ("_speedups",),
-    ("wrappers", "renderers", "templates"),
+    ("wrappers", "renderers", "templates", "typed", "binders", "checks", "models"),
     ("views", "decorators", "auth"),
     ("routers", "urls"),
     ("opening",),

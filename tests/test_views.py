@@ -220,7 +220,7 @@ def test_format_reaches_only_a_handler_that_takes_it() -> None:
 
 def test_a_missing_and_an_unexpected_argument_are_named() -> None:
     class Strict(MethodBasedView):
-        def get(self, request: Any, x: str, needed: int) -> None: ...
+        def get(self, request: Any, x: str, needed: Any) -> None: ...
 
     for args, text in (({}, "missing argument `needed`"), ({"needed": 1, "other": 2}, "unexpected argument `other`")):
         with pytest.raises(IncorrectArgument) as caught:

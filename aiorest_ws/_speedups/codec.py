@@ -131,7 +131,8 @@ def dumps(value: Any) -> bytes:
     """Encode `value` as JSON (UTF-8).
 
     orjson's own table (str, int, float, bool, None, dict, list, tuple, datetime, date, time, UUID, Enum, dataclass) and
-    Decimal → string, set → array, bytes → base64, namedtuple → array; NaN and Infinity → null. What only orjson refuses
+    Decimal → string, set → array, bytes → base64, namedtuple → array, msgspec's Struct and pydantic's models → what
+    these libraries make of them; NaN and Infinity → null. What only orjson refuses
     (keys that are not strings, integers beyond 64 bits, deep nesting) is encoded as Python's `json` would.
 
     Raises TypeError, ValueError or RecursionError for what cannot be encoded.
@@ -150,6 +151,14 @@ def write(value: Any, form: int) -> bytes:
 
 def _default(value: Any) -> Any:
     """Give what orjson knows for a type that it does not."""
+    if hasattr(type(value), "__struct_config__"):  # nobody has such a value who has not imported msgspec
+        from msgspec.json import encode as encode_struct
+        from orjson import Fragment
+
+        return Fragment(encode_struct(value, enc_hook=_default))
+    if hasattr(type(value), "__pydantic_validator__"):
+        return value.model_dump(mode="json")
+
     from decimal import Decimal
 
     if isinstance(value, Decimal):

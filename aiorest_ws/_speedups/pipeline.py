@@ -165,7 +165,9 @@ class Pipeline:
         """Call the handler with the path parameters and the arguments of `request`."""
         args = request._args
         kwargs = None
-        if not plan.takes_nothing or (args is not None and (type(args) is not dict or args)):
+        if plan.bind is not None:
+            params, kwargs = plan.bind(request, params)
+        elif not plan.takes_nothing or (args is not None and (type(args) is not dict or args)):
             kwargs = plan.fit(args)
         if not plan.bare and view is None:
             view = plan.view()

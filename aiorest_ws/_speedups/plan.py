@@ -21,6 +21,8 @@ class Plan:
     bare           the handler takes no view instance (an `@endpoint` function)
     fit            checks `args` against the handler's signature: args → keyword arguments, or IncorrectArgument
     takes_nothing  an absent or empty `args` fits
+    bind           (request, path parameters) → path parameters and keyword arguments as the handler's annotations want
+                   them, or IncorrectArgument; stands in for `fit`. None: there is nothing to check
     explain        called with (args, TypeError): gives the IncorrectArgument that explains it, or None
     auth_required, permissions    what the core checks before the handler
     render         (view, request, body) → bytes for a view that renders otherwise than plain JSON, or None
@@ -33,6 +35,7 @@ class Plan:
     __slots__ = (
         "auth_required",
         "bare",
+        "bind",
         "explain",
         "fit",
         "function",
@@ -57,6 +60,7 @@ class Plan:
         bare: bool,
         fit: Callable[[dict[str, Any]], dict[str, Any]],
         takes_nothing: bool,
+        bind: Callable[[Any, tuple[Any, ...]], tuple[tuple[Any, ...], dict[str, Any]]] | None = None,
         explain: Callable[[dict[str, Any], BaseException], IncorrectArgument | None] | None = None,
         auth_required: bool = False,
         permissions: tuple[Any, ...] = (),
@@ -72,6 +76,7 @@ class Plan:
         self.bare = bare
         self.fit = fit
         self.takes_nothing = takes_nothing
+        self.bind = bind
         self.explain = explain
         self.auth_required = auth_required
         self.permissions = permissions

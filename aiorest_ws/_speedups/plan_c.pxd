@@ -5,6 +5,7 @@ cdef class Plan:
     cdef readonly bint bare
     cdef readonly object fit
     cdef readonly bint takes_nothing
+    cdef readonly object bind
     cdef readonly object explain
     cdef readonly bint auth_required
     cdef readonly tuple permissions

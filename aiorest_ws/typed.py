@@ -1,0 +1,217 @@
+"""A handler with annotations → what makes its arguments of a request's path parameters, `args` and `data`.
+
+All of it is worked out at registration. A handler without annotations, or only with such that nothing can violate, has
+no binder; nor is msgspec imported for it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import typing
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import partial
+from types import FunctionType
+from typing import Any, Protocol
+from uuid import UUID
+
+from aiorest_ws._speedups import Typed, parse_template
+from aiorest_ws.converters import CONVERTERS, PATH, Converter
+from aiorest_ws.exceptions import InvalidHandler
+
+if typing.TYPE_CHECKING:
+    from aiorest_ws.binders import Binder
+
+__all__ = ("NEEDS_MSGSPEC", "Asked", "PathParameter", "Signature", "binder_of", "parameters_of")
+
+NEEDS_MSGSPEC = "needs msgspec: pip install 'aiorest-ws[typed]'"
+
+PathParameter = tuple[str, Converter | None]
+
+# What comes without a converter, and from the built-in ones: an annotation that says just this needs no check.
+# By identity, as nobody has to be able to hash a converter.
+_GIVES = {id(None): str, id(PATH): str} | {
+    id(CONVERTERS[name]): cls for name, cls in (("int", int), ("float", float), ("uuid", UUID), ("date", date))
+}
+
+
+class Signature(Protocol):
+    """What is known of a handler's signature already (`views._Fit`)."""
+
+    handler: Any
+    given: int
+    innermost: Any
+    behind: Any
+    open: bool
+    names: set[str]
+    needs: dict[str, Any]
+    taken: set[str]
+    required: list[str]
+    takes_format: bool
+
+    def leave_out(self, name: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A parameter with an annotation that has to be checked.
+
+    name      on the wire
+    place     which of the path parameters it is; None for one of `args`, and for `data`
+    lax       it comes as text of the url
+    default   of the handler; inspect.Parameter.empty without one
+    """
+
+    name: str
+    place: int | None
+    hint: Any
+    lax: bool
+    default: Any
+
+
+def binder_of(signature: Signature, route: Any, *, direct: bool) -> Binder | None:
+    """Give what binds the arguments of a handler, None when nothing of it is to be checked.
+
+    `direct`: it is called with what is bound, by nobody else. Raises InvalidHandler for an annotation that cannot work.
+    """
+    if not _is_annotated(signature.innermost):
+        return None
+    if signature.innermost is not signature.handler and signature.behind is None:
+        return None  # its decorator calls it with other arguments
+    path = _path_parameters(route)
+    asked = list(_asked(signature, path))
+    if not asked:
+        return None
+    try:
+        from aiorest_ws.binders import make_binder
+    except ModuleNotFoundError as exc:
+        if exc.name != "msgspec":
+            raise
+        raise InvalidHandler(
+            f"{_named(signature)} has annotations that are to be checked, which {NEEDS_MSGSPEC}"
+        ) from None
+    if any(parameter.name == "data" and parameter.place is None for parameter in asked):
+        signature.leave_out("data")
+    defaults = {parameter.name: parameter.default for parameter in parameters_of(signature.innermost)}
+    direct = direct and signature.innermost is signature.handler
+    return make_binder(signature, path, asked, defaults=defaults, direct=direct, title=_named(signature))
+
+
+def _path_parameters(route: Any) -> list[PathParameter]:
+    """Give name and converter of each path parameter of `route`, in order."""
+    converters: list[Converter | None] = []
+    for part in parse_template(route.path, route.converters):
+        if isinstance(part, Typed):
+            converters += part.converters
+        elif isinstance(part, tuple):
+            converters += [None] * (len(part) - 1)
+    return list(zip(route.parameters, converters, strict=True))
+
+
+def _asked(signature: Signature, path: Sequence[PathParameter]) -> Iterator[Asked]:
+    """Give the parameters that are to be checked, in the order of the handler's signature."""
+    handler = signature.innermost
+    decorated = handler is not signature.handler
+    names = [name for name, _ in path]
+    at = -signature.given
+    for parameter in parameters_of(handler):
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) or parameter.name in signature.needs:
+            continue
+        place = at if parameter.kind is not parameter.KEYWORD_ONLY and at < len(path) else None
+        at += place is not None
+        if parameter.annotation is parameter.empty or (place is not None and place < 0):
+            continue
+        hint = _resolved(handler, parameter, _named(signature))
+        if hint in (Any, object) and (place is not None or parameter.name != "data"):
+            continue  # as good as none
+        if parameter.name in names and (place is None or names[place] != parameter.name):
+            if decorated:
+                continue
+            place_of = "none of them" if place is None else repr(names[place])
+            raise InvalidHandler(
+                f"parameter {parameter.name!r} of {_named(signature)} has the name of a path parameter, "
+                f"but stands where {place_of} comes: path parameters bind by position"
+            )
+        found = _to_check(signature, parameter, hint, place, path)
+        if found is not None:
+            yield found
+
+
+def _to_check(
+    signature: Signature, parameter: inspect.Parameter, hint: Any, place: int | None, path: Sequence[PathParameter]
+) -> Asked | None:
+    """Give `parameter` if what comes for it has to be checked."""
+    if place is None:
+        if signature.innermost is not signature.handler and not (signature.open or parameter.name in signature.names):
+            return None  # the decorator does not pass it on
+        return Asked(parameter.name, None, Any if hint is object else hint, False, parameter.default)
+    name, converter = path[place]
+    if signature.innermost is not signature.handler and name != parameter.name:
+        return None
+    if hint is _GIVES.get(id(converter)):
+        return None
+    return Asked(name, place, hint, converter is None or converter is PATH, parameter.default)
+
+
+def parameters_of(handler: Any) -> list[inspect.Parameter]:
+    """Give the parameters of `handler` itself, not of what it wraps, whether its annotations can be resolved or not."""
+    options: dict[str, Any] = {}
+    if sys.version_info >= (3, 14):
+        from annotationlib import Format
+
+        options["annotation_format"] = Format.FORWARDREF
+    return list(inspect.signature(handler, follow_wrapped=False, **options).parameters.values())
+
+
+def _resolved(handler: Any, parameter: inspect.Parameter, title: str) -> Any:
+    """Give the annotation of `parameter` as it is meant, or raise InvalidHandler."""
+    function = _function(handler)
+    code = getattr(function, "__code__", None)
+    cells = zip(code.co_freevars, function.__closure__ or (), strict=True) if code is not None else ()
+
+    def holder() -> None: ...
+
+    holder.__annotations__ = {"it": parameter.annotation}
+    try:
+        around = {name: cell.cell_contents for name, cell in cells if _is_filled(cell)}
+        scope = getattr(function, "__globals__", {})
+        return typing.get_type_hints(holder, scope, around, include_extras=True)["it"]
+    except Exception as exc:
+        raise InvalidHandler(
+            f"annotation of parameter {parameter.name!r} of {title} cannot be resolved: {exc}"
+        ) from exc
+
+
+def _is_annotated(handler: Any) -> bool:
+    """Tell whether `handler` may have annotations: a look that costs nothing, as most have none."""
+    try:
+        return bool(_function(handler).__annotations__)
+    except Exception:  # not of its own, or Python 3.14 cannot evaluate them
+        return True
+
+
+def _is_filled(cell: Any) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return False
+    return True
+
+
+def _function(handler: Any) -> Any:
+    """Give the function in which the annotations of `handler` were written."""
+    while not isinstance(handler, FunctionType):
+        if isinstance(handler, partial):
+            handler = handler.func
+        elif hasattr(handler, "__func__"):
+            handler = handler.__func__
+        else:
+            call = inspect.getattr_static(type(handler), "__call__", None)
+            return call if isinstance(call, FunctionType) else handler
+    return handler
+
+
+def _named(signature: Signature) -> str:
+    return getattr(signature.innermost, "__qualname__", None) or repr(signature.innermost)
