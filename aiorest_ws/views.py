@@ -96,6 +96,7 @@ def make_plan(
         route,
         view,
         function,
+        method=verb,
         bare=bare,
         fit=fit,
         takes_nothing=not fit.required and fit.behind is None,

@@ -43,6 +43,7 @@ class Impl:
     envelope: Any
     trie: Any
     plan: Any
+    meter: Any
     pipeline: Any
     frames: Any
     step: Any

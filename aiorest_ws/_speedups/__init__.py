@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 __all__ = (
     "BINARY_BASE64",
     "BINARY_JSON",
+    "BOUNDS",
     "COMPILED",
     "REASON",
     "TEXT_BASE64",
     "TEXT_JSON",
     "Connection",
+    "Meters",
     "Pipeline",
     "Plan",
     "Request",
@@ -39,7 +41,7 @@ __all__ = (
     "wrap",
 )
 
-MODULES = ("codec", "wrappers", "envelope", "trie", "plan", "pipeline", "frames", "step", "connection")
+MODULES = ("codec", "wrappers", "envelope", "trie", "plan", "meter", "pipeline", "frames", "step", "connection")
 
 
 def _switched_on(name: str) -> bool:
@@ -76,12 +78,14 @@ def _why_pure() -> str:
 REASON = _why_pure()
 COMPILED = not REASON
 
-# Parsing a template is no part of the hot path: one form serves both.
+# Parsing a template and a table of constants are no part of the hot path: one form serves both.
+from .meter import BOUNDS  # noqa: E402
 from .trie import Typed, converter_names, parameter_names, parse_template, split_segment  # noqa: E402
 
 if TYPE_CHECKING or not COMPILED:
     from .codec import BINARY_BASE64, BINARY_JSON, TEXT_BASE64, TEXT_JSON, decode, dumps, encode, plain, recognise
     from .connection import Connection, Workers
+    from .meter import Meters
     from .pipeline import Pipeline
     from .plan import Plan
     from .trie import Trie
@@ -89,6 +93,7 @@ if TYPE_CHECKING or not COMPILED:
 else:
     from .codec_c import BINARY_BASE64, BINARY_JSON, TEXT_BASE64, TEXT_JSON, decode, dumps, encode, plain, recognise
     from .connection_c import Connection, Workers
+    from .meter_c import Meters
     from .pipeline_c import Pipeline
     from .plan_c import Plan
     from .trie_c import Trie

@@ -16,6 +16,7 @@ class Plan:
     """Worked out at registration; the pipeline only follows it.
 
     route          what `Request.route` shows
+    method         the verb, upper case
     view           class of the view; a fresh instance per request
     function       the handler: called as function(view, request, …), or function(request, …) when `bare`
     bare           the handler takes no view instance (an `@endpoint` function)
@@ -36,6 +37,7 @@ class Plan:
         "fit",
         "function",
         "guarded",
+        "method",
         "middlewares",
         "permissions",
         "recoveries",
@@ -52,6 +54,7 @@ class Plan:
         view: Any,
         function: Callable[..., Any],
         *,
+        method: str = "",
         bare: bool,
         fit: Callable[[dict[str, Any]], dict[str, Any]],
         takes_nothing: bool,
@@ -64,6 +67,7 @@ class Plan:
         recoveries: tuple[dict[type, Any], ...] = (),
     ) -> None:
         self.route = route
+        self.method = method
         self.view = view
         self.function = function
         self.bare = bare

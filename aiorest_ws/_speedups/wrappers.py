@@ -49,6 +49,7 @@ class Request:
         "_method",
         "_pipeline",
         "_plan",
+        "_started",
         "_status",
         "_url",
         "connection",
@@ -69,6 +70,7 @@ class Request:
     _plan: Any
     _form: int
     _status: int
+    _started: float  # only where somebody observes
     connection: Any
     user: Any
     token_payload: Any

@@ -17,6 +17,7 @@ cdef class Request:
     cdef object _plan
     cdef int _form
     cdef int _status
+    cdef double _started
     cdef public object connection
     cdef public object user
     cdef public object token_payload
