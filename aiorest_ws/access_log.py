@@ -82,8 +82,7 @@ def _json(peer: str, request: Any, size: int, seconds: float) -> str:
     }
     if template is None:
         fields["url"] = _sent(request.url)
-    # ASCII, and without DEL, which JSON would let through: a line may end up on a terminal.
-    return json.dumps(fields).replace("\x7f", "\\u007f")
+    return _dumps(fields)
 
 
 def _template(request: Any) -> str | None:
@@ -103,4 +102,9 @@ def _sent(value: Any) -> str | None:
 
 def _quoted(value: Any) -> str:
     sent = _sent(value)
-    return "-" if sent is None else f"'{printable(sent)}'" if isinstance(value, str) else sent
+    return "-" if sent is None else _dumps(sent) if isinstance(value, str) else sent
+
+
+def _dumps(value: Any) -> str:
+    """Give JSON in ASCII, and without DEL, which JSON would let through: a line may end up on a terminal."""
+    return json.dumps(value).replace("\x7f", "\\u007f")

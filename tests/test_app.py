@@ -969,7 +969,7 @@ def test_access_log_has_a_line_per_request(access_log: bool, caplog: pytest.LogC
     assert len(lines) == (3 if access_log else 0)
     if access_log:
         assert " GET /hello/ 200 " in lines[0]
-        assert " 'GET' '/nowhere' 404 " in lines[1]
+        assert ' "GET" "/nowhere" 404 ' in lines[1]
         assert " - - 400 " in lines[2]
         assert "secret" not in "".join(lines)
 
