@@ -6,6 +6,7 @@ import asyncio
 import re
 import struct
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -355,6 +356,30 @@ async def test_closes_are_counted_by_code() -> None:
     assert metrics._closes == expected
     for label, number in expected.items():
         assert value(metrics, "closes_total", code=label) == number
+
+
+@asynchronous
+async def test_counters_never_fall_whoever_asks_meanwhile() -> None:
+    """They are asked in another thread; a counter that falls is a restart, for Prometheus."""
+    metrics, done = make_metrics(), Event()
+
+    def ask() -> list[tuple[float, ...]]:
+        seen = []
+        while not done.is_set():
+            page = {sample.name: sample.value for family in metrics.collect() for sample in family.samples}
+            seen.append((page["aiorest_ws_received_bytes_total"], page["aiorest_ws_sent_bytes_total"]))
+        return seen
+
+    async with serving(make_router(), metrics=metrics) as app:
+        asking = asyncio.ensure_future(asyncio.to_thread(ask))
+        for _ in range(30):
+            async with await Client.connect(app) as client:
+                await client.ask("GET", "/users/1")
+        await empty(app)
+        done.set()
+        seen = await asking
+    assert seen == sorted(seen)
+    assert requests(metrics) == {(ROUTE, "GET", "200"): 30}
 
 
 @asynchronous
