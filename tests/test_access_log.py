@@ -8,6 +8,7 @@ import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import sleep
 from typing import Any
 
 import pytest
@@ -233,6 +234,25 @@ def test_a_log_that_fails_is_told_once_and_breaks_no_reply(form: str, capsys: py
     assert line == (
         "aiorest-ws: the access log failed, lines are lost, and this is not said again: RuntimeError: disk\\nfull"
     )
+
+
+class Slow(Lines):
+    def emit(self, record: logging.LogRecord) -> None:
+        sleep(0.01)
+        super().emit(record)
+
+
+@asynchronous
+async def test_a_log_that_is_slow_changes_no_reply() -> None:
+    slow = Slow()
+    with handled(slow):
+        async with serving(make_router(), access_log=True) as app, await Client.connect(app) as client:
+            for n in range(10):
+                client.request("GET", f"/users/{n}")
+                client.request("POST", f"/users/{n}")
+            replies = [(await client.reply())["data"] for _ in range(20)]
+    assert replies == [data for n in range(10) for data in ({"id": str(n)}, str(n))]
+    assert len(slow.lines) == 20
 
 
 @asynchronous
