@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 from contextlib import suppress
-from datetime import UTC, datetime
+from time import gmtime, strftime
 from typing import Any
 
 from aiorest_ws.complaints import printable
@@ -72,7 +72,7 @@ def _text(peer: str, request: Any, size: int, seconds: float) -> str:
 def _json(peer: str, request: Any, size: int, seconds: float) -> str:
     template = _template(request)
     fields: dict[str, Any] = {
-        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "time": strftime("%Y-%m-%dT%H:%M:%SZ", gmtime()),
         "peer": peer,
         "method": _sent(request.method) if template is None else _verb(request),
         "route": template,

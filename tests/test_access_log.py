@@ -124,7 +124,7 @@ def test_json_has_an_object_per_line() -> None:
     for line in lines:
         assert line["peer"].startswith("tcp4:127.0.0.1:")
         assert type(line["ms"]) is float
-        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", line["time"])
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", line["time"])
 
 
 @asynchronous

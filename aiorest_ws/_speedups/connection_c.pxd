@@ -1,4 +1,5 @@
 cimport cython
+
 from aiorest_ws._speedups cimport frames_c as frames
 from aiorest_ws._speedups cimport step_c as step
 from aiorest_ws._speedups.meter_c cimport Meters as _Meters
