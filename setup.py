@@ -19,6 +19,7 @@ TABLE = {
     "codec_c": ("codec.py", "codec_c.pxd"),
     "wrappers_c": ("wrappers.py", "wrappers_c.pxd"),
     "plan_c": ("plan.py", "plan_c.pxd"),
+    "meter_c": ("meter.py", "meter_c.pxd"),
     "envelope_c": ("envelope_c.pyx", "envelope_c.pxd"),
     "trie_c": ("trie_c.pyx", "trie_c.pxd"),
     "frames_c": ("frames_c.pyx", "frames_c.pxd"),

@@ -17,6 +17,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiorest_ws._speedups import COMPILED, REASON
+from aiorest_ws.access_log import set_up_json
 from aiorest_ws.exceptions import ImproperlyConfigured, RouterNotDefined
 from aiorest_ws.lifespan import Lifespan
 from aiorest_ws.limits import Limits
@@ -31,6 +32,8 @@ from aiorest_ws.urls.base import set_urlconf
 
 if TYPE_CHECKING:
     from ssl import SSLContext
+
+    from aiorest_ws.metrics import Exposition
 
 __all__ = ("Application", "deflate_offer_accept")
 
@@ -55,7 +58,9 @@ class Application:
     factory_options   keyword arguments of the factory
     loop              "auto" (uvloop when it is installed), "asyncio" or "uvloop"; only `run` makes a loop
     log_level         "critical", "error", "warn", "info", "debug" or "trace"; only `run` sets up logging
-    access_log        log a line per request to "aiorest_ws.access"
+    access_log        log a line per request to "aiorest_ws.access": True or "text", or "json"
+    metrics           a `metrics.Metrics` that counts connections and requests
+    metrics_port      serve them on this port, too (of `metrics_host`, 127.0.0.1), for Prometheus; see `metrics_address`
     debug             show tracebacks of failed handlers to clients, log those that block the event loop; pages of this
                       machine may connect
     allowed_origins   whose pages may connect: None for the server's own, or a list as `origins.Origins` takes it
@@ -88,6 +93,7 @@ class Application:
         self._stopped: asyncio.Event | None = None
         self._hurry = asyncio.Event()  # set when nobody is to be waited for any more
         self._socket_file: str | None = None
+        self._exposition: Exposition | None = None
 
     def exception_handler(self, exception: type[Exception]) -> Callable[[H], H]:
         """Make the decorated function, `def` or `async def`, answer when a request fails with `exception`.
@@ -153,7 +159,7 @@ class Application:
         factory.debug = settings["debug"]
         factory.access_log = settings["access_log"]
         factory.threads = settings["threads"]
-        for name in ("allowed_origins", "subprotocols", "on_connect", "on_disconnect"):
+        for name in ("allowed_origins", "metrics", "subprotocols", "on_connect", "on_disconnect"):
             if settings[name] != OPTIONS[name]:  # a factory class may bring its own
                 setattr(factory, name, settings[name])
         factory.setProtocolOptions(**_protocol_options(settings))
@@ -190,15 +196,38 @@ class Application:
         self._lifespan = lifespan = Lifespan(self, *(self._options[name] for name in names))
         try:
             await lifespan.start()
+            self._expose(factory)
             await self._listen(factory, context)
         except BaseException:
             self._lifespan = None
             await lifespan.end(self._hurry)
+            await self._conceal()
             raise
         host, unix_path = self._options["host"], self._options["unix_path"]
         if not unix_path and host:
             urlconf["path"] = self.generate_url(host, self.addresses[0][1], self._options["path"]).rstrip("/")
         self._stopped = asyncio.Event()
+
+    def _expose(self, factory: RequestHandlerFactory) -> None:
+        """Serve the metrics, if there is a port for them."""
+        port = self._options["metrics_port"]
+        if port is None:
+            return
+        try:
+            from aiorest_ws.metrics import Exposition
+        except ImportError as exc:
+            raise ImproperlyConfigured(str(exc)) from exc
+        self._exposition = Exposition(factory, self._options["metrics_host"], port)
+
+    async def _conceal(self) -> None:
+        exposition, self._exposition = self._exposition, None
+        if exposition is not None:
+            await exposition.close()
+
+    @property
+    def metrics_address(self) -> tuple[str, int] | None:
+        """Where the metrics are served, host and port, while they are."""
+        return None if self._exposition is None else self._exposition.address
 
     async def _listen(self, factory: RequestHandlerFactory, context: SSLContext | None) -> None:
         host, port, unix_path = self._options["host"], self._options["port"], self._options["unix_path"]
@@ -239,6 +268,7 @@ class Application:
         finally:
             await lifespan.end(self._hurry)
             self._lifespan = None
+            await self._conceal()
         if self._socket_file is not None:
             with suppress(FileNotFoundError):  # newer loops remove it themselves
                 os.unlink(self._socket_file)
@@ -271,7 +301,7 @@ class Application:
             pass
         else:
             raise RuntimeError("run() cannot be called where an event loop is running: use `await app.serve()` there")
-        _set_up_logging(self._options["log_level"])
+        _set_up_logging(self._options["log_level"], as_json=self._options["access_log"] == "json")
         try:
             with asyncio.Runner(loop_factory=_loop_factory(self._options["loop"])) as runner:
                 runner.run(self._run())
@@ -305,12 +335,14 @@ class Application:
         path = self._options["path"]
         unix_path = self._options["unix_path"]
         urls = [f"unix:{unix_path}"] if unix_path else [self.generate_url(a[0], a[1], path) for a in self.addresses]
+        metrics = ["Metrics at http://{}:{}/metrics".format(*where)] if (where := self.metrics_address) else []
         python = f"{sys.implementation.name} {sys.version_info[0]}.{sys.version_info[1]}"
         return [
             strftime("%d %b, %Y - %X", gmtime()),
             f"aiorest-ws version {__version__}",
             f"hot path: compiled ({python})" if COMPILED else f"hot path: pure Python ({REASON})",
             f"Server started at {', '.join(urls)}",
+            *metrics,
             "Quit the server with CONTROL-C.",
         ]
 
@@ -418,10 +450,12 @@ def _on_signals(stop: Callable[[], None]) -> None:
             return  # Windows, or not the main thread: asyncio's own handling stays
 
 
-def _set_up_logging(level: str) -> None:
+def _set_up_logging(level: str, *, as_json: bool) -> None:
     """Let a program that set up no logging see ours; Autobahn's own messages follow `level` too."""
     from txaio import aio
 
     aio.set_global_log_level(level)
     if not logging.getLogger().handlers:
         logging.basicConfig(level=LOG_LEVELS[level], format="[%(asctime)s] [%(levelname)s] %(message)s")
+        if as_json:
+            set_up_json()

@@ -9,6 +9,7 @@ from typing import Any
 
 from autobahn.websocket.compress import PerMessageDeflateOffer, PerMessageDeflateOfferAccept
 
+from aiorest_ws.access_log import FORMS
 from aiorest_ws.handshake import is_token
 from aiorest_ws.limits import Limits, check_limit
 from aiorest_ws.middlewares import middleware_of
@@ -52,6 +53,9 @@ OPTIONS: dict[str, Any] = {
     "lifespan": None,
     "log_level": "info",
     "loop": "auto",
+    "metrics": None,
+    "metrics_host": "127.0.0.1",
+    "metrics_port": None,
     "middlewares": (),
     "on_connect": None,
     "on_disconnect": None,
@@ -145,6 +149,21 @@ def _check_hooks(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be a list of functions, got {value!r}")
 
 
+def _check_metrics(name: str, value: Any) -> None:
+    if value is not None and not hasattr(value, "meters"):
+        raise TypeError(f"{name} must be an aiorest_ws.metrics.Metrics or None, got {value!r}")
+
+
+def _check_metrics_host(name: str, value: Any) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, got {value!r}")
+
+
+def _check_metrics_port(name: str, value: Any) -> None:
+    if value is not None:
+        _check_int(0, 65535)(name, value)
+
+
 def _check_subprotocols(name: str, value: Any) -> None:
     if not isinstance(value, (list, tuple)) or not all(isinstance(text, str) for text in value):
         raise TypeError(f"{name} must be a list of strings, got {value!r}")
@@ -174,7 +193,7 @@ def _check_router(name: str, value: Any) -> None:
 
 
 _CHECKS: dict[str, Callable[[str, Any], None]] = {
-    "access_log": _check_flag,
+    "access_log": _check_choice(FORMS),
     "allowed_origins": check_origins,
     "certificate": _check_file,
     "compress": _check_flag,
@@ -188,6 +207,9 @@ _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "lifespan": _check_hook,
     "log_level": _check_choice(LOG_LEVELS),
     "loop": _check_choice(("auto", "asyncio", "uvloop")),
+    "metrics": _check_metrics,
+    "metrics_host": _check_metrics_host,
+    "metrics_port": _check_metrics_port,
     "on_connect": _check_hook,
     "on_disconnect": _check_hook,
     "on_shutdown": _check_hooks,

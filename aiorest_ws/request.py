@@ -32,6 +32,7 @@ from aiorest_ws._speedups import (
     wrap,
 )
 from aiorest_ws.abstract import AbstractRouter
+from aiorest_ws.access_log import AccessLog
 from aiorest_ws.admissions import Admissions
 from aiorest_ws.complaints import Complaints, printable
 from aiorest_ws.exceptions import ConnectionRefused, RouterNotDefined
@@ -52,7 +53,6 @@ from aiorest_ws.watch import Watch
 __all__ = ("RequestHandlerFactory", "RequestHandlerProtocol")
 
 logger = logging.getLogger("aiorest_ws")
-access_logger = logging.getLogger("aiorest_ws.access")
 
 _MAX_CLOSE_REASON = 123  # RFC 6455 §5.5: a control frame carries 125 bytes, two of them are the code
 
@@ -164,8 +164,8 @@ class RequestHandlerProtocol(AutobahnConnection):
             self.factory.complaints.write(logging.ERROR, f"cannot answer {self.peer}, dropping the connection", exc)
             self.dropConnection(abort=True)
 
-    def _log_reply(self, request: Request) -> None:
-        access_logger.info("%s %.20r %.200r %d", self.peer, request.method, request.url, request.status)
+    def _log_reply(self, request: Request, size: int, seconds: float) -> None:
+        self.factory.access.write(self.peer, request, size, seconds)
 
     # The handshake, and the end
 
@@ -244,6 +244,8 @@ class RequestHandlerProtocol(AutobahnConnection):
                 factory.hooks.tell(
                     *("on_disconnect", factory.on_disconnect, self, self.close_code, self.close_reason),
                 )
+            if was_accepted and factory.metrics is not None:
+                factory.metrics.closed(self)
             if self._credentials is not None:
                 self._credentials.drop()
                 self._credentials = None
@@ -253,10 +255,17 @@ class RequestHandlerProtocol(AutobahnConnection):
         self._pipeline = self.factory.pipeline
         self._workers = self.factory.workers
         self._set_limits(self.factory.limits)
-        self._logs_replies = self.factory.access_log
+        self._set_observers(self.factory)
         super()._open()
         self._reads_requests = not _overrides(self, "onMessage", "_onMessage", "_decode_message")
         self._writes_replies = self._writes_frames and not _overrides(self, "sendMessage", "_encode_message")
+
+    def _set_observers(self, factory: RequestHandlerFactory) -> None:
+        if factory.metrics is not None:
+            self._meters = factory.metrics.meters
+            factory.metrics.opened(self)
+        self._logs_replies = bool(factory.access_log)
+        self._observes = self._logs_replies or self._meters is not None
 
     def _set_limits(self, limits: Limits) -> None:
         self._limit_in_flight = limits.max_concurrency
@@ -310,6 +319,8 @@ class RequestHandlerFactory(WebSocketServerFactory):
     connections        the open connections, and those in their handshake
     admissions         which of them were let in
     hooks              runs `on_connect` and `on_disconnect`
+    access_log         log a line per request: True, "text" or "json"
+    metrics            a `metrics.Metrics` that counts connections and requests, or None
     stopping           new requests are refused with status 503
     unsent             events and replies that came too late for their client
     """
@@ -324,7 +335,8 @@ class RequestHandlerFactory(WebSocketServerFactory):
     on_disconnect: Callable[[Any, Any, Any], Any] | None = None
     app: Any = None
     debug = False
-    access_log = False
+    access_log: bool | str = False
+    metrics: Any = None
 
     _AUTOBAHN: ClassVar[tuple[str, ...]] = ("url", "protocols", "server", "headers", "externalPort", "loop")
 
@@ -347,6 +359,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
         self._workers: Workers | None = None
         self._when_empty: Callable[[], None] | None = None
         self._origins: Origins | None = None
+        self._access: AccessLog | None = None
         self.admissions = Admissions()
         self._threads = Threads()
         self.hooks = Hooks(self.complaints)
@@ -448,6 +461,13 @@ class RequestHandlerFactory(WebSocketServerFactory):
         if self._origins is None:
             self._origins = Origins(self.allowed_origins, debug=self.debug)
         return self._origins
+
+    @property
+    def access(self) -> AccessLog:
+        """The access log; made when it is first used, as `access_log` says."""
+        if self._access is None:
+            self._access = AccessLog(self.access_log)
+        return self._access
 
     @property
     def gatekeepers(self) -> list[Any]:

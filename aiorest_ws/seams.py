@@ -194,6 +194,14 @@ class AutobahnConnection(Opening, Connection, WebSocketServerProtocol):
         self._messages = self._frames_out = self._early_octets = self._early_octets_out = 0
         return stats
 
+    def _traffic(self) -> tuple[int, int]:
+        """Give the bytes received and sent since the handshake, without making statistics of them."""
+        received, sent = self._octets_on_wire, self._octets_on_wire_out
+        if self._stats is not None:
+            received += self._stats.incomingOctetsWireLevel
+            sent += self._stats.outgoingOctetsWireLevel
+        return received, sent
+
     def sendMessage(
         self,
         payload: bytes,

@@ -90,13 +90,18 @@ def _flag(text: str) -> bool:
     return text.lower() in _TRUE
 
 
+def _access_log(text: str) -> bool | str:
+    return text.lower() if text.lower() in ("text", "json") else _flag(text)
+
+
 def _list(text: str) -> list[str]:
     return [item.strip() for item in text.split(",") if item.strip()]
 
 
 _PARSERS: dict[str, Callable[[str], Any]] = {
-    **dict.fromkeys(("certificate", "host", "key", "log_level", "loop", "path", "unix_path"), str),
-    **dict.fromkeys(("port", "trusted_proxies", *_LIMITS), _number),
-    **dict.fromkeys(("access_log", "compress", "debug"), _flag),
+    **dict.fromkeys(("certificate", "host", "key", "log_level", "loop", "metrics_host", "path", "unix_path"), str),
+    **dict.fromkeys(("metrics_port", "port", "trusted_proxies", *_LIMITS), _number),
+    "access_log": _access_log,
+    **dict.fromkeys(("compress", "debug"), _flag),
     **dict.fromkeys(("allowed_origins", "subprotocols"), _list),
 }

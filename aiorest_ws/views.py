@@ -108,6 +108,7 @@ def make_plan(
         route,
         view,
         answer if provide is None else gathered,
+        method=verb,
         bare=bare,
         fit=fit,
         bind=bind,

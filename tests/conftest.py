@@ -44,6 +44,7 @@ class Impl:
     envelope: Any
     trie: Any
     plan: Any
+    meter: Any
     pipeline: Any
     frames: Any
     step: Any

@@ -168,6 +168,25 @@ def plan() -> Iterator[Case]:
     yield "new", same(lambda: cls(None, None, print, bare=True, fit=dict, takes_nothing=True, permissions=(print,)))
 
 
+def meter() -> Iterator[Case]:
+    module = compiled("meter")
+
+    def counting() -> Any:
+        meters = module.Meters()
+        meters.add(None, 404, 0.5)
+        return meters
+
+    yield "new", same(module.Meters)
+    for status in (200, 404):
+        yield f"add {status}", partial(call_of, module.Meters, "add", None, status, 0.5)
+        yield f"add again {status}", partial(call_of, counting, "add", None, status, 0.5)
+    yield "items", partial(call_of, counting, "items")
+    yield (
+        "read",
+        lambda: partial(lambda meter: (meter.statuses, meter.buckets, meter.seconds), counting().items()[0][1]),
+    )
+
+
 def pipeline() -> Iterator[Case]:
     yield from ((f"handle {name}", same(call)) for name, call in _handled())
 
@@ -358,7 +377,7 @@ def connection() -> Iterator[Case]:
 
 CASES: dict[str, Callable[[], Iterator[Case]]] = {
     function.__name__: function
-    for function in (msgpack, codec, wrappers, envelope, trie, plan, pipeline, frames, step, connection)
+    for function in (msgpack, codec, wrappers, envelope, trie, plan, meter, pipeline, frames, step, connection)
 }
 
 

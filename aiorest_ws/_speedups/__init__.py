@@ -15,11 +15,13 @@ __all__ = (
     "BINARY_BASE64",
     "BINARY_JSON",
     "BINARY_MSGPACK",
+    "BOUNDS",
     "COMPILED",
     "REASON",
     "TEXT_BASE64",
     "TEXT_JSON",
     "Connection",
+    "Meters",
     "Pipeline",
     "Plan",
     "Request",
@@ -42,7 +44,10 @@ __all__ = (
     "write",
 )
 
-MODULES = ("msgpack", "codec", "wrappers", "envelope", "trie", "plan", "pipeline", "frames", "step", "connection")
+MODULES = (
+    *("msgpack", "codec", "wrappers", "envelope", "trie", "plan", "meter", "pipeline", "frames", "step"),
+    "connection",
+)
 
 
 def _switched_on(name: str) -> bool:
@@ -79,7 +84,8 @@ def _why_pure() -> str:
 REASON = _why_pure()
 COMPILED = not REASON
 
-# Parsing a template is no part of the hot path: one form serves both.
+# Parsing a template and a table of constants are no part of the hot path: one form serves both.
+from .meter import BOUNDS  # noqa: E402
 from .trie import Typed, converter_names, parameter_names, parse_template, split_segment  # noqa: E402
 
 if TYPE_CHECKING or not COMPILED:
@@ -97,6 +103,7 @@ if TYPE_CHECKING or not COMPILED:
         write,
     )
     from .connection import Connection, Workers
+    from .meter import Meters
     from .msgpack import is_installed
     from .pipeline import Pipeline
     from .plan import Plan
@@ -117,6 +124,7 @@ else:
         write,
     )
     from .connection_c import Connection, Workers
+    from .meter_c import Meters
     from .msgpack_c import is_installed
     from .pipeline_c import Pipeline
     from .plan_c import Plan

@@ -6,6 +6,7 @@ transport no more than `write`, `pause_reading` and `resume_reading`.
 
 from __future__ import annotations
 
+import time  # the compiled form has C functions by this name
 from asyncio import CancelledError, current_task
 from collections import deque
 from contextvars import copy_context
@@ -191,12 +192,16 @@ class Connection(frames.Frames):
     _unsent             replies that came too late for their client
     _silent_since, _pinged, _idle_since, _asked    what the watch over all connections remembers of this one
     _writes_replies     replies leave here; else the subclass gets them as `_send_reply`
+    _observes           somebody wants to know of each reply: one of the next two is set
     _logs_replies       the subclass gets every request that has been answered as `_log_reply`
+    _meters             count every request that has been answered, or None
     """
 
     def __init__(self) -> None:
         self._writes_replies = True
+        self._observes = False
         self._logs_replies = False
+        self._meters: Any = None
         self._pipeline: Any = None
         self._loop: Any = None
         self._workers: Workers | None = None
@@ -236,8 +241,8 @@ class Connection(frames.Frames):
     def _send_reply(self, request: Request, rendered: bytes) -> None:
         """Send a rendered reply."""
 
-    def _log_reply(self, request: Request) -> None:
-        """Take note of a request that has been answered."""
+    def _log_reply(self, request: Request, size: int, seconds: float) -> None:
+        """Take note of a request that has been answered, with so many bytes, after so many seconds."""
 
     # Requests
 
@@ -246,6 +251,8 @@ class Connection(frames.Frames):
         self._serve_request(request)
 
     def _serve_request(self, request: Request) -> None:
+        if self._observes:
+            request._started = time.perf_counter()
         if self._stopping:
             request._failure = ServerStopping()
         elif self._rate is not None and not self._rate.allow():
@@ -397,8 +404,17 @@ class Connection(frames.Frames):
                 self._put(rendered, opcode)
         else:
             self._send_reply(request, rendered)
+        if self._observes:
+            self._observe(request, len(rendered))
+
+    def _observe(self, request: Request, size: int) -> None:
+        seconds = time.perf_counter() - request._started
+        if self._meters is not None:
+            self._meters.add(request._plan, request._status, seconds)
         if self._logs_replies:
-            self._log_reply(request)
+            if request._form & 1:
+                size = (size + 2) // 3 * 4  # in base64
+            self._log_reply(request, size, seconds)
 
     # Flow
 

@@ -1,7 +1,11 @@
+cimport cython
+
 from aiorest_ws._speedups cimport frames_c as frames
 from aiorest_ws._speedups cimport step_c as step
+from aiorest_ws._speedups.meter_c cimport Meters as _Meters
 from aiorest_ws._speedups.pipeline_c cimport Pipeline as _Pipeline
 from aiorest_ws._speedups.wrappers_c cimport Request as _Request
+from cpython cimport time
 
 
 cdef class Worker
@@ -31,7 +35,9 @@ cdef class Worker:
 
 cdef class Connection(frames.Frames):
     cdef public bint _writes_replies
+    cdef public bint _observes
     cdef public bint _logs_replies
+    cdef public _Meters _meters
     cdef public _Pipeline _pipeline
     cdef public object _loop
     cdef public Workers _workers
@@ -60,5 +66,7 @@ cdef class Connection(frames.Frames):
     cdef _next(self)
     cdef _count(self)
     cdef _reply(self, _Request request, bytes rendered)
+    @cython.locals(seconds=double)
+    cdef _observe(self, _Request request, Py_ssize_t size)
     cpdef _hold(self, int reason)
     cpdef _go_on(self, int reason)

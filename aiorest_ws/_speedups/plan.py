@@ -16,6 +16,7 @@ class Plan:
     """Worked out at registration; the pipeline only follows it.
 
     route          what `Request.route` shows
+    method         the verb, upper case
     view           class of the view; a fresh instance per request
     function       the handler: called as function(view, request, …), or function(request, …) when `bare`
     bare           the handler takes no view instance (an `@endpoint` function)
@@ -40,6 +41,7 @@ class Plan:
         "fit",
         "function",
         "guarded",
+        "method",
         "middlewares",
         "permissions",
         "provide",
@@ -57,6 +59,7 @@ class Plan:
         view: Any,
         function: Callable[..., Any],
         *,
+        method: str = "",
         bare: bool,
         fit: Callable[[dict[str, Any]], dict[str, Any]],
         takes_nothing: bool,
@@ -71,6 +74,7 @@ class Plan:
         provide: Any = None,
     ) -> None:
         self.route = route
+        self.method = method
         self.view = view
         self.function = function
         self.bare = bare

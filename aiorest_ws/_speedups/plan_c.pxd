@@ -1,5 +1,6 @@
 cdef class Plan:
     cdef readonly object route
+    cdef readonly object method
     cdef readonly object view
     cdef readonly object function
     cdef readonly bint bare

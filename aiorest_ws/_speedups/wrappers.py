@@ -50,6 +50,7 @@ class Request:
         "_method",
         "_pipeline",
         "_plan",
+        "_started",
         "_status",
         "_url",
         "connection",
@@ -71,6 +72,7 @@ class Request:
     _form: int
     _is_bare: bool
     _status: int
+    _started: float  # only where somebody observes
     connection: Any
     user: Any
     token_payload: Any

@@ -18,6 +18,7 @@ cdef class Request:
     cdef int _form
     cdef bint _is_bare
     cdef int _status
+    cdef double _started
     cdef public object connection
     cdef public object user
     cdef public object token_payload

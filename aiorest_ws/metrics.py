@@ -1,0 +1,199 @@
+"""What the connections of an application have counted → metrics for Prometheus, made when they are asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from aiorest_ws._speedups import BOUNDS, Meters
+from aiorest_ws.exceptions import ImproperlyConfigured
+from aiorest_ws.status import WS_NO_STATUS_CODE
+
+try:
+    from prometheus_client import REGISTRY, CollectorRegistry, start_http_server
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+    from prometheus_client.metrics_core import Metric
+    from prometheus_client.registry import Collector
+    from prometheus_client.utils import floatToGoString
+except ImportError as exc:
+    raise ImportError("metrics need prometheus_client: pip install 'aiorest-ws[metrics]'") from exc
+
+if TYPE_CHECKING:
+    from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
+
+__all__ = ("Exposition", "Metrics")
+
+
+@dataclass(slots=True)
+class _Traffic:
+    """What the frame layers of some connections have counted."""
+
+    received: int = 0
+    sent: int = 0
+    fast: int = 0
+    slow: int = 0
+
+    def add(self, connection: RequestHandlerProtocol) -> None:
+        received, sent = connection._traffic()
+        self.received += received
+        self.sent += sent
+        self.fast += connection._fast_frames
+        self.slow += connection._unusual_frames
+
+
+class Metrics(Collector):
+    """The metrics of an application: `Application(router=router, metrics=Metrics())`.
+
+    registry    of prometheus_client; its own default one if not given. Raises ValueError if one of these is in it
+    meters      count the replies
+
+    Applications that are given the same object are counted together. It may be asked in any thread.
+    """
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        self.registry = registry
+        self.meters = Meters()
+        self._lock = Lock()  # for what the loop changes in more than one step
+        self._open: set[RequestHandlerProtocol] = set()
+        self._gone = _Traffic()
+        self._closes: Counter[str] = Counter()
+        registry.register(self)
+
+    def opened(self, connection: RequestHandlerProtocol) -> None:
+        """Take note of a connection that was accepted."""
+        with self._lock:
+            self._open.add(connection)
+
+    def closed(self, connection: RequestHandlerProtocol) -> None:
+        """Take note that it is gone."""
+        with self._lock:
+            if connection in self._open:
+                self._open.remove(connection)
+                self._gone.add(connection)
+                self._closes[_close_label(connection)] += 1
+
+    def describe(self) -> list[Metric]:
+        """Give the metrics without their values."""
+        return list(_Families().all())
+
+    def collect(self) -> Iterator[Metric]:
+        """Give the metrics as they are now."""
+        families = _Families()
+        with self._lock:
+            connections = list(self._open)
+            traffic = replace(self._gone)
+            closes = dict(self._closes)
+        for connection in connections:
+            traffic.add(connection)
+        families.requests_of(self.meters)
+        families.in_flight.add_metric([], sum(connection._in_flight for connection in connections))
+        families.connections.add_metric([], len(connections))
+        for code, number in closes.items():
+            families.closes.add_metric([code], number)
+        families.received.add_metric([], traffic.received)
+        families.sent.add_metric([], traffic.sent)
+        families.frames.add_metric(["fast"], traffic.fast)
+        families.frames.add_metric(["slow"], traffic.slow)
+        yield from families.all()
+
+
+class _Families:
+    """The metrics of one scrape."""
+
+    def __init__(self) -> None:
+        of_route = ["route", "method"]
+        self.requests = CounterMetricFamily(
+            "aiorest_ws_requests", "Requests that were answered.", labels=[*of_route, "status"]
+        )
+        self.durations = HistogramMetricFamily(
+            "aiorest_ws_request_duration_seconds", "Time from a request's arrival to its reply.", labels=of_route
+        )
+        self.in_flight = GaugeMetricFamily(
+            "aiorest_ws_requests_in_flight", "Requests whose handler runs, or that wait for their turn.", labels=[]
+        )
+        self.connections = GaugeMetricFamily("aiorest_ws_connections", "Connections that are open.", labels=[])
+        self.closes = CounterMetricFamily("aiorest_ws_closes", "Connections that have ended.", labels=["code"])
+        self.received = CounterMetricFamily(
+            "aiorest_ws_received_bytes", "Bytes received after the handshake.", labels=[]
+        )
+        self.sent = CounterMetricFamily("aiorest_ws_sent_bytes", "Bytes sent after the handshake.", labels=[])
+        self.frames = CounterMetricFamily(
+            "aiorest_ws_frames", "Frames received that our reader served (fast) or Autobahn (slow).", labels=["way"]
+        )
+
+    def all(self) -> Iterator[Metric]:
+        yield from vars(self).values()
+
+    def requests_of(self, meters: Meters) -> None:
+        """Add what `meters` have counted. A router that was replaced may have left plans with the same labels."""
+        statuses: dict[tuple[str, str], Counter[int]] = {}
+        buckets: dict[tuple[str, str], list[int]] = {}
+        seconds: Counter[tuple[str, str]] = Counter()
+        for plan, meter in meters.items():
+            labels = ("", "") if plan is None else (plan.route.path, plan.method)
+            statuses.setdefault(labels, Counter()).update(meter.statuses)
+            before = buckets.get(labels, [0] * (len(BOUNDS) + 1))
+            buckets[labels] = [a + b for a, b in zip(before, meter.buckets, strict=True)]
+            seconds[labels] += meter.seconds  # type: ignore[assignment]
+        for labels, numbers in statuses.items():
+            for status, number in numbers.items():
+                self.requests.add_metric([*labels, str(status)], number)
+            up_to = zip(_LES, accumulate(buckets[labels]), strict=True)
+            self.durations.add_metric(labels, list(up_to), seconds[labels])
+
+
+_LES = [floatToGoString(bound) for bound in (*BOUNDS, float("inf"))]
+
+
+def _close_label(connection: RequestHandlerProtocol) -> str:
+    """Give the code that we sent if the close was ours, else that of the client: its own codes only in thousands."""
+    if connection.closedByMe:
+        return str(connection.localCloseCode or WS_NO_STATUS_CODE)
+    code = connection.close_code or WS_NO_STATUS_CODE
+    return str(code) if code < 3000 else f"{code // 1000}xxx"
+
+
+class Exposition:
+    """Serves the metrics of `factory` over HTTP, by prometheus_client and in a thread of its own, until it is closed.
+
+    A factory that has none gets its own, in prometheus_client's default registry, until then.
+    """
+
+    def __init__(self, factory: RequestHandlerFactory, host: str, port: int) -> None:
+        self._own: Metrics | None = None
+        if factory.metrics is None:
+            try:
+                factory.metrics = self._own = Metrics()
+            except ValueError as exc:
+                raise ImproperlyConfigured(
+                    "metrics_port is for one application of a process: give each Metrics(registry) as `metrics`"
+                ) from exc
+        try:
+            self._server, self._thread = start_http_server(port, host, factory.metrics.registry)
+        except OSError as exc:
+            self._withdraw()
+            reason = os.strerror(exc.errno) if exc.errno and exc.errno > 0 else str(exc)
+            raise ImproperlyConfigured(f"cannot serve metrics on {host}:{port}: {reason.lower()}") from exc
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        host, port = self._server.server_address[:2]
+        return str(host), int(port)
+
+    async def close(self) -> None:
+        """Stop listening."""
+        await asyncio.to_thread(self._server.shutdown)  # it looks up twice a second
+        self._server.server_close()
+        self._thread.join()
+        self._withdraw()
+
+    def _withdraw(self) -> None:
+        if self._own is not None:
+            self._own.registry.unregister(self._own)

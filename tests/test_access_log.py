@@ -1,0 +1,295 @@
+"""The access log: a line per request, one line whatever was sent, and no reply that depends on it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import sleep
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aiorest_ws import Application, HTTPError, MethodBasedView, Response, SimpleRouter, endpoint
+from aiorest_ws.access_log import AccessLog
+from aiorest_ws.testing import AsyncTestClient, TestClient
+from tests.serving import BINARY, Client, Gates, Program, asynchronous, dump, serving
+
+
+class User(MethodBasedView):
+    def get(self, request: Any, user_id: str) -> Any:
+        return {"id": user_id}
+
+    async def post(self, request: Any, user_id: str) -> Any:
+        await asyncio.sleep(0)
+        return Response(user_id, status=201)
+
+    def delete(self, request: Any, user_id: str) -> Any:
+        raise HTTPError(409, "no")
+
+
+def make_router() -> SimpleRouter:
+    router = SimpleRouter()
+    router.register("/users/{user_id}", User, ["GET", "POST", "DELETE"])
+    return router
+
+
+@contextmanager
+def handled(handler: logging.Handler) -> Iterator[None]:
+    """Let `handler` take the lines of the access log, and nobody else."""
+    logger = logging.getLogger("aiorest_ws.access")
+    was, propagate = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel("INFO")
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(was)
+        logger.propagate = propagate
+
+
+class Lines(logging.Handler):
+    """Keeps what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+async def say(client: Client) -> None:
+    """Send one request of every kind."""
+    await client.ask("GET", "/users/7")
+    await client.ask("post", " /users/8 ", id=1)
+    await client.ask("DELETE", "/users/9/")
+    await client.ask("GET", '/nowhere\u2028" 200')
+    await client.ask("PATCH", "/users/7")
+    await client.ask({"a": 1}, ["b"])
+    client.send(b"{")
+    await client.receive()
+
+
+@pytest.mark.parametrize("form", [True, "text"])
+def test_text_has_peer_method_template_status_time_and_size(form: Any) -> None:
+    @asynchronous
+    async def run() -> None:
+        async with serving(make_router(), access_log=form) as app, await Client.connect(app) as client:
+            await say(client)
+
+    kept = Lines()
+    with handled(kept):
+        run()
+    peer, time = r"tcp4:127\.0\.0\.1:\d+", r"\d+\.\d{3} ms"
+    assert len(kept.lines) == 7
+    for line, expected in zip(
+        kept.lines,
+        [
+            rf"{peer} GET /users/{{user_id}}/ 200 {time} 37 bytes",
+            rf"{peer} POST /users/{{user_id}}/ 201 {time} 32 bytes",
+            rf"{peer} DELETE /users/{{user_id}}/ 409 {time} 33 bytes",
+            rf'{peer} "GET" "/nowhere\\u2028\\" 200" 404 {time} \d+ bytes',
+            rf'{peer} "PATCH" "/users/7" 405 {time} \d+ bytes',
+            rf"{peer} <dict> <list> 400 {time} \d+ bytes",
+            rf"{peer} - - 400 {time} \d+ bytes",
+        ],
+        strict=True,
+    ):
+        assert re.fullmatch(expected, line), line
+
+
+def test_json_has_an_object_per_line() -> None:
+    @asynchronous
+    async def run() -> None:
+        async with serving(make_router(), access_log="json") as app, await Client.connect(app) as client:
+            await say(client)
+
+    kept = Lines()
+    with handled(kept):
+        run()
+    lines = [json.loads(line) for line in kept.lines]
+    assert [line["status"] for line in lines] == [200, 201, 409, 404, 405, 400, 400]
+    assert [line["route"] for line in lines] == ["/users/{user_id}/"] * 3 + [None] * 4
+    assert [line["method"] for line in lines] == ["GET", "POST", "DELETE", "GET", "PATCH", "<dict>", None]
+    assert [line["url"] for line in lines[3:]] == ['/nowhere\u2028" 200', "/users/7", "<list>", None]
+    assert lines[0]["bytes"] == 37
+    for line in lines:
+        assert line["peer"].startswith("tcp4:127.0.0.1:")
+        assert type(line["ms"]) is float
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", line["time"])
+
+
+@asynchronous
+async def test_size_is_that_of_the_payload_in_base64() -> None:
+    kept = Lines()
+    with handled(kept):
+        async with serving(make_router(), access_log=True) as app, await Client.connect(app) as client:
+            client.send(b"eyJtZXRob2QiOiJHRVQiLCJ1cmwiOiIvdXNlcnMvNyJ9", BINARY)
+            reply = await client.receive()
+    assert kept.lines[0].endswith(f" {len(reply.payload)} bytes")
+
+
+def test_nothing_is_logged_unless_it_is_asked_for() -> None:
+    kept = Lines()
+    with handled(kept), TestClient(Application(router=make_router())) as client:
+        assert client.get("/users/7").status == 200
+    assert kept.lines == []
+
+
+@asynchronous
+async def test_a_timeout_and_a_late_handler_are_one_line() -> None:
+    gates, kept = Gates(), Lines()
+
+    @endpoint("/slow", "GET")
+    async def slow(request: Any) -> str:
+        try:
+            return await gates.wait("slow")
+        except asyncio.CancelledError:
+            return "late"
+
+    router = make_router()
+    router.register_endpoint(slow)
+    with handled(kept):
+        async with (
+            serving(router, access_log=True, request_timeout=0.01) as app,
+            await Client.connect(app) as client,
+        ):
+            assert (await client.ask(url="/slow", id=1))["status"] == 504
+            await gates.until(lambda: "slow" in gates.finished)
+            await client.ask("GET", "/users/7")
+    assert [line.split()[3] for line in kept.lines] == ["504", "200"]
+
+
+# Bad input
+
+
+def unseen(text: str) -> bool:
+    """Tell whether a terminal would do something with `text`, or a reader take it for two lines."""
+    return not text.isascii() or not text.isprintable()
+
+
+class Sent:
+    """A request as far as the log looks at it."""
+
+    route = None
+    status = 400
+
+    def __init__(self, method: Any, url: Any) -> None:
+        self.method = method
+        self.url = url
+
+
+HOSTILE = st.one_of(st.text(), st.none(), st.integers(), st.lists(st.text()), st.just("\ud800\x1b[2J\x7f\r\n" * 100))
+
+
+@given(method=HOSTILE, url=HOSTILE)
+def test_a_line_is_one_line_of_printable_ascii(method: Any, url: Any) -> None:
+    kept = Lines()
+    with handled(kept):
+        for form in ("text", "json"):
+            AccessLog(form).write("tcp4:127.0.0.1:1", Sent(method, url), 10, 0.001)
+    text, as_json = kept.lines
+    assert not unseen(text)
+    assert not unseen(as_json)
+    assert len(text) < 2 * 6 * 280 + 100
+    fields = json.loads(as_json)
+    for name, value in (("method", method), ("url", url)):
+        expected = value[:280] if isinstance(value, str) else None if value is None else f"<{type(value).__name__}>"
+        assert fields[name] == expected
+
+
+def test_a_peer_that_a_proxy_names_cannot_break_the_line() -> None:
+    kept = Lines()
+    with handled(kept):
+        for form in ("text", "json"):
+            AccessLog(form).write("a\r\nb\x1b", Sent("GET", "/"), 10, 0.001)
+    assert not any(unseen(line) for line in kept.lines)
+
+
+class Failing(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        raise RuntimeError("disk\nfull")
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_log_that_fails_is_told_once_and_breaks_no_reply(form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    @asynchronous
+    async def run() -> None:
+        async with serving(make_router(), access_log=form) as app, await Client.connect(app) as client:
+            for n in range(20):
+                client.request("POST" if n % 2 else "GET", f"/users/{n}", id=n)
+            assert {(await client.reply())["id"] for _ in range(20)} == set(range(20))
+
+    with handled(Failing()):
+        run()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        "aiorest-ws: the access log failed, lines are lost, and this is not said again: RuntimeError: disk\\nfull"
+    )
+
+
+class Slow(Lines):
+    def emit(self, record: logging.LogRecord) -> None:
+        sleep(0.01)
+        super().emit(record)
+
+
+@asynchronous
+async def test_a_log_that_is_slow_changes_no_reply() -> None:
+    slow = Slow()
+    with handled(slow):
+        async with serving(make_router(), access_log=True) as app, await Client.connect(app) as client:
+            for n in range(10):
+                client.request("GET", f"/users/{n}")
+                client.request("POST", f"/users/{n}")
+            replies = [(await client.reply())["data"] for _ in range(20)]
+    assert replies == [data for n in range(10) for data in ({"id": str(n)}, str(n))]
+    assert len(slow.lines) == 20
+
+
+@asynchronous
+async def test_a_log_that_calls_back_changes_no_reply() -> None:
+    """A handler of the log may do anything, even send."""
+
+    class Calling(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            client.connection.send_event("logged", record.getMessage().split()[3])
+
+    app = Application(router=make_router(), access_log=True)
+    with handled(Calling()):
+        async with AsyncTestClient(app) as client:
+            assert (await client.get("/users/1")).status == 200
+            assert (await client.receive_event()).data == "200"
+            assert (await client.post("/users/2")).status == 201
+
+
+@asynchronous
+async def test_run_writes_json_lines_as_they_are() -> None:
+    source = (
+        "from aiorest_ws import Application, SimpleRouter\n"
+        "Application(router=SimpleRouter(), port=0).run(loop='asyncio')\n"
+    )
+    async with await Program.start(source, AIOREST_WS_ACCESS_LOG="json") as program:
+        lines = await program.started()
+        (line,) = [line for line in lines if line.startswith("Server started at ")]
+        host, _, port = line.partition("//")[2].partition("/")[0].rpartition(":")
+        async with await Client.connect((host, int(port))) as client:
+            client.send(dump({"url": "/x"}))
+            await client.receive()
+            assert program.process.stderr is not None
+            logged = json.loads(await program.process.stderr.readline())
+    assert (logged["status"], logged["url"]) == (404, "/x")
+
+
+@pytest.mark.parametrize("access_log", ["xml", 3, None])
+def test_other_forms_are_refused(access_log: Any) -> None:
+    with pytest.raises(ValueError, match=r"^access_log must be one of False, True, 'text', 'json', got "):
+        Application(access_log=access_log)
