@@ -257,8 +257,10 @@ def readme() -> str:
     return path.read_text("utf-8") if path.exists() else metadata("aiorest-ws")["Description"]
 
 
-def blocks(language: str) -> list[str]:
-    found = re.findall(rf"^```{language}\n(.*?)^```$", readme(), re.MULTILINE | re.DOTALL)
+def blocks(language: str, text: str | None = None) -> list[str]:
+    """Give the blocks of code in `text`, or in README.md."""
+    text = readme() if text is None else text
+    found = re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     assert found
     return found
 

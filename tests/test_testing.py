@@ -603,7 +603,7 @@ def test_lifespan_that_fails_keeps_the_client_from_connecting() -> None:
         raise OSError("no database")
 
     app = Application(router=SimpleRouter(), on_startup=[fails])
-    with pytest.raises(ImproperlyConfigured, match="failed at the start: OSError: no database$"), TestClient(app):
+    with pytest.raises(ImproperlyConfigured, match=r"failed at the start: OSError: no database$"), TestClient(app):
         pass
 
 

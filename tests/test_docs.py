@@ -1,0 +1,107 @@
+"""What docs/ shows, run for real: the programs of each page, their tests, and the exchanges beneath them.
+
+A block of `python` is executed, after those before it on its page. One of `py` is somebody else's code, or a fragment. A
+block of `text` that begins with `→` is an exchange with the page's `app`; `…` in a reply stands for what differs from run
+to run, such as a token, and where it comes up again in a request, for the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aiorest_ws.app import Application
+from aiorest_ws.testing import AsyncTestClient
+from tests.test_examples import ROOT, TIMEOUT, blocks, output_of, serving
+
+DOCS = ROOT / "docs"
+# Left out is what is about the machine that reads it: `import django`, figures, a metrics port.
+PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
+WITH_CODE = [page for page in PAGES if "\n```python\n" in (DOCS / page).read_text("utf-8")]
+STEPS = [page for page in PAGES if re.match(r"tutorial/\d", page)]
+
+
+def run(page: str) -> dict[str, Any]:
+    """Execute the code of `page`; give its names."""
+    namespace: dict[str, Any] = {"__name__": "docs"}
+    for block in blocks("python", (DOCS / page).read_text("utf-8")):
+        exec(compile(block, page, "exec"), namespace)
+    return namespace
+
+
+def exchanges_of(page: str) -> list[str]:
+    text = (DOCS / page).read_text("utf-8")
+    found = re.findall(r"^```text\n(→.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [line for block in found for line in block.splitlines()]
+
+
+async def told(app: Application, shown: list[str]) -> list[str]:
+    """Send the requests that are `shown`; give them with what really comes back."""
+    stands_for: dict[str, str] = {}
+    lines = []
+    async with AsyncTestClient(app, timeout=TIMEOUT) as client:
+        for line in shown:
+            if line.startswith("→ "):
+                request = line[2:]
+                for short, text in stands_for.items():
+                    request = request.replace(short, text)
+                await client.send(request)
+                lines.append(line)
+                continue
+            reply = f"← {await client.receive()}"
+            likeness = re.fullmatch(re.escape(line).replace("…", '[^"]*'), reply)
+            for short, text in zip(re.findall(r'"([^"]*…)"', line), _texts(line, reply), strict=False):
+                stands_for[short] = text
+            lines.append(line if likeness else reply)
+        assert not client.events()
+    return lines
+
+
+def _texts(line: str, reply: str) -> list[str]:
+    """Give what the texts with `…` in `line` are in `reply`."""
+    pattern = re.sub(r'"[^"]*…"', '"([^"]*)"', re.escape(line))
+    found = re.fullmatch(pattern, reply)
+    return list(found.groups()) if found else []
+
+
+@pytest.mark.parametrize("page", WITH_CODE)
+def test_code_of_the_page_runs_and_answers_as_shown(page: str) -> None:
+    namespace = run(page)
+    shown = exchanges_of(page)
+    if shown:
+        assert asyncio.run(told(namespace["app"], shown)) == shown
+
+
+@pytest.mark.parametrize("page", [page for page in WITH_CODE if "\ndef test_" in (DOCS / page).read_text("utf-8")])
+def test_tests_of_the_page_pass(page: str) -> None:
+    tests = [value for name, value in run(page).items() if name.startswith("test_")]
+    assert tests
+    for test in tests:
+        if inspect.iscoroutinefunction(test):
+            asyncio.run(test())
+        else:
+            test()
+
+
+def test_each_step_of_the_tutorial_is_a_program_with_its_exchanges() -> None:
+    assert [page[9] for page in STEPS] == list("123456")
+    for page in STEPS:
+        program = blocks("python", (DOCS / page).read_text("utf-8"))[0]
+        assert program.endswith('if __name__ == "__main__":\n    app.run(port=8080)\n'), page
+        assert exchanges_of(page), page
+
+
+def test_client_of_the_tutorial_prints_the_replies(tmp_path: Path) -> None:
+    page = (DOCS / STEPS[0]).read_text("utf-8")
+    server, client = blocks("python", page)
+    (tmp_path / "server.py").write_text(server.replace("8080", "0"), "utf-8")
+    with serving(tmp_path / "server.py") as port:
+        (tmp_path / "ask.py").write_text(client.replace("8080", str(port)), "utf-8")
+        shown = exchanges_of(STEPS[0])
+        asked = [line[2:] for line in shown if line.startswith("→")]
+        assert output_of(tmp_path / "ask.py", *asked).splitlines() == [line[2:] for line in shown if line[0] == "←"]
