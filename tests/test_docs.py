@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import re
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -105,3 +106,13 @@ def test_client_of_the_tutorial_prints_the_replies(tmp_path: Path) -> None:
         shown = exchanges_of(STEPS[0])
         asked = [line[2:] for line in shown if line.startswith("→")]
         assert output_of(tmp_path / "ask.py", *asked).splitlines() == [line[2:] for line in shown if line[0] == "←"]
+
+
+def test_imports_that_stay_are_there() -> None:
+    page = (DOCS / "moving-over.md").read_text("utf-8")
+    table = page.partition("| module | names |")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| (`aiorest_ws.*?) \| (.*) \|$", table, re.MULTILINE)
+    assert len(rows) > 15
+    for modules, names in rows:
+        held = {name for module in re.findall(r"`([\w.]+)`", modules) for name in dir(import_module(module))}
+        assert {name for name in re.findall(r"`(\w+)`", names) if name != "status_code"} <= held, modules
