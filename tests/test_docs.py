@@ -1,8 +1,8 @@
 """What docs/ shows, run for real: the programs of each page, their tests, and the exchanges beneath them.
 
-A block of `python` is executed, after those before it on its page. One of `py` is somebody else's code, or a fragment. A
-block of `text` that begins with `→` is an exchange with the page's `app`; `…` in a reply stands for what differs from run
-to run, such as a token, and where it comes up again in a request, for the same.
+A block of `python` is executed, after those before it on its page; one of `py` is somebody else's code, or a fragment.
+A block of `text` that begins with `→` is an exchange with the page's `app`. There `…` in a reply stands for what differs
+from run to run, such as a token, and in later requests for the same.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from aiorest_ws.testing import AsyncTestClient
 from tests.test_examples import ROOT, TIMEOUT, blocks, output_of, serving
 
 DOCS = ROOT / "docs"
-# Left out is what is about the machine that reads it: `import django`, figures, a metrics port.
 PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
 WITH_CODE = [page for page in PAGES if "\n```python\n" in (DOCS / page).read_text("utf-8")]
 STEPS = [page for page in PAGES if re.match(r"tutorial/\d", page)]
@@ -43,31 +42,31 @@ def exchanges_of(page: str) -> list[str]:
 
 async def told(app: Application, shown: list[str]) -> list[str]:
     """Send the requests that are `shown`; give them with what really comes back."""
-    stands_for: dict[str, str] = {}
+    known: dict[str, str] = {}
     lines = []
     async with AsyncTestClient(app, timeout=TIMEOUT) as client:
         for line in shown:
             if line.startswith("→ "):
                 request = line[2:]
-                for short, text in stands_for.items():
+                for short, text in known.items():
                     request = request.replace(short, text)
                 await client.send(request)
                 lines.append(line)
-                continue
-            reply = f"← {await client.receive()}"
-            likeness = re.fullmatch(re.escape(line).replace("…", '[^"]*'), reply)
-            for short, text in zip(re.findall(r'"([^"]*…)"', line), _texts(line, reply), strict=False):
-                stands_for[short] = text
-            lines.append(line if likeness else reply)
+            else:
+                reply = await client.receive()
+                assert isinstance(reply, str)
+                lines.append(shortened(f"← {reply}", line, known))
         assert not client.events()
     return lines
 
 
-def _texts(line: str, reply: str) -> list[str]:
-    """Give what the texts with `…` in `line` are in `reply`."""
-    pattern = re.sub(r'"[^"]*…"', '"([^"]*)"', re.escape(line))
-    found = re.fullmatch(pattern, reply)
-    return list(found.groups()) if found else []
+def shortened(reply: str, shown: str, known: dict[str, str]) -> str:
+    """Give `shown` if that is what `reply` is, and note in `known` what `…` stands for; else `reply`."""
+    like = re.fullmatch(re.sub(r'"([^"]*)…"', r'"(\1[^"]*)"', re.escape(shown)), reply)
+    if like is None:
+        return reply
+    known.update(zip(re.findall(r'"([^"]*…)"', shown), like.groups(), strict=True))
+    return shown
 
 
 @pytest.mark.parametrize("page", WITH_CODE)

@@ -79,6 +79,16 @@ REPLIES = {
         "log out: 200",
         "me, logged out: 401 Token has been revoked.",
     ],
+    "django_orm": [
+        "add: 201",
+        "add again: 422 {'name': ['Car with this Name already exists.']}",
+        "add a bad one: 422 {'name': ['This field cannot be blank.']}",
+        "change: 200",
+        "twenty at once: {(200, '8000.00')}",
+        "find: 200",
+        "remove: 200",
+        "show: 404 Car matching query does not exist.",
+    ],
 }
 
 
