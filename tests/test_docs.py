@@ -96,16 +96,26 @@ def test_each_step_of_the_tutorial_is_a_program_with_its_exchanges() -> None:
         assert exchanges_of(page), page
 
 
-def test_client_of_the_tutorial_prints_the_replies(tmp_path: Path) -> None:
-    page = (DOCS / STEPS[0]).read_text("utf-8")
-    server, client = blocks("python", page)
+def asked(tmp_path: Path, server: str, requests: list[str]) -> list[str]:
+    """Serve a program, and give what the tutorial's client prints of the replies."""
+    _, client = blocks("python", (DOCS / STEPS[0]).read_text("utf-8"))
     (tmp_path / "server.py").write_text(server.replace("8080", "0"), "utf-8")
     with serving(tmp_path / "server.py") as port:
         (tmp_path / "ask.py").write_text(client.replace("8080", str(port)), "utf-8")
-        shown = exchanges_of(STEPS[0])
-        asked = [line[2:] for line in shown if line.startswith("→")]
-        told = output_of(tmp_path / "ask.py", *asked).splitlines()
-        assert sorted(told) == sorted(line[2:] for line in shown if line.startswith("←"))  # each as it is ready
+        return output_of(tmp_path / "ask.py", *requests).splitlines()
+
+
+def test_client_of_the_tutorial_prints_the_replies(tmp_path: Path) -> None:
+    server, _ = blocks("python", (DOCS / STEPS[0]).read_text("utf-8"))
+    shown = exchanges_of(STEPS[0])
+    told = asked(tmp_path, server, [line[2:] for line in shown if line.startswith("→")])
+    assert sorted(told) == sorted(line[2:] for line in shown if line.startswith("←"))  # each comes as it is ready
+
+
+def test_program_for_the_original_runs(tmp_path: Path) -> None:
+    (server,) = blocks("python", (DOCS / "moving-over.md").read_text("utf-8"))
+    told = asked(tmp_path, server, ['{"method":"GET","url":"/sum/total","args":{"numbers":[2,3,4]}}'])
+    assert told == ['{"data":"total: 9","event_name":null}']
 
 
 def test_imports_that_stay_are_there() -> None:

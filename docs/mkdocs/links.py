@@ -24,7 +24,9 @@ PAGES = {
 SOURCES = {page: source for source, page in PAGES.items()}
 
 # Code comes first: what looks like a link in it is none.
-CODE_OR_LINK = re.compile(r"^```.*?^```$|(?<!`)`[^`\n]+`(?!`)|\[(?P<text>[^\]\n]+)\]\((?P<to>[^)\s]+)\)", re.M | re.S)
+CODE_OR_LINK = re.compile(
+    r"^```.*?^```$|(?<!`)`[^`\n]+`(?!`)|\[(?P<text>[^\]\n]+)\]\((?P<to>[^)\s]+)\)", re.MULTILINE | re.DOTALL
+)
 FROM_ELSEWHERE = re.compile(r'<(?:img|link|script|source|iframe)\b[^>]*\b(?:src|href)="(?:https?:)?//[^>]*>')
 
 
