@@ -30,7 +30,7 @@ def run(page: str) -> dict[str, Any]:
     """Execute the code of `page`; give its names."""
     namespace: dict[str, Any] = {"__name__": "docs"}
     for block in blocks("python", (DOCS / page).read_text("utf-8")):
-        exec(compile(block, page, "exec"), namespace)
+        exec(compile(block, page, "exec", dont_inherit=True), namespace)
     return namespace
 
 
