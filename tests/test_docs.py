@@ -23,7 +23,17 @@ from tests.test_examples import ROOT, TIMEOUT, blocks, output_of, serving
 DOCS = ROOT / "docs"
 PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
 WITH_CODE = [page for page in PAGES if "\n```python\n" in (DOCS / page).read_text("utf-8")]
+WITH_TESTS = [
+    page for page in WITH_CODE if re.search(r"^(async )?def test_", (DOCS / page).read_text("utf-8"), re.MULTILINE)
+]
+# Until the branches `typed` and `depends` are merged: then this list goes, and the marks with it.
+WAITING = ("from-fastapi.md", "tutorial/3-typed.md", "tutorial/5-state.md", "tutorial/6-tokens.md")
 STEPS = [page for page in PAGES if re.match(r"tutorial/\d", page)]
+
+
+def marked(pages: list[str]) -> list[Any]:
+    waiting = pytest.mark.xfail(strict=True, reason="waits for typed handlers and Depends")
+    return [pytest.param(page, marks=waiting if page in WAITING else ()) for page in pages]
 
 
 def run(page: str) -> dict[str, Any]:
@@ -69,7 +79,7 @@ def shortened(reply: str, shown: str, known: dict[str, str]) -> str:
     return shown
 
 
-@pytest.mark.parametrize("page", WITH_CODE)
+@pytest.mark.parametrize("page", marked(WITH_CODE))
 def test_code_of_the_page_runs_and_answers_as_shown(page: str) -> None:
     namespace = run(page)
     shown = exchanges_of(page)
@@ -77,7 +87,7 @@ def test_code_of_the_page_runs_and_answers_as_shown(page: str) -> None:
         assert asyncio.run(told(namespace["app"], shown)) == shown
 
 
-@pytest.mark.parametrize("page", [page for page in WITH_CODE if "\ndef test_" in (DOCS / page).read_text("utf-8")])
+@pytest.mark.parametrize("page", marked(WITH_TESTS))
 def test_tests_of_the_page_pass(page: str) -> None:
     tests = [value for name, value in run(page).items() if name.startswith("test_")]
     assert tests
