@@ -11,7 +11,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -qq
 INSTALL := $(PIP) install --no-build-isolation -e .
 
 .PHONY: help demo dev test test-compiled test-pure test-packaging lint bench bench-smoke fuzz fuzz-smoke fuzz-frames \
-	fuzz-rooms fuzz-guided fuzz-reached sanitize bench-peers conformance soak hold wheel clean
+	fuzz-rooms fuzz-guided fuzz-reached sanitize bench-peers conformance soak hold docs wheel clean
 
 help:
 	@echo "make demo            the example server and a client that talks to it"
@@ -27,6 +27,7 @@ help:
 	@echo "make soak            thirty clients, some hostile, every reply checked; SECONDS=60, PURE=1, ARGS=\"--loop asyncio\""
 	@echo "make hold            what attacks cost the server, a table; PURE=1, ARGS=\"--only pings --tries 2\""
 	@echo "make bench-peers     beside other servers, end to end, a few minutes; WRITE=1 renews docs/performance.*"
+	@echo "make docs            site/: the documentation, warnings are errors"
 	@echo "make wheel           dist/: the wheel and the sdist"
 	@echo "make clean           everything that was generated, .venv too"
 
@@ -120,12 +121,16 @@ hold: $(VENV)/.compiled
 bench-peers: $(VENV)/.compiled
 	$(BARE) $(BIN)/python bench/peers.py $(if $(WRITE),--write) $(ARGS)
 
+# Nothing of the package is imported: the reference is read from the source.
+docs: .venv-docs/.deps
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build -q
+
 wheel: $(VENV)/.deps
 	rm -rf build/lib* build/bdist* dist
 	$(BARE) $(STRICT) $(BIN)/python -m build -q
 
 clean:
-	rm -rf $(VENV) .venv-peers .venv-fuzz build dist wheelhouse *.egg-info aiorest_ws/_speedups/*.so aiorest_ws/_speedups/*.pyd
+	rm -rf $(VENV) .venv-peers .venv-fuzz .venv-docs build dist site wheelhouse *.egg-info aiorest_ws/_speedups/*.so aiorest_ws/_speedups/*.pyd
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .coverage
 	find aiorest_ws tests bench examples fuzz hold soak -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -150,6 +155,12 @@ $(VENV)/.installed: $(VENV)/.deps setup.py $(HOT)
 # What `make demo` built is good enough if it is compiled; otherwise build again, where a failure is an error.
 $(VENV)/.compiled: $(VENV)/.installed
 	$(BARE) $(STRICT) $(BIN)/python -c 'import aiorest_ws._speedups' 2>/dev/null || $(BARE) $(STRICT) $(INSTALL)
+	@touch $@
+
+.venv-docs/.deps: pyproject.toml
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip --disable-pip-version-check -qq install --upgrade 'pip >= 25.1'
+	.venv-docs/bin/python -m pip --disable-pip-version-check -qq install --group docs
 	@touch $@
 
 # The pure package is installed for its dependencies only: build/fuzz/lib comes first.

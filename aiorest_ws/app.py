@@ -179,6 +179,15 @@ class Application:
         factory.pipeline  # noqa: B018 (made now, so that what is wrong with it is said before anybody connects)
         return factory
 
+    def new_lifespan(self) -> Lifespan:
+        """Give what is around the serving of a prepared application; to be started before it, and ended after."""
+        return Lifespan(self, *(self._options[name] for name in ("lifespan", "on_startup", "on_shutdown")))
+
+    @property
+    def is_running(self) -> bool:
+        """Tell whether `start` was called, and `stop` has not ended yet."""
+        return self._lifespan is not None
+
     async def start(self, **options: Any) -> None:
         """Listen. Returns once connections are accepted; `addresses` says where.
 
@@ -192,8 +201,7 @@ class Application:
         urlconf = {"path": factory.url, "router": factory.router}
         set_urlconf(urlconf)
         self._hurry = asyncio.Event()
-        names = ("lifespan", "on_startup", "on_shutdown")
-        self._lifespan = lifespan = Lifespan(self, *(self._options[name] for name in names))
+        self._lifespan = lifespan = self.new_lifespan()
         try:
             await lifespan.start()
             self._expose(factory)

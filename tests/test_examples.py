@@ -79,6 +79,16 @@ REPLIES = {
         "log out: 200",
         "me, logged out: 401 Token has been revoked.",
     ],
+    "django_orm": [
+        "add: 201",
+        "add again: 422 {'name': ['Car with this Name already exists.']}",
+        "add a bad one: 422 {'name': ['This field cannot be blank.']}",
+        "change: 200",
+        "twenty at once: {(200, '8000.00')}",
+        "find: 200",
+        "remove: 200",
+        "show: 404 Car matching query does not exist.",
+    ],
 }
 
 
@@ -257,8 +267,10 @@ def readme() -> str:
     return path.read_text("utf-8") if path.exists() else metadata("aiorest-ws")["Description"]
 
 
-def blocks(language: str) -> list[str]:
-    found = re.findall(rf"^```{language}\n(.*?)^```$", readme(), re.MULTILINE | re.DOTALL)
+def blocks(language: str, text: str | None = None) -> list[str]:
+    """Give the blocks of code in `text`, or in README.md."""
+    text = readme() if text is None else text
+    found = re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     assert found
     return found
 

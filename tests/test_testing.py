@@ -7,7 +7,8 @@ import json
 import socket
 import threading
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from hashlib import sha1
 from importlib.metadata import entry_points
@@ -575,6 +576,54 @@ async def test_running_application_can_be_tested_too() -> None:
 
 
 # The pieces
+
+
+@asynccontextmanager
+async def notes(app: Application) -> AsyncIterator[None]:
+    app.state.notes = ["entered"]
+    yield
+    app.state.notes.append("left")
+
+
+def noting_app() -> Application:
+    router = SimpleRouter()
+
+    @endpoint("/notes", "GET")
+    def read(request: Request) -> Any:
+        return request.app.state.notes
+
+    router.register_endpoint(read)
+    hooks = {name: [lambda app, name=name: app.state.notes.append(name)] for name in ("on_startup", "on_shutdown")}
+    return Application(router=router, port=0, lifespan=notes, **hooks)
+
+
+def test_lifespan_is_around_the_clients() -> None:
+    app = noting_app()
+    with TestClient(app) as client:
+        with client.connect() as other:
+            assert other.get("/notes").data == ["entered", "on_startup"]
+        assert client.get("/notes").data == ["entered", "on_startup"]
+    assert app.state.notes == ["entered", "on_startup", "on_shutdown", "left"]
+
+
+@asynchronous
+async def test_lifespan_of_a_running_application_is_not_entered_again() -> None:
+    app = noting_app()
+    await app.start()
+    async with AsyncTestClient(app) as client:
+        assert (await client.get("/notes")).data == ["entered", "on_startup"]
+    assert app.state.notes == ["entered", "on_startup"]
+    await app.stop()
+    assert app.state.notes[2:] == ["on_shutdown", "left"]
+
+
+def test_lifespan_that_fails_keeps_the_client_from_connecting() -> None:
+    def fails(app: Application) -> None:
+        raise OSError("no database")
+
+    app = Application(router=SimpleRouter(), on_startup=[fails])
+    with pytest.raises(ImproperlyConfigured, match=r"failed at the start: OSError: no database$"), TestClient(app):
+        pass
 
 
 @asynchronous

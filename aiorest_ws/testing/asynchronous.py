@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from aiorest_ws.app import Application
+    from aiorest_ws.lifespan import Lifespan
     from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
 
 __all__ = ("OWN_ID", "AsyncTestClient")
@@ -29,18 +30,26 @@ _PEER = ("127.0.0.1", 50000)
 
 
 class Running:
-    """An application that runs without listening, for the clients of one test."""
+    """An application that runs without listening, for the clients of one test; its lifespan is around them."""
 
     def __init__(self, app: Application) -> None:
         self._app = app
+        self._lifespan: Lifespan | None = None
         self.factory: RequestHandlerFactory
 
     async def start(self) -> None:
-        # The place for what an application does around serving, as soon as it does anything.
         self.factory = self._app.prepare()
+        if not self._app.is_running:  # else what is around it is there already
+            lifespan = self._app.new_lifespan()
+            await lifespan.start()
+            self._lifespan = lifespan
 
     async def stop(self) -> None:
-        await shut_down(self.factory, grace=0, hurry=asyncio.Event())
+        try:
+            await shut_down(self.factory, grace=0, hurry=asyncio.Event())
+        finally:
+            if self._lifespan is not None:
+                await self._lifespan.end(asyncio.Event())
 
 
 class _Expected:

@@ -1,0 +1,139 @@
+"""What docs/ shows, run for real: the programs of each page, their tests, and the exchanges beneath them.
+
+A block of `python` is executed, after those before it on its page; one of `py` is somebody else's code, or a fragment.
+A block of `text` that begins with `→` is an exchange with the page's `app`. There `…` in a reply stands for what
+differs from run to run, such as a token, and in later requests for the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import re
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aiorest_ws.app import Application
+from aiorest_ws.testing import AsyncTestClient
+from tests.test_examples import ROOT, TIMEOUT, blocks, output_of, serving
+
+DOCS = ROOT / "docs"
+PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
+ELSEWHERE = ("observability.md",)  # tests/test_metrics.py runs it: what it registers has to be taken back
+WITH_CODE = [page for page in PAGES if page not in ELSEWHERE and "\n```python\n" in (DOCS / page).read_text("utf-8")]
+WITH_TESTS = [
+    page for page in WITH_CODE if re.search(r"^(async )?def test_", (DOCS / page).read_text("utf-8"), re.MULTILINE)
+]
+# Until the branches `typed` and `depends` are merged: then this list goes, and the marks with it.
+WAITING = ("from-fastapi.md", "tutorial/3-typed.md", "tutorial/5-state.md", "tutorial/6-tokens.md")
+STEPS = [page for page in PAGES if re.match(r"tutorial/\d", page)]
+
+
+def marked(pages: list[str]) -> list[Any]:
+    waiting = pytest.mark.xfail(strict=True, reason="waits for typed handlers and Depends")
+    return [pytest.param(page, marks=waiting if page in WAITING else ()) for page in pages]
+
+
+def run(page: str) -> dict[str, Any]:
+    """Execute the code of `page`; give its names."""
+    namespace: dict[str, Any] = {"__name__": "docs"}
+    for block in blocks("python", (DOCS / page).read_text("utf-8")):
+        exec(compile(block, page, "exec", dont_inherit=True), namespace)
+    return namespace
+
+
+def exchanges_of(page: str) -> list[str]:
+    text = (DOCS / page).read_text("utf-8")
+    found = re.findall(r"^```text\n(→.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [line for block in found for line in block.splitlines()]
+
+
+async def told(app: Application, shown: list[str]) -> list[str]:
+    """Send the requests that are `shown`; give them with what really comes back."""
+    known: dict[str, str] = {}
+    lines = []
+    async with AsyncTestClient(app, timeout=TIMEOUT) as client:
+        for line in shown:
+            if line.startswith("→ "):
+                request = line[2:]
+                for short, text in known.items():
+                    request = request.replace(short, text)
+                await client.send(request)
+                lines.append(line)
+            else:
+                reply = await client.receive()
+                assert isinstance(reply, str)
+                lines.append(shortened(f"← {reply}", line, known))
+        assert not client.events()
+    return lines
+
+
+def shortened(reply: str, shown: str, known: dict[str, str]) -> str:
+    """Give `shown` if that is what `reply` is, and note in `known` what `…` stands for; else `reply`."""
+    like = re.fullmatch(re.sub(r'"([^"]*)…"', r'"(\1[^"]*)"', re.escape(shown)), reply)
+    if like is None:
+        return reply
+    known.update(zip(re.findall(r'"([^"]*…)"', shown), like.groups(), strict=True))
+    return shown
+
+
+@pytest.mark.parametrize("page", marked(WITH_CODE))
+def test_code_of_the_page_runs_and_answers_as_shown(page: str) -> None:
+    namespace = run(page)
+    shown = exchanges_of(page)
+    if shown:
+        assert asyncio.run(told(namespace["app"], shown)) == shown
+
+
+@pytest.mark.parametrize("page", marked(WITH_TESTS))
+def test_tests_of_the_page_pass(page: str) -> None:
+    tests = [value for name, value in run(page).items() if name.startswith("test_")]
+    assert tests
+    for test in tests:
+        if inspect.iscoroutinefunction(test):
+            asyncio.run(test())
+        else:
+            test()
+
+
+def test_each_step_of_the_tutorial_is_a_program_with_its_exchanges() -> None:
+    assert [page[9] for page in STEPS] == list("123456")
+    for page in STEPS:
+        program = blocks("python", (DOCS / page).read_text("utf-8"))[0]
+        assert program.endswith('if __name__ == "__main__":\n    app.run(port=8080)\n'), page
+        assert exchanges_of(page), page
+
+
+def asked(tmp_path: Path, server: str, requests: list[str]) -> list[str]:
+    """Serve a program, and give what the tutorial's client prints of the replies."""
+    _, client = blocks("python", (DOCS / STEPS[0]).read_text("utf-8"))
+    (tmp_path / "server.py").write_text(server.replace("8080", "0"), "utf-8")
+    with serving(tmp_path / "server.py") as port:
+        (tmp_path / "ask.py").write_text(client.replace("8080", str(port)), "utf-8")
+        return output_of(tmp_path / "ask.py", *requests).splitlines()
+
+
+def test_client_of_the_tutorial_prints_the_replies(tmp_path: Path) -> None:
+    server, _ = blocks("python", (DOCS / STEPS[0]).read_text("utf-8"))
+    shown = exchanges_of(STEPS[0])
+    told = asked(tmp_path, server, [line[2:] for line in shown if line.startswith("→")])
+    assert sorted(told) == sorted(line[2:] for line in shown if line.startswith("←"))  # each comes as it is ready
+
+
+def test_program_for_the_original_runs(tmp_path: Path) -> None:
+    (server,) = blocks("python", (DOCS / "moving-over.md").read_text("utf-8"))
+    told = asked(tmp_path, server, ['{"method":"GET","url":"/sum/total","args":{"numbers":[2,3,4]}}'])
+    assert told == ['{"data":"total: 9","event_name":null}']
+
+
+def test_imports_that_stay_are_there() -> None:
+    page = (DOCS / "moving-over.md").read_text("utf-8")
+    table = page.partition("| module | names |")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| (`aiorest_ws.*?) \| (.*) \|$", table, re.MULTILINE)
+    assert len(rows) > 15
+    for modules, names in rows:
+        held = {name for module in re.findall(r"`([\w.]+)`", modules) for name in dir(import_module(module))}
+        assert {name for name in re.findall(r"`(\w+)`", names) if name != "status_code"} <= held, modules
