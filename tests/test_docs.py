@@ -27,14 +27,7 @@ WITH_CODE = [page for page in PAGES if page not in ELSEWHERE and "\n```python\n"
 WITH_TESTS = [
     page for page in WITH_CODE if re.search(r"^(async )?def test_", (DOCS / page).read_text("utf-8"), re.MULTILINE)
 ]
-# Until the branches `typed` and `depends` are merged: then this list goes, and the marks with it.
-WAITING = ("from-fastapi.md", "tutorial/3-typed.md", "tutorial/5-state.md", "tutorial/6-tokens.md")
 STEPS = [page for page in PAGES if re.match(r"tutorial/\d", page)]
-
-
-def marked(pages: list[str]) -> list[Any]:
-    waiting = pytest.mark.xfail(strict=True, reason="waits for typed handlers and Depends")
-    return [pytest.param(page, marks=waiting if page in WAITING else ()) for page in pages]
 
 
 def run(page: str) -> dict[str, Any]:
@@ -80,7 +73,7 @@ def shortened(reply: str, shown: str, known: dict[str, str]) -> str:
     return shown
 
 
-@pytest.mark.parametrize("page", marked(WITH_CODE))
+@pytest.mark.parametrize("page", WITH_CODE)
 def test_code_of_the_page_runs_and_answers_as_shown(page: str) -> None:
     namespace = run(page)
     shown = exchanges_of(page)
@@ -88,7 +81,7 @@ def test_code_of_the_page_runs_and_answers_as_shown(page: str) -> None:
         assert asyncio.run(told(namespace["app"], shown)) == shown
 
 
-@pytest.mark.parametrize("page", marked(WITH_TESTS))
+@pytest.mark.parametrize("page", WITH_TESTS)
 def test_tests_of_the_page_pass(page: str) -> None:
     tests = [value for name, value in run(page).items() if name.startswith("test_")]
     assert tests
