@@ -72,8 +72,9 @@ def traced_bytes(call: Call, calls: int) -> int:
 def check(impl: Impl, call: Call, each: int = 1) -> None:
     """Let `call`, which does the like `each` times, be made as often as it takes for all of CALLS."""
     calls = CALLS[impl.name]
-    grown = grown_by(call, calls // each)
-    assert grown <= BLOCKS, f"{grown} blocks more after {calls} calls"
+    # What the interpreter learns of new code comes once, a leak comes every time.
+    grown = next((g for _ in range(3) if (g := grown_by(call, calls // each)) <= BLOCKS), None)
+    assert grown is not None, f"each time more than {BLOCKS} blocks more after {calls} calls"
     size = traced_bytes(call, TRACED_CALLS // each)
     assert size <= TRACED_BYTES, f"{size} bytes more after {TRACED_CALLS} calls"
 
