@@ -20,6 +20,7 @@ TABLE = {
     "wrappers_c": ("wrappers.py", "wrappers_c.pxd"),
     "plan_c": ("plan.py", "plan_c.pxd"),
     "meter_c": ("meter.py", "meter_c.pxd"),
+    "proof_c": ("proof.py", "proof_c.pxd"),
     "envelope_c": ("envelope_c.pyx", "envelope_c.pxd"),
     "trie_c": ("trie_c.pyx", "trie_c.pxd"),
     "frames_c": ("frames_c.pyx", "frames_c.pxd"),

@@ -23,6 +23,7 @@ class Impl:
     wrappers: Any
     envelope: Any
     trie: Any
+    proof: Any
     plan: Any
     pipeline: Any
     frames: Any

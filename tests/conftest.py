@@ -43,6 +43,7 @@ class Impl:
     wrappers: Any
     envelope: Any
     trie: Any
+    proof: Any
     plan: Any
     meter: Any
     pipeline: Any

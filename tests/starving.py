@@ -168,6 +168,13 @@ def plan() -> Iterator[Case]:
     yield "new", same(lambda: cls(None, None, print, bare=True, fit=dict, takes_nothing=True, permissions=(print,)))
 
 
+def proof() -> Iterator[Case]:
+    request = compiled("wrappers").wrap({"token": "t"}, 0, None)
+    known = compiled("proof").Proof(None, "t", {"sub": "ada"}, None, 5.0)
+    yield "new", same(partial(compiled("proof").Proof, None, "t", {}, None, 5.0))
+    yield "recall", same(partial(known.recall, request, None, 4.0))
+
+
 def meter() -> Iterator[Case]:
     module = compiled("meter")
 
@@ -377,7 +384,7 @@ def connection() -> Iterator[Case]:
 
 CASES: dict[str, Callable[[], Iterator[Case]]] = {
     function.__name__: function
-    for function in (msgpack, codec, wrappers, envelope, trie, plan, meter, pipeline, frames, step, connection)
+    for function in (msgpack, codec, wrappers, envelope, trie, proof, plan, meter, pipeline, frames, step, connection)
 }
 
 

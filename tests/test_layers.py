@@ -28,6 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("hooks",),
     ("_speedups.msgpack",),
     ("_speedups.codec", "_speedups.trie", "_speedups.wrappers", "_speedups.plan", "_speedups.meter"),
+    ("_speedups.proof",),
     ("_speedups.envelope",),
     ("_speedups.pipeline",),
     ("_speedups.frames", "_speedups.step"),

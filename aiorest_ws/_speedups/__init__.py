@@ -24,6 +24,7 @@ __all__ = (
     "Meters",
     "Pipeline",
     "Plan",
+    "Proof",
     "Request",
     "Response",
     "Trie",
@@ -45,7 +46,7 @@ __all__ = (
 )
 
 MODULES = (
-    *("msgpack", "codec", "wrappers", "envelope", "trie", "plan", "meter", "pipeline", "frames", "step"),
+    *("msgpack", "codec", "wrappers", "envelope", "trie", "proof", "plan", "meter", "pipeline", "frames", "step"),
     "connection",
 )
 
@@ -107,6 +108,7 @@ if TYPE_CHECKING or not COMPILED:
     from .msgpack import is_installed
     from .pipeline import Pipeline
     from .plan import Plan
+    from .proof import Proof
     from .trie import Trie
     from .wrappers import Request, Response, failed, wrap
 else:
@@ -128,5 +130,6 @@ else:
     from .msgpack_c import is_installed
     from .pipeline_c import Pipeline
     from .plan_c import Plan
+    from .proof_c import Proof
     from .trie_c import Trie
     from .wrappers_c import Request, Response, failed, wrap

@@ -193,10 +193,12 @@ class Pipeline:
             if _is_awaitable(pending):
                 gates = self._gates(request, plan, view, done, pending)
                 return self._finish_guarded(request, plan, params, view, gates, next(gates))
-        if plan.auth_required or plan.permissions:
+        if plan.permissions:
             gates = self._checks(request, plan, view)
             for pending in gates:
                 return self._finish_guarded(request, plan, params, view, gates, pending)
+        elif plan.auth_required and not _is_authenticated(request.user):
+            raise NotAuthenticated()
         result = self._call_guarded(request, plan, params, view)
         if _is_awaitable(result):
             return self._finish(request, plan, view, result)

@@ -23,6 +23,8 @@ cdef class Request:
     cdef public object user
     cdef public object token_payload
 
+    cpdef object get_extra(self, object name)
+
 
 cpdef Request blank(int form, object connection)
 cpdef Request failed(object exc, int form, object connection)

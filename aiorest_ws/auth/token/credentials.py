@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from aiorest_ws._speedups import Proof
 from aiorest_ws.auth.token.exceptions import BaseTokenException, TokenExpiredException
 
 __all__ = ("Credentials",)
@@ -14,25 +15,17 @@ _LONGEST = 3600.0  # seconds until a timer looks again: clocks are set, and time
 _SHORTEST = 0.005
 
 
-class Credentials:
-    """A token that was verified, and whose it is.
+class Credentials(Proof):
+    """A proof that is watched until it ends.
 
-    owner     the middleware that verified it
-    lasting   it holds for messages without a token, too: it came with the handshake, or in the place of one that did
-    ends      when it stops to be valid, seconds since 1970
     fault     what is wrong with it from then on
     """
 
-    __slots__ = ("ends", "fault", "lasting", "owner", "payload", "timer", "token", "user")
+    __slots__ = ("fault", "timer")
 
     def __init__(self, owner: Any, token: str, payload: dict[str, Any], user: Any, ends: float) -> None:
-        self.owner = owner
-        self.token = token
-        self.payload = payload
-        self.user = user
-        self.ends = ends
+        super().__init__(owner, token, payload, user, ends)
         self.fault: type[BaseTokenException] = TokenExpiredException
-        self.lasting = False
         self.timer: asyncio.TimerHandle | None = None
 
     def watch(self, now: Callable[[], float], grace: float, end: Callable[[], Any]) -> None:

@@ -99,23 +99,17 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
         request.token_payload = None
 
     def process_request(self, request: Any, handler: Any) -> Awaitable[None] | None:
-        # PERF: all in one call; the usual message needs neither an anonymous user nor a generator.
+        # PERF: one call; the usual message needs neither an anonymous user nor a generator.
         connection = request.connection
-        token = request.get_extra("token")
         known: Credentials | None = None if connection is None else connection._credentials
-        if (
-            known is not None
-            and known.owner is self
-            and (token == known.token or (known.lasting and (token is None or token == "")))
-            and self._now() < known.ends
-        ):
-            if self._may_revoke:
+        if known is not None:
+            if not self._may_revoke:
+                if known.recall(request, self, self._now()):
+                    return None
+            elif known.covers(request, self, self._now()):
                 self.init_credentials(request)
                 again: Awaitable[None] | None = _run(self._look_again(request, known))
                 return again
-            request.user = known.user
-            request.token_payload = known.payload.copy()  # it is this request's
-            return None
         return super().process_request(request, handler)
 
     def authenticate(self, request: Any, handler: Any) -> Awaitable[None] | None:
@@ -130,7 +124,7 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
         credentials = yield from self._prove(token)
         if request.connection is not None:
             self._remember(request.connection, credentials)
-        _fill(request, credentials)
+        credentials.fill(request)
 
     def _look_again(self, request: Any, credentials: Credentials) -> Generator[Any, Any, None]:
         """Take what the connection is remembered for, unless it was revoked since."""
@@ -139,7 +133,7 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
         except TokenRevokedException:
             self._forget(request.connection, credentials)
             raise
-        _fill(request, credentials)
+        credentials.fill(request)
 
     def _refuse_unless_public(self, connection: Any, handler: Any) -> None:
         """Let a request without a token pass as anonymous, where nothing asks who it is."""
@@ -225,11 +219,6 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
             raise ConnectionRefused(401, exc.detail, headers=_REFUSED) from None
         self._remember(connection, credentials, lasting=True)
         return None if as_subprotocol is None else _SUBPROTOCOL
-
-
-def _fill(request: Any, credentials: Credentials) -> None:
-    request.user = credentials.user
-    request.token_payload = credentials.payload.copy()
 
 
 def _end(connection: Any, why: str) -> None:

@@ -1,0 +1,50 @@
+"""A request, and what its connection has proved with a token → its user, without a second look at the token."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .wrappers import Request
+
+__all__ = ("Proof",)
+
+
+class Proof:
+    """A token that was verified, and whose it is.
+
+    owner     the middleware that verified it
+    lasting   it holds for messages without a token, too: it came with the handshake, or in the place of one that did
+    ends      when it stops to be valid, seconds since 1970
+    """
+
+    __slots__ = ("ends", "lasting", "owner", "payload", "token", "user")
+
+    def __init__(self, owner: Any, token: Any, payload: dict[str, Any], user: Any, ends: float) -> None:
+        self.owner = owner
+        self.token = token
+        self.payload = payload
+        self.user = user
+        self.ends = ends
+        self.lasting = False
+
+    def covers(self, request: Request, owner: Any, now: float) -> bool:
+        """Tell whether `request`, of which `owner` asks at the time `now`, needs no other proof."""
+        if owner is not self.owner or now >= self.ends:
+            return False
+        token = request.get_extra("token")
+        if token is None or token == "":
+            return self.lasting
+        return bool(token == self.token)
+
+    def fill(self, request: Request) -> None:
+        """Say whose `request` is."""
+        request.user = self.user
+        request.token_payload = self.payload.copy()  # it is this request's
+
+    def recall(self, request: Request, owner: Any, now: float) -> bool:
+        """Fill `request` if it is covered, and tell whether."""
+        covered = self.covers(request, owner, now)
+        if covered:
+            self.fill(request)
+        return covered

@@ -1,0 +1,14 @@
+from aiorest_ws._speedups.wrappers_c cimport Request as _Request
+
+
+cdef class Proof:
+    cdef public object owner
+    cdef public object token
+    cdef public object payload
+    cdef public object user
+    cdef public double ends
+    cdef public bint lasting
+
+    cpdef bint covers(self, _Request request, object owner, double now) except -1
+    cpdef fill(self, _Request request)
+    cpdef bint recall(self, _Request request, object owner, double now) except -1
