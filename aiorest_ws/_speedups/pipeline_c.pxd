@@ -43,4 +43,5 @@ cdef class Pipeline:
 
 cdef object _explained(_Request request, object exc)
 cdef object _handler_for(object exc, tuple recoveries)
+cdef bint _is_authenticated(object user) except -1
 cdef bint _is_awaitable(object value) except -1

@@ -7,6 +7,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .wrappers import Request
 
+if TYPE_CHECKING or not __name__.endswith("_c"):
+    from . import wrappers
+else:
+    from . import wrappers_c as wrappers
+
 __all__ = ("Proof",)
 
 
@@ -30,21 +35,27 @@ class Proof:
 
     def covers(self, request: Request, owner: Any, now: float) -> bool:
         """Tell whether `request`, of which `owner` asks at the time `now`, needs no other proof."""
+        return self._covers(request, owner, now)
+
+    def fill(self, request: Request) -> None:
+        """Say whose `request` is."""
+        self._fill(request)
+
+    def recall(self, request: Request, owner: Any, now: float) -> bool:
+        """Fill `request` if it is covered, and tell whether."""
+        if not self._covers(request, owner, now):
+            return False
+        self._fill(request)
+        return True
+
+    def _covers(self, request: Request, owner: Any, now: float) -> bool:
         if owner is not self.owner or now >= self.ends:
             return False
-        token = request.get_extra("token")
+        token = wrappers.extra_of(request, "token")
         if token is None or token == "":
             return self.lasting
         return bool(token == self.token)
 
-    def fill(self, request: Request) -> None:
-        """Say whose `request` is."""
+    def _fill(self, request: Request) -> None:
         request.user = self.user
         request.token_payload = self.payload.copy()  # it is this request's
-
-    def recall(self, request: Request, owner: Any, now: float) -> bool:
-        """Fill `request` if it is covered, and tell whether."""
-        covered = self.covers(request, owner, now)
-        if covered:
-            self.fill(request)
-        return covered

@@ -1,3 +1,4 @@
+from aiorest_ws._speedups cimport wrappers_c as wrappers
 from aiorest_ws._speedups.wrappers_c cimport Request as _Request
 
 
@@ -9,6 +10,5 @@ cdef class Proof:
     cdef public double ends
     cdef public bint lasting
 
-    cpdef bint covers(self, _Request request, object owner, double now) except -1
-    cpdef fill(self, _Request request)
-    cpdef bint recall(self, _Request request, object owner, double now) except -1
+    cdef bint _covers(self, _Request request, object owner, double now) except -1
+    cdef int _fill(self, _Request request) except -1

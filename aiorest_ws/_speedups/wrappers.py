@@ -7,7 +7,7 @@ from typing import Any
 
 from aiorest_ws.exceptions import InvalidMessage, NoReverseMatch
 
-__all__ = ("Request", "Response", "blank", "check_id", "failed", "wrap")
+__all__ = ("Request", "Response", "blank", "check_id", "extra_of", "failed", "wrap")
 
 _MAX_ID_BYTES = 256
 
@@ -149,10 +149,7 @@ class Request:
 
     def get_extra(self, name: str) -> Any:
         """Give the value of `name` in `extra`, or None, without making all of `extra`."""
-        if self._extra is not None:
-            return self._extra.get(name)
-        envelope = self._envelope
-        return None if envelope is None or name in _KNOWN else envelope.get(name)
+        return extra_of(self, name)
 
     def url_for(self, name: str, /, **params: Any) -> str:
         """Give the url of the route with this name, as `SimpleRouter.url_for` of the router that answers."""
@@ -185,6 +182,14 @@ def failed(exc: BaseException, form: int, connection: Any) -> Request:
     request = blank(form, connection)
     request._failure = exc
     return request
+
+
+def extra_of(request: Request, name: str) -> Any:
+    """As `Request.get_extra`, for those who are compiled."""
+    if request._extra is not None:
+        return request._extra.get(name)
+    envelope = request._envelope
+    return None if envelope is None or name in _KNOWN else envelope.get(name)
 
 
 def check_id(request: Request) -> None:

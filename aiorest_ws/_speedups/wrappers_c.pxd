@@ -23,12 +23,11 @@ cdef class Request:
     cdef public object user
     cdef public object token_payload
 
-    cpdef object get_extra(self, object name)
-
 
 cpdef Request blank(int form, object connection)
 cpdef Request failed(object exc, int form, object connection)
 cpdef check_id(Request request)
+cpdef object extra_of(Request request, object name)
 cpdef Request wrap(dict envelope, int form, object connection)
 cdef int _clear(Request request, int form, object connection) except -1
 cdef int _fill(Request request, dict envelope) except -1
