@@ -167,11 +167,31 @@ def _dependencies(fit: _Fit, function: Callable[..., Any], parameters: int, thre
 
 
 def _permissions(view: type[MethodBasedView]) -> tuple[Any, ...]:
-    permissions = tuple(view.permission_classes)
+    try:
+        permissions = tuple(view.permission_classes)
+    except TypeError:
+        raise InvalidHandler(
+            f"permission_classes of view {view.__qualname__} must be a list or a tuple, got {view.permission_classes!r}"
+        ) from None
     for permission in permissions:
-        if not callable(getattr(permission, "check", None)):
-            raise InvalidHandler(f"permission {permission!r} of view {view.__qualname__} has no method 'check'")
+        _check_permission(permission, view)
     return permissions
+
+
+def _check_permission(permission: Any, view: type[MethodBasedView]) -> None:
+    check = getattr(permission, "check", None)
+    if not callable(check):
+        raise InvalidHandler(f"permission {permission!r} of view {view.__qualname__} has no method 'check'")
+    try:
+        inspect.signature(check).bind(None, None)
+    except ValueError:
+        pass  # it is not written in Python
+    except TypeError as exc:
+        cure = ": give an instance of it" if isinstance(permission, type) else ""
+        raise InvalidHandler(
+            f"permission {permission!r} of view {view.__qualname__} cannot be asked with "
+            f"check(request, handler), {exc}{cure}"
+        ) from exc
 
 
 def _renderer(view: type[MethodBasedView]) -> Callable[[Any, Request, dict[str, Any]], bytes] | None:
@@ -262,8 +282,11 @@ class _Fit:
         if hidden:
             raise InvalidHandler(f"{_named(handler)} has a decorator that does not take its parameter {hidden[0]!r}")
         if left and not takes_any:
+            if left > parameters:
+                first = "`request`" if positional - parameters == 1 else "`self` and `request`"
+                raise InvalidHandler(f"{_named(handler)} must take {first} first")
             raise InvalidHandler(
-                f"{_named(handler)} takes {max(0, parameters - left)} path parameters, its path has {parameters}"
+                f"{_named(handler)} takes {parameters - left} path parameters, its path has {parameters}"
             )
 
     def leave_out(self, name: str) -> None:
