@@ -980,8 +980,10 @@ def unreadable(n: "Annotated[Nowhere, Depends(number)]") -> int:  # type: ignore
         *(
             (
                 manager,
-                f"{manager.__qualname__} is made a context manager by its decorator: leave that out, a generator "
-                "will do",
+                (
+                    f"{manager.__qualname__} is made a context manager by its decorator: leave that out, a generator "
+                    "will do"
+                ),
             )
             for manager in (managed, managed_later)
         ),
