@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import update_wrapper
 from typing import Any
 
-from aiorest_ws.views import MethodBasedView, http_methods
+from aiorest_ws.views import MethodBasedView, http_methods, misspelt
 
 __all__ = ("Endpoint", "endpoint")
 
@@ -53,20 +53,11 @@ def endpoint(
     if isinstance(name, str) and name.isupper() and name.lower() in http_methods:
         raise TypeError(f"the name of endpoint {path} is the verb {name!r}: several verbs are a list")
     for key in attrs:
-        _check_spelling(key.lower(), path)
+        near = misspelt(key.lower(), _ATTRIBUTES, cutoff=0.75)
+        if near:
+            raise TypeError(f"unknown keyword {key.lower()!r} of endpoint {path}, did you mean {near!r}?")
 
     def decorate(function: Callable[..., Any]) -> Endpoint:
         return Endpoint(function, path, methods, name, {key.lower(): value for key, value in attrs.items()})
 
     return decorate
-
-
-def _check_spelling(key: str, path: str) -> None:
-    """Refuse what is meant to be one of the attributes of a view: an `auth_requierd` would leave it open to all."""
-    if key in _ATTRIBUTES:
-        return
-    from difflib import get_close_matches
-
-    near = get_close_matches(key, _ATTRIBUTES, n=1, cutoff=0.75)
-    if near:
-        raise TypeError(f"unknown keyword {key!r} of endpoint {path}, did you mean {near[0]!r}?")

@@ -195,6 +195,26 @@ def test_a_permission_without_check_is_refused(router: SimpleRouter, check: Any)
     assert "check" in refused(router, InvalidHandler, "/", view, "GET")
 
 
+@pytest.mark.parametrize(
+    ("wrong", "near"),
+    [
+        ("auth_requierd", "auth_required"),
+        ("auth_require", "auth_required"),
+        ("authrequired", "auth_required"),
+        ("permission_class", "permission_classes"),
+        ("permissions_classes", "permission_classes"),
+    ],
+)
+def test_a_view_that_is_open_by_a_slip_of_the_pen_is_refused(router: SimpleRouter, wrong: str, near: str) -> None:
+    view = type("View", (type("Base", (GetOnly,), {wrong: True}),), {})
+    text = refused(router, InvalidHandler, "/", view, "GET")
+    assert text == f"view View has an attribute '{wrong}', did you mean '{near}'?"
+
+
+def test_a_view_may_have_attributes_of_its_own(router: SimpleRouter) -> None:
+    router.register("/", type("View", (GetOnly,), {"author": 1, "required": 2, "permissions": 3, "classes": 4}), "GET")
+
+
 def test_permissions_that_are_no_list_are_refused(router: SimpleRouter) -> None:
     view = type("View", (GetOnly,), {"permission_classes": IsAuthenticated})
     text = refused(router, InvalidHandler, "/", view, "GET")
