@@ -907,7 +907,7 @@ async def test_asynchronous_test_client_takes_overrides() -> None:
 @pytest.mark.parametrize("overrides", [{"number": fake}, {Depends(number): fake}, {number: 5}], ids=str)
 def test_override_of_what_is_no_function_is_refused(overrides: Any) -> None:
     """Nobody would look at it, and the test would run with what it means to replace."""
-    with pytest.raises(TypeError, match="overrides must be of functions by functions, got ('number'|Depends|5)"):
+    with pytest.raises(TypeError, match=r"overrides must be of functions by functions, got ('number'|Depends|5)"):
         TestClient(Application(), overrides=overrides)
 
 
