@@ -195,7 +195,8 @@ def make_binder(
             if decorated and isinstance(exc, Unknown):
                 continue  # it is the decorator that gives such a thing
             which = f"annotation of parameter {parameter.name!r} of {title}"
-            raise InvalidHandler(f"{which} cannot work: {exc}") from exc
+            cure = "; what does not come from there is Annotated[…, Depends(…)]" if isinstance(exc, Unknown) else ""
+            raise InvalidHandler(f"{which} cannot work: {exc}{cure}") from exc
     asked = [parameter for parameter in asked if parameter.name in checks]
     if not asked:
         return None

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from functools import update_wrapper
 from typing import Any
 
-from aiorest_ws.views import MethodBasedView
+from aiorest_ws.views import MethodBasedView, http_methods, misspelt
 
 __all__ = ("Endpoint", "endpoint")
+
+_ATTRIBUTES = ("auth_required", "middlewares", "permission_classes", "renderers", "response_model", "threaded")
 
 
 class Endpoint:
@@ -45,9 +47,15 @@ def endpoint(
         def add(request, a, b, *args, **kwargs):
             return int(a) + int(b)
 
-    Further keywords (`renderers`, `permission_classes`, `auth_required`, `threaded`, `response_model`) become
-    attributes of its view.
+    Further keywords (`renderers`, `permission_classes`, `auth_required`, `middlewares`, `threaded`, `response_model`)
+    become attributes of its view. Raises TypeError for one that is almost called like these, but not quite.
     """
+    if isinstance(name, str) and name.isupper() and name.lower() in http_methods:
+        raise TypeError(f"the name of endpoint {path} is the verb {name!r}: several verbs are a list")
+    for key in attrs:
+        near = misspelt(key.lower(), _ATTRIBUTES, cutoff=0.75)
+        if near:
+            raise TypeError(f"unknown keyword {key.lower()!r} of endpoint {path}, did you mean {near!r}?")
 
     def decorate(function: Callable[..., Any]) -> Endpoint:
         return Endpoint(function, path, methods, name, {key.lower(): value for key, value in attrs.items()})

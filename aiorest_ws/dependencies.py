@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -168,6 +169,10 @@ class _Planner:
         call = _replaced(depends.call, self._overrides)
         if not callable(call):
             raise InvalidHandler(f"Depends expects a callable, got {call!r}")
+        if getattr(call, "__globals__", None) is vars(contextlib):
+            raise InvalidHandler(
+                f"{named(call)} is made a context manager by its decorator: leave that out, a generator will do"
+            )
         if any(call is other for other in self._around):
             names = " → ".join(named(one) for one in (*self._around, call))
             raise InvalidHandler(f"dependencies go in a circle: {names}")
@@ -223,6 +228,11 @@ def _depends(function: Callable[..., Any], parameter: inspect.Parameter, name: s
                 f"annotation {annotation!r} of parameter {parameter.name!r} of {name} cannot be read: {exc}"
             ) from exc
     depends = dependency_of(annotation)
+    if isinstance(annotation, Depends) or Depends in getattr(annotation, "__metadata__", ()):
+        raise InvalidHandler(
+            f"parameter {parameter.name!r} of {name} is annotated with {annotation!r}, "
+            f"expected {parameter.name}: Annotated[…, Depends(…)]"
+        )
     if depends is not None and parameter.kind is parameter.POSITIONAL_ONLY:
         raise InvalidHandler(f"parameter {parameter.name!r} of {name} is positional-only, and so cannot be provided")
     return depends

@@ -77,7 +77,7 @@ class Lifespan:
     async def _live(self) -> None:
         current: Any = self._manager
         try:
-            async with nullcontext() if self._manager is None else self._manager(self._app):
+            async with nullcontext() if self._manager is None else _entered(self._manager(self._app)):
                 for current in self._startup:
                     await _call(current, self._app)
                 self._ready.set_result(None)
@@ -99,6 +99,18 @@ class Lifespan:
         if not task.done():
             task.cancel()
             await asyncio.wait([task], timeout=_LEAVE)
+
+
+def _entered(manager: Any) -> Any:
+    """Give `manager`, which is to be entered. Raises TypeError for what cannot be."""
+    if hasattr(manager, "__aenter__"):
+        return manager
+    if hasattr(manager, "close"):
+        manager.close()  # a coroutine that is never awaited would be complained about, too
+    raise TypeError(
+        f"expected an asynchronous context manager, got {type(manager).__qualname__}: "
+        "lifespan is a function with one `yield`, under @asynccontextmanager"
+    )
 
 
 async def _call(hook: Callable[[Any], Any], app: Any) -> None:

@@ -44,6 +44,9 @@ def _shaped(result: Any, shape: Shape) -> Any:
     try:
         return shape(result)
     except Exception as exc:
+        if hasattr(result, "__await__"):
+            cause = TypeError(f"the handler returned a {type(result).__qualname__}: is an `await` missing?")
+            raise SerializerError() from cause
         raise SerializerError() from exc
 
 

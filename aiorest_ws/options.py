@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from os import PathLike
 from typing import Any
@@ -122,6 +122,11 @@ def _check_int(low: int, high: int) -> Callable[[str, Any], None]:
     return check
 
 
+def _check_middlewares(name: str, value: Any) -> None:
+    if not isinstance(value, Iterable):
+        raise TypeError(f"{name} must be a list, got {value!r}")
+
+
 def _check_threads(name: str, value: Any) -> None:
     if value is not None:
         _check_int(1, 1000)(name, value)
@@ -208,6 +213,7 @@ _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "log_level": _check_choice(LOG_LEVELS),
     "loop": _check_choice(("auto", "asyncio", "uvloop")),
     "metrics": _check_metrics,
+    "middlewares": _check_middlewares,
     "metrics_host": _check_metrics_host,
     "metrics_port": _check_metrics_port,
     "on_connect": _check_hook,

@@ -13,7 +13,7 @@ H = TypeVar("H", bound=Callable[..., Any])
 def adding_handler(handlers: dict[type, Any], exception: type[Exception]) -> Callable[[H], H]:
     """Give the decorator that puts a function into `handlers`. Raises TypeError and ValueError for what cannot be."""
     if not isinstance(exception, type) or not issubclass(exception, Exception):
-        raise TypeError(f"expected a subclass of Exception, got {exception!r}")
+        raise TypeError(f"expected a subclass of Exception, got {exception!r}: use it as @exception_handler(KeyError)")
 
     def add(handler: H) -> H:
         if not callable(handler):

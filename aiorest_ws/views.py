@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from traceback import walk_tb
 from typing import Any, ClassVar
 
@@ -19,7 +19,7 @@ from aiorest_ws.models import answering
 from aiorest_ws.renderers import BaseRenderer, JSONRenderer
 from aiorest_ws.typed import binder_of, parameters_of
 
-__all__ = ("MethodBasedView", "View", "http_methods", "make_plan")
+__all__ = ("MethodBasedView", "View", "http_methods", "make_plan", "misspelt")
 
 http_methods = frozenset(("get", "post", "head", "options", "delete", "put", "trace", "patch"))
 
@@ -88,6 +88,7 @@ def make_plan(
     `middlewares` are those of routers and view, in order, `recoveries` the exception handlers of the
     routers around it, innermost first.
     """
+    _check_guards(view)
     function = getattr(view, "endpoint_function", None)
     bare = function is not None
     if function is not None:
@@ -166,12 +167,52 @@ def _dependencies(fit: _Fit, function: Callable[..., Any], parameters: int, thre
     )
 
 
+def misspelt(name: str, known: Sequence[str], *, cutoff: float) -> str | None:
+    """Give which of `known` is meant by `name`, None if it is one of them, or like none."""
+    if name in known:
+        return None
+    from difflib import get_close_matches
+
+    return next(iter(get_close_matches(name, known, n=1, cutoff=cutoff)), None)
+
+
+def _check_guards(view: type[MethodBasedView]) -> None:
+    """Refuse an attribute that is meant to close the view, and that nobody would look at."""
+    for cls in view.__mro__[: view.__mro__.index(MethodBasedView)]:
+        for name in vars(cls).keys() - http_methods:
+            if name.startswith("_"):
+                continue
+            near = misspelt(name, ("auth_required", "permission_classes"), cutoff=0.85)
+            if near:
+                raise InvalidHandler(f"view {view.__qualname__} has an attribute {name!r}, did you mean {near!r}?")
+
+
 def _permissions(view: type[MethodBasedView]) -> tuple[Any, ...]:
-    permissions = tuple(view.permission_classes)
+    try:
+        permissions = tuple(view.permission_classes)
+    except TypeError:
+        raise InvalidHandler(
+            f"permission_classes of view {view.__qualname__} must be a list or a tuple, got {view.permission_classes!r}"
+        ) from None
     for permission in permissions:
-        if not callable(getattr(permission, "check", None)):
-            raise InvalidHandler(f"permission {permission!r} of view {view.__qualname__} has no method 'check'")
+        _check_permission(permission, view)
     return permissions
+
+
+def _check_permission(permission: Any, view: type[MethodBasedView]) -> None:
+    check = getattr(permission, "check", None)
+    if not callable(check):
+        raise InvalidHandler(f"permission {permission!r} of view {view.__qualname__} has no method 'check'")
+    try:
+        inspect.signature(check).bind(None, None)
+    except ValueError:
+        pass  # it is not written in Python
+    except TypeError as exc:
+        cure = ": give an instance of it" if isinstance(permission, type) else ""
+        raise InvalidHandler(
+            f"permission {permission!r} of view {view.__qualname__} cannot be asked with "
+            f"check(request, handler), {exc}{cure}"
+        ) from exc
 
 
 def _renderer(view: type[MethodBasedView]) -> Callable[[Any, Request, dict[str, Any]], bytes] | None:
@@ -262,8 +303,11 @@ class _Fit:
         if hidden:
             raise InvalidHandler(f"{_named(handler)} has a decorator that does not take its parameter {hidden[0]!r}")
         if left and not takes_any:
+            if left > parameters:
+                first = "`request`" if positional - parameters == 1 else "`self` and `request`"
+                raise InvalidHandler(f"{_named(handler)} must take {first} first")
             raise InvalidHandler(
-                f"{_named(handler)} takes {max(0, parameters - left)} path parameters, its path has {parameters}"
+                f"{_named(handler)} takes {parameters - left} path parameters, its path has {parameters}"
             )
 
     def leave_out(self, name: str) -> None:

@@ -84,6 +84,11 @@ def test_unknown_option_names_the_nearest(wrong: str, near: str) -> None:
         Application().run(**{wrong: 1})
 
 
+def test_middlewares_that_are_no_list_are_refused() -> None:
+    with pytest.raises(TypeError, match="middlewares must be a list, got <class 'object'>"):
+        Application(middlewares=object)
+
+
 @asynchronous
 async def test_unknown_option_of_start_and_serve() -> None:
     for start in (Application().start, Application().serve):

@@ -6,6 +6,7 @@ import base64
 import json
 import logging
 import re
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -287,7 +288,9 @@ WEAK_RSA = pem(rsa.generate_private_key(65537, 1024))[0]
     ("options", "text"),
     [
         ({}, "SECRET_KEY of the token manager must be set: everybody knows the default"),
+        ({}, r"secrets\.token_urlsafe\(32\) makes one, to be kept"),
         ({"secret_key": "x" * 31}, r"SECRET_KEY must have at least 32 bytes \(RFC 7518 §3.2\), got 31"),
+        ({"secret_key": "x" * 32, "hash_algorithm": "HS512"}, r"got 32; secrets\.token_urlsafe\(64\) makes one"),
         ({"secret_key": b"x" * 47, "hash_algorithm": "HS384"}, "at least 48 bytes"),
         ({"secret_key": SECRET, "algorithms": ["HS256", "HS512"]}, "at least 64 bytes"),
         ({"secret_key": None}, "at least 32 bytes"),
@@ -321,6 +324,21 @@ def test_what_would_not_be_safe_is_refused_at_start_up(options: dict[str, Any], 
 def test_a_middleware_with_the_default_secret_keeps_the_application_from_being_made() -> None:
     with pytest.raises(ImproperlyConfigured, match="everybody knows the default"):
         Application(middlewares=[JSONWebTokenMiddleware])
+
+
+@pytest.mark.parametrize(
+    ("data", "claims", "text"),
+    [
+        ({}, {"sub": 7}, r"sub must be a string \(RFC 7519 §4.1.2\), got 7"),
+        ({"sub": 7}, {}, r"sub must be a string \(RFC 7519 §4.1.2\), got 7"),
+        ({}, {"exp": "60"}, "exp must be a number of seconds from now, got '60'"),
+        ({}, {"nbf": datetime(2026, 1, 1)}, "nbf must be a number of seconds from now, got datetime"),
+    ],
+    ids=str,
+)
+def test_a_token_that_nobody_would_take_is_not_made(data: dict[str, Any], claims: dict[str, Any], text: str) -> None:
+    with pytest.raises(TypeError, match=text):
+        JSONWebTokenManager(secret_key=SECRET).generate(data, **claims)
 
 
 def test_an_unknown_option_of_a_manager_is_named() -> None:

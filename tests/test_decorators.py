@@ -104,8 +104,38 @@ def test_callables_of_other_kinds_serve_too() -> None:
 
 def test_a_function_that_takes_no_request_is_refused_at_registration() -> None:
     decorated = endpoint("/", "GET")(lambda: 1)
-    with pytest.raises(InvalidHandler):
+    with pytest.raises(InvalidHandler, match="<lambda> must take `request` first"):
         SimpleRouter().register_endpoint(decorated)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "near"),
+    [
+        ("auth_requierd", "auth_required"),
+        ("AUTH_REQUIRE", "auth_required"),
+        ("permissions", "permission_classes"),
+        ("permission_class", "permission_classes"),
+        ("middleware", "middlewares"),
+        ("reponse_model", "response_model"),
+        ("thread", "threaded"),
+    ],
+)
+def test_a_misspelt_keyword_is_refused(wrong: str, near: str) -> None:
+    """As an attribute of the view it would do nothing: what was to be closed would be open."""
+    with pytest.raises(TypeError, match=f"unknown keyword '{wrong.lower()}' of endpoint /a, did you mean '{near}'\\?"):
+        endpoint("/a", "GET", None, **{wrong: True})
+
+
+def test_keywords_of_ones_own_become_attributes() -> None:
+    decorated = endpoint("/a", "GET", cost=3, audit="all")(lambda request: None)
+    _, view, _, _ = decorated()
+    assert (view.cost, view.audit) == (3, "all")  # type: ignore[attr-defined]
+
+
+def test_a_verb_in_place_of_the_name_is_refused() -> None:
+    with pytest.raises(TypeError, match="the name of endpoint /a is the verb 'POST': several verbs are a list"):
+        endpoint("/a", "GET", "POST")
+    assert endpoint("/a", "GET", "trace")(lambda request: None).name == "trace"
 
 
 def test_a_dispatch_given_as_attribute_wraps_the_function() -> None:

@@ -9,6 +9,7 @@ import logging
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -903,6 +904,13 @@ async def test_asynchronous_test_client_takes_overrides() -> None:
     assert app.dependency_overrides == {}
 
 
+@pytest.mark.parametrize("overrides", [{"number": fake}, {Depends(number): fake}, {number: 5}], ids=str)
+def test_override_of_what_is_no_function_is_refused(overrides: Any) -> None:
+    """Nobody would look at it, and the test would run with what it means to replace."""
+    with pytest.raises(TypeError, match=r"overrides must be of functions by functions, got ('number'|Depends|5)"):
+        TestClient(Application(), overrides=overrides)
+
+
 # Registration
 
 
@@ -911,6 +919,27 @@ def circle(n: "Annotated[int, Depends(circle_back)]") -> int:
 
 
 def circle_back(n: Annotated[int, Depends(circle)]) -> int:
+    return n
+
+
+EXPECTED = "expected n: Annotated[…, Depends(…)]"
+
+
+@contextmanager
+def managed() -> Iterator[int]:
+    yield 1
+
+
+@asynccontextmanager
+async def managed_later() -> AsyncIterator[int]:
+    yield 1
+
+
+def bare_mark(n: Depends(1)) -> Any:  # type: ignore[valid-type]
+    return n
+
+
+def mark_without_call(n: Annotated[int, Depends]) -> int:
     return n
 
 
@@ -955,6 +984,21 @@ def unreadable(n: "Annotated[Nowhere, Depends(number)]") -> int:  # type: ignore
             ),
         ),
         (positional_need, "parameter 'n' of positional_need is positional-only, and so cannot be provided"),
+        *(
+            (
+                manager,
+                (
+                    f"{manager.__qualname__} is made a context manager by its decorator: leave that out, a generator "
+                    "will do"
+                ),
+            )
+            for manager in (managed, managed_later)
+        ),
+        (bare_mark, "parameter 'n' of bare_mark is annotated with Depends(call=1, cache=True), " + EXPECTED),
+        (
+            mark_without_call,
+            f"parameter 'n' of mark_without_call is annotated with typing.Annotated[int, {Depends!r}], " + EXPECTED,
+        ),
         (
             old_style,
             (

@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 import re
+import sys
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -31,10 +33,14 @@ STEPS = [page for page in PAGES if re.match(r"tutorial/\d", page)]
 
 
 def run(page: str) -> dict[str, Any]:
-    """Execute the code of `page`; give its names."""
+    """Execute the code of `page`; give its names. For its tests, what stands before them is `server`."""
     namespace: dict[str, Any] = {"__name__": "docs"}
-    for block in blocks("python", (DOCS / page).read_text("utf-8")):
-        exec(compile(block, page, "exec", dont_inherit=True), namespace)
+    server = ModuleType("server")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "server", server)
+        for block in blocks("python", (DOCS / page).read_text("utf-8")):
+            exec(compile(block, page, "exec", dont_inherit=True), namespace)
+            vars(server).update(namespace)
     return namespace
 
 
@@ -98,6 +104,14 @@ def test_each_step_of_the_tutorial_is_a_program_with_its_exchanges() -> None:
         program = blocks("python", (DOCS / page).read_text("utf-8"))[0]
         assert program.endswith('if __name__ == "__main__":\n    app.run(port=8080)\n'), page
         assert exchanges_of(page), page
+
+
+@pytest.mark.parametrize("page", ["how-to/testing.md", "tutorial/6-tokens.md"])
+def test_tests_of_the_page_pass_as_a_file_of_their_own(page: str, tmp_path: Path) -> None:
+    for name, block in zip(("server", "test_server"), blocks("python", (DOCS / page).read_text("utf-8")), strict=True):
+        (tmp_path / f"{name}.py").write_text(block, "utf-8")
+    # Those that are coroutines need a plugin.
+    assert " passed" in output_of("-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not two_clients", cwd=tmp_path)
 
 
 def asked(tmp_path: Path, server: str, requests: list[str]) -> list[str]:

@@ -89,6 +89,23 @@ REPLIES = {
         "remove: 200",
         "show: 404 Car matching query does not exist.",
     ],
+    "todo_api": [
+        "add: 201",
+        "add one without a title: 422 [{'loc': ['data', 'title'], 'msg': 'Expected `str` of length >= 1'}]",
+        "rename: 200",
+        "misspell: 422 [{'loc': ['data'], 'msg': 'Object contains unknown field `titel`'}]",
+        "take its day away: 200",
+        "twenty at once: {201}",
+        "second page: 200",
+        "page of a thousand: 422 [{'loc': ['args', 'limit'], 'msg': 'Expected `int` <= 100'}]",
+        "remove: 200",
+        "show: 404 no todo 1",
+        "the other one heard:",
+        "  added milk",
+        "  changed oat milk",
+        "  changed oat milk",
+        "  removed oat milk",
+    ],
 }
 
 

@@ -7,8 +7,8 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import pytest
@@ -249,6 +249,42 @@ async def lifespan(app):
 
 Application(router=SimpleRouter(), port=0, lifespan=lifespan).run()
 """
+
+
+async def generator(app: Any) -> AsyncIterator[None]:
+    yield
+
+
+@contextmanager
+def for_threads(app: Any) -> Iterator[None]:
+    yield
+
+
+async def coroutine(app: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("lifespan", "kind"),
+    [
+        (generator, "async_generator"),
+        (for_threads, "_GeneratorContextManager"),
+        (coroutine, "coroutine"),
+        (lambda app: None, "NoneType"),
+    ],
+    ids=["generator", "contextmanager", "coroutine", "nothing"],
+)
+def test_lifespan_that_is_no_asynchronous_context_manager_is_told_how_to_be_one(lifespan: Any, kind: str) -> None:
+    @asynchronous
+    async def test() -> None:
+        app = Application(router=SimpleRouter(), port=0, lifespan=lifespan)
+        with pytest.raises(ImproperlyConfigured) as caught:
+            await app.start()
+        assert str(caught.value).endswith(
+            f"failed at the start: TypeError: expected an asynchronous context manager, got {kind}: "
+            "lifespan is a function with one `yield`, under @asynccontextmanager"
+        )
+
+    test()
 
 
 def test_run_says_in_one_line_why_the_lifespan_did_not_start() -> None:

@@ -188,6 +188,29 @@ def test_a_result_that_does_not_fit_is_a_failed_handler(
     assert "SerializerError" in records[0].getMessage()
 
 
+class Later:
+    """What a forgotten `await` leaves; a coroutine would complain that nobody awaits it."""
+
+    def __await__(self) -> Iterator[None]:
+        yield
+
+
+@pytest.mark.parametrize("form", ["text", "msgpack"])
+@pytest.mark.parametrize("model", [None, User, list[User]], ids=str)
+@pytest.mark.parametrize("nested", [False, True])
+def test_log_asks_for_the_await_that_is_missing(
+    form: str, model: Any, nested: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def handler(request: Any) -> Any:
+        return [Later()] if nested else Later()
+
+    with client_of(endpoint("/", "GET", response_model=model)(handler)) as client:
+        assert client.get("/", form=form).status == 500
+    if not (nested and model):  # else it is the model that does not fit
+        assert "Later" in caplog.text
+        assert ": is an `await` missing?" in caplog.text
+
+
 def test_a_view_has_its_model_for_all_its_methods() -> None:
     class View(MethodBasedView):
         response_model = User

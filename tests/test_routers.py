@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from aiorest_ws.abstract import AbstractRouter
+from aiorest_ws.auth.permissions import HasScope, IsAuthenticated
 from aiorest_ws.decorators import endpoint
 from aiorest_ws.exceptions import (
     EndpointValueError,
@@ -185,13 +186,49 @@ def test_a_handler_that_cannot_take_the_path_parameters_is_refused(router: Simpl
         "takes 1 path parameters, its path has 2"
     )
     assert "positional-only parameter 'y'" in refused(router, InvalidHandler, "/a/{x}", TakesOne, "PUT")
-    assert "takes 0 path parameters" in refused(router, InvalidHandler, "/a/{x}", TakesOne, "POST")
+    assert "must take `self` and `request` first" in refused(router, InvalidHandler, "/a/{x}", TakesOne, "POST")
 
 
 @pytest.mark.parametrize("check", [object(), type("NoCheck", (), {})], ids=["object", "class"])
 def test_a_permission_without_check_is_refused(router: SimpleRouter, check: Any) -> None:
     view = type("View", (GetOnly,), {"permission_classes": (check,)})
     assert "check" in refused(router, InvalidHandler, "/", view, "GET")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "near"),
+    [
+        ("auth_requierd", "auth_required"),
+        ("auth_require", "auth_required"),
+        ("authrequired", "auth_required"),
+        ("permission_class", "permission_classes"),
+        ("permissions_classes", "permission_classes"),
+    ],
+)
+def test_a_view_that_is_open_by_a_slip_of_the_pen_is_refused(router: SimpleRouter, wrong: str, near: str) -> None:
+    view = type("View", (type("Base", (GetOnly,), {wrong: True}),), {})
+    text = refused(router, InvalidHandler, "/", view, "GET")
+    assert text == f"view View has an attribute '{wrong}', did you mean '{near}'?"
+
+
+def test_a_view_may_have_attributes_of_its_own(router: SimpleRouter) -> None:
+    router.register("/", type("View", (GetOnly,), {"author": 1, "required": 2, "permissions": 3, "classes": 4}), "GET")
+
+
+def test_permissions_that_are_no_list_are_refused(router: SimpleRouter) -> None:
+    view = type("View", (GetOnly,), {"permission_classes": IsAuthenticated})
+    text = refused(router, InvalidHandler, "/", view, "GET")
+    assert text.startswith("permission_classes of view View must be a list or a tuple, got ")
+
+
+def test_a_permission_that_is_a_class_where_an_instance_is_due_is_refused(router: SimpleRouter) -> None:
+    """It would let nobody in, and say why only in the log."""
+    view = type("View", (GetOnly,), {"permission_classes": (HasScope,)})
+    text = refused(router, InvalidHandler, "/", view, "GET")
+    assert text.endswith(
+        "cannot be asked with check(request, handler), missing a required argument: 'handler': give an instance of it"
+    )
+    router.register("/", type("View", (GetOnly,), {"permission_classes": (HasScope("read"),)}), "GET")
 
 
 # Methods

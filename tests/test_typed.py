@@ -760,6 +760,13 @@ def test_an_annotation_that_cannot_work_is_refused_with_its_reason(hint: Any, re
     assert reason in text
 
 
+def test_a_class_that_nobody_can_send_is_refused_with_what_was_forgotten() -> None:
+    assert refused(taking(Stranger).function).endswith(
+        "msgspec cannot make a `Stranger` of what a client sends; what does not come from there is "
+        "Annotated[…, Depends(…)]"
+    )
+
+
 def test_a_field_that_nobody_can_send_is_refused_unless_it_has_a_default() -> None:
     inner = type("Inner", (Struct,), {"__annotations__": {"it": Stranger}})
     assert "cannot make a `Stranger`" in refused(taking(inner, name="data").function)

@@ -169,7 +169,8 @@ def _default(value: Any) -> Any:
         return b64encode(bytes(value)).decode("ascii")
     if isinstance(value, tuple):
         return tuple(value)
-    raise TypeError(f"{type(value).__qualname__} is not JSON serializable")
+    hint = ": is an `await` missing?" if hasattr(value, "__await__") else ""
+    raise TypeError(f"{type(value).__qualname__} is not JSON serializable{hint}")
 
 
 def _dumps_slowly(value: Any) -> bytes:

@@ -125,6 +125,9 @@ class AsyncTestClient:
             self._headers.append(("Sec-WebSocket-Protocol", ", ".join(subprotocols)))
         self._peer = peer
         self._overrides = dict(overrides or {})
+        for function in (*self._overrides, *self._overrides.values()):
+            if not callable(function):
+                raise TypeError(f"overrides must be of functions by functions, got {function!r}")
         self._undo = ExitStack()
         self._running: Running | None = None
         self._is_first = True

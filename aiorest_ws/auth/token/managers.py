@@ -6,6 +6,7 @@ import re
 import secrets
 import time
 from collections.abc import Iterable, Mapping
+from types import NoneType
 from typing import Any
 
 try:
@@ -105,8 +106,12 @@ class JSONWebTokenManager:
             given.setdefault("iat", given.pop("ait"))  # as 1.1.1 wrote it
         for name in ("exp", "nbf"):
             if name in given:
+                if not isinstance(given[name], (int, float)):
+                    raise TypeError(f"{name} must be a number of seconds from now, got {given[name]!r}")
                 given[name] += now
         payload = self._defaults(now) | dict(data) | given
+        if not isinstance(payload.get("sub", ""), (str, NoneType)):
+            raise TypeError(f"sub must be a string (RFC 7519 §4.1.2), got {payload['sub']!r}")
         return self._jwt.encode({k: v for k, v in payload.items() if v is not None}, self._secret, self.HASH_ALGORITHM)
 
     def _defaults(self, now: int) -> dict[str, Any]:
@@ -229,12 +234,17 @@ class JSONWebTokenManager:
         return private, getattr(public, "public_key", lambda: public)()
 
     def _check_secret(self, secret: Any) -> None:
-        if secret == _DEFAULT_SECRET:
-            raise ImproperlyConfigured("SECRET_KEY of the token manager must be set: everybody knows the default")
         needed = max(least_bits(name) for name in self._algorithms) // 8
+        cure = f"secrets.token_urlsafe({needed}) makes one, to be kept"
+        if secret == _DEFAULT_SECRET:
+            raise ImproperlyConfigured(
+                f"SECRET_KEY of the token manager must be set: everybody knows the default; {cure}"
+            )
         size = len(secret.encode() if isinstance(secret, str) else secret or b"")
         if size < needed:
-            raise ImproperlyConfigured(f"SECRET_KEY must have at least {needed} bytes (RFC 7518 §3.2), got {size}")
+            raise ImproperlyConfigured(
+                f"SECRET_KEY must have at least {needed} bytes (RFC 7518 §3.2), got {size}; {cure}"
+            )
         self._loaded(secret, "SECRET_KEY")
 
     def _loaded(self, pem: Any, name: str) -> Any:
