@@ -38,6 +38,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("routers", "urls"),
     ("opening",),
     ("seams", "watch", "stopwatch", "listener", "access_log"),
+    ("protocol",),
+    ("factory",),
     ("request", "metrics"),
     ("options", "shutdown"),
     ("sources",),

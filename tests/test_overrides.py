@@ -64,7 +64,7 @@ class OptionedFactory(RequestHandlerFactory):
         options = dict(kwargs["options"])
         for flag in ("logFrames", "logOctets", "trackTimings"):
             setattr(self, flag, options.pop(flag, False))
-        self.setProtocolOptions(allowNullOrigin=True, **options)
+        self.setProtocolOptions(**options)
 
 
 def optioned(**options: Any) -> dict[str, Any]:
@@ -580,7 +580,7 @@ async def test_statistics_are_those_of_plain_autobahn(loop: str, kind: str) -> N
     factory = WebSocketServerFactory("ws://127.0.0.1:80", server="aiorest-ws")
     factory.protocol = PlainServer
     accept = {"perMessageCompressionAccept": lambda offers: PerMessageDeflateOfferAccept(offers[0])}
-    factory.setProtocolOptions(allowNullOrigin=True, **accept)
+    factory.setProtocolOptions(**accept)
     server = await asyncio.get_running_loop().create_server(factory, "127.0.0.1", 0)
     async with server:
         plain = await traffic(server.sockets[0].getsockname()[:2], kind, lambda: PlainServer.made)

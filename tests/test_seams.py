@@ -85,7 +85,7 @@ class Transport(asyncio.Transport):
 def plain_factory(protocol: type = WebSocketServerProtocol, **options: Any) -> Any:
     factory = WebSocketServerFactory("ws://127.0.0.1:80")
     factory.protocol = protocol  # type: ignore[assignment]
-    factory.setProtocolOptions(**{"failByDrop": False, "allowNullOrigin": True, "webStatus": False} | options)
+    factory.setProtocolOptions(**{"failByDrop": False} | options)
     return factory
 
 
@@ -573,7 +573,7 @@ async def test_handshake_is_answered_in_a_later_turn_and_the_key_says_that_it_is
 @pytest.mark.parametrize("head", [b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", b"\r\n\r\n", REQUEST.replace(b"==", b"!!")])
 @asynchronous
 async def test_refused_handshake_leaves_no_key_and_is_closed(head: bytes) -> None:
-    protocol = made(plain_factory(Tracing))
+    protocol = made(plain_factory(Tracing, webStatus=False))
     protocol.data_received(head)
     await turn_over()
     assert not hasattr(protocol, "_wskey")
