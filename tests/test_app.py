@@ -29,6 +29,7 @@ from aiorest_ws import (
 )
 from aiorest_ws.app import deflate_offer_accept
 from aiorest_ws.exceptions import BaseAPIException, BaseAuthException, ImproperlyConfigured, PermissionDeniedException
+from aiorest_ws.listener import tls_context
 from tests.serving import (
     LOOPS,
     TEXT,
@@ -916,7 +917,7 @@ async def test_tls_is_at_least_1_2(loop: str, certificate: Certificate, version:
 
 
 def test_default_context_states_its_minimum(certificate: Certificate) -> None:
-    context = Application(certificate=certificate.path, key=certificate.key)._ssl_context()
+    context = tls_context(certificate.path, certificate.key)
     assert context is not None
     assert context.minimum_version == ssl.TLSVersion.TLSv1_2
 

@@ -42,7 +42,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("factory",),
     ("request", "metrics"),
     ("options", "shutdown"),
-    ("sources",),
+    ("sources", "process"),
     ("app",),
     ("testing",),
     ("",),  # aiorest_ws/__init__.py
