@@ -10,7 +10,7 @@ import ssl
 import struct
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -40,7 +40,9 @@ from tests.serving import (
     Program,
     asynchronous,
     client_context,
+    connection_of,
     dump,
+    make_router,
     run_program,
     serving,
     turn_over,
@@ -51,14 +53,6 @@ on_posix = sys.platform != "win32"
 
 FAILED = "A server error occurred."
 DENIED = "Permission denied: user doesn't have enough rights."
-
-
-def make_router(**handlers: Callable[..., Any]) -> SimpleRouter:
-    """Give a router with /hello, and a GET route for each of `handlers`, of that name."""
-    router = SimpleRouter()
-    for name, handler in ({"hello": lambda request: "Hello, world!"} | handlers).items():
-        router.register_endpoint(endpoint(f"/{name}", "GET")(handler))
-    return router
 
 
 def test_uvloop_is_under_test_where_it_exists() -> None:
@@ -842,7 +836,7 @@ async def test_windows_of_compression_are_small(offered: str, answered: str, win
     headers = [("Sec-WebSocket-Extensions", offered)]
     async with serving(make_router(), compress=True) as app, await Client.connect(app, headers=headers) as client:
         assert client.headers["sec-websocket-extensions"] == answered
-        (connection,) = app._listening.connections  # type: ignore[union-attr]
+        connection = connection_of(app)
         assert connection._perMessageCompress.server_max_window_bits == window
 
 
@@ -867,7 +861,7 @@ async def test_certificate_and_key_make_it_wss(loop: str, certificate: Certifica
         async with await Client.connect(app, tls=client_context(certificate)) as client:
             version = client.writer.get_extra_info("ssl_object").version()
             assert version in ("TLSv1.2", "TLSv1.3")
-            (connection,) = app._listening.connections  # type: ignore[union-attr]
+            connection = connection_of(app)
             assert connection._socket == -1  # nothing goes past the encryption
             assert (await client.ask())["data"] == "Hello, world!"
             assert (await client.ask(url="/long", id=1))["data"] == "x" * 300_000

@@ -27,7 +27,9 @@ from tests.serving import (
     Frame,
     HandshakeRefused,
     asynchronous,
+    connection_of,
     dump,
+    factory_of,
     frame,
     serving,
     turn_over,
@@ -70,13 +72,6 @@ class OptionedFactory(RequestHandlerFactory):
 def optioned(**options: Any) -> dict[str, Any]:
     """Give the arguments of `serving` for protocol options that are set on the factory."""
     return {"factory": OptionedFactory, "factory_options": {"options": options}}
-
-
-def connection_of(app: Application) -> Any:
-    """Give the only connection of `app`."""
-    assert app._listening is not None
-    (connection,) = app._listening.connections
-    return connection
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -853,10 +848,9 @@ async def test_option_of_one_connection_is_not_that_of_another() -> None:
         await Client.connect(app) as client,
         await Client.connect(app) as other,
     ):
-        assert app._listening is not None
-        first, second = app._listening.connections
-        first.closeHandshakeTimeout = 77  # type: ignore[attr-defined]
-        assert second.closeHandshakeTimeout != 77  # type: ignore[attr-defined]
+        first, second = factory_of(app).connections
+        first.closeHandshakeTimeout = 77
+        assert second.closeHandshakeTimeout != 77
         assert (await client.ask())["data"] == (await other.ask())["data"] == "Hello, world!"
 
 
@@ -966,8 +960,7 @@ async def test_client_that_leaves_while_on_connect_decides_is_forgotten(loop: st
         client, connection = await knock(app)
         await client.drop()
         await until(lambda: connection.transport is None)
-        assert app._listening is not None
-        assert not app._listening.connections
+        assert not factory_of(app).connections
         await until(Deciding.deciding.cancelled)
         assert connection.state == connection.STATE_CLOSED
 

@@ -35,7 +35,9 @@ from tests.serving import (
     HandshakeRefused,
     asynchronous,
     dump,
+    factory_of,
     frame,
+    make_router,
     serving,
     turn_over,
 )
@@ -45,14 +47,6 @@ on_each_loop = pytest.mark.parametrize("loop", LOOPS)
 HELLO = {"method": "GET", "url": "/hello"}
 HELLO_REPLY = b'{"data":"Hello, world!","event_name":null}'
 FAILED = {"detail": "A server error occurred.", "event_name": None}
-
-
-def make_router(**handlers: Callable[..., Any]) -> SimpleRouter:
-    """Give a router with /hello, and a GET route for each of `handlers`, of that name."""
-    router = SimpleRouter()
-    for name, handler in ({"hello": lambda request: "Hello, world!"} | handlers).items():
-        router.register_endpoint(endpoint(f"/{name}", "GET")(handler))
-    return router
 
 
 class Recorder(RequestHandlerProtocol):
@@ -79,7 +73,7 @@ def recording(seen: list[Any], protocol: type[RequestHandlerProtocol] = Recorder
 
 
 async def until_closed(app: Application) -> None:
-    factory = app._listening
+    factory = factory_of(app)
     assert isinstance(factory, RecordingFactory)
     await asyncio.wait_for(factory.closed.wait(), 5)
     factory.closed.clear()
@@ -171,8 +165,7 @@ async def test_pipeline_without_a_router_says_so() -> None:
 async def test_new_router_takes_over() -> None:
     async with serving(make_router()) as app, await Client.connect(app) as client:
         assert (await client.ask(url="/later", id=1))["status"] == 404
-        assert app._listening is not None
-        app._listening.router = make_router(later=lambda request: "later")
+        factory_of(app).router = make_router(later=lambda request: "later")
         async with await Client.connect(app) as other:
             assert (await other.ask(url="/later", id=1))["data"] == "later"
 
@@ -211,15 +204,14 @@ async def test_session_belongs_to_one_connection() -> None:
 async def test_one_client_may_hold_many_connections(loop: str) -> None:
     async with serving(make_router()) as app:
         clients = [await Client.connect(app) for _ in range(50)]
-        assert app._listening is not None
-        assert len(app._listening.connections) == 50
+        assert len(factory_of(app).connections) == 50
         for client in clients:
             client.request()
         assert {(await client.reply())["data"] for client in clients} == {"Hello, world!"}
         for client in clients:
             await client.leave()
         await turn_over()
-        assert len(app._listening.connections) == 0
+        assert len(factory_of(app).connections) == 0
 
 
 @on_each_loop
@@ -601,9 +593,8 @@ async def test_send_message_that_fails_leaves_nobody_waiting(loop: str, url: str
     async with serving(make_router(later=later), protocol=Protocol) as app, await Client.connect(app) as client:
         client.request(url=url)
         await client.eof()
-        assert app._listening is not None
         await turn_over()
-        assert len(app._listening.connections) == 0
+        assert len(factory_of(app).connections) == 0
 
 
 @asynchronous
@@ -686,8 +677,7 @@ async def test_on_close_that_fails_leaves_no_handler_running(loop: str) -> None:
         await asyncio.wait_for(started.wait(), 5)
         await client.leave()
         await asyncio.wait_for(cancelled.wait(), 5)
-        assert app._listening is not None
-        assert len(app._listening.connections) == 0
+        assert len(factory_of(app).connections) == 0
         assert [str(trouble) for trouble in troubles] == ["in onClose"]
 
 

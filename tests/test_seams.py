@@ -40,6 +40,7 @@ from tests.serving import (
     TEXT,
     Client,
     asynchronous,
+    connection_of,
     frame,
     serving,
     turn_over,
@@ -909,7 +910,7 @@ def test_seams_hold_with_the_release(requirement: str, tmp_path: Path) -> None:
 async def test_descriptor_of_a_plain_transport_is_known(loop: str) -> None:
     async with serving() as app, await Client.connect(app) as client:
         await client.ask()
-        (connection,) = app._listening.connections  # type: ignore[union-attr]
+        connection = connection_of(app)
         assert connection._socket == connection.transport.get_extra_info("socket").fileno()
 
 
@@ -918,7 +919,7 @@ async def test_descriptor_of_a_plain_transport_is_known(loop: str) -> None:
 async def test_plain_transport_tells_of_what_it_keeps(loop: str) -> None:
     async with serving() as app, await Client.connect(app) as client:
         await client.ask()
-        (connection,) = app._listening.connections  # type: ignore[union-attr]
+        connection = connection_of(app)
         transport = connection.transport
         assert transport.get_write_buffer_size() == 0
         big = b"x" * 8_000_000
@@ -933,7 +934,7 @@ async def test_plain_transport_tells_of_what_it_keeps(loop: str) -> None:
 async def test_plain_transport_that_keeps_nothing_has_sent_everything(loop: str) -> None:
     async with serving() as app, await Client.connect(app) as client:
         await client.ask()
-        (connection,) = app._listening.connections  # type: ignore[union-attr]
+        connection = connection_of(app)
         transport = connection.transport
         transport.write(frame_of(b"first"))
         if transport.get_write_buffer_size() == 0:
