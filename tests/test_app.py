@@ -4,26 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import zlib
 from typing import Any
 
 import pytest
 
 from aiorest_ws import Application, MethodBasedView, RequestHandlerFactory, RequestHandlerProtocol, SimpleRouter
-from aiorest_ws.app import deflate_offer_accept
 from aiorest_ws.exceptions import BaseAPIException, BaseAuthException, ImproperlyConfigured, PermissionDeniedException
-from tests.serving import (
-    LOOPS,
-    TEXT,
-    Client,
-    HandshakeRefused,
-    asynchronous,
-    connection_of,
-    dump,
-    make_router,
-    serving,
-    turn_over,
-)
+from tests.serving import LOOPS, Client, HandshakeRefused, asynchronous, make_router, serving, turn_over
 
 on_each_loop = pytest.mark.parametrize("loop", LOOPS)
 
@@ -553,91 +540,3 @@ async def test_what_a_middleware_raises_becomes_the_reply(
         assert (await client.ask(url="/nowhere", id=1))["status"] == 404
         assert (await client.leave()).close_code == 1000
     assert calls == []
-
-
-# Compression
-
-
-class Deflated:
-    """The client's side of permessage-deflate (RFC 7692)."""
-
-    def __init__(self) -> None:
-        self._out = zlib.compressobj(wbits=-15)
-        self._in = zlib.decompressobj(wbits=-15)
-
-    def compress(self, payload: bytes) -> bytes:
-        return (self._out.compress(payload) + self._out.flush(zlib.Z_SYNC_FLUSH))[:-4]
-
-    def decompress(self, payload: bytes) -> bytes:
-        return self._in.decompress(payload + b"\x00\x00\xff\xff")
-
-
-@on_each_loop
-@asynchronous
-async def test_compress_negotiates_permessage_deflate(loop: str) -> None:
-    router = make_router(long=lambda request: "x" * 100_000)
-    async with serving(router, compress=True) as app:
-        async with await Client.connect(app, headers=[("Sec-WebSocket-Extensions", "permessage-deflate")]) as client:
-            assert client.headers["sec-websocket-extensions"] == "permessage-deflate"
-            deflated = Deflated()
-            for url, data in (("/hello", "Hello, world!"), ("/long", "x" * 100_000), ("/hello", "Hello, world!")):
-                client.send(deflated.compress(dump({"method": "GET", "url": url})), compressed=True)
-                reply = await client.receive()
-                assert (reply.opcode, reply.compressed) == (TEXT, True)
-                assert len(reply.payload) < 1000
-                assert deflated.decompress(reply.payload) == dump({"data": data, "event_name": None})
-            client.send(dump({"method": "GET", "url": "/hello"}))  # a client may send plain ones among them
-            assert (
-                deflated.decompress((await client.receive()).payload) == b'{"data":"Hello, world!","event_name":null}'
-            )
-        async with await Client.connect(app) as client:
-            assert "sec-websocket-extensions" not in client.headers
-            assert (await client.ask())["data"] == "Hello, world!"
-
-
-@asynchronous
-async def test_compression_is_off_by_default_and_can_be_decided() -> None:
-    offer = [("Sec-WebSocket-Extensions", "permessage-deflate")]
-    async with serving(make_router()) as app, await Client.connect(app, headers=offer) as client:
-        assert "sec-websocket-extensions" not in client.headers
-        assert (await client.ask())["data"] == "Hello, world!"
-    offers: list[Any] = []
-
-    def decide(offered: list[Any]) -> Any:
-        offers.extend(offered)
-
-    async with (
-        serving(make_router(), compress=True, accept_function=decide) as app,
-        await Client.connect(app, headers=offer) as client,
-    ):
-        assert "sec-websocket-extensions" not in client.headers
-    assert len(offers) == 1
-    assert deflate_offer_accept(offers) is not None
-    assert deflate_offer_accept([]) is None
-
-
-@pytest.mark.parametrize(
-    ("offered", "answered", "window"),
-    [
-        ("permessage-deflate", "permessage-deflate", 12),
-        ("permessage-deflate; client_max_window_bits", "permessage-deflate; client_max_window_bits=12", 12),
-        ("permessage-deflate; server_max_window_bits=10", "permessage-deflate; server_max_window_bits=10", 10),
-        ("permessage-deflate; server_max_window_bits=15", "permessage-deflate; server_max_window_bits=15", 12),
-        ("permessage-deflate; server_no_context_takeover", "permessage-deflate; server_no_context_takeover", 12),
-    ],
-)
-@asynchronous
-async def test_windows_of_compression_are_small(offered: str, answered: str, window: int) -> None:
-    headers = [("Sec-WebSocket-Extensions", offered)]
-    async with serving(make_router(), compress=True) as app, await Client.connect(app, headers=headers) as client:
-        assert client.headers["sec-websocket-extensions"] == answered
-        connection = connection_of(app)
-        assert connection._perMessageCompress.server_max_window_bits == window
-
-
-@asynchronous
-async def test_compressed_garbage_closes_1007() -> None:
-    offer = [("Sec-WebSocket-Extensions", "permessage-deflate")]
-    async with serving(make_router(), compress=True) as app, await Client.connect(app, headers=offer) as client:
-        client.send(b"\xff\xff\xff\xff", compressed=True)
-        assert (await client.receive()).close_code == 1007
