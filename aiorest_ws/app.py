@@ -45,7 +45,8 @@ class Application:
     router            the SimpleRouter (or other AbstractRouter) that answers the requests
     middlewares       classes or instances with `process_request(request, handler)`, or that are called with (request,
                       call_next), in order
-    host, port        address to listen on; port 0 takes a free one (see `addresses`). `ip` is another name of `host`
+    host, port        address to listen on, None for all of the machine's; port 0 takes a free one (see `addresses`).
+                      `ip` is another name of `host`
     unix_path         listen on this Unix socket instead
     path              the only path that is accepted at the handshake; "" is "/"
     certificate, key  paths of PEM files: serve wss://, TLS 1.2 or newer
@@ -59,7 +60,7 @@ class Application:
     metrics           a `metrics.Metrics` that counts connections and requests
     metrics_port      serve them on this port, too (of `metrics_host`, 127.0.0.1), for Prometheus; see `metrics_address`
     debug             show tracebacks of failed handlers to clients, log those that block the event loop; pages of this
-                      machine may connect
+                      machine, and files, may connect
     allowed_origins   whose pages may connect: None for the server's own, or a list as `origins.Origins` takes it
     trusted_proxies   how many proxies there are in front of the server, whose X-Forwarded-For and -Proto are believed
     subprotocols      of the server, in order of preference

@@ -54,6 +54,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
     connections        the open connections, and those in their handshake
     admissions         which of them were let in
     hooks              runs `on_connect` and `on_disconnect`
+    debug              show tracebacks to clients, log handlers that block the event loop, let local pages connect
     access_log         log a line per request: True, "text" or "json"
     metrics            a `metrics.Metrics` that counts connections and requests, or None
     stopping           new requests are refused with status 503

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 
 from aiorest_ws import Application, MethodBasedView, RequestHandlerFactory, RequestHandlerProtocol, SimpleRouter
 from aiorest_ws.exceptions import BaseAPIException, BaseAuthException, ImproperlyConfigured, PermissionDeniedException
+from aiorest_ws.limits import Limits
+from aiorest_ws.options import OPTIONS
 from tests.serving import LOOPS, Client, HandshakeRefused, asynchronous, make_router, serving, turn_over
 
 on_each_loop = pytest.mark.parametrize("loop", LOOPS)
@@ -40,6 +43,10 @@ def test_unknown_option_names_the_nearest(wrong: str, near: str) -> None:
         Application(**{wrong: 1})
     with pytest.raises(TypeError, match=f"unknown option '{wrong}', did you mean '{near}'\\?"):
         Application().run(**{wrong: 1})
+
+
+def test_docstrings_name_every_option() -> None:
+    assert set(OPTIONS) <= set(re.findall(r"\w+", f"{Application.__doc__} {Limits.__doc__}"))
 
 
 @asynchronous
