@@ -45,10 +45,6 @@ def test_unknown_option_names_the_nearest(wrong: str, near: str) -> None:
         Application().run(**{wrong: 1})
 
 
-def test_docstrings_name_every_option() -> None:
-    assert set(OPTIONS) <= set(re.findall(r"\w+", f"{Application.__doc__} {Limits.__doc__}"))
-
-
 @asynchronous
 async def test_unknown_option_of_start_and_serve() -> None:
     for start in (Application().start, Application().serve):
@@ -94,6 +90,10 @@ def test_wrong_option_says_what_is_expected(options: dict[str, Any], error: type
         Application(**options)
     with pytest.raises(error, match=text):
         Application().run(**options)
+
+
+def test_docstrings_name_every_option() -> None:
+    assert set(OPTIONS) <= set(re.findall(r"\w+", f"{Application.__doc__} {Limits.__doc__}"))
 
 
 def test_properties_tell_the_options() -> None:
