@@ -5,24 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
-import socket
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import fields
-from ipaddress import ip_address
 from time import gmtime, strftime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiorest_ws._speedups import COMPILED, REASON
-from aiorest_ws.access_log import set_up_json
 from aiorest_ws.exceptions import ImproperlyConfigured, RouterNotDefined
 from aiorest_ws.lifespan import Lifespan
 from aiorest_ws.limits import Limits
-from aiorest_ws.listener import Listener
-from aiorest_ws.options import LOG_LEVELS, OPTIONS, checked, deflate_offer_accept, middleware_of
+from aiorest_ws.listener import listen, tls_context
+from aiorest_ws.options import OPTIONS, checked, deflate_offer_accept, middleware_of
+from aiorest_ws.process import loop_factory, on_signals, set_up_logging
 from aiorest_ws.recoveries import adding_handler
 from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
 from aiorest_ws.routers import SimpleRouter
@@ -48,7 +45,8 @@ class Application:
     router            the SimpleRouter (or other AbstractRouter) that answers the requests
     middlewares       classes or instances with `process_request(request, handler)`, or that are called with (request,
                       call_next), in order
-    host, port        address to listen on; port 0 takes a free one (see `addresses`). `ip` is another name of `host`
+    host, port        address to listen on, None for all of the machine's; port 0 takes a free one (see `addresses`).
+                      `ip` is another name of `host`
     unix_path         listen on this Unix socket instead
     path              the only path that is accepted at the handshake; "" is "/"
     certificate, key  paths of PEM files: serve wss://, TLS 1.2 or newer
@@ -62,7 +60,7 @@ class Application:
     metrics           a `metrics.Metrics` that counts connections and requests
     metrics_port      serve them on this port, too (of `metrics_host`, 127.0.0.1), for Prometheus; see `metrics_address`
     debug             show tracebacks of failed handlers to clients, log those that block the event loop; pages of this
-                      machine may connect
+                      machine, and files, may connect
     allowed_origins   whose pages may connect: None for the server's own, or a list as `origins.Origins` takes it
     trusted_proxies   how many proxies there are in front of the server, whose X-Forwarded-For and -Proto are believed
     subprotocols      of the server, in order of preference
@@ -88,7 +86,7 @@ class Application:
         self.state: Any = SimpleNamespace()
         self._lifespan: Lifespan | None = None
         self.addresses: list[Any] = []
-        self._server: asyncio.AbstractServer | None = None
+        self._server: asyncio.Server | None = None
         self._listening: RequestHandlerFactory | None = None
         self._stopped: asyncio.Event | None = None
         self._hurry = asyncio.Event()  # set when nobody is to be waited for any more
@@ -196,7 +194,7 @@ class Application:
         if self._lifespan is not None:
             raise RuntimeError("application is already running")
         factory = self.prepare(**options)
-        context = self._ssl_context()
+        context = self._options["ssl_context"] or tls_context(self.certificate, self.key)
         # Before the server is made: what it calls runs in the context of now.
         urlconf = {"path": factory.url, "router": factory.router}
         set_urlconf(urlconf)
@@ -239,24 +237,8 @@ class Application:
 
     async def _listen(self, factory: RequestHandlerFactory, context: SSLContext | None) -> None:
         host, port, unix_path = self._options["host"], self._options["port"], self._options["unix_path"]
-        loop = asyncio.get_running_loop()
-        secure: dict[str, Any] = {"ssl": context, "backlog": 1024}
-        if context is not None and factory.openHandshakeTimeout > 0:
-            secure["ssl_handshake_timeout"] = factory.openHandshakeTimeout
-        bound = None
-        try:
-            if unix_path is None:
-                bound = _bound(host, port)
-                where: dict[str, Any] = {"host": host, "port": port} if bound is None else {"sock": bound}
-                self._server = await loop.create_server(factory, **where, **secure)
-            else:
-                self._server = await loop.create_unix_server(factory, os.fspath(unix_path), **secure)
-                self._socket_file = os.fspath(unix_path)
-        except OSError as exc:
-            if bound is not None:
-                bound.close()
-            reason = os.strerror(exc.errno) if exc.errno and exc.errno > 0 else str(exc)
-            raise ImproperlyConfigured(f"cannot listen on {unix_path or f'{host}:{port}'}: {reason.lower()}") from exc
+        self._server = await listen(factory, host, port, unix_path, context)
+        self._socket_file = None if unix_path is None else os.fspath(unix_path)
         self._listening = factory
         self.addresses = [s.getsockname() if unix_path else s.getsockname()[:2] for s in self._server.sockets]
 
@@ -309,9 +291,9 @@ class Application:
             pass
         else:
             raise RuntimeError("run() cannot be called where an event loop is running: use `await app.serve()` there")
-        _set_up_logging(self._options["log_level"], as_json=self._options["access_log"] == "json")
+        set_up_logging(self._options["log_level"], as_json=self._options["access_log"] == "json")
         try:
-            with asyncio.Runner(loop_factory=_loop_factory(self._options["loop"])) as runner:
+            with asyncio.Runner(loop_factory=loop_factory(self._options["loop"])) as runner:
                 runner.run(self._run())
         except KeyboardInterrupt:
             pass  # where the loop takes no signal handlers (Windows)
@@ -321,7 +303,7 @@ class Application:
 
     async def _run(self) -> None:
         stop = asyncio.Event()
-        _on_signals(lambda: self._hurry.set() if stop.is_set() else stop.set())
+        on_signals(lambda: self._hurry.set() if stop.is_set() else stop.set())
         starting, stopping = asyncio.ensure_future(self.start()), asyncio.ensure_future(stop.wait())
         await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
@@ -365,28 +347,6 @@ class Application:
         if "middlewares" in options:
             self.middlewares = [middleware_of(m) for m in options["middlewares"]]
 
-    def _ssl_context(self) -> SSLContext | None:
-        context = self._options["ssl_context"]
-        certificate, key = self.certificate, self.key
-        if context is not None:
-            return context  # type: ignore[no-any-return]
-        if not certificate and not key:
-            return None
-        if not certificate or not key:
-            raise ImproperlyConfigured("certificate and key must be given together")
-        for path in (certificate, key):
-            if not os.path.isfile(path):
-                raise ImproperlyConfigured(f"cannot load certificate: no file {path!r}")
-        import ssl
-
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        try:
-            context.load_cert_chain(certificate, key)
-        except (ssl.SSLError, OSError) as exc:
-            raise ImproperlyConfigured(f"cannot load certificate {certificate!r} with key {key!r}: {exc}") from exc
-        return context
-
     def _check_authentication(self) -> None:
         """Refuse to start when a view asks for a user that no middleware would ever set."""
         router = self._options["router"]
@@ -409,61 +369,3 @@ def _protocol_options(settings: dict[str, Any]) -> dict[str, Any]:
     if settings["compress"]:
         options["perMessageCompressionAccept"] = settings["accept_function"]
     return options
-
-
-def _bound(host: str | None, port: int) -> socket.socket | None:
-    """Give a socket that is bound to a numeric address, None for a host that has to be looked up.
-
-    PERF: uvloop looks up every host in a pool of threads that stays, and each system call of a process with threads
-    takes longer (bench/peers.py, 64 x 1: 5 %).
-    """
-    try:
-        family = socket.AF_INET6 if ip_address(host or "").version == 6 else socket.AF_INET
-    except ValueError:
-        return None
-    bound = Listener(family, socket.SOCK_STREAM)
-    try:
-        if os.name == "posix":
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        bound.bind((host, port))
-    except BaseException:
-        bound.close()
-        raise
-    return bound
-
-
-def _loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Give what makes the loop; None is asyncio's own."""
-    if name == "asyncio":
-        return None
-    try:
-        import uvloop
-    except ImportError:
-        if name == "uvloop":
-            raise ImproperlyConfigured(
-                "loop='uvloop', but uvloop is not installed: pip install 'aiorest-ws[uvloop]'"
-            ) from None
-        return None
-    return uvloop.new_event_loop
-
-
-def _on_signals(stop: Callable[[], None]) -> None:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        try:
-            loop.add_signal_handler(number, stop)
-        except (NotImplementedError, RuntimeError, ValueError):
-            return  # Windows, or not the main thread: asyncio's own handling stays
-
-
-def _set_up_logging(level: str, *, as_json: bool) -> None:
-    """Let a program that set up no logging see ours; Autobahn's own messages follow `level` too."""
-    from txaio import aio
-
-    aio.set_global_log_level(level)
-    if not logging.getLogger().handlers:
-        logging.basicConfig(level=LOG_LEVELS[level], format="[%(asctime)s] [%(levelname)s] %(message)s")
-        if as_json:
-            set_up_json()

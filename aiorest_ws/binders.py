@@ -26,7 +26,8 @@ from aiorest_ws.checks import (
     goes_plainly,
 )
 from aiorest_ws.exceptions import InvalidArguments, InvalidHandler
-from aiorest_ws.typed import Asked, PathParameter, Signature
+from aiorest_ws.signatures import Signature
+from aiorest_ws.typed import Asked, PathParameter
 
 __all__ = ("Binder", "ShortBinder", "make_binder")
 

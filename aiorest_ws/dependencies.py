@@ -12,7 +12,7 @@ from typing import Any
 
 from aiorest_ws.exceptions import InvalidHandler
 
-__all__ = ("Dependencies", "Depends", "Order", "Step", "dependency_of", "gathered", "needs_of")
+__all__ = ("Dependencies", "Depends", "Order", "Step", "dependency_of", "gathered", "named", "needs_of")
 
 REQUEST = -1  # in place of the index of a step
 PLAIN, GENERATOR, ASYNC, ASYNC_GENERATOR = range(4)

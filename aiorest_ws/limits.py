@@ -22,7 +22,9 @@ _LEAST = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The limits of one listener. None switches one off; times are in seconds, sizes in bytes.
+    """The limits of one listener. Times are in seconds, sizes in bytes.
+
+    None switches one off, except `max_concurrency` and `shutdown_timeout`.
 
     max_message_size             of one message, after decompression; refused by the length that it declares: 1009
     max_fragments                of one message, empty ones too: 1008

@@ -100,7 +100,7 @@ def _list(text: str) -> list[str]:
 
 _PARSERS: dict[str, Callable[[str], Any]] = {
     **dict.fromkeys(("certificate", "host", "key", "log_level", "loop", "metrics_host", "path", "unix_path"), str),
-    **dict.fromkeys(("metrics_port", "port", "trusted_proxies", *_LIMITS), _number),
+    **dict.fromkeys(("metrics_port", "port", "threads", "trusted_proxies", *_LIMITS), _number),
     "access_log": _access_log,
     **dict.fromkeys(("compress", "debug"), _flag),
     **dict.fromkeys(("allowed_origins", "subprotocols"), _list),

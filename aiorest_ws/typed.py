@@ -7,24 +7,25 @@ no binder; nor is msgspec imported for it.
 from __future__ import annotations
 
 import inspect
-import sys
 import typing
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
 from types import FunctionType
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 from aiorest_ws._speedups import Typed, parse_template
 from aiorest_ws.converters import CONVERTERS, PATH, Converter
+from aiorest_ws.dependencies import named
 from aiorest_ws.exceptions import InvalidHandler
+from aiorest_ws.signatures import Signature, parameters_of
 
 if typing.TYPE_CHECKING:
     from aiorest_ws.binders import Binder
 
-__all__ = ("NEEDS_MSGSPEC", "Asked", "PathParameter", "Signature", "binder_of", "parameters_of")
+__all__ = ("NEEDS_MSGSPEC", "Asked", "PathParameter", "binder_of")
 
 NEEDS_MSGSPEC = "needs msgspec: pip install 'aiorest-ws[typed]'"
 
@@ -35,23 +36,6 @@ PathParameter = tuple[str, Converter | None]
 _GIVES = {id(None): str, id(PATH): str} | {
     id(CONVERTERS[name]): cls for name, cls in (("int", int), ("float", float), ("uuid", UUID), ("date", date))
 }
-
-
-class Signature(Protocol):
-    """What is known of a handler's signature already (`views._Fit`)."""
-
-    handler: Any
-    given: int
-    innermost: Any
-    behind: Any
-    open: bool
-    names: set[str]
-    needs: dict[str, Any]
-    taken: set[str]
-    required: list[str]
-    takes_format: bool
-
-    def leave_out(self, name: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +74,13 @@ def binder_of(signature: Signature, route: Any, *, direct: bool) -> Binder | Non
         if exc.name != "msgspec":
             raise
         raise InvalidHandler(
-            f"{_named(signature)} has annotations that are to be checked, which {NEEDS_MSGSPEC}"
+            f"{named(signature.innermost)} has annotations that are to be checked, which {NEEDS_MSGSPEC}"
         ) from None
     if any(parameter.name == "data" and parameter.place is None for parameter in asked):
         signature.leave_out("data")
     defaults = {parameter.name: parameter.default for parameter in parameters_of(signature.innermost)}
     direct = direct and signature.innermost is signature.handler
-    return make_binder(signature, path, asked, defaults=defaults, direct=direct, title=_named(signature))
+    return make_binder(signature, path, asked, defaults=defaults, direct=direct, title=named(signature.innermost))
 
 
 def _path_parameters(route: Any) -> list[PathParameter]:
@@ -123,7 +107,7 @@ def _asked(signature: Signature, path: Sequence[PathParameter]) -> Iterator[Aske
         at += place is not None
         if parameter.annotation is parameter.empty or (place is not None and place < 0):
             continue
-        hint = _resolved(handler, parameter, _named(signature))
+        hint = _resolved(handler, parameter, named(signature.innermost))
         if hint in (Any, object) and (place is not None or parameter.name != "data"):
             continue  # as good as none
         if parameter.name in names and (place is None or names[place] != parameter.name):
@@ -131,7 +115,7 @@ def _asked(signature: Signature, path: Sequence[PathParameter]) -> Iterator[Aske
                 continue
             place_of = "none of them" if place is None else repr(names[place])
             raise InvalidHandler(
-                f"parameter {parameter.name!r} of {_named(signature)} has the name of a path parameter, "
+                f"parameter {parameter.name!r} of {named(signature.innermost)} has the name of a path parameter, "
                 f"but stands where {place_of} comes: path parameters bind by position"
             )
         found = _to_check(signature, parameter, hint, place, path)
@@ -153,16 +137,6 @@ def _to_check(
     if hint is _GIVES.get(id(converter)):
         return None
     return Asked(name, place, hint, converter is None or converter is PATH, parameter.default)
-
-
-def parameters_of(handler: Any) -> list[inspect.Parameter]:
-    """Give the parameters of `handler` itself, not of what it wraps, whether its annotations can be resolved or not."""
-    options: dict[str, Any] = {}
-    if sys.version_info >= (3, 14):
-        from annotationlib import Format
-
-        options["annotation_format"] = Format.FORWARDREF
-    return list(inspect.signature(handler, follow_wrapped=False, **options).parameters.values())
 
 
 def _resolved(handler: Any, parameter: inspect.Parameter, title: str) -> Any:
@@ -211,7 +185,3 @@ def _function(handler: Any) -> Any:
             call = inspect.getattr_static(type(handler), "__call__", None)
             return call if isinstance(call, FunctionType) else handler
     return handler
-
-
-def _named(signature: Signature) -> str:
-    return getattr(signature.innermost, "__qualname__", None) or repr(signature.innermost)

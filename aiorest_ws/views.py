@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from traceback import walk_tb
 from typing import Any, ClassVar
 
 from aiorest_ws._speedups import BINARY_MSGPACK, TEXT_JSON, Plan, Request, write
-from aiorest_ws.dependencies import Dependencies, gathered, needs_of
-from aiorest_ws.exceptions import (
-    IncorrectArgument,
-    InvalidHandler,
-    InvalidRenderer,
-    MethodNotAllowed,
-)
+from aiorest_ws.dependencies import Dependencies, gathered, named
+from aiorest_ws.exceptions import InvalidHandler, InvalidRenderer, MethodNotAllowed
 from aiorest_ws.models import answering
 from aiorest_ws.renderers import BaseRenderer, JSONRenderer
-from aiorest_ws.typed import binder_of, parameters_of
+from aiorest_ws.signatures import Signature
+from aiorest_ws.typed import binder_of
 
 __all__ = ("MethodBasedView", "View", "http_methods", "make_plan", "misspelt")
 
@@ -92,14 +87,14 @@ def make_plan(
     function = getattr(view, "endpoint_function", None)
     bare = function is not None
     if function is not None:
-        fit = _Fit(function, 1, parameters)
+        fit = Signature(function, 1, parameters)
     else:
         function, fit = _handler(view, verb, parameters)
     if view.dispatch is not MethodBasedView.dispatch:
         function, bare = view.dispatch, False
-        dispatch = _Fit(function, 2, parameters)
+        dispatch = Signature(function, 2, parameters)
         if dispatch.needs:
-            raise InvalidHandler(f"{_named(function)} cannot have dependencies: the methods of its view can")
+            raise InvalidHandler(f"{named(function)} cannot have dependencies: the methods of its view can")
         fit.taken |= dispatch.taken
     bind = binder_of(fit, route, direct=view.dispatch is MethodBasedView.dispatch)
     threaded = _is_threaded(view, function)
@@ -125,7 +120,7 @@ def make_plan(
     )
 
 
-def _handler(view: type[MethodBasedView], verb: str, parameters: int) -> tuple[Callable[..., Any], _Fit]:
+def _handler(view: type[MethodBasedView], verb: str, parameters: int) -> tuple[Callable[..., Any], Signature]:
     """Give the function that answers `verb`, to be called with the view instance first, and its fit."""
     name = verb.lower()
     handler = getattr(view, name, None)
@@ -133,13 +128,13 @@ def _handler(view: type[MethodBasedView], verb: str, parameters: int) -> tuple[C
         raise InvalidHandler(f"view {view.__qualname__} has no method {name!r} for the declared verb {verb!r}")
     static = inspect.getattr_static(view, name)
     if inspect.isfunction(static):
-        return handler, _Fit(handler, 2, parameters)
+        return handler, Signature(handler, 2, parameters)
 
     def bound(instance: Any, *args: Any, **kwargs: Any) -> Any:
         """Call a handler that is no plain function (static, class or partial method) through its descriptor."""
         return getattr(instance, name)(*args, **kwargs)
 
-    return bound, _Fit(handler, 1 if isinstance(static, (staticmethod, classmethod)) else 2, parameters)
+    return bound, Signature(handler, 1 if isinstance(static, (staticmethod, classmethod)) else 2, parameters)
 
 
 def _is_threaded(view: type[MethodBasedView], function: Callable[..., Any]) -> bool:
@@ -149,17 +144,17 @@ def _is_threaded(view: type[MethodBasedView], function: Callable[..., Any]) -> b
     if not view.threaded or not inspect.iscoroutinefunction(inspect.unwrap(function)):
         return view.threaded
     if hasattr(view, "endpoint_function"):
-        raise InvalidHandler(f"{_named(function)} is `async def`, which runs in the loop: it cannot be threaded")
+        raise InvalidHandler(f"{named(function)} is `async def`, which runs in the loop: it cannot be threaded")
     return False
 
 
-def _dependencies(fit: _Fit, function: Callable[..., Any], parameters: int, threaded: bool) -> Dependencies | None:
+def _dependencies(fit: Signature, function: Callable[..., Any], parameters: int, threaded: bool) -> Dependencies | None:
     if not fit.needs:
         return None
     return Dependencies(
         function,
         fit.needs,
-        handler=_named(fit.innermost),
+        handler=named(fit.innermost),
         positions=fit.positions if fit.behind is None else fit.behind.positions,
         parameters=parameters,
         is_async=any(inspect.iscoroutinefunction(f) for f in (inspect.unwrap(function), fit.innermost)),
@@ -239,119 +234,3 @@ def _renderer(view: type[MethodBasedView]) -> Callable[[Any, Request, dict[str, 
         return bytes(rendered)
 
     return render
-
-
-class _Fit:
-    """Checks `args` of a request against the signature of a handler.
-
-    needs        what its parameters depend on: they are neither in `args` nor in the path
-    positions    of those that stand before its last path parameter, counted from the first one
-    """
-
-    __slots__ = (
-        *("behind", "given", "handler", "innermost", "names", "needs", "open", "positions", "required", "taken"),
-        "takes_format",
-    )
-
-    def __init__(self, handler: Callable[..., Any], given: int, parameters: int) -> None:
-        """`given` arguments come before the `parameters` path parameters."""
-        self.handler = handler
-        self.given = given
-        self.names: set[str] = set()
-        self.taken: set[str] = set()
-        self.required: list[str] = []
-        self.open = False
-        self.behind: _Fit | None = None
-        self.innermost = inspect.unwrap(handler)
-        self.needs = needs_of(self.innermost, _named(self.innermost))
-        self.positions: dict[str, int] = {}
-        if self.innermost is not handler:
-            try:
-                self.behind = _Fit(self.innermost, given, parameters)
-            except InvalidHandler:
-                pass  # the decorator gives it other arguments than it gets itself
-        self._read(handler, given + parameters, parameters)
-        passed_on = self.open and (self.behind is None or self.behind.takes_format)
-        self.takes_format: bool = "format" in self.names or passed_on
-
-    def _read(self, handler: Callable[..., Any], positional: int, parameters: int) -> None:
-        left = positional
-        takes_any = False
-        for at, parameter in enumerate(parameters_of(handler)):
-            if parameter.name in self.needs:
-                self.taken.add(parameter.name)
-                if left and parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
-                    self.positions[parameter.name] = at - positional + parameters
-            elif parameter.kind is parameter.VAR_KEYWORD:
-                self.open = True
-            elif parameter.kind is parameter.VAR_POSITIONAL:
-                takes_any = True
-            elif left and parameter.kind is not parameter.KEYWORD_ONLY:
-                left -= 1
-                if parameter.kind is not parameter.POSITIONAL_ONLY:
-                    self.taken.add(parameter.name)
-            elif parameter.kind is parameter.POSITIONAL_ONLY:
-                if parameter.default is parameter.empty:
-                    raise InvalidHandler(
-                        f"positional-only parameter {parameter.name!r} of {_named(handler)} gets no value from the path"
-                    )
-            else:
-                self.names.add(parameter.name)
-                if parameter.default is parameter.empty:
-                    self.required.append(parameter.name)
-        hidden = [] if self.open else [n for n in self.needs if n not in self.taken and not takes_any]
-        if hidden:
-            raise InvalidHandler(f"{_named(handler)} has a decorator that does not take its parameter {hidden[0]!r}")
-        if left and not takes_any:
-            if left > parameters:
-                first = "`request`" if positional - parameters == 1 else "`self` and `request`"
-                raise InvalidHandler(f"{_named(handler)} must take {first} first")
-            raise InvalidHandler(
-                f"{_named(handler)} takes {parameters - left} path parameters, its path has {parameters}"
-            )
-
-    def leave_out(self, name: str) -> None:
-        """Take `name` for no argument: somebody else gives that parameter its value."""
-        self.names.discard(name)
-        if name in self.required:
-            self.required.remove(name)
-        if self.behind is not None:
-            self.behind.leave_out(name)
-
-    def __call__(self, args: Any) -> dict[str, Any]:
-        """Give the keyword arguments in `args`, or raise IncorrectArgument naming the one that does not fit."""
-        if args is None:
-            args = {}
-        if not isinstance(args, dict):
-            raise IncorrectArgument("`args` must be an object")
-        kwargs: dict[str, Any] = args
-        if "format" in kwargs and not self.takes_format:
-            kwargs = {name: value for name, value in kwargs.items() if name != "format"}
-        for name in kwargs:
-            if name in self.taken:
-                if name in self.needs:
-                    raise IncorrectArgument(f"unexpected argument `{name:.100}`")
-                raise IncorrectArgument(f"argument `{name:.100}` is already given by the url")
-            if not self.open and name not in self.names:
-                raise IncorrectArgument(f"unexpected argument `{name:.100}`")
-        for name in self.required:
-            if name not in kwargs:
-                raise IncorrectArgument(f"missing argument `{name}`")
-        return kwargs
-
-    def explain(self, args: Any, exc: BaseException) -> IncorrectArgument | None:
-        """Tell whether `args` caused `exc`, a TypeError: did they not fit the handler behind a decorator?"""
-        if self.behind is None or not str(exc).startswith(f"{_named(self.innermost)}() "):
-            return None
-        code = getattr(self.innermost, "__code__", None)
-        if any(frame.f_code is code for frame, _ in walk_tb(exc.__traceback__)):
-            return None
-        try:
-            self.behind(args)
-        except IncorrectArgument as misfit:
-            return misfit
-        return None
-
-
-def _named(handler: Any) -> str:
-    return getattr(handler, "__qualname__", None) or repr(handler)

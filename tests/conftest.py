@@ -5,10 +5,12 @@ A test marked `compiled` needs both; in a pure run it is deselected, never skipp
 
 from __future__ import annotations
 
+import itertools
 import os
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -121,3 +123,20 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return Certificate(str(folder / "cert.pem"), str(folder / "key.pem"))
+
+
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def settings_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Give a function that makes a settings module of a source, names it in the environment, and gives its name."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def make(source: str) -> str:
+        name = f"settings_{next(_numbers)}"
+        (tmp_path / f"{name}.py").write_text(source, "utf-8")
+        monkeypatch.setenv("AIORESTWS_SETTINGS_MODULE", name)
+        return name
+
+    return make

@@ -23,7 +23,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple, ParamSpec
 
-from aiorest_ws import Application, SimpleRouter
+from aiorest_ws import Application, SimpleRouter, endpoint
 
 TIMEOUT = 10.0  # seconds; the end of a test that hangs
 LOOPS = ("asyncio", "uvloop") if find_spec("uvloop") else ("asyncio",)
@@ -87,6 +87,26 @@ async def serving(router: Any = None, **options: Any) -> AsyncIterator[Applicati
         yield app
     finally:
         await app.stop()
+
+
+def make_router(**handlers: Callable[..., Any]) -> SimpleRouter:
+    """Give a router with /hello, and a GET route for each of `handlers`, of that name."""
+    router = SimpleRouter()
+    for name, handler in ({"hello": lambda request: "Hello, world!"} | handlers).items():
+        router.register_endpoint(endpoint(f"/{name}", "GET")(handler))
+    return router
+
+
+def factory_of(app: Application) -> Any:
+    """Give the factory of `app`, which serves."""
+    assert app._listening is not None
+    return app._listening
+
+
+def connection_of(app: Application) -> Any:
+    """Give the only connection of `app`."""
+    (connection,) = factory_of(app).connections
+    return connection
 
 
 @dataclass(frozen=True, slots=True)

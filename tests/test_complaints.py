@@ -11,7 +11,7 @@ import pytest
 
 from aiorest_ws import SimpleRouter, endpoint
 from aiorest_ws.complaints import Complaints, printable
-from tests.serving import CLOSE, CONTINUATION, LOOPS, TEXT, Client, asynchronous, serving
+from tests.serving import CLOSE, CONTINUATION, LOOPS, TEXT, Client, asynchronous, factory_of, serving
 
 on_each_loop = pytest.mark.parametrize("loop", LOOPS)
 
@@ -107,7 +107,7 @@ async def test_a_handler_that_always_fails_does_not_flood_the_log(
         for _ in range(500):
             assert (await client.reply())["status"] == 500
         assert len(lines(caplog)) == 100
-        assert app._listening.complaints.left_out == 400  # type: ignore[union-attr]
+        assert factory_of(app).complaints.left_out == 400
 
 
 @asynchronous

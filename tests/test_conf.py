@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 from logging.config import dictConfig
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,25 +11,9 @@ from aiorest_ws.conf import VARIABLE, Settings, settings
 from aiorest_ws.exceptions import ImproperlyConfigured
 from tests.serving import asynchronous, run_program
 
-_numbers = itertools.count()
 
-
-@pytest.fixture
-def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Give a function that makes a settings module of a source, names it in the environment, and gives its name."""
-    monkeypatch.syspath_prepend(tmp_path)
-
-    def make(source: str) -> str:
-        name = f"settings_{next(_numbers)}"
-        (tmp_path / f"{name}.py").write_text(source, "utf-8")
-        monkeypatch.setenv(VARIABLE, name)
-        return name
-
-    return make
-
-
-def test_names_in_upper_case_are_settings(module: Any) -> None:
-    module("import os\nINSTALLED_APPS = ('shop',)\nUSE_TZ = True\nlower = 1\n")
+def test_names_in_upper_case_are_settings(settings_module: Any) -> None:
+    settings_module("import os\nINSTALLED_APPS = ('shop',)\nUSE_TZ = True\nlower = 1\n")
     assert settings.INSTALLED_APPS == ("shop",)
     assert settings.USE_TZ is True
     assert settings.TIME_ZONE == "America/Chicago"
@@ -48,17 +30,17 @@ def test_without_a_module_there_are_the_defaults(monkeypatch: pytest.MonkeyPatch
     dictConfig(settings.DEFAULT_LOGGING_SETTINGS)
 
 
-def test_unknown_name_says_which_module_lacks_it(module: Any) -> None:
-    name = module("A = 1\n")
+def test_unknown_name_says_which_module_lacks_it(settings_module: Any) -> None:
+    name = settings_module("A = 1\n")
     with pytest.raises(AttributeError, match=rf"^settings module '{name}' has no 'B'$"):
         settings.B  # noqa: B018
 
 
-def test_module_may_be_named_at_any_time_before_its_use(module: Any) -> None:
+def test_module_may_be_named_at_any_time_before_its_use(settings_module: Any) -> None:
     """In 1.1.1 it had to be named before the first import."""
-    module("A = 1\n")
+    settings_module("A = 1\n")
     assert settings.A == 1
-    module("A = 2\n")
+    settings_module("A = 2\n")
     assert settings.A == 2
 
 
@@ -69,9 +51,9 @@ def test_defaults_are_nobody_elses() -> None:
     assert other.DATABASES == {}
 
 
-def test_settings_can_be_changed_for_a_test(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_can_be_changed_for_a_test(settings_module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """O1: 1.1.1's own tool for that never restored what was there before."""
-    module("A = 1\n")
+    settings_module("A = 1\n")
     with monkeypatch.context() as patch:
         patch.setattr(settings, "A", 2)
         patch.setattr(settings, "NEW", 3, raising=False)
@@ -89,8 +71,8 @@ def test_settings_can_be_changed_for_a_test(module: Any, monkeypatch: pytest.Mon
         ("A = (\n", "fails: SyntaxError: '(' was never closed"),
     ],
 )
-def test_module_that_raises_is_one_line(source: str, expected: str, module: Any) -> None:
-    name = module(source)
+def test_module_that_raises_is_one_line(source: str, expected: str, settings_module: Any) -> None:
+    name = settings_module(source)
     with pytest.raises(ImproperlyConfigured) as failed:
         settings.A  # noqa: B018
     assert str(failed.value).startswith(f"settings module '{name}' {expected}")

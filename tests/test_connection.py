@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from aiorest_ws import Application, RequestHandlerFactory, SimpleRouter, endpoint
+from aiorest_ws import RequestHandlerFactory, SimpleRouter, endpoint
 from tests.serving import (
     BINARY,
     CLOSE,
@@ -28,7 +28,9 @@ from tests.serving import (
     Client,
     Frame,
     asynchronous,
+    connection_of,
     dump,
+    factory_of,
     frame,
     serving,
     turn_over,
@@ -100,13 +102,6 @@ def pipelined(at: int, kind: str, with_ids: bool) -> bytes:
     """Give 50 requests, of which the one at `at` acts."""
     urls = [f"/{kind}/{n}" if n == at else f"/n/{n}" for n in range(PIPELINED)]
     return b"".join(asked(url, **({"id": n} if with_ids else {})) for n, url in enumerate(urls))
-
-
-def connection_of(app: Application) -> Any:
-    """Give the only connection of `app`."""
-    assert app._listening is not None
-    (connection,) = app._listening.connections
-    return connection
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -358,8 +353,7 @@ async def test_handler_may_end_another_connection(loop: str, how: str, at: int, 
 async def test_two_connections_that_end_each_other_both_end(loop: str) -> None:
     calls = Calls()
     async with serving(calls.router()) as app:
-        factory = app._listening
-        assert factory is not None
+        factory = factory_of(app)
 
         def act(connection: Any) -> None:
             for each in factory.connections:
@@ -444,8 +438,7 @@ async def test_connection_cut_at_any_byte_of_a_frame_leaves_nothing(loop: str, h
     calls = Calls()
     cut = (KINDS | {"ping": frame(b"p", PING), "close": frame(b"\x03\xe8", CLOSE)})[what]
     async with serving(calls.router()) as app:
-        factory = app._listening
-        assert factory is not None
+        factory = factory_of(app)
         for size in range(len(cut)):
             client = await Client.connect(app, behind=asked("/n/0") + cut[:size])
             assert number_in(await client.receive()) == 0
@@ -689,8 +682,7 @@ async def test_client_that_leaves_without_reading_is_forgotten(loop: str) -> Non
         await until(lambda: bool(connection._held))
         client.reset()
         await until(lambda: connection.transport is None)
-        assert app._listening is not None
-        assert not app._listening.connections
+        assert not factory_of(app).connections
 
 
 # TLS

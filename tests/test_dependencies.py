@@ -22,7 +22,7 @@ from aiorest_ws.exceptions import InvalidHandler
 from aiorest_ws.renderers import JSONRenderer
 from aiorest_ws.testing import AsyncTestClient, TestClient
 from tests.conftest import Impl
-from tests.serving import LOOPS, TIMEOUT, Client, Gates, asynchronous, serving
+from tests.serving import LOOPS, TIMEOUT, Client, Gates, asynchronous, connection_of, serving
 from tests.test_leaks import at_once, check
 from tests.test_pipeline import Server, data, detail, get
 
@@ -712,8 +712,7 @@ async def test_client_that_leaves_and_a_server_that_stops_clean_up(loop: str, ki
         async with await Client.connect(app) as client:
             client.request("GET", "/", id=1)
             await gates.until_started("handler")
-            assert app._listening is not None
-            (connection,) = app._listening.connections
+            connection = connection_of(app)
             tasks = connection.tasks
             client.abort()
             await asyncio.wait(tasks)
@@ -722,7 +721,7 @@ async def test_client_that_leaves_and_a_server_that_stops_clean_up(loop: str, ki
             log.clear()
             client.request("GET", "/", id=2)
             await gates.until(lambda: len(gates.started) == 2)
-            (connection,) = app._listening.connections
+            connection = connection_of(app)
             tasks = connection.tasks
             await app.stop()
             if tasks:

@@ -9,8 +9,22 @@ from typing import Any
 
 import pytest
 
-from aiorest_ws import Application, RequestHandlerProtocol, SimpleRouter, endpoint
-from tests.serving import BINARY, LOOPS, PONG, TEXT, Client, Gates, asynchronous, dump, frame, serving, turn_over
+from aiorest_ws import SimpleRouter, endpoint
+from tests.serving import (
+    BINARY,
+    LOOPS,
+    PONG,
+    TEXT,
+    Client,
+    Gates,
+    asynchronous,
+    connection_of,
+    dump,
+    factory_of,
+    frame,
+    serving,
+    turn_over,
+)
 from tests.serving import PING as PING_FRAME
 
 on_each_loop = pytest.mark.parametrize("loop", LOOPS)
@@ -63,13 +77,6 @@ def make_router(gates: Gates) -> SimpleRouter:
     for function in (wait, now, fail, close_after, close, abort, stubborn):
         router.register_endpoint(function)
     return router
-
-
-def connection_of(app: Application) -> RequestHandlerProtocol:
-    """Give the only connection of `app`."""
-    assert app._listening is not None
-    (connection,) = app._listening.connections
-    return connection
 
 
 async def passes(client: Client, times: int = 5) -> None:
@@ -545,8 +552,7 @@ async def test_connection_is_forgotten_with_all_its_tasks(loop: str) -> None:
         await gates.until(lambda: len(gates.finished) == 2)
         async with await Client.connect(app) as other:
             await passes(other)
-            assert app._listening is not None
-            assert len(app._listening.connections) == 1
+            assert len(factory_of(app).connections) == 1
         await turn_over()
         gc.collect()
         assert connection() is None

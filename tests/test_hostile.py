@@ -30,7 +30,7 @@ from aiorest_ws.exceptions import (
     ValidationError,
 )
 from aiorest_ws.renderers import JSONRenderer, XMLRenderer
-from tests.serving import BINARY, CLOSE, PING, PONG, TEXT, Client, Frame, asynchronous, dump, frame, serving
+from tests.serving import BINARY, CLOSE, PING, PONG, TEXT, Client, Frame, asynchronous, dump, factory_of, frame, serving
 
 UNKNOWN = "For URL, typed in request, handler not specified."
 NO_METHOD = "In query not specified `method` argument."
@@ -1042,8 +1042,7 @@ async def test_a_thousand_bad_messages_leave_nothing_behind() -> None:
 
 
 def _connections(app: Application) -> Any:
-    assert app._listening is not None
-    return app._listening.connections
+    return factory_of(app).connections
 
 
 @asynchronous

@@ -22,7 +22,9 @@ from tests.serving import (
     Client,
     Gates,
     asynchronous,
+    connection_of,
     dump,
+    factory_of,
     frame,
     serving,
     turn_over,
@@ -51,11 +53,6 @@ def make_router(gates: Gates | None = None) -> SimpleRouter:
     for function in (hello, big, wait):
         router.register_endpoint(function)
     return router
-
-
-def connection_of(app: Application) -> Any:
-    (connection,) = app._listening.connections  # type: ignore[union-attr]
-    return connection
 
 
 @pytest.mark.parametrize(
@@ -191,7 +188,7 @@ async def test_long_read_is_served_in_slices(loop: str) -> None:
             if connection._messages <= count:
                 asyncio.get_running_loop().call_soon(note)
 
-        (connection,) = (c for c in app._listening.connections if c._messages)  # type: ignore[union-attr]
+        (connection,) = (c for c in factory_of(app).connections if c._messages)
         before = connection._messages
         note()
         connection.data_received(frame(HELLO) * count)
@@ -414,7 +411,7 @@ async def test_client_that_does_not_read_is_dropped_without_a_close_frame(loop: 
     ):
         await client.ask()
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
-        (connection,) = (c for c in app._listening.connections if c._messages)  # type: ignore[union-attr]
+        (connection,) = (c for c in factory_of(app).connections if c._messages)
         end = ended(connection)
         for _ in range(300):
             client.request(url="/big")

@@ -27,6 +27,7 @@ from tests.serving import (
     Gates,
     asynchronous,
     dump,
+    factory_of,
     run_program,
     serving,
     turn_over,
@@ -81,8 +82,7 @@ def requests(metrics: Metrics) -> dict[tuple[str, str, str], float]:
 
 async def empty(app: Application) -> None:
     """Wait until the last connection is gone."""
-    assert app._listening is not None
-    await app._listening.when_empty()
+    await factory_of(app).when_empty()
 
 
 class Sending(RequestHandlerProtocol):

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from autobahn.websocket.types import ConnectionDeny
 
-from aiorest_ws import Application, RequestHandlerProtocol, SimpleRouter, endpoint
+from aiorest_ws import Application, RequestHandlerProtocol, SimpleRouter
 from aiorest_ws.exceptions import ConnectionRefused
 from tests.serving import (
     CLOSE,
@@ -24,7 +24,9 @@ from tests.serving import (
     asynchronous,
     client_context,
     dump,
+    factory_of,
     frame,
+    make_router,
     serving,
     turn_over,
 )
@@ -39,23 +41,9 @@ REQUEST = (
 HELLO = dump({"method": "GET", "url": "/hello"})
 
 
-def make_router(**handlers: Callable[..., Any]) -> SimpleRouter:
-    """Give a router with /hello, and a GET route for each of `handlers`, of that name."""
-    router = SimpleRouter()
-    router.register_endpoint(endpoint("/hello", "GET")(lambda request: "Hello, world!"))
-    for name, handler in handlers.items():
-        router.register_endpoint(endpoint(f"/{name}", "GET")(handler))
-    return router
-
-
 def about(what: Callable[[Any], Any]) -> SimpleRouter:
     """Give a router whose /about answers what is asked of the connection."""
     return make_router(about=lambda request: what(request.connection))
-
-
-def factory_of(app: Application) -> Any:
-    assert app._listening is not None
-    return app._listening
 
 
 async def dial(app: Application, data: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

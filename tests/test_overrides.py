@@ -1,9 +1,8 @@
-"""Autobahn's hooks, options and extensions under our frame layer, over a real socket."""
+"""Autobahn's hooks and options under our frame layer, over a real socket."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import struct
 import zlib
 from collections.abc import Callable
@@ -27,7 +26,9 @@ from tests.serving import (
     Frame,
     HandshakeRefused,
     asynchronous,
+    connection_of,
     dump,
+    factory_of,
     frame,
     serving,
     turn_over,
@@ -64,19 +65,12 @@ class OptionedFactory(RequestHandlerFactory):
         options = dict(kwargs["options"])
         for flag in ("logFrames", "logOctets", "trackTimings"):
             setattr(self, flag, options.pop(flag, False))
-        self.setProtocolOptions(allowNullOrigin=True, **options)
+        self.setProtocolOptions(**options)
 
 
 def optioned(**options: Any) -> dict[str, Any]:
     """Give the arguments of `serving` for protocol options that are set on the factory."""
     return {"factory": OptionedFactory, "factory_options": {"options": options}}
-
-
-def connection_of(app: Application) -> Any:
-    """Give the only connection of `app`."""
-    assert app._listening is not None
-    (connection,) = app._listening.connections
-    return connection
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -580,7 +574,7 @@ async def test_statistics_are_those_of_plain_autobahn(loop: str, kind: str) -> N
     factory = WebSocketServerFactory("ws://127.0.0.1:80", server="aiorest-ws")
     factory.protocol = PlainServer
     accept = {"perMessageCompressionAccept": lambda offers: PerMessageDeflateOfferAccept(offers[0])}
-    factory.setProtocolOptions(allowNullOrigin=True, **accept)
+    factory.setProtocolOptions(**accept)
     server = await asyncio.get_running_loop().create_server(factory, "127.0.0.1", 0)
     async with server:
         plain = await traffic(server.sockets[0].getsockname()[:2], kind, lambda: PlainServer.made)
@@ -608,132 +602,6 @@ async def test_statistics_are_the_same_however_often_they_are_read() -> None:
                 n * len(HELLO),
                 n * len(HELLO_REPLY),
             )
-
-
-# permessage-deflate (RFC 7692)
-
-
-DEFLATE = [("Sec-WebSocket-Extensions", "permessage-deflate")]
-
-
-class Zip:
-    """One direction's compressor and the other's decompressor, with context takeover."""
-
-    def __init__(self) -> None:
-        self.packer = zlib.compressobj(wbits=-15)
-        self.unpacker = zlib.decompressobj(wbits=-15)
-
-    def pack(self, data: bytes) -> bytes:
-        return (self.packer.compress(data) + self.packer.flush(zlib.Z_SYNC_FLUSH))[:-4]
-
-    def unpack(self, frame: Frame) -> bytes:
-        assert frame.compressed
-        return self.unpacker.decompress(frame.payload + b"\x00\x00\xff\xff")
-
-
-@on_each_loop
-@asynchronous
-async def test_compressed_and_plain_messages_are_answered_compressed(loop: str) -> None:
-    async with (
-        serving(make_router(), compress=True) as app,
-        await Client.connect(app, headers=DEFLATE) as client,
-    ):
-        assert "permessage-deflate" in client.headers["sec-websocket-extensions"]
-        zipped = Zip()
-        sizes = []
-        for n in range(6):
-            request = dump({"method": "GET", "url": f"/n/{n}"})
-            if n % 3 == 2:
-                client.send(request)
-            else:
-                payload = zipped.pack(request)
-                sizes.append(len(payload))
-                client.send(payload, compressed=True)
-            assert json.loads(zipped.unpack(await client.receive()))["data"] == n
-        assert max(sizes[1:]) < sizes[0]  # the context was taken over
-        connection = connection_of(app)
-        assert connection._fast
-        assert (connection._fast_frames, connection._unusual_frames) == (2, 4)
-        await client.leave()
-
-
-@on_each_loop
-@asynchronous
-async def test_compressed_fragments_and_pipelined_messages_are_answered(loop: str) -> None:
-    async with (
-        serving(make_router(long=lambda request: "x" * 100_000), compress=True) as app,
-        await Client.connect(app, headers=DEFLATE) as client,
-    ):
-        zipped = Zip()
-        packed = zipped.pack(HELLO)
-        client.writer.write(
-            frame(packed[:5], fin=False, compressed=True)
-            + frame(b"p", PING)
-            + frame(packed[5:9], CONTINUATION, fin=False)
-            + frame(packed[9:], CONTINUATION)
-            + frame(zipped.pack(HELLO), BINARY, compressed=True)
-            + frame(dump({"method": "GET", "url": "/long"}))
-            + b"".join(
-                frame(zipped.pack(dump({"method": "GET", "url": f"/later/{n}"})), compressed=True) for n in range(9)
-            )
-        )
-        assert await client.receive() == Frame(PONG, b"p")
-        assert zipped.unpack(await client.receive()) == HELLO_REPLY
-        assert zipped.unpack(await client.receive()) == HELLO_REPLY
-        long = await client.receive()
-        assert len(long.payload) < 1000
-        assert json.loads(zipped.unpack(long))["data"] == "x" * 100_000
-        assert [json.loads(zipped.unpack(await client.receive()))["data"] for _ in range(9)] == list(range(9))
-
-
-@on_each_loop
-@asynchronous
-async def test_corrupt_deflate_closes_1007_behind_the_replies_before_it(loop: str) -> None:
-    async with (
-        serving(make_router(), compress=True) as app,
-        await Client.connect(app, headers=DEFLATE) as client,
-    ):
-        zipped = Zip()
-        client.writer.write(
-            frame(zipped.pack(HELLO), compressed=True) + frame(b"\xff" * 20, compressed=True) + frame(HELLO) * 3
-        )
-        assert zipped.unpack(await client.receive()) == HELLO_REPLY
-        assert (await client.left()).close_code == 1007
-
-
-@on_each_loop
-@asynchronous
-async def test_compressed_text_that_is_not_utf8_closes_1007(loop: str) -> None:
-    async with (
-        serving(make_router(), compress=True) as app,
-        await Client.connect(app, headers=DEFLATE) as client,
-    ):
-        client.send(Zip().pack(b'{"method":"\xff"}'), compressed=True)
-        assert (await client.left()).close_code == 1007
-
-
-@on_each_loop
-@asynchronous
-async def test_message_that_inflates_beyond_the_limit_closes_1009(loop: str) -> None:
-    class Limited(RequestHandlerProtocol):
-        maxMessagePayloadSize = 1000
-
-    async with (
-        serving(make_router(), compress=True, protocol=Limited) as app,
-        await Client.connect(app, headers=DEFLATE) as client,
-    ):
-        client.send(Zip().pack(b" " * 1_000_000), compressed=True)
-        assert (await client.left()).close_code == 1009
-
-
-@asynchronous
-async def test_compressed_frame_without_the_extension_closes_1002() -> None:
-    async with serving(make_router(), compress=True) as app, await Client.connect(app) as client:
-        assert "sec-websocket-extensions" not in client.headers
-        client.send(HELLO)
-        assert await client.receive() == Frame(TEXT, HELLO_REPLY)
-        client.send(Zip().pack(HELLO), compressed=True)
-        assert (await client.left()).close_code == 1002
 
 
 # Options of the class and of the instance
@@ -853,10 +721,9 @@ async def test_option_of_one_connection_is_not_that_of_another() -> None:
         await Client.connect(app) as client,
         await Client.connect(app) as other,
     ):
-        assert app._listening is not None
-        first, second = app._listening.connections
-        first.closeHandshakeTimeout = 77  # type: ignore[attr-defined]
-        assert second.closeHandshakeTimeout != 77  # type: ignore[attr-defined]
+        first, second = factory_of(app).connections
+        first.closeHandshakeTimeout = 77
+        assert second.closeHandshakeTimeout != 77
         assert (await client.ask())["data"] == (await other.ask())["data"] == "Hello, world!"
 
 
@@ -966,8 +833,7 @@ async def test_client_that_leaves_while_on_connect_decides_is_forgotten(loop: st
         client, connection = await knock(app)
         await client.drop()
         await until(lambda: connection.transport is None)
-        assert app._listening is not None
-        assert not app._listening.connections
+        assert not factory_of(app).connections
         await until(Deciding.deciding.cancelled)
         assert connection.state == connection.STATE_CLOSED
 

@@ -40,6 +40,7 @@ from tests.serving import (
     TEXT,
     Client,
     asynchronous,
+    connection_of,
     frame,
     serving,
     turn_over,
@@ -85,7 +86,7 @@ class Transport(asyncio.Transport):
 def plain_factory(protocol: type = WebSocketServerProtocol, **options: Any) -> Any:
     factory = WebSocketServerFactory("ws://127.0.0.1:80")
     factory.protocol = protocol  # type: ignore[assignment]
-    factory.setProtocolOptions(**{"failByDrop": False, "allowNullOrigin": True, "webStatus": False} | options)
+    factory.setProtocolOptions(**{"failByDrop": False} | options)
     return factory
 
 
@@ -573,7 +574,7 @@ async def test_handshake_is_answered_in_a_later_turn_and_the_key_says_that_it_is
 @pytest.mark.parametrize("head", [b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", b"\r\n\r\n", REQUEST.replace(b"==", b"!!")])
 @asynchronous
 async def test_refused_handshake_leaves_no_key_and_is_closed(head: bytes) -> None:
-    protocol = made(plain_factory(Tracing))
+    protocol = made(plain_factory(Tracing, webStatus=False))
     protocol.data_received(head)
     await turn_over()
     assert not hasattr(protocol, "_wskey")
@@ -909,7 +910,7 @@ def test_seams_hold_with_the_release(requirement: str, tmp_path: Path) -> None:
 async def test_descriptor_of_a_plain_transport_is_known(loop: str) -> None:
     async with serving() as app, await Client.connect(app) as client:
         await client.ask()
-        (connection,) = app._listening.connections  # type: ignore[union-attr]
+        connection = connection_of(app)
         assert connection._socket == connection.transport.get_extra_info("socket").fileno()
 
 
@@ -918,7 +919,7 @@ async def test_descriptor_of_a_plain_transport_is_known(loop: str) -> None:
 async def test_plain_transport_tells_of_what_it_keeps(loop: str) -> None:
     async with serving() as app, await Client.connect(app) as client:
         await client.ask()
-        (connection,) = app._listening.connections  # type: ignore[union-attr]
+        connection = connection_of(app)
         transport = connection.transport
         assert transport.get_write_buffer_size() == 0
         big = b"x" * 8_000_000
@@ -933,7 +934,7 @@ async def test_plain_transport_tells_of_what_it_keeps(loop: str) -> None:
 async def test_plain_transport_that_keeps_nothing_has_sent_everything(loop: str) -> None:
     async with serving() as app, await Client.connect(app) as client:
         await client.ask()
-        (connection,) = app._listening.connections  # type: ignore[union-attr]
+        connection = connection_of(app)
         transport = connection.transport
         transport.write(frame_of(b"first"))
         if transport.get_write_buffer_size() == 0:

@@ -10,15 +10,7 @@ from typing import Any
 import pytest
 
 from aiorest_ws import Application, SimpleRouter, endpoint
-from tests.serving import (
-    CLOSE,
-    LOOPS,
-    Client,
-    Gates,
-    Program,
-    asynchronous,
-    turn_over,
-)
+from tests.serving import CLOSE, LOOPS, Client, Gates, Program, asynchronous, factory_of, turn_over
 
 on_each_loop = pytest.mark.parametrize("loop", LOOPS)
 on_posix = os.name == "posix"
@@ -216,7 +208,7 @@ async def test_second_signal_waits_for_nobody(loop: str) -> None:
 async def test_what_comes_too_late_is_dropped_and_counted() -> None:
     gates = Gates()
     app = await started(gates)
-    factory: Any = app._listening
+    factory = factory_of(app)
     async with await Client.connect(app) as client:
         client.request(url="/wait/a", id=1)
         await gates.until_started("a")

@@ -3,35 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from aiorest_ws import Application, RequestHandlerFactory, SimpleRouter
-from aiorest_ws.conf import VARIABLE
 from aiorest_ws.exceptions import ImproperlyConfigured
 from aiorest_ws.options import OPTIONS
 from aiorest_ws.sources import configured
 from aiorest_ws.testing import TestClient
 from tests.serving import asynchronous, run_program
-
-_numbers = itertools.count()
-
-
-@pytest.fixture
-def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Give a function that makes a settings module of a source, names it in the environment, and gives its name."""
-    monkeypatch.syspath_prepend(tmp_path)
-
-    def make(source: str) -> str:
-        name = f"sources_{next(_numbers)}"
-        (tmp_path / f"{name}.py").write_text(source, "utf-8")
-        monkeypatch.setenv(VARIABLE, name)
-        return name
-
-    return make
 
 
 def prepared(app: Application, **options: Any) -> RequestHandlerFactory:
@@ -46,6 +27,8 @@ def prepared(app: Application, **options: Any) -> RequestHandlerFactory:
     [
         ("PORT", "9000", 9000),
         ("TRUSTED_PROXIES", " 1 ", 1),
+        ("THREADS", "8", 8),
+        ("THREADS", "none", None),
         ("HOST", "::1", "::1"),
         ("HOST", "none", None),
         ("PATH", "/none", "/none"),
@@ -66,6 +49,30 @@ def prepared(app: Application, **options: Any) -> RequestHandlerFactory:
 def test_environment_variables_are_options(name: str, text: str, value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"AIOREST_WS_{name}", text)
     assert configured() == {name.lower(): value}
+
+
+@pytest.mark.parametrize("name", sorted(OPTIONS))
+def test_only_options_that_are_objects_cannot_come_from_the_environment(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objects = {
+        "accept_function",
+        "factory",
+        "factory_options",
+        "lifespan",
+        "metrics",
+        "middlewares",
+        "protocol",
+        "router",
+    }
+    objects |= {"on_connect", "on_disconnect", "on_shutdown", "on_startup", "ssl_context"}
+    monkeypatch.setenv(f"AIOREST_WS_{name.upper()}", "?")
+    try:
+        configured()
+        is_object = False
+    except ImproperlyConfigured as exc:
+        is_object = "is an object" in str(exc)
+    assert is_object == (name in objects)
 
 
 def test_what_is_empty_is_not_set_and_the_switches_of_the_package_are_no_settings(
@@ -121,20 +128,20 @@ def test_variable_that_cannot_be_is_one_line(
         ),
     ],
 )
-def test_setting_of_the_module_that_cannot_be_is_one_line(source: str, expected: str, module: Any) -> None:
-    name = module(source)
+def test_setting_of_the_module_that_cannot_be_is_one_line(source: str, expected: str, settings_module: Any) -> None:
+    name = settings_module(source)
     with pytest.raises(ImproperlyConfigured) as failed:
         configured()
     assert str(failed.value) == expected.format(name)
 
 
-def test_other_names_of_the_module_are_the_programs_own(module: Any) -> None:
-    module("PORT = 1\nDEBUG = 'no'\nINSTALLED_APPS = ()\nAIOREST_WS_PORT = 81\n")
+def test_other_names_of_the_module_are_the_programs_own(settings_module: Any) -> None:
+    settings_module("PORT = 1\nDEBUG = 'no'\nINSTALLED_APPS = ()\nAIOREST_WS_PORT = 81\n")
     assert configured() == {"port": 81}
 
 
-def test_every_option_is_known(module: Any) -> None:
-    module(
+def test_every_option_is_known(settings_module: Any) -> None:
+    settings_module(
         "from aiorest_ws.options import OPTIONS\n"
         "globals().update({f'AIOREST_WS_{k.upper()}': v for k, v in OPTIONS.items()})\n"
     )
@@ -142,9 +149,9 @@ def test_every_option_is_known(module: Any) -> None:
 
 
 def test_program_wins_over_environment_and_environment_over_module(
-    module: Any, monkeypatch: pytest.MonkeyPatch
+    settings_module: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module("AIOREST_WS_MAX_HEADERS = 51\nAIOREST_WS_BURST = 61\nAIOREST_WS_MAX_FRAGMENTS = 71\n")
+    settings_module("AIOREST_WS_MAX_HEADERS = 51\nAIOREST_WS_BURST = 61\nAIOREST_WS_MAX_FRAGMENTS = 71\n")
     monkeypatch.setenv("AIOREST_WS_BURST", "62")
     monkeypatch.setenv("AIOREST_WS_MAX_FRAGMENTS", "72")
     app = Application(router=SimpleRouter(), max_fragments=73)
@@ -154,8 +161,8 @@ def test_program_wins_over_environment_and_environment_over_module(
     assert prepared(app).limits.max_headers == 54
 
 
-def test_an_application_may_be_all_settings(module: Any) -> None:
-    module(
+def test_an_application_may_be_all_settings(settings_module: Any) -> None:
+    settings_module(
         "from aiorest_ws import MethodBasedView, SimpleRouter\n"
         "from aiorest_ws.abstract import AbstractMiddleware\n"
         "class Name(AbstractMiddleware):\n"
@@ -178,11 +185,11 @@ def test_an_application_may_be_all_settings(module: Any) -> None:
     assert app.middlewares == [middleware]
 
 
-def test_middlewares_of_the_program_win(module: Any) -> None:
-    module("AIOREST_WS_MIDDLEWARES = [object()]\n")
+def test_middlewares_of_the_program_win(settings_module: Any) -> None:
+    settings_module("AIOREST_WS_MIDDLEWARES = [object()]\n")
     with pytest.raises(ImproperlyConfigured, match=r"has no method 'process_request', and is not called with"):
         prepared(Application(router=SimpleRouter()))
-    module("class M:\n    def process_request(self, r, h): ...\nAIOREST_WS_MIDDLEWARES = [M]\n")
+    settings_module("class M:\n    def process_request(self, r, h): ...\nAIOREST_WS_MIDDLEWARES = [M]\n")
     app = Application(router=SimpleRouter(), middlewares=[])
     prepared(app)
     assert app.middlewares == []

@@ -16,7 +16,7 @@ from aiorest_ws import Application, HTTPError, MethodBasedView, SimpleRouter, en
 from aiorest_ws.exceptions import InvalidHandler
 from aiorest_ws.threads import Threads
 from aiorest_ws.wrappers import Request
-from tests.serving import LOOPS, TIMEOUT, Client, asynchronous, serving, turn_over
+from tests.serving import LOOPS, TIMEOUT, Client, asynchronous, factory_of, serving, turn_over
 
 FAILED = "A server error occurred."
 who: ContextVar[str] = ContextVar("who", default="nobody")
@@ -243,8 +243,7 @@ def test_client_that_leaves_drops_the_result_quietly(loop: str, caplog: pytest.L
                 client.send(b"", 9)
                 assert (await client.receive()).opcode == 10
                 client.abort()
-            assert app._listening is not None
-            await app._listening.when_empty()
+            await factory_of(app).when_empty()
             await turn_over()  # its tasks are cancelled
             blocker.gate.set()
             await blocker.ended.wait()

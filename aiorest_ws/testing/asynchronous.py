@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import struct
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from functools import partial
@@ -11,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from aiorest_ws.shutdown import shut_down
-from aiorest_ws.status import WS_CLOSED_ABNORMALLY, WS_NO_STATUS_CODE, WS_NORMAL
-from aiorest_ws.testing.messages import ConnectionClosed, Event, Reply, form_of, pack, reply_of, unpack
-from aiorest_ws.testing.transport import MemoryTransport
-from aiorest_ws.testing.wire import BINARY, CLOSE, PING, PONG, TEXT, Frame, Wire, frame
+from aiorest_ws.status import WS_NORMAL
+from aiorest_ws.testing.link import Link
+from aiorest_ws.testing.messages import Event, Reply, form_of, pack, reply_of, unpack
 
 if TYPE_CHECKING:
     from typing import Self
@@ -112,8 +110,6 @@ class AsyncTestClient:
         self.app = app
         self.form = form
         self.timeout = timeout
-        self.close_code: int | None = None
-        self.close_reason: str | None = None
         self._path = path
         self._query = query
         self._headers = list(headers.items() if isinstance(headers, Mapping) else headers)
@@ -131,12 +127,7 @@ class AsyncTestClient:
         self._undo = ExitStack()
         self._running: Running | None = None
         self._is_first = True
-        self._transport: MemoryTransport | None = None
-        self._wire = Wire()
-        self._changed = asyncio.Event()
-        self._fault: Exception | None = None  # why the wire cannot be read any more
-        self._left = False  # a close frame was sent
-        self._ended = False
+        self._link = Link(self._on_message)
         self._last_id = 0
         self._expected: list[_Expected] = []
         self._unasked: list[tuple[bytes, bool]] = []
@@ -152,7 +143,7 @@ class AsyncTestClient:
 
     @property
     def response_headers(self) -> Mapping[str, str]:
-        return self._wire.headers or {}
+        return self._link.headers
 
     @property
     def subprotocol(self) -> str | None:
@@ -160,13 +151,21 @@ class AsyncTestClient:
 
     @property
     def is_open(self) -> bool:
-        return self._wire.headers is not None and self._fault is None and not self._ended
+        return self._link.is_open
+
+    @property
+    def close_code(self) -> int | None:
+        return self._link.close_code
+
+    @property
+    def close_reason(self) -> str | None:
+        return self._link.close_reason
 
     # The connection
 
     async def __aenter__(self) -> Self:
         """Do the opening handshake. Raises HandshakeRefused."""
-        if self._transport is not None:
+        if self._link.is_begun:
             raise RuntimeError("client was used already, make another")
         if self._running is None:
             running = Running(self.app)
@@ -186,50 +185,38 @@ class AsyncTestClient:
 
     async def _open(self, factory: RequestHandlerFactory) -> None:
         self.connection = factory()
-        self._transport = MemoryTransport(self.connection, self._on_bytes, self._on_end, peer=self._peer)
         path = (factory.served_path or "/") if self._path is None else self._path
         if self._query:
             path += ("&" if "?" in path else "?") + urlencode(self._query, doseq=True)
-        self._transport.deliver(self._wire.opening(path, self._headers))
-        await self._until(lambda: self._wire.headers is not None, "an answer to the handshake", None)
+        await self._link.open(self.connection, path, self._headers, peer=self._peer, timeout=self.timeout)
 
     async def close(self, code: int = WS_NORMAL, reason: str = "") -> None:
         """Do the closing handshake (RFC 6455 §7.1.2). Does nothing when the connection is closed."""
-        if not self._ended:
-            self._send_close(struct.pack("!H", code) + reason.encode())
-            await self._until(lambda: self._ended, "the end of the connection", None)
+        await self._link.close(code, reason, self.timeout)
 
     def abort(self) -> None:
         """Leave without a close frame, as a client does whose machine fails."""
-        self._connected().deliver_eof()
+        self._link.abort()
 
     async def wait_closed(self, *, timeout: float | None = None) -> int | None:
         """Wait until the connection is closed, and give the code."""
-        await self._until(lambda: self._ended, "the end of the connection", timeout)
+        await self._link.wait_closed(self.timeout if timeout is None else timeout)
         return self.close_code
 
     async def _leave(self) -> None:
         running = self._running
         try:
-            if self._transport is not None and not self._ended:
-                await self._end(self._transport)
+            if self._link.is_begun and not self._link.ended:
+                await self._end()
         finally:
             self._undo.close()
             if running is not None and self._is_first:
                 self._running = None
                 await running.stop()
 
-    async def _end(self, transport: MemoryTransport) -> None:
+    async def _end(self) -> None:
         tasks = list(self.connection.tasks)  # they are cancelled when the connection ends
-        try:
-            if self.is_open:
-                await self.close()
-        except TimeoutError:
-            pass  # the server reads nothing, as it has enough to do
-        finally:
-            transport.abort()
-            self._fault = None
-            await self._until(lambda: self._ended, "the end of the connection", None)
+        await self._link.leave(self.timeout)
         if tasks:
             await asyncio.wait(tasks, timeout=self.timeout)
 
@@ -265,7 +252,7 @@ class AsyncTestClient:
         expected = _Expected(own_id if _comes_back(own_id) else None)
         if expected.id is not None and any(other.id == expected.id for other in self._expected):
             raise ValueError(f"id {own_id!r} is that of a request which waits for its reply")
-        self._send(payload, BINARY if is_binary else TEXT)
+        self._link.send(payload, is_binary)
         self._expected.append(expected)
         await self._until(lambda: expected.reply is not None, f"a reply to {method} {url}", timeout)
         assert expected.reply is not None
@@ -301,9 +288,9 @@ class AsyncTestClient:
     async def send(self, payload: str | bytes) -> None:
         """Send a message as it is: a `str` as text, `bytes` as binary. What answers it is for `receive`."""
         if isinstance(payload, str):
-            self._send(payload.encode(), TEXT)
+            self._link.send(payload.encode(), False)
         else:
-            self._send(payload, BINARY)
+            self._link.send(payload, True)
 
     async def receive(self, *, timeout: float | None = None) -> str | bytes:
         """Give the next message that answers no `request`, as it came."""
@@ -324,43 +311,6 @@ class AsyncTestClient:
         await self._until(lambda: bool(self._unasked), what, timeout)
         return self._unasked.pop(0)
 
-    # Frames
-
-    def _connected(self) -> MemoryTransport:
-        if self._transport is None:
-            raise RuntimeError("client is not connected, use it in a `with` block")
-        return self._transport
-
-    def _send(self, payload: bytes, opcode: int) -> None:
-        transport = self._connected()
-        if self._ended or self._left:
-            raise ConnectionClosed("an open one", self.close_code, self.close_reason or "")
-        transport.deliver(frame(payload, opcode))
-
-    def _send_close(self, payload: bytes) -> None:
-        if not self._left:
-            self._send(payload, CLOSE)
-            self._left = True
-
-    def _on_bytes(self, data: bytes) -> None:
-        try:
-            for one in self._wire.feed(data):
-                self._on_frame(one)
-        except Exception as exc:
-            self._fault = exc  # for who waits: here it would be raised in the server
-        self._changed.set()
-
-    def _on_frame(self, one: Frame) -> None:
-        if one.opcode == PING:
-            if not self._left:
-                self._send(one.payload, PONG)
-        elif one.opcode == CLOSE:
-            (self.close_code,) = struct.unpack("!H", one.payload[:2]) if one.payload else (WS_NO_STATUS_CODE,)
-            self.close_reason = one.payload[2:].decode()
-            self._send_close(one.payload[:2])
-        elif one.opcode in (TEXT, BINARY):
-            self._on_message(one.payload, one.opcode == BINARY)
-
     def _on_message(self, payload: bytes, is_binary: bool) -> None:
         message, raw = unpack(payload)
         for expected in self._expected:
@@ -370,27 +320,8 @@ class AsyncTestClient:
                 return
         self._unasked.append((payload, is_binary))
 
-    def _on_end(self) -> None:
-        self._ended = True
-        if self.close_code is None:
-            self.close_code, self.close_reason = WS_CLOSED_ABNORMALLY, ""
-        self._changed.set()
-
     async def _until(self, ready: Callable[[], bool], what: str, timeout: float | None) -> None:
-        self._connected()
-        timeout = self.timeout if timeout is None else timeout
-        try:
-            async with asyncio.timeout(timeout):
-                while not ready() and not self._ended and self._fault is None:
-                    self._changed.clear()
-                    await self._changed.wait()
-        except TimeoutError:
-            raise TimeoutError(f"expected {what}, got none within {timeout:g} s") from None
-        if ready():
-            return
-        if self._fault is not None:
-            raise self._fault
-        raise ConnectionClosed(what, self.close_code, self.close_reason or "")
+        await self._link.until(ready, what, self.timeout if timeout is None else timeout)
 
 
 def _override(overrides: dict[Any, Any], dependency: Any, instead: Any) -> Callable[[], Any]:

@@ -1,0 +1,253 @@
+"""The options of a listener in, the protocols of its connections out, and what outlives them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
+
+from autobahn.asyncio.websocket import WebSocketServerFactory
+
+from aiorest_ws._speedups import Pipeline, Request, Workers, is_installed
+from aiorest_ws.abstract import AbstractRouter
+from aiorest_ws.access_log import AccessLog
+from aiorest_ws.admissions import Admissions
+from aiorest_ws.complaints import Complaints
+from aiorest_ws.exceptions import RouterNotDefined
+from aiorest_ws.hooks import Hooks
+from aiorest_ws.limits import Limits
+from aiorest_ws.middlewares import is_around
+from aiorest_ws.origins import Origins
+from aiorest_ws.protocol import RequestHandlerProtocol
+from aiorest_ws.routers import SimpleRouter
+from aiorest_ws.seams import ExactTimer
+from aiorest_ws.stopwatch import TimedPipeline
+from aiorest_ws.threads import Threads
+from aiorest_ws.watch import Watch
+
+__all__ = ("RequestHandlerFactory",)
+
+logger = logging.getLogger("aiorest_ws")
+
+
+class RequestHandlerFactory(WebSocketServerFactory):
+    """Makes the protocols of one listener, and holds what outlives them. Protocols reach it as `self.factory`.
+
+    Takes any keyword: `router` and Autobahn's own (`url`, `protocols`, `server`, `headers`, `externalPort`, `loop`) are
+    used, others are left to a subclass:
+
+        class CustomHandlerFactory(RequestHandlerFactory):
+            def __init__(self, *args, **kwargs):
+                super().__init__(*args, **kwargs)
+                self._cookies = kwargs.get("cookies_dump", {})
+
+    middlewares        instances, in order
+    exception_handlers    exception class → function that answers for it
+    dependency_overrides  dependency → what takes its place
+    limits             what clients may take of the server, a `limits.Limits`
+    served_path        the only path that is accepted at the handshake ("/api"), or None for any
+    allowed_origins    whose pages may connect: None for the server's own, or a list as `origins.Origins` takes it
+    subprotocols       in order of preference
+    on_connect, on_disconnect    functions of the application, `def` or `async def`
+    app                the Application that listens; None for a factory that is used without one
+    connections        the open connections, and those in their handshake
+    admissions         which of them were let in
+    hooks              runs `on_connect` and `on_disconnect`
+    debug              show tracebacks to clients, log handlers that block the event loop, let local pages connect
+    access_log         log a line per request: True, "text" or "json"
+    metrics            a `metrics.Metrics` that counts connections and requests, or None
+    stopping           new requests are refused with status 503
+    unsent             events and replies that came too late for their client
+    """
+
+    protocol = RequestHandlerProtocol
+    middlewares: Iterable[Any] = ()
+    stopping = False
+    served_path: str | None = None
+    allowed_origins: Iterable[str] | None = None
+    subprotocols: Iterable[str] = ()
+    on_connect: Callable[[Any], Any] | None = None
+    on_disconnect: Callable[[Any, Any, Any], Any] | None = None
+    app: Any = None
+    debug = False
+    access_log: bool | str = False
+    metrics: Any = None
+
+    _AUTOBAHN: ClassVar[tuple[str, ...]] = ("url", "protocols", "server", "headers", "externalPort", "loop")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        options = {"server": "aiorest-ws"} if len(args) < 3 else {}
+        options |= {key: kwargs[key] for key in self._AUTOBAHN if key in kwargs}
+        super().__init__(*args, **options)
+        self._batched_timer = ExactTimer()
+        self.setProtocolOptions(failByDrop=False)
+        self._watch: Watch | None = None
+        self._limits = Limits(max_message_size=None, handshake_timeout=None)  # Autobahn's own
+        self.limits = Limits()
+        self.connections: set[RequestHandlerProtocol] = set()
+        self.unsent = 0
+        self.complaints = Complaints(logger)
+        self.exception_handlers: dict[type, Any] = {}
+        self.dependency_overrides: dict[Any, Any] = {}
+        self._router: AbstractRouter | None = None
+        self._pipeline: Pipeline | None = None
+        self._workers: Workers | None = None
+        self._when_empty: Callable[[], None] | None = None
+        self._origins: Origins | None = None
+        self._access: AccessLog | None = None
+        self.admissions = Admissions()
+        self._threads = Threads()
+        self.hooks = Hooks(self.complaints)
+        self.router = kwargs.get("router")
+
+    @property
+    def limits(self) -> Limits:
+        """What clients may take of the server. What is not changed here stays as `setProtocolOptions` has it."""
+        return self._limits
+
+    @limits.setter
+    def limits(self, limits: Limits) -> None:
+        old, self._limits = self._limits, limits
+        if self._watch is not None:
+            self._watch.stop()
+            self._watch = None
+        options: dict[str, Any] = {}
+        if limits.max_message_size != old.max_message_size:
+            options["maxMessagePayloadSize"] = limits.max_message_size or 0
+        if limits.handshake_timeout != old.handshake_timeout:
+            options["openHandshakeTimeout"] = limits.handshake_timeout or 0
+        if options:
+            self.setProtocolOptions(**options)
+
+    @property
+    def router(self) -> AbstractRouter | None:
+        """The router of every connection; an instance of an AbstractRouter. Setting something false changes nothing."""
+        return self._router
+
+    @router.setter
+    def router(self, router: AbstractRouter | None) -> None:
+        if not router:
+            return
+        if not isinstance(router, AbstractRouter):
+            hint = ", pass an instance of it" if isinstance(router, type) else ""
+            raise TypeError(f"router must be an instance of AbstractRouter, got {router!r}{hint}")
+        self._router = router
+        self._pipeline = None
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The way of every request; made when it is first used, from the router and the options above."""
+        if self._pipeline is None:
+            router = self._router
+            if router is None:
+                raise RouterNotDefined()
+            is_installed()  # imports msgspec, if it is there: at the first MessagePack, it would keep everybody waiting
+            plain = type(router).process_request is SimpleRouter.process_request
+            self._pipeline = (TimedPipeline if self.debug else Pipeline)(
+                router._trie if plain and isinstance(router, SimpleRouter) else None,
+                process=None if plain else router.process_request,
+                middlewares=self.middlewares,
+                onion=is_around(self.middlewares),
+                debug=self.debug,
+                report=self._report,
+                threads=self._threads.call,
+                recoveries=self._recoveries(),
+                overrides=self.dependency_overrides,
+            )
+        return self._pipeline
+
+    def _recoveries(self) -> list[dict[type, Any]]:
+        """Give the exception handlers for requests that match no route, and for all others after their routers'."""
+        router = self._router
+        own = [self.exception_handlers]
+        return [router.exception_handlers, *own] if isinstance(router, SimpleRouter) else own
+
+    def _report(self, request: Request, exc: BaseException) -> None:
+        """Log an unexpected exception, once, with what was asked."""
+        text = f"{request.method!r:.20} {request.url!r:.200} failed: {type(exc).__name__}"
+        self.complaints.write(logging.ERROR, text, exc)
+
+    @property
+    def threads(self) -> int:
+        """How many threads there may be for the handlers of views that are `threaded`; set it before serving."""
+        return self._threads.most
+
+    @threads.setter
+    def threads(self, most: int | None) -> None:
+        self._threads = Threads(most)
+        self._pipeline = None
+
+    @property
+    def workers(self) -> Workers:
+        """What runs the handlers that take time; made in the loop that serves."""
+        if self._workers is None:
+            self._workers = Workers(asyncio.get_running_loop())
+        return self._workers
+
+    # The handshake, and the end
+
+    def serves(self, path: str) -> bool:
+        """Tell whether `path` is served."""
+        return self.served_path is None or path in (self.served_path, self.served_path.rstrip("/") + "/")
+
+    @property
+    def origins(self) -> Origins:
+        """Whose pages may connect; made when it is first used, from `allowed_origins` and `debug`."""
+        if self._origins is None:
+            self._origins = Origins(self.allowed_origins, debug=self.debug)
+        return self._origins
+
+    @property
+    def access(self) -> AccessLog:
+        """The access log; made when it is first used, as `access_log` says."""
+        if self._access is None:
+            self._access = AccessLog(self.access_log)
+        return self._access
+
+    @property
+    def gatekeepers(self) -> list[Any]:
+        """The middlewares that want to see each connection before it is accepted."""
+        return [m for m in self.middlewares if callable(getattr(m, "at_handshake", None))] if self.middlewares else []
+
+    @property
+    def is_crowded(self) -> bool:
+        """Tell whether even those in their handshake are too many to be told so."""
+        most = self.limits.max_connections
+        return most is not None and len(self.connections) > 2 * most
+
+    def take(self, connection: RequestHandlerProtocol) -> None:
+        """Take note of a new connection."""
+        self.connections.add(connection)
+        if self._watch is None:
+            self._watch = Watch(self.limits, self.connections)
+        self._watch.start()
+
+    def forget(self, connection: RequestHandlerProtocol) -> None:
+        """Take note that `connection` is gone."""
+        self.connections.discard(connection)
+        self.admissions.release(connection)
+        self.unsent += connection._unsent
+        if not self.connections and self._when_empty is not None:
+            self._when_empty()
+
+    def when_empty(self) -> asyncio.Future[None]:
+        """Give a future that is done when the last connection is gone."""
+        empty = asyncio.get_running_loop().create_future()
+        self._when_empty = lambda: None if empty.done() else empty.set_result(None)
+        if not self.connections:
+            self._when_empty()
+        return empty
+
+    async def release(self, timeout: float) -> None:
+        """Let go of what serves connections, of which there are none left; hooks get `timeout` seconds to end."""
+        self._when_empty = None
+        if self._watch is not None:
+            self._watch.stop()
+        await self.hooks.end(timeout)
+        await self._threads.close(timeout)
+        if self._workers is not None:
+            spare = self._workers.close()
+            self._workers = None
+            if spare is not None:
+                await asyncio.wait([spare])

@@ -1,0 +1,286 @@
+"""One connection, as people know and subclass it: the messages of a client in, the replies to it out.
+
+What it stands on is in `seams`, which joins Autobahn's protocol and our frame layer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import cache
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+from aiorest_ws._speedups import (
+    BINARY_BASE64,
+    BINARY_JSON,
+    BINARY_MSGPACK,
+    TEXT_JSON,
+    Request,
+    decode,
+    dumps,
+    encode,
+    failed,
+    recognise,
+    wrap,
+)
+from aiorest_ws.complaints import printable
+from aiorest_ws.exceptions import ConnectionRefused
+from aiorest_ws.handshake import Handshake, client_address, client_scheme
+from aiorest_ws.limits import Limits
+from aiorest_ws.opening import Derived
+from aiorest_ws.rate import Rate
+from aiorest_ws.seams import AutobahnConnection
+from aiorest_ws.status import WS_MESSAGE_VIOLATE_POLICY, WS_NO_STATUS_CODE, WS_NORMAL
+
+if TYPE_CHECKING:
+    from aiorest_ws.factory import RequestHandlerFactory
+
+__all__ = ("RequestHandlerProtocol",)
+
+_MAX_CLOSE_REASON = 123  # RFC 6455 §5.5: a control frame carries 125 bytes, two of them are the code
+
+
+class RequestHandlerProtocol(AutobahnConnection):
+    """One connection. Handlers reach it as `request.connection`.
+
+    Users may override Autobahn's hooks (`onConnect`, `onOpen`, `onMessage`, `onClose`, `sendMessage`, …) and
+    `_decode_message`, `_encode_message`; none of them has to call `super()` for the rest to work.
+
+    factory            the `RequestHandlerFactory` of the listener
+    peer               address of the client: "tcp4:203.0.113.7:51234", or what trusted proxies say: "203.0.113.7"
+    session            dict for the application, one per connection; it may set something else instead
+    path, query        of the handshake: "/api", {"token": "1"}; of several values of one name the last
+    headers, cookies   of the handshake, names of headers in lower case; of several cookies of one name the first
+    subprotocol        what was agreed on, or None
+    close_code, close_reason, close_was_clean    why the connection ended; None while it is up
+    """
+
+    close_code: int | None = None
+    close_reason: str | None = None
+    close_was_clean: bool | None = None
+    factory: RequestHandlerFactory
+
+    path = Derived(lambda connection: connection._handshake.path)
+    query = Derived(lambda connection: dict(parse_qsl(connection._handshake.query, keep_blank_values=True)))
+    headers = Derived(lambda connection: connection._handshake.headers)
+    cookies = Derived(lambda connection: connection._handshake.cookies)
+    subprotocol = Derived(lambda connection: connection.websocket_protocol_in_use)
+
+    _session: Any = None
+    _credentials: Any = None  # what a middleware knows of the client: it has a method `drop`
+    _agreed: str | None = None  # a subprotocol that a middleware asks for
+    _gave_up: int | None = None  # the code for a connection that we dropped
+
+    @property
+    def session(self) -> Any:
+        if self._session is None:
+            self._session = {}
+        return self._session
+
+    @session.setter
+    def session(self, session: Any) -> None:
+        self._session = session
+
+    def send_event(self, name: Any, data: Any = None) -> None:
+        """Push `{"event_name": name, "data": data}` as text. Dropped, and counted, when the connection is not open."""
+        if self.state == self.STATE_OPEN:
+            self.sendMessage(dumps({"event_name": name, "data": data}), False)
+        else:
+            self.factory.unsent += 1
+
+    def close(self, code: int = WS_NORMAL, reason: str | None = None) -> None:
+        """Start the close handshake (RFC 6455 §7.1.2). `reason` is cut to 123 bytes of UTF-8.
+
+        Raises ValueError for a code that may not be sent.
+        """
+        if code not in self.CLOSE_STATUS_CODES_ALLOWED and not 3000 <= code <= 4999:
+            raise ValueError(f"close code must be one of RFC 6455 §7.4.1 or 3000 to 4999, got {code!r}")
+        if self.state == self.STATE_OPEN:
+            text = None if reason is None else _cut(reason, _MAX_CLOSE_REASON)
+            self.sendCloseFrame(code=code, reasonUtf8=text, isReply=False)
+
+    # The way of a message
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> Any:
+        """Answer one message. An override takes over entirely."""
+        if self.state == self.STATE_OPEN and not self.transport.is_closing():
+            self._receive(self._request_in(payload, isBinary))
+
+    def _decode_message(self, payload: bytes, isBinary: bool = False) -> Request:
+        """Give the request in `payload`. Raises InvalidMessage; what an override raises becomes the reply."""
+        form = recognise(payload, isBinary)
+        return wrap(decode(payload, form), form, self)
+
+    def _encode_message(self, response: bytes, isBinary: bool = False) -> bytes:
+        """Give the payload for a rendered reply: in binary frames base64, but for MessagePack.
+
+        An override's result is sent as is.
+        """
+        if isBinary and recognise(response, True) == BINARY_MSGPACK:
+            return response
+        return encode(response, BINARY_BASE64 if isBinary else TEXT_JSON)
+
+    def _request_in(self, payload: bytes, is_binary: bool) -> Request:
+        try:
+            request = self._decode_message(payload, is_binary)
+            if not isinstance(request, Request):
+                raise TypeError(f"_decode_message must give a Request, got {type(request).__qualname__}")
+            return self.factory.pipeline.adopt(request, BINARY_BASE64 if is_binary else TEXT_JSON, self)
+        except Exception as exc:
+            return failed(exc, recognise(payload, is_binary), self)
+
+    def _send_reply(self, request: Request, rendered: bytes) -> None:
+        is_binary = request.form >= BINARY_JSON
+        if type(self)._encode_message is RequestHandlerProtocol._encode_message:
+            payload = encode(rendered, request.form)
+        else:
+            try:
+                payload = self._encode_message(rendered, is_binary)
+                if type(payload) is not bytes:
+                    raise TypeError(f"_encode_message must give bytes, got {type(payload).__qualname__}")
+            except Exception as exc:
+                payload = encode(self.factory.pipeline.refuse(request, exc), request.form)
+        try:
+            self.sendMessage(payload, is_binary)
+        except Exception as exc:
+            # An override failed: a client that is not answered must not wait either.
+            self.factory.complaints.write(logging.ERROR, f"cannot answer {self.peer}, dropping the connection", exc)
+            self.dropConnection(abort=True)
+
+    def _log_reply(self, request: Request, size: int, seconds: float) -> None:
+        self.factory.access.write(self.peer, request, size, seconds)
+
+    # The handshake, and the end
+
+    def _check_handshake(self, handshake: Handshake) -> None:
+        """Refuse a path that is not served before anything else, then other people's pages, then what is too much."""
+        factory = self.factory
+        if not factory.serves(handshake.path):
+            raise ConnectionRefused(404)
+        super()._check_handshake(handshake)
+        origin = handshake.origin
+        proxies = self.trustXForwardedFor
+        if origin is not None and not factory.origins.allow(
+            origin, handshake.host, handshake.port, client_scheme(handshake, proxies)
+        ):
+            self._complained = True
+            unless = "may not connect, unless the option allowed_origins names it"
+            text = f"{self.peer}: a page of origin '{printable(origin)}' {unless}"
+            factory.complaints.write(logging.WARNING, text)
+            raise ConnectionRefused(403)
+        peer = self.transport.get_extra_info("peername")
+        address = client_address(handshake, proxies) or (peer[0] if isinstance(peer, tuple) else None)
+        factory.admissions.admit(self, address, factory.limits)
+
+    def _subprotocol(self) -> str | None:
+        if not self.factory.subprotocols:
+            return self._agreed
+        offered = self.websocket_protocols
+        return next((name for name in self.factory.subprotocols if name in offered), self._agreed)
+
+    def _asks(self) -> bool:
+        return self.factory.on_connect is not None or bool(self.factory.gatekeepers) or super()._asks()
+
+    async def _ask(self) -> Any:
+        for middleware in self.factory.gatekeepers:
+            agreed = middleware.at_handshake(self)
+            if isawaitable(agreed):
+                agreed = await agreed
+            self._agreed = self._agreed or agreed
+        hook = self.factory.on_connect
+        if hook is not None:
+            answer = hook(self)
+            if isawaitable(answer):
+                answer = await answer
+            if answer is False:
+                raise ConnectionRefused(403)
+        return await super()._ask()
+
+    # Ends that we bring about
+
+    def _give_up(self, reason: str, code: int | None = None) -> None:
+        """Drop the connection without a close frame, which would not be read. `onClose` gets `code`, else 1006."""
+        self._gave_up = code
+        self.wasNotCleanReason = reason
+        self.dropConnection(abort=True)
+
+    def _on_abuse(self) -> None:
+        self.close(WS_MESSAGE_VIOLATE_POLICY, "too many requests")
+
+    def _on_fragments(self) -> None:
+        # Not `self.close`: an override that leaves the connection open would have the reader ask for ever.
+        RequestHandlerProtocol.close(self, WS_MESSAGE_VIOLATE_POLICY, "too many fragments")
+
+    def connection_made(self, transport: Any) -> None:
+        self.factory.take(self)
+        super().connection_made(transport)
+        if self.factory.is_crowded:
+            transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        factory = self.factory
+        try:
+            super().connection_lost(exc)
+        finally:
+            was_accepted = self._pipeline is not None
+            if was_accepted and factory.on_disconnect is not None:
+                factory.hooks.tell(
+                    *("on_disconnect", factory.on_disconnect, self, self.close_code, self.close_reason),
+                )
+            if was_accepted and factory.metrics is not None:
+                factory.metrics.closed(self)
+            if self._credentials is not None:
+                self._credentials.drop()
+                self._credentials = None
+            factory.forget(self)
+
+    def _open(self) -> None:
+        self._pipeline = self.factory.pipeline
+        self._workers = self.factory.workers
+        self._set_limits(self.factory.limits)
+        self._set_observers(self.factory)
+        super()._open()
+        self._reads_requests = not _overrides(self, "onMessage", "_onMessage", "_decode_message")
+        self._writes_replies = self._writes_frames and not _overrides(self, "sendMessage", "_encode_message")
+
+    def _set_observers(self, factory: RequestHandlerFactory) -> None:
+        if factory.metrics is not None:
+            self._meters = factory.metrics.meters
+            factory.metrics.opened(self)
+        self._logs_replies = bool(factory.access_log)
+        self._observes = self._logs_replies or self._meters is not None
+
+    def _set_limits(self, limits: Limits) -> None:
+        self._limit_in_flight = limits.max_concurrency
+        self._max_fragments = limits.max_fragments or 0
+        self._request_timeout = limits.request_timeout or 0.0
+        self._stopping = self.factory.stopping
+        per_second = limits.requests_per_second
+        if per_second is not None:
+            clock = asyncio.get_running_loop().time
+            self._rate = Rate(per_second, limits.burst or max(1.0, per_second), clock=clock, abused=self._on_abuse)
+
+    def _onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+        code = self._gave_up or code
+        self.close_was_clean = wasClean
+        self.close_code = WS_NO_STATUS_CODE if code is None else code
+        self.close_reason = reason
+        super()._onClose(wasClean, code, reason)
+
+
+@cache
+def _overridden(protocol: type, names: tuple[str, ...]) -> bool:
+    return any(getattr(protocol, name) is not getattr(RequestHandlerProtocol, name) for name in names)
+
+
+def _overrides(protocol: RequestHandlerProtocol, *names: str) -> bool:
+    """Tell whether the class of `protocol` brings its own of one of these methods."""
+    cls: type = type(protocol)
+    return _overridden(cls, names)
+
+
+def _cut(text: str, size: int) -> bytes:
+    """Give `text` in UTF-8, cut at a character so that it has at most `size` bytes."""
+    return text.encode("utf-8", "replace")[:size].decode("utf-8", "ignore").encode()

@@ -1,0 +1,141 @@
+"""A handler → what may come in `args` of its requests; `args` → its keyword arguments, or what does not fit."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable
+from traceback import walk_tb
+from typing import Any
+
+from aiorest_ws.dependencies import named, needs_of
+from aiorest_ws.exceptions import IncorrectArgument, InvalidHandler
+
+__all__ = ("Signature", "parameters_of")
+
+
+class Signature:
+    """Checks `args` of a request against the signature of a handler.
+
+    names        what `args` may give; if it is `open`, anything else too
+    required     what it must give
+    taken        parameters that get their value from elsewhere: the path, or a dependency
+    needs        what its parameters depend on: they are neither in `args` nor in the path
+    positions    of those that stand before its last path parameter, counted from the first one
+    innermost    the handler without its decorators
+    behind       the signature of that, None without decorators and for one that calls it with other arguments
+    """
+
+    __slots__ = (
+        *("behind", "given", "handler", "innermost", "names", "needs", "open", "positions", "required", "taken"),
+        "takes_format",
+    )
+
+    def __init__(self, handler: Callable[..., Any], given: int, parameters: int) -> None:
+        """`given` arguments come before the `parameters` path parameters."""
+        self.handler = handler
+        self.given = given
+        self.names: set[str] = set()
+        self.taken: set[str] = set()
+        self.required: list[str] = []
+        self.open = False
+        self.behind: Signature | None = None
+        self.innermost = inspect.unwrap(handler)
+        self.needs = needs_of(self.innermost, named(self.innermost))
+        self.positions: dict[str, int] = {}
+        if self.innermost is not handler:
+            try:
+                self.behind = Signature(self.innermost, given, parameters)
+            except InvalidHandler:
+                pass  # the decorator gives it other arguments than it gets itself
+        self._read(handler, given + parameters, parameters)
+        passed_on = self.open and (self.behind is None or self.behind.takes_format)
+        self.takes_format: bool = "format" in self.names or passed_on
+
+    def _read(self, handler: Callable[..., Any], positional: int, parameters: int) -> None:
+        left = positional
+        takes_any = False
+        for at, parameter in enumerate(parameters_of(handler)):
+            if parameter.name in self.needs:
+                self.taken.add(parameter.name)
+                if left and parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
+                    self.positions[parameter.name] = at - positional + parameters
+            elif parameter.kind is parameter.VAR_KEYWORD:
+                self.open = True
+            elif parameter.kind is parameter.VAR_POSITIONAL:
+                takes_any = True
+            elif left and parameter.kind is not parameter.KEYWORD_ONLY:
+                left -= 1
+                if parameter.kind is not parameter.POSITIONAL_ONLY:
+                    self.taken.add(parameter.name)
+            elif parameter.kind is parameter.POSITIONAL_ONLY:
+                if parameter.default is parameter.empty:
+                    raise InvalidHandler(
+                        f"positional-only parameter {parameter.name!r} of {named(handler)} gets no value from the path"
+                    )
+            else:
+                self.names.add(parameter.name)
+                if parameter.default is parameter.empty:
+                    self.required.append(parameter.name)
+        hidden = [] if self.open else [n for n in self.needs if n not in self.taken and not takes_any]
+        if hidden:
+            raise InvalidHandler(f"{named(handler)} has a decorator that does not take its parameter {hidden[0]!r}")
+        if left and not takes_any:
+            if left > parameters:
+                first = "`request`" if positional - parameters == 1 else "`self` and `request`"
+                raise InvalidHandler(f"{named(handler)} must take {first} first")
+            raise InvalidHandler(
+                f"{named(handler)} takes {parameters - left} path parameters, its path has {parameters}"
+            )
+
+    def leave_out(self, name: str) -> None:
+        """Take `name` for no argument: somebody else gives that parameter its value."""
+        self.names.discard(name)
+        if name in self.required:
+            self.required.remove(name)
+        if self.behind is not None:
+            self.behind.leave_out(name)
+
+    def __call__(self, args: Any) -> dict[str, Any]:
+        """Give the keyword arguments in `args`, or raise IncorrectArgument naming the one that does not fit."""
+        if args is None:
+            args = {}
+        if not isinstance(args, dict):
+            raise IncorrectArgument("`args` must be an object")
+        kwargs: dict[str, Any] = args
+        if "format" in kwargs and not self.takes_format:
+            kwargs = {name: value for name, value in kwargs.items() if name != "format"}
+        for name in kwargs:
+            if name in self.taken:
+                if name in self.needs:
+                    raise IncorrectArgument(f"unexpected argument `{name:.100}`")
+                raise IncorrectArgument(f"argument `{name:.100}` is already given by the url")
+            if not self.open and name not in self.names:
+                raise IncorrectArgument(f"unexpected argument `{name:.100}`")
+        for name in self.required:
+            if name not in kwargs:
+                raise IncorrectArgument(f"missing argument `{name}`")
+        return kwargs
+
+    def explain(self, args: Any, exc: BaseException) -> IncorrectArgument | None:
+        """Tell whether `args` caused `exc`, a TypeError: did they not fit the handler behind a decorator?"""
+        if self.behind is None or not str(exc).startswith(f"{named(self.innermost)}() "):
+            return None
+        code = getattr(self.innermost, "__code__", None)
+        if any(frame.f_code is code for frame, _ in walk_tb(exc.__traceback__)):
+            return None
+        try:
+            self.behind(args)
+        except IncorrectArgument as misfit:
+            return misfit
+        return None
+
+
+def parameters_of(handler: Any) -> list[inspect.Parameter]:
+    """Give the parameters of `handler` itself, not of what it wraps, whether its annotations can be resolved or not."""
+    options: dict[str, Any] = {}
+    if sys.version_info >= (3, 14):
+        from annotationlib import Format
+
+        options["annotation_format"] = Format.FORWARDREF
+    return list(inspect.signature(handler, follow_wrapped=False, **options).parameters.values())
