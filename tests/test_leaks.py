@@ -72,11 +72,18 @@ def traced_bytes(call: Call, calls: int) -> int:
 def check(impl: Impl, call: Call, each: int = 1) -> None:
     """Let `call`, which does the like `each` times, be made as often as it takes for all of CALLS."""
     calls = CALLS[impl.name]
-    # What the interpreter learns of new code comes once, a leak comes every time.
-    grown = next((g for _ in range(3) if (g := grown_by(call, calls // each)) <= BLOCKS), None)
-    assert grown is not None, f"each time more than {BLOCKS} blocks more after {calls} calls"
-    size = traced_bytes(call, TRACED_CALLS // each)
-    assert size <= TRACED_BYTES, f"{size} bytes more after {TRACED_CALLS} calls"
+    settles(lambda: grown_by(call, calls // each), max(BLOCKS, calls // 40), f"blocks more after {calls} calls")
+    settles(lambda: traced_bytes(call, TRACED_CALLS // each), TRACED_BYTES, f"bytes more after {TRACED_CALLS} calls")
+
+
+def settles(measure: Callable[[], int], bound: int, what: str) -> None:
+    """Fail if each of a few measures is above `bound`: a leak comes every time, what the interpreter learns does not."""
+    seen = []
+    for _ in range(5):
+        seen.append(measure())
+        if seen[-1] <= bound:
+            return
+    raise AssertionError(f"{seen} {what}, each time more than {bound}")
 
 
 def refused(function: Callable[..., Any], *args: Any) -> Call:
@@ -94,7 +101,7 @@ def refused(function: Callable[..., Any], *args: Any) -> Call:
 
 def test_a_leak_is_seen() -> None:
     kept: list[Any] = []
-    assert grown_by(lambda: kept.append(object()), 1000) > BLOCKS
+    assert grown_by(lambda: kept.append(object()), 2000) > 1900
     assert traced_bytes(lambda: kept.append(bytes(1000)), 100) > TRACED_BYTES
 
 
