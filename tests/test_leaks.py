@@ -77,7 +77,7 @@ def check(impl: Impl, call: Call, each: int = 1) -> None:
 
 
 def settles(measure: Callable[[], int], bound: int, what: str) -> None:
-    """Fail if each of a few measures is above `bound`: a leak comes every time, what the interpreter learns does not."""
+    """Fail if each of a few measures is above `bound`: a leak comes every time, what the interpreter learns once."""
     seen = []
     for _ in range(5):
         seen.append(measure())
