@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator, Mapping
+from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import partial
+from threading import Lock
 from typing import Any
 
 from aiorest_ws.dependencies import ASYNC, GENERATOR, PLAIN, Dependencies, Order, Step
@@ -176,22 +178,65 @@ class Scope:
     async def _in_thread(self, function: Callable[[], Any]) -> Any:
         assert self._threads is not None
         assert self._context is not None
-        job = asyncio.ensure_future(self._threads(self._context.run, function))
+        visit = _Visit(partial(self._context.run, function))
+        job = asyncio.ensure_future(self._threads(visit))
         try:
             return await asyncio.shield(job)
         except asyncio.CancelledError:
-            await asyncio.wait([job])  # it uses what is to be cleaned up now
+            # A thread uses what is to be cleaned up now, and is in the context that the clean-up needs: a task that
+            # cannot enter its context never ends. The job may be cancelled itself, by a loop that is torn down.
+            over = visit.end()
+            job.cancel()
+            while not (over.done() and job.done()):
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([over, job])
             if not job.cancelled():
                 job.exception()  # nobody else asks
             raise
         finally:
-            del function, job
+            del function, job, visit
 
     def _awaited(self, awaitable: Any) -> Any:
         """Give what to await for `awaitable`, so that it shares its context with what is called in threads."""
         if self._context is None:
             return awaitable
         return asyncio.get_running_loop().create_task(_result(awaitable), context=self._context)
+
+
+class _Visit:
+    """A call in a thread, of which somebody may ask that it be over, whatever becomes of those who wait for it."""
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self._function = function
+        self._lock = Lock()
+        self._has_begun = False
+        self._is_over = False
+        self._tell: Callable[[], Any] | None = None
+
+    def __call__(self) -> Any:
+        with self._lock:
+            if self._is_over:
+                raise asyncio.CancelledError
+            self._has_begun = True
+        try:
+            return self._function()
+        finally:
+            with self._lock:
+                self._is_over = True
+            if self._tell is not None:
+                self._tell()
+
+    def end(self) -> asyncio.Future[None]:
+        """Give a future that is done when no thread is at it; what has not begun never does."""
+        loop = asyncio.get_running_loop()
+        over = loop.create_future()
+        with self._lock:
+            if self._has_begun and not self._is_over:
+                self._tell = partial(loop.call_soon_threadsafe, over.set_result, None)
+            else:
+                self._is_over = True
+                over.set_result(None)
+        return over
 
 
 async def _result(awaitable: Any) -> Any:

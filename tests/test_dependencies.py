@@ -15,13 +15,13 @@ from typing import Annotated, Any
 
 import pytest
 
-from aiorest_ws import Application, Depends, HTTPError, MethodBasedView, SimpleRouter, endpoint
+from aiorest_ws import Application, Depends, HTTPError, MethodBasedView, SimpleRouter, endpoint, shutdown
 from aiorest_ws.dependencies import dependency_of
 from aiorest_ws.exceptions import InvalidHandler
 from aiorest_ws.renderers import JSONRenderer
 from aiorest_ws.testing import AsyncTestClient, TestClient
 from tests.conftest import Impl
-from tests.serving import LOOPS, TIMEOUT, Client, Gates, asynchronous, serving
+from tests.serving import LOOPS, TIMEOUT, Client, Gates, asynchronous, serving, turn_over
 from tests.test_leaks import at_once, check
 from tests.test_pipeline import Server, data, detail, get
 
@@ -634,6 +634,85 @@ async def test_clean_up_waits_for_a_thread_that_uses_what_it_cleans_up() -> None
         await ended.wait()
         await client.leave()
     assert log == ["used", "close"]
+
+
+@asynchronous
+async def test_clean_up_waits_for_a_thread_though_it_is_cancelled_again() -> None:
+    begun, gate, ended = asyncio.Event(), threading.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    async def session() -> AsyncIterator[int]:
+        try:
+            yield 1
+        finally:
+            log.append("close")
+            ended.set()
+
+    def slow(n: Annotated[int, Depends(session)]) -> Iterator[int]:
+        loop.call_soon_threadsafe(begun.set)
+        assert gate.wait(TIMEOUT)
+        log.append("used")
+        try:
+            yield n
+        finally:
+            log.append("put away")
+
+    router = SimpleRouter()
+    router.register_endpoint(handlers_of(slow)[2])
+    async with serving(router, request_timeout=0.01) as app, await Client.connect(app) as client:
+        client.request("GET", "/threaded", id=1)
+        await begun.wait()
+        assert (await client.reply())["status"] == 504  # that is once
+        assert app._listening is not None
+        (connection,) = app._listening.connections
+        (task,) = connection.tasks
+        client.abort()
+        await app._listening.when_empty()
+        while task.cancelling() < 2:  # noqa: ASYNC110 (nobody tells)
+            await asyncio.sleep(0)
+        await turn_over()
+        assert log == []
+        gate.set()
+        await ended.wait()
+    assert log == ["used", "put away", "close"]
+
+
+def test_clean_up_waits_for_a_thread_that_outlasts_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutdown, "_LEAVE", 0.01)
+    gate = threading.Event()
+
+    async def opens_the_gate() -> None:
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:  # everything is cancelled, now
+            await turn_over(20)
+            gate.set()
+
+    @asynchronous
+    async def test() -> None:
+        begun = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def handler(
+            request: Any,
+            a: Annotated[int, Depends(number_opened)],
+            b: Annotated[int, Depends(number_opened_later)],
+        ) -> None:
+            loop.call_soon_threadsafe(begun.set)
+            assert gate.wait(TIMEOUT)
+            log.append("used")
+
+        router = SimpleRouter()
+        router.register_endpoint(get(handler, threaded=True))
+        async with serving(router) as app, await Client.connect(app) as client:
+            client.request("GET", "/", id=1)
+            await begun.wait()
+        kept.append(loop.create_task(opens_the_gate()))
+        await asyncio.sleep(0)
+
+    kept: list[Any] = []
+    test()
+    assert log == ["open", "open", "used", *[asyncio.CancelledError, "close"] * 2]
 
 
 @asynchronous
