@@ -353,6 +353,13 @@ def test_an_integer_beyond_64_bits_is_a_float() -> None:
         assert "request is not valid JSON" in str(client.receive())
 
 
+def test_nan_of_messagepack_passes_no_bound() -> None:
+    with client_of(taking(float), taking(Annotated[float, Meta(ge=0, le=1)], path="/bounded")) as client:
+        assert client.post("/", args={"value": float("nan")}, form="msgpack").data == "nan"
+        (fault,) = client.post("/bounded", args={"value": float("nan")}, form="msgpack").detail
+        assert fault == {"loc": ["args", "value"], "msg": "Expected `float` >= 0.0"}
+
+
 @pytest.mark.parametrize(
     ("hint", "value", "expected"),
     [
