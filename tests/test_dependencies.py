@@ -808,6 +808,35 @@ async def test_client_that_leaves_and_a_server_that_stops_clean_up(loop: str, ki
             assert log == ["open", asyncio.CancelledError, "close"]
 
 
+@asynchronous
+async def test_clean_up_that_is_cancelled_while_it_waits_keeps_no_other_from_its_own() -> None:
+    gates = Gates()
+
+    async def session() -> AsyncIterator[int]:
+        yield 1
+        log.append("closing")
+        try:
+            await gates.wait("close")
+        except asyncio.CancelledError:
+            log.append("cancelled")
+            raise
+
+    def handler(request: Any, a: Annotated[int, Depends(number_opened)], b: Annotated[int, Depends(session)]) -> str:
+        return "done"
+
+    router = SimpleRouter()
+    router.register_endpoint(get(handler))
+    async with serving(router) as app, await Client.connect(app) as client:
+        client.request("GET", "/", id=1)
+        await gates.until_started("close")
+        assert app._listening is not None
+        (connection,) = app._listening.connections
+        tasks = connection.tasks
+        client.abort()
+        await asyncio.wait(tasks)
+    assert log == ["open", "closing", "cancelled", asyncio.CancelledError, "close"]
+
+
 def test_clean_up_that_fails_after_the_reply_is_only_logged(caplog: pytest.LogCaptureFixture) -> None:
     @asynchronous
     async def test() -> None:
