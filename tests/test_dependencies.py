@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import pytest
 
-from aiorest_ws import Application, Depends, HTTPError, MethodBasedView, SimpleRouter, endpoint, shutdown
+from aiorest_ws import Application, Depends, HTTPError, MethodBasedView, SimpleRouter, endpoint, scopes, shutdown
 from aiorest_ws.dependencies import dependency_of
 from aiorest_ws.exceptions import InvalidHandler
 from aiorest_ws.renderers import JSONRenderer
@@ -713,6 +713,68 @@ def test_clean_up_waits_for_a_thread_that_outlasts_the_loop(monkeypatch: pytest.
     kept: list[Any] = []
     test()
     assert log == ["open", "open", "used", *[asyncio.CancelledError, "close"] * 2]
+
+
+@asynchronous
+async def test_clean_up_that_waits_for_a_thread_is_not_forgotten_when_it_is_cancelled() -> None:
+    go, gate, begun, blocked = threading.Event(), threading.Event(), asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def handler(
+        request: Any, a: Annotated[int, Depends(number_later)], b: Annotated[int, Depends(number_opened)]
+    ) -> None:
+        loop.call_soon_threadsafe(begun.set)
+        assert go.wait(TIMEOUT)
+
+    def block(request: Any) -> None:
+        loop.call_soon_threadsafe(blocked.set)
+        assert gate.wait(TIMEOUT)
+
+    router = SimpleRouter()
+    router.register_endpoint(get(handler, "/work", threaded=True))
+    router.register_endpoint(get(block, "/block", threaded=True))
+    async with serving(router, threads=1) as app, await Client.connect(app) as client:
+        client.request("GET", "/work", id=1)
+        await begun.wait()
+        client.request("GET", "/block", id=2)  # takes the thread before the clean-up does
+        assert app._listening is not None
+        (connection,) = app._listening.connections
+        while len(connection.tasks) < 2:  # noqa: ASYNC110 (nobody tells)
+            await asyncio.sleep(0)
+        tasks = connection.tasks
+        go.set()
+        await blocked.wait()
+        await turn_over()
+        client.abort()
+        await app._listening.when_empty()
+        await turn_over()
+        gate.set()
+        await asyncio.wait(tasks)
+    assert log == ["open", "close"]
+
+
+@asynchronous
+async def test_clean_up_that_is_cancelled_before_it_begins_begins_all_the_same() -> None:
+    async def session() -> AsyncIterator[int]:
+        try:
+            yield 1
+        finally:
+            log.append("closing")
+            await asyncio.sleep(0)
+            log.append("closed")
+
+    async def clean_up() -> None:
+        begun = asyncio.get_running_loop().create_future()
+        await scopes._once_begun(asyncio.create_task(scopes._result(generator.aclose(), begun)), begun)
+
+    generator: Any = session()
+    await generator.__anext__()
+    task = asyncio.create_task(clean_up())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert log == ["closing"]
 
 
 @asynchronous
