@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator, Mapping
+from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import partial
+from threading import Lock
 from typing import Any
 
 from aiorest_ws.dependencies import ASYNC, GENERATOR, PLAIN, Dependencies, Order, Step
@@ -153,49 +155,116 @@ class Scope:
                 # Nothing can be awaited any more, the loop is being torn down: it closes what is asynchronous.
                 return is_async or _last(generator, exc)
             if not is_async:
-                return (yield from self._run(partial(_last, generator, exc)))
+                return (yield from self._run(partial(_last, generator, exc), always=True))
             if getattr(generator, "ag_frame", generator) is None:
                 return True  # it failed before it yielded
-            yield self._awaited(generator.__anext__() if exc is None else generator.athrow(exc))
+            yield self._awaited(generator.__anext__() if exc is None else generator.athrow(exc), always=True)
         except StopAsyncIteration:
             return True
         finally:
             del exc
-        yield self._awaited(generator.aclose())
+        yield self._awaited(generator.aclose(), always=True)
         return False
 
-    def _run(self, function: Callable[[], Any]) -> Steps:
+    def _run(self, function: Callable[[], Any], *, always: bool = False) -> Steps:
         """Call `function` here or in a thread."""
         try:
             if self._context is None:
                 return function()
-            return (yield self._in_thread(function))
+            return (yield self._in_thread(function, always=always))
         finally:
             del function  # it may hold the exception that is raised here
 
-    async def _in_thread(self, function: Callable[[], Any]) -> Any:
+    async def _in_thread(self, function: Callable[[], Any], *, always: bool = False) -> Any:
+        """Call `function` in a thread; if that comes to nothing and it is called `always`, here."""
         assert self._threads is not None
         assert self._context is not None
-        job = asyncio.ensure_future(self._threads(self._context.run, function))
+        visit = _Visit(partial(self._context.run, function))
+        job = asyncio.ensure_future(self._threads(visit))
         try:
             return await asyncio.shield(job)
         except asyncio.CancelledError:
-            await asyncio.wait([job])  # it uses what is to be cleaned up now
+            # A thread uses what is to be cleaned up now, and is in the context that the clean-up needs: a task that
+            # cannot enter its context never ends. The job may be cancelled itself, by a loop that is torn down.
+            await _settled(job)
+            await _settled(visit.end())
             if not job.cancelled():
                 job.exception()  # nobody else asks
+            if always and not visit.has_begun:
+                self._context.run(function)
             raise
         finally:
-            del function, job
+            del function, job, visit
 
-    def _awaited(self, awaitable: Any) -> Any:
-        """Give what to await for `awaitable`, so that it shares its context with what is called in threads."""
+    def _awaited(self, awaitable: Any, *, always: bool = False) -> Any:
+        """Give what to await for `awaitable`, so that it shares its context with what is called in threads.
+
+        A task that is cancelled before it begins never does: one that runs `always` is cancelled when it has begun.
+        """
         if self._context is None:
             return awaitable
-        return asyncio.get_running_loop().create_task(_result(awaitable), context=self._context)
+        begun = asyncio.get_running_loop().create_future()
+        task = asyncio.get_running_loop().create_task(_result(awaitable, begun), context=self._context)
+        return _once_begun(task, begun) if always else task
 
 
-async def _result(awaitable: Any) -> Any:
+class _Visit:
+    """A call in a thread, of which somebody may ask that it be over, whatever becomes of those who wait for it."""
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self._function = function
+        self._lock = Lock()
+        self.has_begun = False
+        self._is_over = False
+        self._tell: Callable[[], Any] | None = None
+
+    def __call__(self) -> Any:
+        with self._lock:
+            if self._is_over:
+                raise asyncio.CancelledError
+            self.has_begun = True
+        try:
+            return self._function()
+        finally:
+            with self._lock:
+                self._is_over = True
+            if self._tell is not None:
+                self._tell()
+
+    def end(self) -> asyncio.Future[None]:
+        """Give a future that is done when no thread is at it; what has not begun never does."""
+        loop = asyncio.get_running_loop()
+        over = loop.create_future()
+        with self._lock:
+            if self.has_begun and not self._is_over:
+                self._tell = partial(loop.call_soon_threadsafe, over.set_result, None)
+            else:
+                self._is_over = True
+                over.set_result(None)
+        return over
+
+
+async def _settled(future: asyncio.Future[Any]) -> None:
+    """Wait until `future` is done, however often this is cancelled."""
+    while not future.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([future])
+
+
+async def _result(awaitable: Any, begun: asyncio.Future[None]) -> Any:
+    begun.set_result(None)
     return await awaitable
+
+
+async def _once_begun(task: asyncio.Task[Any], begun: asyncio.Future[None]) -> Any:
+    try:
+        await asyncio.wait([begun, task], return_when=asyncio.FIRST_COMPLETED)
+    except asyncio.CancelledError:
+        while not (begun.done() or task.done()):
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([begun, task], return_when=asyncio.FIRST_COMPLETED)
+        task.cancel()
+    return await task
 
 
 def _first(generator: Any, name: str) -> Any:

@@ -27,6 +27,7 @@ class Threads:
         self.most = min(32, (os.cpu_count() or 1) + 4) if most is None else most
         self._executor: ThreadPoolExecutor | None = None
         self._jobs: set[Future[Any]] = set()
+        self._closed = False
 
     async def call(self, function: Callable[..., Any], *args: Any) -> Any:
         """Give what `function` gives, or raise what it raises; it sees the context variables of the caller.
@@ -37,10 +38,15 @@ class Threads:
             from concurrent.futures import ThreadPoolExecutor
 
             self._executor = ThreadPoolExecutor(self.most, "aiorest-ws")
-        job = self._executor.submit(copy_context().run, _outcome, function, *args)
-        self._jobs.add(job)
-        job.add_done_callback(self._jobs.discard)
-        result, exc = await asyncio.wrap_future(job)
+        if self._closed:
+            outcome = _outcome(function, *args)  # the clean-up behind a call that was late: better here than nowhere
+        else:
+            job = self._executor.submit(copy_context().run, _outcome, function, *args)
+            self._jobs.add(job)
+            job.add_done_callback(self._jobs.discard)
+            outcome = await asyncio.wrap_future(job)
+        result, exc = outcome
+        outcome.clear()  # the traceback of `exc` leads to a frame of the thread, and that to `job`
         if exc is not None:
             try:
                 raise exc
@@ -53,6 +59,7 @@ class Threads:
         """Take nothing more, and let what runs go on for `timeout` seconds; what still does then cannot be stopped."""
         if self._executor is None:
             return
+        self._closed = True
         self._executor.shutdown(wait=False, cancel_futures=True)
         running = [asyncio.wrap_future(job) for job in list(self._jobs) if not job.done()]
         if not running:
@@ -64,9 +71,9 @@ class Threads:
             logger.warning("%d threaded handlers still run: the program cannot end before they do", len(late))
 
 
-def _outcome(function: Callable[..., Any], *args: Any) -> tuple[Any, BaseException | None]:
+def _outcome(function: Callable[..., Any], *args: Any) -> list[Any]:
     """Give result and exception: a future would not take every exception (StopIteration), nor every thread."""
     try:
-        return function(*args), None
+        return [function(*args), None]
     except BaseException as exc:
-        return None, exc
+        return [None, exc]

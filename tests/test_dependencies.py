@@ -16,13 +16,13 @@ from typing import Annotated, Any
 
 import pytest
 
-from aiorest_ws import Application, Depends, HTTPError, MethodBasedView, SimpleRouter, endpoint
+from aiorest_ws import Application, Depends, HTTPError, MethodBasedView, SimpleRouter, endpoint, scopes, shutdown
 from aiorest_ws.dependencies import dependency_of
 from aiorest_ws.exceptions import InvalidHandler
 from aiorest_ws.renderers import JSONRenderer
 from aiorest_ws.testing import AsyncTestClient, TestClient
 from tests.conftest import Impl
-from tests.serving import LOOPS, TIMEOUT, Client, Gates, asynchronous, connection_of, serving
+from tests.serving import LOOPS, TIMEOUT, Client, Gates, asynchronous, connection_of, serving, turn_over
 from tests.test_leaks import at_once, check
 from tests.test_pipeline import Server, data, detail, get
 
@@ -638,6 +638,147 @@ async def test_clean_up_waits_for_a_thread_that_uses_what_it_cleans_up() -> None
 
 
 @asynchronous
+async def test_clean_up_waits_for_a_thread_though_it_is_cancelled_again() -> None:
+    begun, gate, ended = asyncio.Event(), threading.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    async def session() -> AsyncIterator[int]:
+        try:
+            yield 1
+        finally:
+            log.append("close")
+            ended.set()
+
+    def slow(n: Annotated[int, Depends(session)]) -> Iterator[int]:
+        loop.call_soon_threadsafe(begun.set)
+        assert gate.wait(TIMEOUT)
+        log.append("used")
+        try:
+            yield n
+        finally:
+            log.append("put away")
+
+    router = SimpleRouter()
+    router.register_endpoint(handlers_of(slow)[2])
+    async with serving(router, request_timeout=0.01) as app, await Client.connect(app) as client:
+        client.request("GET", "/threaded", id=1)
+        await begun.wait()
+        assert (await client.reply())["status"] == 504  # that is once
+        assert app._listening is not None
+        (connection,) = app._listening.connections
+        (task,) = connection.tasks
+        client.abort()
+        await app._listening.when_empty()
+        while task.cancelling() < 2:  # noqa: ASYNC110 (nobody tells)
+            await asyncio.sleep(0)
+        await turn_over()
+        assert log == []
+        gate.set()
+        await ended.wait()
+    assert log == ["used", "put away", "close"]
+
+
+def test_clean_up_waits_for_a_thread_that_outlasts_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutdown, "_LEAVE", 0.01)
+    gate = threading.Event()
+
+    async def opens_the_gate() -> None:
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:  # everything is cancelled, now
+            await turn_over(20)
+            gate.set()
+
+    @asynchronous
+    async def test() -> None:
+        begun = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def handler(
+            request: Any,
+            a: Annotated[int, Depends(number_opened)],
+            b: Annotated[int, Depends(number_opened_later)],
+        ) -> None:
+            loop.call_soon_threadsafe(begun.set)
+            assert gate.wait(TIMEOUT)
+            log.append("used")
+
+        router = SimpleRouter()
+        router.register_endpoint(get(handler, threaded=True))
+        async with serving(router) as app, await Client.connect(app) as client:
+            client.request("GET", "/", id=1)
+            await begun.wait()
+        kept.append(loop.create_task(opens_the_gate()))
+        await asyncio.sleep(0)
+
+    kept: list[Any] = []
+    test()
+    assert log == ["open", "open", "used", *[asyncio.CancelledError, "close"] * 2]
+
+
+@asynchronous
+async def test_clean_up_that_waits_for_a_thread_is_not_forgotten_when_it_is_cancelled() -> None:
+    go, gate, begun, blocked = threading.Event(), threading.Event(), asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def handler(
+        request: Any, a: Annotated[int, Depends(number_later)], b: Annotated[int, Depends(number_opened)]
+    ) -> None:
+        loop.call_soon_threadsafe(begun.set)
+        assert go.wait(TIMEOUT)
+
+    def block(request: Any) -> None:
+        loop.call_soon_threadsafe(blocked.set)
+        assert gate.wait(TIMEOUT)
+
+    router = SimpleRouter()
+    router.register_endpoint(get(handler, "/work", threaded=True))
+    router.register_endpoint(get(block, "/block", threaded=True))
+    async with serving(router, threads=1) as app, await Client.connect(app) as client:
+        client.request("GET", "/work", id=1)
+        await begun.wait()
+        client.request("GET", "/block", id=2)  # takes the thread before the clean-up does
+        assert app._listening is not None
+        (connection,) = app._listening.connections
+        while len(connection.tasks) < 2:  # noqa: ASYNC110 (nobody tells)
+            await asyncio.sleep(0)
+        tasks = connection.tasks
+        go.set()
+        await blocked.wait()
+        await turn_over()
+        client.abort()
+        await app._listening.when_empty()
+        await turn_over()
+        gate.set()
+        await asyncio.wait(tasks)
+    assert log == ["open", "close"]
+
+
+@asynchronous
+async def test_clean_up_that_is_cancelled_before_it_begins_begins_all_the_same() -> None:
+    async def session() -> AsyncIterator[int]:
+        try:
+            yield 1
+        finally:
+            log.append("closing")
+            await asyncio.sleep(0)
+            log.append("closed")
+
+    async def clean_up() -> None:
+        begun = asyncio.get_running_loop().create_future()
+        await scopes._once_begun(asyncio.create_task(scopes._result(generator.aclose(), begun)), begun)
+
+    generator: Any = session()
+    await generator.__anext__()
+    task = asyncio.create_task(clean_up())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert log == ["closing"]
+
+
+@asynchronous
 async def test_generator_that_a_thread_opens_for_nobody_is_cleaned_up() -> None:
     begun, gate, ended = asyncio.Event(), threading.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -727,6 +868,35 @@ async def test_client_that_leaves_and_a_server_that_stops_clean_up(loop: str, ki
             if tasks:
                 await asyncio.wait(tasks)
             assert log == ["open", asyncio.CancelledError, "close"]
+
+
+@asynchronous
+async def test_clean_up_that_is_cancelled_while_it_waits_keeps_no_other_from_its_own() -> None:
+    gates = Gates()
+
+    async def session() -> AsyncIterator[int]:
+        yield 1
+        log.append("closing")
+        try:
+            await gates.wait("close")
+        except asyncio.CancelledError:
+            log.append("cancelled")
+            raise
+
+    def handler(request: Any, a: Annotated[int, Depends(number_opened)], b: Annotated[int, Depends(session)]) -> str:
+        return "done"
+
+    router = SimpleRouter()
+    router.register_endpoint(get(handler))
+    async with serving(router) as app, await Client.connect(app) as client:
+        client.request("GET", "/", id=1)
+        await gates.until_started("close")
+        assert app._listening is not None
+        (connection,) = app._listening.connections
+        tasks = connection.tasks
+        client.abort()
+        await asyncio.wait(tasks)
+    assert log == ["open", "closing", "cancelled", asyncio.CancelledError, "close"]
 
 
 def test_clean_up_that_fails_after_the_reply_is_only_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -15,9 +15,12 @@ from typing import Any
 
 import pytest
 
+from aiorest_ws import Application, SimpleRouter
 from aiorest_ws.decorators import endpoint
 from aiorest_ws.exceptions import BaseAPIException
+from aiorest_ws.testing import AsyncTestClient
 from tests.conftest import Impl
+from tests.serving import asynchronous
 from tests.test_frames import BINARY, CLOSING, OPEN, PING, PONG, wire
 from tests.test_pipeline import Server, get, hello
 
@@ -505,3 +508,51 @@ def test_serving_leaks_nothing(
 
     check(impl, lambda: loop.run_until_complete(serve()), each=BATCH)
     loop.run_until_complete(end())
+
+
+# A whole connection
+
+
+def fails_in_def(request: Any) -> None:
+    raise ValueError("on purpose")
+
+
+async def fails_at_once(request: Any) -> None:
+    raise ValueError("on purpose")
+
+
+async def fails_later(request: Any) -> None:
+    await asyncio.sleep(0)
+    raise ValueError("on purpose")
+
+
+async def gives_nonsense(request: Any) -> Any:
+    return object()
+
+
+@pytest.mark.parametrize(
+    ("handler", "options"),
+    [
+        (fails_in_def, {}),
+        (fails_in_def, {"threaded": True}),
+        (fails_at_once, {}),
+        (fails_later, {}),
+        (gives_nonsense, {}),
+    ],
+    ids=["def", "threaded", "async def", "async def that waits", "no reply"],
+)
+@asynchronous
+async def test_a_request_that_fails_leaves_nothing_to_the_collector(handler: Any, options: dict[str, Any]) -> None:
+    router = SimpleRouter()
+    router.register_endpoint(endpoint("/", "GET", **options)(handler))
+    async with AsyncTestClient(Application(router=router)) as client:
+        assert (await client.get("/")).status == 500
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(50):
+                await client.get("/")
+            left = gc.collect()
+        finally:
+            gc.enable()
+        assert left < 50  # a thread may not have put all away yet

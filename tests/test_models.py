@@ -7,13 +7,13 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 import pytest
-from msgspec import Struct
+from msgspec import Struct, msgpack
 from pydantic import BaseModel
 
 from aiorest_ws import Application, MethodBasedView, Response, SimpleRouter, endpoint
@@ -93,6 +93,32 @@ class Loop(Struct):
 def test_objects_are_encoded(impl: Impl, value: Any, expected: Any) -> None:
     assert json.loads(impl.codec.dumps(value)) == expected
     assert impl.codec.plain(value) is not value
+
+
+class Packed(Struct, rename="upper", tag=True):
+    when: datetime
+    raw: Any
+    number: int
+    ratio: float = float("inf")
+
+
+def test_what_messagepack_has_itself_stays_so_in_objects(impl: Impl) -> None:
+    now = datetime(2024, 2, 29, tzinfo=UTC)
+    model = Model(id=1), {"id": 1, "when": "2024-02-29T00:00:00"}
+    for raw, expected in ((b"hi", b"hi"), ({1: now}, {"1": now}), model):
+        packed = impl.codec.write([Packed(now, raw, 2**70)], impl.codec.BINARY_MSGPACK)
+        fields = {"type": "Packed", "WHEN": now, "RAW": expected, "NUMBER": str(2**70), "RATIO": float("inf")}
+        assert msgpack.decode(packed) == [fields]
+
+
+def test_integers_beyond_64_bits_are_exact_in_objects(impl: Impl) -> None:
+    class Wide(BaseModel):
+        number: int
+
+    for wide in (Wide(number=2**70), Loop(Wide(number=2**70)), Loop(2**70)):
+        assert f":{2**70}}}" in impl.codec.dumps({"it": wide}).decode()
+        assert f":{2**70}}}" in impl.codec.dumps([2**70, wide]).decode()
+        assert str(2**70).encode() in impl.codec.write(wide, impl.codec.BINARY_MSGPACK)
 
 
 def test_objects_that_cannot_be_encoded_are_an_error(impl: Impl) -> None:

@@ -353,6 +353,13 @@ def test_an_integer_beyond_64_bits_is_a_float() -> None:
         assert "request is not valid JSON" in str(client.receive())
 
 
+def test_nan_of_messagepack_passes_no_bound() -> None:
+    with client_of(taking(float), taking(Annotated[float, Meta(ge=0, le=1)], path="/bounded")) as client:
+        assert client.post("/", args={"value": float("nan")}, form="msgpack").data == "nan"
+        (fault,) = client.post("/bounded", args={"value": float("nan")}, form="msgpack").detail
+        assert fault == {"loc": ["args", "value"], "msg": "Expected `float` >= 0.0"}
+
+
 @pytest.mark.parametrize(
     ("hint", "value", "expected"),
     [
@@ -454,6 +461,9 @@ def test_a_path_parameter_may_be_named_data() -> None:
         (float, "nan", "Expected a finite number"),
         (float, "-Infinity", "Expected a finite number"),
         (Decimal, "NaN", "Expected a finite number"),
+        (Decimal, "sNaN", "Expected a finite number"),
+        (Decimal, "1E+400", "Decimal('1E+400')"),
+        (datetime, "253402300800", "Invalid value"),  # the first second of the year 10000
         (bool, "true", "True"),
         (bool, "yes", "Expected `bool`, got `str`"),
         (date, "2024-02-29", "datetime.date(2024, 2, 29)"),
@@ -536,6 +546,32 @@ def test_a_fault_does_not_grow_with_what_was_sent() -> None:
         many = client.post("/", args={f"{number}{long[:200]}": 1 for number in range(500)}).detail
         assert len(many) == 50
         assert max(len(fault["loc"][1]) for fault in many) <= 100
+
+
+def test_what_msgspec_only_stumbles_over_is_a_fault_of_the_client_and_of_nobody_else() -> None:
+    class Numbers(Struct):
+        seen: set[Decimal]
+
+    class Default(Struct):
+        n: int = struct_field(default_factory=lambda: int("x"))
+
+    assert from_body(Numbers, {"seen": ["sNaN"]}) == [([], "Invalid value")]
+    with client_of(taking(Default, name="data")) as client:
+        assert client.post("/", data={}).status == 500
+
+
+def test_a_bound_is_looked_at_before_members_with_equal_hashes_are_made() -> None:
+    """Without one, these would take minutes: what is no string has a hash that a client can choose."""
+    numbers = [number * (2**61 - 1) for number in range(20_000)]
+    few = Meta(max_length=100)
+    members = [str(UUID(int=number)) for number in numbers]
+    assert from_body(Annotated[set[UUID], few], members) == [([], "Expected `array` of length <= 100")]
+    keys = {str(number): 1 for number in numbers}
+    assert from_body(Annotated[dict[int, int], few], keys) == [([], "Expected `object` of length <= 100")]
+
+
+def test_many_faults_of_pydantic_are_only_counted() -> None:
+    assert from_body(list[Model], [0] * 10_001) == [([], "10001 faults, which are too many to tell")]
 
 
 def test_a_place_does_not_grow_with_what_was_sent() -> None:

@@ -201,6 +201,14 @@ def plain(value: Any, depth: int = 0) -> Any:
         return items
     if is_dataclass(value) and not isinstance(value, type):
         value = _fields(value)
+    if hasattr(type(value), "__struct_config__"):
+        import json
+
+        from msgspec.json import encode as encode_struct
+
+        return json.loads(encode_struct(value, enc_hook=_default))  # orjson would make floats of large integers
+    if hasattr(type(value), "__pydantic_validator__"):
+        return plain(value.model_dump(mode="json"), depth + 1)
     if isinstance(value, dict):
         members = {}
         for key, item in value.items():
@@ -259,6 +267,12 @@ def _native_slowly(value: Any, depth: int) -> Any:
         return native(_fields(value), depth)
     if isinstance(value, dict):
         return native(dict(value), depth)
+    if hasattr(type(value), "__struct_config__"):
+        from msgspec import to_builtins
+
+        return native(to_builtins(value, builtin_types=(bytes, bytearray, datetime), enc_hook=_default), depth + 1)
+    if hasattr(type(value), "__pydantic_validator__"):
+        return native(value.model_dump(mode="json"), depth + 1)
     return loads(_orjson_dumps(value, _default))
 
 

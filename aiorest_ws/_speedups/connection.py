@@ -176,7 +176,10 @@ class _Begun:
 
 
 async def _raise(exc: BaseException) -> None:
-    raise exc
+    try:
+        raise exc
+    finally:
+        del exc  # it would hold this, and so the request, until the garbage collector comes
 
 
 class Connection(frames.Frames):
