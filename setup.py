@@ -25,7 +25,9 @@ TABLE = {
     "trie_c": ("trie_c.pyx", "trie_c.pxd"),
     "frames_c": ("frames_c.pyx", "frames_c.pxd"),
     "step_c": ("step_c.pyx", "step_c.pxd"),
+    "workers_c": ("workers.py", "workers_c.pxd"),
     "connection_c": ("connection.py", "connection_c.pxd"),
+    "replies_c": ("replies.py", "replies_c.pxd"),
     "pipeline_c": ("pipeline.py", "pipeline_c.pxd"),
 }
 

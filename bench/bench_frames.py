@@ -11,12 +11,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiorest_ws import _speedups
 from bench.bench_roundtrip import HELLO, HELLO_REPLY, hello, make_pipeline
 
 if TYPE_CHECKING:
@@ -190,11 +188,10 @@ def seconds(acts: list[Callable[[], object]], *, rounds: int = 60, at_least: flo
 
 def main() -> None:
     """Print time per byte by size, and the cost of frames that come together."""
-    from bench.conftest import IMPLEMENTATIONS, Impl
+    from bench.conftest import IMPLEMENTATIONS, load
 
     for name in IMPLEMENTATIONS:
-        suffix = {"py": "", "c": "_c"}[name]
-        impl = Impl(name, **{noun: import_module(f"aiorest_ws._speedups.{noun}{suffix}") for noun in _speedups.MODULES})
+        impl = load(name)
         for kind, opcode in (("text", TEXT), ("binary", BINARY)):
             times = seconds([partial(make_reader(impl)._feed, wire(b"x" * size, opcode)) for size in LADDER])
             before = None

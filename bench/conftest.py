@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,29 +12,20 @@ from aiorest_ws import _speedups
 IMPLEMENTATIONS = ("py", "c") if _speedups.COMPILED else ("py",)
 
 
-@dataclass(frozen=True, slots=True)
-class Impl:
+class Impl(SimpleNamespace):
     """One implementation of the hot path: its modules, under the names that they have in `_speedups`."""
 
-    name: str
-    msgpack: Any
-    codec: Any
-    wrappers: Any
-    envelope: Any
-    trie: Any
-    proof: Any
-    plan: Any
-    pipeline: Any
-    frames: Any
-    step: Any
-    connection: Any
+
+def load(name: str) -> Impl:
+    """Give the implementation `name`, "py" or "c"."""
+    suffix = {"py": "", "c": "_c"}[name]
+    modules = {noun: import_module(f"aiorest_ws._speedups.{noun}{suffix}") for noun in _speedups.MODULES}
+    return Impl(name=name, **modules)
 
 
 @pytest.fixture(scope="session", params=IMPLEMENTATIONS)
 def impl(request: pytest.FixtureRequest) -> Impl:
-    suffix = {"py": "", "c": "_c"}[request.param]
-    modules = {noun: import_module(f"aiorest_ws._speedups.{noun}{suffix}") for noun in _speedups.MODULES}
-    return Impl(request.param, **modules)
+    return load(request.param)
 
 
 def pytest_report_header() -> str:

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from random import Random
 from statistics import median
@@ -24,7 +23,7 @@ from falcon.routing import CompiledRouter  # noqa: E402
 from aiorest_ws import _speedups  # noqa: E402
 from bench import bench_roundtrip as roundtrip  # noqa: E402
 from bench import bench_trie as trie  # noqa: E402
-from bench.conftest import IMPLEMENTATIONS, Impl  # noqa: E402
+from bench.conftest import IMPLEMENTATIONS, Impl, load  # noqa: E402
 
 BATCH = 100  # round trips in one step
 
@@ -39,12 +38,6 @@ class Figure:
     step: str
     reference: str
     limit: float
-
-
-def load(name: str) -> Impl:
-    suffix = {"py": "", "c": "_c"}[name]
-    nouns = (field for field in Impl.__dataclass_fields__ if field != "name")
-    return Impl(name, *(import_module(f"aiorest_ws._speedups.{noun}{suffix}") for noun in nouns))
 
 
 def falcon_of(routes: list[str]) -> Any:

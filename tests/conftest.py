@@ -48,9 +48,11 @@ class Impl:
     proof: Any
     plan: Any
     meter: Any
+    replies: Any
     pipeline: Any
     frames: Any
     step: Any
+    workers: Any
     connection: Any
 
     @classmethod

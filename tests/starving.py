@@ -194,6 +194,18 @@ def meter() -> Iterator[Case]:
     )
 
 
+def replies() -> Iterator[Case]:
+    module = compiled("replies")
+    wrap = compiled("wrappers").wrap
+    yield "new", same(partial(module.Replies, debug=True))
+
+    def refusing(exc: BaseException) -> Call:
+        return partial(module.Replies().refuse, wrap({"id": 1, "event_name": "é"}, 0, None), exc)
+
+    for exc in (LookupError("failed"), compiled("codec").EMPTY):
+        yield f"refuse {exc!r}", partial(refusing, exc)
+
+
 def pipeline() -> Iterator[Case]:
     yield from ((f"handle {name}", same(call)) for name, call in _handled())
 
@@ -354,6 +366,15 @@ def _stepped(first_step: Any, coroutine: Any, loop: Any, task: Any) -> Any:
         coroutine.close()
 
 
+def workers() -> Iterator[Case]:
+    module = compiled("workers")
+    loop = asyncio.new_event_loop()
+    yield "new", same(partial(module.Workers, loop))
+    yield "take", lambda: module.Workers(loop).take
+    yield "close", lambda: module.Workers(loop).close
+    loop.close()
+
+
 def connection() -> Iterator[Case]:
     from tests.test_frames import Transport, wire
 
@@ -384,7 +405,10 @@ def connection() -> Iterator[Case]:
 
 CASES: dict[str, Callable[[], Iterator[Case]]] = {
     function.__name__: function
-    for function in (msgpack, codec, wrappers, envelope, trie, proof, plan, meter, pipeline, frames, step, connection)
+    for function in (
+        *(msgpack, codec, wrappers, envelope, trie, proof, plan, meter, replies, pipeline, frames, step, workers),
+        connection,
+    )
 }
 
 

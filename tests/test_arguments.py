@@ -42,8 +42,8 @@ CALLS: dict[str, Callable[[Impl], Any]] = {
     "receive": lambda impl: opened(impl)._receive(None),
     "receive without a pipeline": lambda impl: opened(impl)._receive(impl.wrappers.Request()),
     "finish": lambda impl: opened(impl)._finish(None, None),
-    "workers": lambda impl: impl.connection.Workers(None).put_back(None),
-    "parked": lambda impl: impl.connection.Workers(None).parked(None),
+    "workers": lambda impl: impl.workers.Workers(None).put_back(None),
+    "parked": lambda impl: impl.workers.Workers(None).parked(None),
 }
 
 

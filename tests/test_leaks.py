@@ -486,7 +486,7 @@ def test_serving_leaks_nothing(
 ) -> None:
     pipeline = Server(impl, hello, later, waits, waits_and_fails, report=None).pipeline
     stream = wire(b'{%s"method":"GET","url":"%s"}' % (ident, url.encode())) * BATCH
-    workers = impl.connection.Workers(loop)
+    workers = impl.workers.Workers(loop)
 
     async def serve() -> None:
         connection = impl.connection.Connection()

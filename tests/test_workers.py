@@ -1837,7 +1837,7 @@ def test_workers_close(impl: Impl) -> None:
     async def run() -> None:
         loop = asyncio.get_running_loop()
         for turns in (0, 1, 2):
-            workers = impl.connection.Workers(loop)
+            workers = impl.workers.Workers(loop)
             workers.prepare()
             workers.prepare()
             assert len(asyncio.all_tasks()) == 2
@@ -1854,7 +1854,7 @@ def test_workers_close(impl: Impl) -> None:
 def test_worker_that_is_taken_is_nobody_elses(impl: Impl) -> None:
     @asynchronous
     async def run() -> None:
-        workers = impl.connection.Workers(asyncio.get_running_loop())
+        workers = impl.workers.Workers(asyncio.get_running_loop())
         assert workers.take() is None
         for _ in range(2):
             workers.prepare()
@@ -1907,7 +1907,7 @@ def test_keyboard_interrupt_goes_through(impl: Impl) -> None:
     @asynchronous
     async def run() -> None:
         loop = asyncio.get_running_loop()
-        workers = impl.connection.Workers(loop)
+        workers = impl.workers.Workers(loop)
         connection = impl.connection.Connection()
         transport = Transport()
         connection.transport = transport

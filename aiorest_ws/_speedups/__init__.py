@@ -46,8 +46,8 @@ __all__ = (
 )
 
 MODULES = (
-    *("msgpack", "codec", "wrappers", "envelope", "trie", "proof", "plan", "meter", "pipeline", "frames", "step"),
-    "connection",
+    *("msgpack", "codec", "wrappers", "envelope", "trie", "proof", "plan", "meter", "replies", "pipeline", "frames"),
+    *("step", "workers", "connection"),
 )
 
 
@@ -103,13 +103,14 @@ if TYPE_CHECKING or not COMPILED:
         recognise,
         write,
     )
-    from .connection import Connection, Workers
+    from .connection import Connection
     from .meter import Meters
     from .msgpack import is_installed
     from .pipeline import Pipeline
     from .plan import Plan
     from .proof import Proof
     from .trie import Trie
+    from .workers import Workers
     from .wrappers import Request, Response, failed, wrap
 else:
     from .codec_c import (
@@ -125,11 +126,12 @@ else:
         recognise,
         write,
     )
-    from .connection_c import Connection, Workers
+    from .connection_c import Connection
     from .meter_c import Meters
     from .msgpack_c import is_installed
     from .pipeline_c import Pipeline
     from .plan_c import Plan
     from .proof_c import Proof
     from .trie_c import Trie
+    from .workers_c import Workers
     from .wrappers_c import Request, Response, failed, wrap

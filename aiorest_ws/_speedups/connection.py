@@ -10,25 +10,26 @@ import time  # the compiled form has C functions by this name
 from asyncio import CancelledError, current_task
 from collections import deque
 from contextvars import copy_context
-from sys import version_info
 from typing import TYPE_CHECKING, Any
 
 from aiorest_ws.exceptions import HandlerFailed, RequestTimeout, ServerStopping, TooManyRequests
 
 if TYPE_CHECKING or not __name__.endswith("_c"):
     from . import frames, step
+    from .workers import Begun, Resumed, raised
 else:
     from . import frames_c as frames
     from . import step_c as step
+    from .workers_c import Begun, Resumed, raised
 
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop, Task
-    from collections.abc import Generator
+    from asyncio import Task
     from contextvars import Context
 
+    from .workers import Workers
     from .wrappers import Request
 
-__all__ = ("Connection", "Workers")
+__all__ = ("Connection",)
 
 _OPEN = 3
 _CLOSING = 2
@@ -37,149 +38,6 @@ _CLOSING = 2
 _FULL = 1
 _CHOKED = 2
 _SLICED = 4
-
-_UNCANCEL_IS_WEAK = version_info < (3, 13)  # an uncancelled task gets its CancelledError all the same
-
-
-class Workers:
-    """Keeps one task of a loop ready, in whose name the first step of a handler runs.
-
-    A handler that needs no second step leaves it as it was. One that waits takes it over, and the next is made.
-    """
-
-    def __init__(self, loop: AbstractEventLoop) -> None:
-        self._loop = loop
-        self._coming = False
-        self._closed = False
-        self.spare: Worker | None = None  # parked
-
-    def prepare(self) -> None:
-        """See to it that there will be a spare worker."""
-        if self.spare is None and not self._coming:
-            self._coming = True
-            Worker(self, self._loop)
-
-    def take(self) -> Worker | None:
-        """Give the spare worker, if there is one: a step made inside another's step must not have the same."""
-        spare, self.spare = self.spare, None
-        return spare if spare is not None and spare.is_free() else None
-
-    def put_back(self, worker: Worker) -> None:
-        """Keep a worker that was not needed, unless another comes."""
-        if self.spare is None and not self._coming:
-            self.spare = worker
-        else:
-            worker.task.cancel()
-
-    def parked(self, worker: Worker) -> None:
-        """Take note that `worker` is ready."""
-        if self._closed:
-            worker.task.cancel()
-            return
-        self._coming = False
-        self.spare = worker
-
-    def close(self) -> Task[None] | None:
-        """Let the spare worker go; gives its task, which is about to end."""
-        spare, self.spare, self._coming, self._closed = self.spare, None, True, True
-        if spare is None:
-            return None
-        spare.task.cancel()
-        return spare.task
-
-
-class Worker:
-    """A task that waits for a handler which waits, and then is the task of that handler."""
-
-    def __init__(self, workers: Workers, loop: AbstractEventLoop) -> None:
-        self._workers = workers
-        self._wake = loop.create_future()
-        self._job: Any = None
-        self._resumed: _Resumed | None = None
-        self.task: Task[None] = loop.create_task(self._work())
-
-    def is_free(self) -> bool:
-        """Tell whether it waits, cancelled by nobody, and not even to be."""
-        return not self._wake.done()
-
-    def adopt(self, resumed: _Resumed, job: Any) -> Task[None]:
-        """Become the task of `job`, a coroutine that awaits `resumed`."""
-        self._resumed, self._job = resumed, job
-        if not self._wake.done():
-            self._wake.set_result(None)
-        return self.task
-
-    async def _work(self) -> None:
-        self._workers.parked(self)
-        try:
-            await self._wake
-        except CancelledError as exc:
-            if self._resumed is not None and (_UNCANCEL_IS_WEAK or self.task.cancelling()):
-                self._resumed.cancelled = exc.args
-        if self._resumed is not None:
-            await self._job
-
-
-class _Resumed:
-    """Goes on, in its own context, with a coroutine that has made its first step."""
-
-    def __init__(self, coroutine: Any, context: Context, waits_for: Any) -> None:
-        self._coroutine = coroutine
-        self._context = context
-        self._waits_for = waits_for
-        # A mark of asyncio's between a future and the task that begins to wait for it, at once as a rule. Another task
-        # must not find it here: it is kept, until this one waits. None: no future.
-        self._mark = getattr(waits_for, "_asyncio_future_blocking", None)
-        if self._mark:
-            waits_for._asyncio_future_blocking = False
-        self.cancelled: tuple[Any, ...] | None = None  # what CancelledError is to be made with
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        run, coroutine, waits_for = self._context.run, self._coroutine, self._waits_for
-        try:
-            if self.cancelled is not None and (not self._mark or not waits_for.cancel(*self.cancelled)):
-                waits_for = run(coroutine.throw, CancelledError(*self.cancelled))
-            elif self._mark:
-                waits_for._asyncio_future_blocking = True
-            while True:
-                try:
-                    value = yield waits_for
-                except BaseException as exc:
-                    waits_for = run(coroutine.throw, exc)
-                else:
-                    waits_for = run(coroutine.send, value)
-        except StopIteration as stop:
-            result = stop.value
-        return result
-
-
-class _Begun:
-    """Awaits a coroutine that has made its first step, from where that left it."""
-
-    def __init__(self, coroutine: Any, waits_for: Any) -> None:
-        self._coroutine = coroutine
-        self._waits_for = waits_for
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        coroutine, waits_for = self._coroutine, self._waits_for
-        try:
-            while True:
-                try:
-                    value = yield waits_for
-                except BaseException as exc:
-                    waits_for = coroutine.throw(exc)
-                else:
-                    waits_for = coroutine.send(value)
-        except StopIteration as stop:
-            result = stop.value
-        return result
-
-
-async def _raise(exc: BaseException) -> None:
-    try:
-        raise exc
-    finally:
-        del exc  # it would hold this, and so the request, until the garbage collector comes
 
 
 class Connection(frames.Frames):
@@ -325,19 +183,19 @@ class Connection(frames.Frames):
         return True
 
     def _first_step(self, request: Request, pending: Any, context: Context, task: Task[None]) -> Any:
-        """Give the rendered reply, if one step was all, else the `_Resumed` that goes on from there."""
+        """Give the rendered reply, if one step was all, else the `Resumed` that goes on from there."""
         if request._is_bare:
             # PERF: few handlers wait; the others are spared a coroutine around theirs (a third of what they cost).
             try:
                 done, result = step.first_step(pending, context, self._loop, task)
                 if done:
                     return self._pipeline.complete(request, result)
-                pending = _Begun(pending, result)
+                pending = Begun(pending, result)
             except BaseException as exc:
-                pending = _raise(exc)
+                pending = raised(exc)
             pending = self._pipeline.rest(request, pending)
         done, result = step.first_step(pending, context, self._loop, task)
-        return result if done else _Resumed(pending, context, result)
+        return result if done else Resumed(pending, context, result)
 
     async def _run(self, request: Request, pending: Any, context: Context) -> None:
         timer = None

@@ -4,33 +4,10 @@ from aiorest_ws._speedups cimport frames_c as frames
 from aiorest_ws._speedups cimport step_c as step
 from aiorest_ws._speedups.meter_c cimport Meters as _Meters
 from aiorest_ws._speedups.pipeline_c cimport Pipeline as _Pipeline
+from aiorest_ws._speedups.workers_c cimport Worker as _Worker
+from aiorest_ws._speedups.workers_c cimport Workers as _Workers
 from aiorest_ws._speedups.wrappers_c cimport Request as _Request
 from cpython cimport time
-
-
-cdef class Worker
-
-
-cdef class Workers:
-    cdef object _loop
-    cdef bint _coming
-    cdef bint _closed
-    cdef public Worker spare
-
-    cpdef prepare(self)
-    cpdef Worker take(self)
-    cpdef put_back(self, Worker worker)
-    cpdef parked(self, Worker worker)
-
-
-cdef class Worker:
-    cdef Workers _workers
-    cdef object _wake
-    cdef object _job
-    cdef object _resumed
-    cdef public object task
-
-    cdef bint is_free(self) except -1
 
 
 cdef class Connection(frames.Frames):
@@ -40,7 +17,7 @@ cdef class Connection(frames.Frames):
     cdef public _Meters _meters
     cdef public _Pipeline _pipeline
     cdef public object _loop
-    cdef public Workers _workers
+    cdef public _Workers _workers
     cdef bint _flushes_late
     cdef public int _limit_in_flight
     cdef public int _in_flight
@@ -60,6 +37,7 @@ cdef class Connection(frames.Frames):
     cdef int _serve_request(self, _Request request) except -1
     cdef bint _start(self, _Request request) except -1
     cdef object _first_step(self, _Request request, object pending, object context, object task)
+    @cython.locals(workers=_Workers, worker=_Worker)
     cdef bint _begin(self, _Request request, object pending) except -1
     cpdef _time_out(self, _Request request, object task)
     cpdef _finish(self, _Request request, bytes rendered)

@@ -6,13 +6,11 @@ Whatever happens on the way becomes the one reply of its request.
 
 from __future__ import annotations
 
-from asyncio import CancelledError, current_task
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from aiorest_ws.exceptions import (
     BaseAPIException,
-    HandlerFailed,
     IncorrectMethodNameType,
     IncorrectURL,
     MethodNotAllowed,
@@ -20,7 +18,6 @@ from aiorest_ws.exceptions import (
     NotSpecifiedMethodName,
     NotSpecifiedURL,
     PermissionDeniedException,
-    SerializerError,
 )
 from aiorest_ws.middlewares import Layer
 from aiorest_ws.scopes import Scope, begin, drive
@@ -34,28 +31,24 @@ if TYPE_CHECKING:
 
 # Modules, not names: `pipeline_c.pxd` cimports the compiled ones under these names, and calls into them are C calls.
 if TYPE_CHECKING or not __name__.endswith("_c"):
-    from . import codec, envelope, wrappers
+    from . import codec, envelope, replies, wrappers
 else:
     from . import codec_c as codec
     from . import envelope_c as envelope
+    from . import replies_c as replies
     from . import wrappers_c as wrappers
 
 __all__ = ("Pipeline",)
 
-# What a handler usually returns, and never an awaitable: spares a look at the type.
-_PLAIN_TYPES = frozenset((str, dict, list, int, float, bool, tuple, type(None), wrappers.Response))
 
-
-class Pipeline:
+class Pipeline(replies.Replies):
     """The way of every request of one application.
 
     process       a router's own `process_request` (request → bytes or an awaitable), or None to route with `trie`
     middlewares   instances; their `process_request(request, view)` runs in order, sync or async
     onion         one of `middlewares` is called with (request, call_next) instead
-    debug         show the traceback of a failed handler to the client
-    report        called once with (request, exception) for each unexpected exception
+    debug, report, recoveries    see `Replies`
     threads       runs the handlers that block: (function, arguments) → an awaitable of its result; none: in the loop
-    recoveries    exception handlers: dicts of exception class → (request, exception) → what to reply, or an awaitable
     overrides     dependencies that others take the place of, for tests
     """
 
@@ -72,15 +65,13 @@ class Pipeline:
         recoveries: Iterable[dict[type, Any]] = (),
         overrides: dict[Any, Any] | None = None,
     ) -> None:
+        super().__init__(debug=debug, report=report, recoveries=recoveries)
         self.trie = trie
         self.process = process
         self.middlewares = tuple(middlewares)
         self.onion = onion
         self.guarded = bool(self.middlewares)
-        self.debug = debug
-        self.report = report
         self.threads = threads
-        self.recoveries = tuple(recoveries)
         self.overrides = {} if overrides is None else overrides
 
     def handle(self, payload: bytes, is_binary: bool, connection: Any = None) -> bytes | Awaitable[bytes]:
@@ -157,7 +148,7 @@ class Pipeline:
         if kind is CoroutineType:
             request._is_bare = True
             return result
-        if kind is not str and kind is not dict and kind not in _PLAIN_TYPES and hasattr(result, "__await__"):
+        if kind is not str and kind is not dict and replies.is_awaitable(result):
             return self._finish(request, plan, None, result)
         return self._render(request, plan, None, result)
 
@@ -190,7 +181,7 @@ class Pipeline:
         # PERF: middlewares that need no waiting are called here; `_gates` is a generator.
         for done, middleware in enumerate(self.middlewares, 1):
             pending = middleware.process_request(request, view)
-            if _is_awaitable(pending):
+            if replies.is_awaitable(pending):
                 gates = self._gates(request, plan, view, done, pending)
                 return self._finish_guarded(request, plan, params, view, gates, next(gates))
         if plan.permissions:
@@ -200,7 +191,7 @@ class Pipeline:
         elif plan.auth_required and not _is_authenticated(request.user):
             raise NotAuthenticated()
         result = self._call_guarded(request, plan, params, view)
-        if _is_awaitable(result):
+        if replies.is_awaitable(result):
             return self._finish(request, plan, view, result)
         return self._render(request, plan, view, result)
 
@@ -251,7 +242,7 @@ class Pipeline:
             yield pending
         for middleware in self.middlewares[done:]:
             outcome = middleware.process_request(request, view)
-            if _is_awaitable(outcome):
+            if replies.is_awaitable(outcome):
                 yield outcome
         yield from self._checks(request, plan, view)
 
@@ -262,7 +253,7 @@ class Pipeline:
         for permission in plan.permissions:
             try:
                 allowed = permission.check(request, view)
-                if _is_awaitable(allowed):
+                if replies.is_awaitable(allowed):
                     allowed = yield allowed
             except BaseAPIException:
                 raise
@@ -280,7 +271,7 @@ class Pipeline:
         try:
             await self._pass(gates, pending)
             result = self._call_guarded(request, plan, params, view)
-            if _is_awaitable(result):
+            if replies.is_awaitable(result):
                 result = await result
             return self._render(request, plan, view, result)
         except BaseException as exc:
@@ -311,7 +302,7 @@ class Pipeline:
                 args, kwargs = self._call(request, plan, params, view)
                 return _response(await drive(scope.call(request, args, kwargs)))
             result = self._call_guarded(request, plan, params, view)
-            if _is_awaitable(result):
+            if replies.is_awaitable(result):
                 result = await result
             return _response(result)
 
@@ -327,7 +318,7 @@ class Pipeline:
     async def _finish_foreign(self, request: Request, awaitable: Any) -> bytes:
         """Wait for what a router's own `process_request` gave."""
         try:
-            rendered = await awaitable if _is_awaitable(awaitable) else awaitable
+            rendered = await awaitable if replies.is_awaitable(awaitable) else awaitable
             if not isinstance(rendered, (bytes, bytearray, memoryview)):
                 raise TypeError(f"process_request must give bytes, got {type(rendered).__qualname__}")
             return bytes(rendered)
@@ -337,109 +328,6 @@ class Pipeline:
 
     async def _encode_later(self, request: Request, rendered: Any) -> bytes:
         return codec.encode(await rendered, request.form)
-
-    def _render(self, request: Request, plan: Plan, view: Any, result: Any) -> bytes:
-        """Give the reply that carries `result`."""
-        try:
-            if plan.render is None and not isinstance(result, wrappers.Response):
-                return envelope.render(request, result)
-            body = self._body(request, result)
-            return codec.write(body, request._form) if plan.render is None else plan.render(view, request, body)
-        except BaseAPIException:
-            raise
-        except Exception as exc:
-            raise SerializerError() from exc
-
-    def _body(self, request: Request, result: Any) -> dict[str, Any]:
-        if isinstance(result, wrappers.Response):
-            request._status = result.status
-            body = dict(result.content) or {"data": None}
-        else:
-            body = {"data": result}
-        if request._id is None:
-            body["event_name"] = request._event_name
-            return body
-        body = {"id": request._id, "status": request._status, **body}
-        if request._event_name is not None:
-            body["event_name"] = request._event_name
-        return body
-
-    def refuse(self, request: Request, exc: BaseException) -> bytes:
-        """Give the reply that says why `request` failed. Reports what is not the client's fault."""
-        if isinstance(exc, KeyboardInterrupt):
-            raise exc
-        exc = _explained(request, exc)
-        if not isinstance(exc, BaseAPIException) or isinstance(exc, SerializerError):
-            if self.report is not None:
-                self.report(request, exc)
-            if not isinstance(exc, BaseAPIException):
-                exc = HandlerFailed(_traceback(exc) if self.debug else None)
-        status = exc.status
-        status = int(status) if isinstance(status, int) and 100 <= status <= 599 else HandlerFailed.status
-        request._status = status
-        plain = envelope.render_detail(request, exc.detail)
-        if plain is not None:
-            return plain
-        body: dict[str, Any] = {"detail": exc.detail}
-        if request._id is not None:
-            body = {"id": request._id, "status": status, **body}
-        if request._id is None or request._event_name is not None:
-            body["event_name"] = request._event_name
-        # What cannot be encoded is left out, the detail first: the client gets its reply.
-        for key, instead in (("detail", HandlerFailed.default_detail), ("event_name", None)):
-            try:
-                return codec.write(body, request._form)
-            except Exception:
-                if key in body:
-                    body[key] = instead
-        return codec.write(body, request._form)
-
-    def _recover_unless_cancelled(self, request: Request, exc: BaseException) -> bytes | Coroutine[Any, Any, bytes]:
-        _raise_if_cancelled(exc)
-        return self._recover(request, exc)
-
-    def _recover(self, request: Request, exc: BaseException) -> bytes | Coroutine[Any, Any, bytes]:
-        """Give the reply of the exception handler that is there for `exc`, else the one that says what went wrong."""
-        plan = request._plan
-        recoveries = self.recoveries if plan is None else plan.recoveries + self.recoveries
-        if not recoveries or not isinstance(exc, Exception):
-            return self.refuse(request, exc)
-        exc = _explained(request, exc)
-        handler = _handler_for(exc, recoveries)
-        if handler is None:
-            return self.refuse(request, exc)
-        request._status = 200
-        try:
-            result = handler(request, exc)
-            if _is_awaitable(result):
-                return self._finish_recovery(request, result)
-            return self._recovered(request, result)
-        except BaseException as raised:
-            refusal = self.refuse(request, raised)
-        return refusal
-
-    async def _finish_recovery(self, request: Request, awaitable: Any) -> bytes:
-        try:
-            return self._recovered(request, await awaitable)
-        except BaseException as exc:
-            _raise_if_cancelled(exc)
-            refusal = self.refuse(request, exc)
-        return refusal
-
-    def _recovered(self, request: Request, result: Any) -> bytes:
-        """Give the reply that carries what an exception handler gave, plain as every error."""
-        if isinstance(result, BaseException):
-            raise result
-        try:
-            if isinstance(result, wrappers.Response):
-                return codec.write(self._body(request, result), request._form)
-            return envelope.render(request, result)
-        except Exception as exc:
-            raise SerializerError() from exc
-
-
-def _is_awaitable(value: Any) -> bool:
-    return type(value) not in _PLAIN_TYPES and hasattr(value, "__await__")
 
 
 def _response(result: Any) -> wrappers.Response:
@@ -463,40 +351,3 @@ def _method_error(method: Any) -> BaseAPIException:
     if not method:
         return NotSpecifiedMethodName()
     return MethodNotAllowed() if isinstance(method, str) else IncorrectMethodNameType()
-
-
-def _raise_if_cancelled(exc: BaseException) -> None:
-    """Raise `exc` if it is the end of the task in which a request is answered."""
-    if isinstance(exc, (CancelledError, GeneratorExit)):
-        # Without a task this coroutine is being closed, by a loop that is torn down.
-        task = current_task()
-        if task is None or task.cancelling():
-            raise exc
-
-
-def _explained(request: Request, exc: BaseException) -> BaseException:
-    """Give the fault in `args` that caused `exc`, raised by a decorator around a handler that they do not fit."""
-    plan = request._plan
-    if isinstance(exc, TypeError) and plan is not None and plan.explain is not None:
-        return plan.explain(request.args, exc) or exc
-    return exc
-
-
-def _handler_for(exc: BaseException, recoveries: Any) -> Any:
-    """Give the exception handler for `exc` in the first of `recoveries` that has one, the nearest class first.
-
-    What the framework says itself is nobody's business who asks for no more than `Exception`.
-    """
-    for handlers in recoveries:
-        for cls in type(exc).__mro__ if handlers else ():
-            if cls in handlers:
-                return handlers[cls]
-            if cls is BaseAPIException:
-                break
-    return None
-
-
-def _traceback(exc: BaseException) -> str:
-    from traceback import format_exception
-
-    return "".join(format_exception(exc))

@@ -2,22 +2,20 @@ cimport cython
 
 from aiorest_ws._speedups cimport codec_c as codec
 from aiorest_ws._speedups cimport envelope_c as envelope
+from aiorest_ws._speedups cimport replies_c as replies
 from aiorest_ws._speedups cimport wrappers_c as wrappers
 from aiorest_ws._speedups.plan_c cimport Plan as _Plan
 from aiorest_ws._speedups.trie_c cimport Trie as _Trie
 from aiorest_ws._speedups.wrappers_c cimport Request as _Request
 
 
-cdef class Pipeline:
+cdef class Pipeline(replies.Replies):
     cdef readonly _Trie trie
     cdef readonly object process
     cdef readonly tuple middlewares
     cdef readonly bint onion
     cdef readonly bint guarded
-    cdef readonly bint debug
-    cdef readonly object report
     cdef readonly object threads
-    cdef readonly tuple recoveries
     cdef readonly object overrides
 
     cpdef object handle(self, bytes payload, bint is_binary, object connection=*)
@@ -33,15 +31,6 @@ cdef class Pipeline:
     cdef object _guard(self, _Request request, _Plan plan, tuple params)
     cdef object _provide(self, _Request request, _Plan plan, tuple params, object view)
     cdef object _call_guarded(self, _Request request, _Plan plan, tuple params, object view)
-    cdef bytes _render(self, _Request request, _Plan plan, object view, object result)
-    cdef dict _body(self, _Request request, object result)
-    cpdef bytes refuse(self, _Request request, object exc)
-    cdef object _recover_unless_cancelled(self, _Request request, object exc)
-    cdef object _recover(self, _Request request, object exc)
-    cdef bytes _recovered(self, _Request request, object result)
 
 
-cdef object _explained(_Request request, object exc)
-cdef object _handler_for(object exc, tuple recoveries)
 cdef bint _is_authenticated(object user) except -1
-cdef bint _is_awaitable(object value) except -1

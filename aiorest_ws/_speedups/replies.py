@@ -1,0 +1,187 @@
+"""What a handler gave, or what went wrong → the rendered reply, not yet base64."""
+
+from __future__ import annotations
+
+from asyncio import CancelledError, current_task
+from typing import TYPE_CHECKING, Any
+
+from aiorest_ws.exceptions import BaseAPIException, HandlerFailed, SerializerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable
+
+    from .plan import Plan
+    from .wrappers import Request
+
+# Modules, not names: `replies_c.pxd` cimports the compiled ones under these names, and calls into them are C calls.
+if TYPE_CHECKING or not __name__.endswith("_c"):
+    from . import codec, envelope, wrappers
+else:
+    from . import codec_c as codec
+    from . import envelope_c as envelope
+    from . import wrappers_c as wrappers
+
+__all__ = ("Replies", "is_awaitable")
+
+# What a handler usually returns, and never an awaitable: spares a look at the type.
+_PLAIN_TYPES = frozenset((str, dict, list, int, float, bool, tuple, type(None), wrappers.Response))
+
+
+class Replies:
+    """Makes the replies of one application.
+
+    debug         show the traceback of a failed handler to the client
+    report        called once with (request, exception) for each unexpected exception
+    recoveries    exception handlers: dicts of exception class → (request, exception) → what to reply, or an awaitable
+    """
+
+    def __init__(
+        self,
+        *,
+        debug: bool = False,
+        report: Callable[[Request, BaseException], None] | None = None,
+        recoveries: Iterable[dict[type, Any]] = (),
+    ) -> None:
+        self.debug = debug
+        self.report = report
+        self.recoveries = tuple(recoveries)
+
+    def _render(self, request: Request, plan: Plan, view: Any, result: Any) -> bytes:
+        """Give the reply that carries `result`."""
+        try:
+            if plan.render is None and not isinstance(result, wrappers.Response):
+                return envelope.render(request, result)
+            body = self._body(request, result)
+            return codec.write(body, request._form) if plan.render is None else plan.render(view, request, body)
+        except BaseAPIException:
+            raise
+        except Exception as exc:
+            raise SerializerError() from exc
+
+    def _body(self, request: Request, result: Any) -> dict[str, Any]:
+        if isinstance(result, wrappers.Response):
+            request._status = result.status
+            body = dict(result.content) or {"data": None}
+        else:
+            body = {"data": result}
+        if request._id is None:
+            body["event_name"] = request._event_name
+            return body
+        body = {"id": request._id, "status": request._status, **body}
+        if request._event_name is not None:
+            body["event_name"] = request._event_name
+        return body
+
+    def refuse(self, request: Request, exc: BaseException) -> bytes:
+        """Give the reply that says why `request` failed. Reports what is not the client's fault."""
+        if isinstance(exc, KeyboardInterrupt):
+            raise exc
+        exc = _explained(request, exc)
+        if not isinstance(exc, BaseAPIException) or isinstance(exc, SerializerError):
+            if self.report is not None:
+                self.report(request, exc)
+            if not isinstance(exc, BaseAPIException):
+                exc = HandlerFailed(_traceback(exc) if self.debug else None)
+        status = exc.status
+        status = int(status) if isinstance(status, int) and 100 <= status <= 599 else HandlerFailed.status
+        request._status = status
+        plain = envelope.render_detail(request, exc.detail)
+        if plain is not None:
+            return plain
+        body: dict[str, Any] = {"detail": exc.detail}
+        if request._id is not None:
+            body = {"id": request._id, "status": status, **body}
+        if request._id is None or request._event_name is not None:
+            body["event_name"] = request._event_name
+        # What cannot be encoded is left out, the detail first: the client gets its reply.
+        for key, instead in (("detail", HandlerFailed.default_detail), ("event_name", None)):
+            try:
+                return codec.write(body, request._form)
+            except Exception:
+                if key in body:
+                    body[key] = instead
+        return codec.write(body, request._form)
+
+    def _recover_unless_cancelled(self, request: Request, exc: BaseException) -> bytes | Coroutine[Any, Any, bytes]:
+        _raise_if_cancelled(exc)
+        return self._recover(request, exc)
+
+    def _recover(self, request: Request, exc: BaseException) -> bytes | Coroutine[Any, Any, bytes]:
+        """Give the reply of the exception handler that is there for `exc`, else the one that says what went wrong."""
+        plan = request._plan
+        recoveries = self.recoveries if plan is None else plan.recoveries + self.recoveries
+        if not recoveries or not isinstance(exc, Exception):
+            return self.refuse(request, exc)
+        exc = _explained(request, exc)
+        handler = _handler_for(exc, recoveries)
+        if handler is None:
+            return self.refuse(request, exc)
+        request._status = 200
+        try:
+            result = handler(request, exc)
+            if is_awaitable(result):
+                return self._finish_recovery(request, result)
+            return self._recovered(request, result)
+        except BaseException as raised:
+            refusal = self.refuse(request, raised)
+        return refusal
+
+    async def _finish_recovery(self, request: Request, awaitable: Any) -> bytes:
+        try:
+            return self._recovered(request, await awaitable)
+        except BaseException as exc:
+            _raise_if_cancelled(exc)
+            refusal = self.refuse(request, exc)
+        return refusal
+
+    def _recovered(self, request: Request, result: Any) -> bytes:
+        """Give the reply that carries what an exception handler gave, plain as every error."""
+        if isinstance(result, BaseException):
+            raise result
+        try:
+            if isinstance(result, wrappers.Response):
+                return codec.write(self._body(request, result), request._form)
+            return envelope.render(request, result)
+        except Exception as exc:
+            raise SerializerError() from exc
+
+
+def is_awaitable(value: Any) -> bool:
+    return type(value) not in _PLAIN_TYPES and hasattr(value, "__await__")
+
+
+def _raise_if_cancelled(exc: BaseException) -> None:
+    """Raise `exc` if it is the end of the task in which a request is answered."""
+    if isinstance(exc, (CancelledError, GeneratorExit)):
+        # Without a task this coroutine is being closed, by a loop that is torn down.
+        task = current_task()
+        if task is None or task.cancelling():
+            raise exc
+
+
+def _explained(request: Request, exc: BaseException) -> BaseException:
+    """Give the fault in `args` that caused `exc`, raised by a decorator around a handler that they do not fit."""
+    plan = request._plan
+    if isinstance(exc, TypeError) and plan is not None and plan.explain is not None:
+        return plan.explain(request.args, exc) or exc
+    return exc
+
+
+def _handler_for(exc: BaseException, recoveries: Any) -> Any:
+    """Give the exception handler for `exc` in the first of `recoveries` that has one, the nearest class first.
+
+    What the framework says itself is nobody's business who asks for no more than `Exception`.
+    """
+    for handlers in recoveries:
+        for cls in type(exc).__mro__ if handlers else ():
+            if cls in handlers:
+                return handlers[cls]
+            if cls is BaseAPIException:
+                break
+    return None
+
+
+def _traceback(exc: BaseException) -> str:
+    from traceback import format_exception
+
+    return "".join(format_exception(exc))
