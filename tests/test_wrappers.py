@@ -432,3 +432,26 @@ def test_users_get_the_implementation_that_was_chosen() -> None:
     assert wrappers.Response is _speedups.Response is aiorest_ws.Response
     assert wrappers.Request.__module__ == f"aiorest_ws._speedups.wrappers{'_c' * _speedups.COMPILED}"
     assert wrappers.Request(method="GET").form == wrappers.TEXT_JSON
+
+
+@pytest.mark.parametrize(
+    ("rest", "extra"),
+    [
+        (b'"token":"t"', {"token": "t"}),
+        (b'"token":null', {"token": None}),
+        (b'"token":7', {"token": 7}),
+        (b'"token":{"a":[1]}', {"token": {"a": [1]}}),
+        (b'"token":"t","token":"u"', {"token": "u"}),
+        (b'"token":"t","x":1', {"token": "t", "x": 1}),
+        (b'"x":1,"token":"t"', {"token": "t", "x": 1}),
+        (b'"token":"\\u0074"', {"token": "t"}),
+        (b'"token":"%s"' % (b"t" * 600), {"token": "t" * 600}),
+        (b'"tokem":"t"', {"tokem": "t"}),
+    ],
+    ids=lambda value: str(value)[:24],
+)
+def test_token_is_one_of_the_further_keys(impl: Impl, rest: bytes, extra: dict[str, Any]) -> None:
+    request = impl.envelope.read(b'{"method":"GET","url":"/a",' + rest + b',"id":1}', False, None)
+    assert (request.method, request.url, request.id, request.args) == ("GET", "/a", 1, {})
+    assert request.extra == extra
+    assert request.get_extra("token") == extra.get("token")
