@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Generator
-from inspect import isawaitable
 from itertools import pairwise
 from typing import Any
 
@@ -110,18 +109,23 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
                 self.init_credentials(request)
                 again: Awaitable[None] | None = _run(self._look_again(request, known))
                 return again
-        return super().process_request(request, handler)
+        return self.authenticate(request, handler)
 
     def authenticate(self, request: Any, handler: Any) -> Awaitable[None] | None:
         token = request.get_extra("token")
         if token is None or token == "":
+            self.init_credentials(request)
             self._refuse_unless_public(request.connection, handler)
             return None
         pending: Awaitable[None] | None = _run(self._authenticate(request, token))
         return pending
 
     def _authenticate(self, request: Any, token: Any) -> Generator[Any, Any, None]:
-        credentials = yield from self._prove(token)
+        try:
+            credentials = yield from self._prove(token)
+        except BaseException:
+            self.init_credentials(request)
+            raise
         if request.connection is not None:
             self._remember(request.connection, credentials)
         credentials.fill(request)
@@ -152,7 +156,7 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
         if self._may_revoke:
             yield from self._check_revoked(payload)
         user = self.get_user(payload)
-        if isawaitable(user):
+        if hasattr(user, "__await__"):
             user = yield user
         if user is None:
             raise TokenRevokedException()
@@ -161,7 +165,7 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
 
     def _check_revoked(self, payload: dict[str, Any]) -> Generator[Any, Any, None]:
         revoked = self.is_revoked(payload)
-        if isawaitable(revoked):
+        if hasattr(revoked, "__await__"):
             revoked = yield revoked
         if revoked:
             raise TokenRevokedException()

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 __all__ = ("AbstractUser",)
+
+
+@cache
+def _attributes(user: type) -> frozenset[str]:
+    """Give the names of what users of this class have, without methods."""
+    return frozenset(name for name in dir(user) if not callable(getattr(user, name, None)))
 
 
 class AbstractUser:
@@ -18,9 +25,11 @@ class AbstractUser:
     is_user = False
 
     def __init__(self, **attributes: Any) -> None:
+        cls: type = type(self)
+        known = _attributes(cls)
         for name, value in attributes.items():
-            if not hasattr(type(self), name) or callable(getattr(type(self), name)):
-                raise TypeError(f"{type(self).__qualname__} has no attribute {name!r}")
+            if name not in known and (not hasattr(cls, name) or callable(getattr(cls, name))):
+                raise TypeError(f"{cls.__qualname__} has no attribute {name!r}")
             setattr(self, name, value)
 
     @property
