@@ -204,7 +204,7 @@ class Application:
             await lifespan.start()
             self._expose(factory)
             await self._listen(factory, context)
-        except BaseException:
+        except BaseException:  # raised again: what was started ends however the start failed
             self._lifespan = None
             await lifespan.end(self._hurry)
             await self._conceal()

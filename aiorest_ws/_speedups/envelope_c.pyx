@@ -189,7 +189,7 @@ cdef bytes compose(Request request, object data, bint is_detail):
     return PyBytes_FromStringAndSize(start, p + 1 - start)
 
 
-cdef Py_ssize_t plain_size(object value) noexcept:
+cdef Py_ssize_t plain_size(object value) noexcept:  # looks at memory only: nothing in it raises
     """Give the length of a string that JSON writes as it is, 0 for None, -1 for anything else."""
     cdef const unsigned char* text
     cdef Py_ssize_t size, i
@@ -212,7 +212,7 @@ cdef inline char* put(char* p, const char* text, Py_ssize_t size) noexcept nogil
     return p + size
 
 
-cdef inline char* put_string(char* p, object value, Py_ssize_t size) noexcept:
+cdef inline char* put_string(char* p, object value, Py_ssize_t size) noexcept:  # as `plain_size`
     if value is None:
         return put(p, b"null", 4)
     p[0] = c'"'

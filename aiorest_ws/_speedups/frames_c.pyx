@@ -203,7 +203,7 @@ cdef class Frames:
             self._flush_out()
         return 0
 
-    cdef bint may_go_on(self) noexcept:
+    cdef bint may_go_on(self) noexcept:  # compares fields
         return self.state == IS_CLOSING or (self.state == IS_OPEN and self._held == 0)
 
     cdef int step(self) except -1:
@@ -378,7 +378,7 @@ cdef class Frames:
         self.part_room = room
         return 0
 
-    cdef Py_ssize_t check_utf8(self, const unsigned char* payload, Py_ssize_t size) noexcept:
+    cdef Py_ssize_t check_utf8(self, const unsigned char* payload, Py_ssize_t size) noexcept:  # looks at memory only
         """Go on checking; give the index in the message of the first byte of a wrong sequence, or -1."""
         cdef Py_ssize_t i, offset = self.part_size - size
         cdef unsigned int state = self.utf8

@@ -97,7 +97,7 @@ class Replies:
         for key, instead in (("detail", HandlerFailed.default_detail), ("event_name", None)):
             try:
                 return codec.write(body, request._form)
-            except Exception:
+            except Exception:  # a value of the user's own may raise anything when it is encoded
                 if key in body:
                     body[key] = instead
         return codec.write(body, request._form)

@@ -148,7 +148,7 @@ cdef inline uint64_t tail_of(const unsigned char *data, Py_ssize_t size) noexcep
     return tail
 
 
-cdef inline Segment segment_of(str text) noexcept:
+cdef inline Segment segment_of(str text) noexcept:  # looks at memory only
     """View a whole str, which has to outlive the view."""
     cdef Segment segment
     segment.data = <const unsigned char *>PyUnicode_DATA(text)
@@ -310,7 +310,7 @@ cdef list split(const Mixed *mixed, const Segment *segment):
     return values
 
 
-cdef bint converts(const Mixed *mixed, Search *search, Py_ssize_t index) noexcept:
+cdef bint converts(const Mixed *mixed, Search *search, Py_ssize_t index) noexcept:  # catches what a converter raises
     """Twin of `convert_segment`; keeps the values in `search.held`."""
     cdef list values, held
     cdef tuple converters = <tuple>mixed.converters
@@ -339,7 +339,7 @@ cdef bint converts(const Mixed *mixed, Search *search, Py_ssize_t index) noexcep
     return done
 
 
-cdef inline Leaf *leaf_of(const Node *node, PyObject *method) noexcept:
+cdef inline Leaf *leaf_of(const Node *node, PyObject *method) noexcept:  # compares memory
     """Find the method among those of a template: a few, so a list."""
     cdef Leaf *leaf = node.leaves
     cdef Segment left, right
@@ -360,7 +360,7 @@ cdef inline Mixed *rest_of(const Node *node) noexcept nogil:
     return mixed
 
 
-cdef inline Leaf *end_at(const Node *node, Search *search) noexcept:
+cdef inline Leaf *end_at(const Node *node, Search *search) noexcept:  # as `leaf_of`
     """Give the leaf of a node that the whole url leads to."""
     if node.leaves == NULL:
         return NULL
@@ -368,7 +368,7 @@ cdef inline Leaf *end_at(const Node *node, Search *search) noexcept:
     return leaf_of(node, search.method) if search.method != NULL else NULL
 
 
-cdef Leaf *walk(const Node *node, Search *search, Py_ssize_t index) noexcept:
+cdef Leaf *walk(const Node *node, Search *search, Py_ssize_t index) noexcept:  # as `converts` and `end_at`
     """Find the first leaf in order of precedence. Recursive only where there is a choice; no node is visited twice."""
     cdef Node *child
     cdef Mixed *mixed

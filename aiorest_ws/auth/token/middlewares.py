@@ -123,7 +123,7 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
     def _authenticate(self, request: Any, token: Any) -> Generator[Any, Any, None]:
         try:
             credentials = yield from self._prove(token)
-        except BaseException:
+        except BaseException:  # raised again, also when it is a cancellation
             self.init_credentials(request)
             raise
         if request.connection is not None:
