@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 else:
     _Protocol = object
 
-__all__ = ("Derived", "Lazy", "Opening")
+__all__ = ("Derived", "Lazy", "Memoised", "Opening")
 
 logger = logging.getLogger("aiorest_ws")
 
@@ -35,7 +35,15 @@ _LINGER = 1.0  # seconds that a client which is refused gets to read why, while 
 # What only the handshake needs. The request stays, as the bytes that came, and is read again on access.
 _ONLY_FOR_HANDSHAKE = frozenset(
     (
-        *("_handshake", "_deciding", "http_response_data", "http_status_line", "http_headers", "http_request_uri"),
+        *(
+            "_handshake",
+            "_memory",
+            "_deciding",
+            "http_response_data",
+            "http_status_line",
+            "http_headers",
+            "http_request_uri",
+        ),
         *("http_request_path", "http_request_params", "http_request_host", "_wskey", "data", "websocket_protocols"),
         *(
             "websocket_extensions",
@@ -74,6 +82,24 @@ class Derived:
 
     def __get__(self, protocol: Any, owner: type) -> Any:
         return self if protocol is None else self.make(protocol)
+
+
+class Memoised:
+    """As `Derived`, but made once: while the handshake is decided, and when it is first read after that."""
+
+    def __init__(self, make: Callable[[Any], Any]) -> None:
+        self.make = make
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, protocol: Any, owner: type) -> Any:
+        if protocol is None:
+            return self
+        memory = protocol.__dict__.setdefault("_memory", {})
+        if self.name not in memory:
+            memory[self.name] = self.make(protocol)
+        return memory[self.name]
 
 
 def _read_again(protocol: Any) -> Handshake:
@@ -156,7 +182,7 @@ class Opening(_Protocol):
                 return
             head, self.data = self.data[:end], self.data[end:]
             self._handshake = handshake = read(head, limits.max_headers)
-            self.http_request_data = head
+            self.http_request_data = head.lstrip(b"\r\n")
             self._check_handshake(handshake)
         except ConnectionRefused as exc:
             self.failHandshake(exc.reason, exc.status, exc.headers)

@@ -29,7 +29,7 @@ from aiorest_ws.complaints import printable
 from aiorest_ws.exceptions import ConnectionRefused
 from aiorest_ws.handshake import Handshake, client_address, client_scheme
 from aiorest_ws.limits import Limits
-from aiorest_ws.opening import Derived
+from aiorest_ws.opening import Derived, Memoised
 from aiorest_ws.rate import Rate
 from aiorest_ws.seams import AutobahnConnection
 from aiorest_ws.status import WS_MESSAGE_VIOLATE_POLICY, WS_NO_STATUS_CODE, WS_NORMAL
@@ -63,9 +63,9 @@ class RequestHandlerProtocol(AutobahnConnection):
     factory: RequestHandlerFactory
 
     path = Derived(lambda connection: connection._handshake.path)
-    query = Derived(lambda connection: dict(parse_qsl(connection._handshake.query, keep_blank_values=True)))
+    query = Memoised(lambda connection: dict(parse_qsl(connection._handshake.query, keep_blank_values=True)))
     headers = Derived(lambda connection: connection._handshake.headers)
-    cookies = Derived(lambda connection: connection._handshake.cookies)
+    cookies = Memoised(lambda connection: connection._handshake.cookies)
     subprotocol = Derived(lambda connection: connection.websocket_protocol_in_use)
 
     _session: Any = None
