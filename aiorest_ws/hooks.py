@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from inspect import isawaitable
 from typing import Any
 
+from aiorest_ws.calls import finished, is_awaitable
 from aiorest_ws.complaints import Complaints
 
 __all__ = ("Hooks",)
@@ -35,12 +35,12 @@ class Hooks:
         except Exception as exc:
             self._complaints.write(logging.ERROR, f"{name} failed", exc)
         else:
-            if isawaitable(pending):
+            if is_awaitable(pending):
                 self.keep(self._told(name, pending))
 
     async def _told(self, name: str, pending: Any) -> None:
         try:
-            await pending
+            await finished(pending)
         except Exception as exc:
             self._complaints.write(logging.ERROR, f"{name} failed", exc)
 

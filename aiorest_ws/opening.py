@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
@@ -17,6 +16,7 @@ import txaio
 from autobahn.websocket.compress import PERMESSAGE_COMPRESSION_EXTENSION
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 
+from aiorest_ws.calls import call
 from aiorest_ws.exceptions import ConnectionRefused
 from aiorest_ws.handshake import Handshake, check_upgrade, client_address, end_of_head, read, refusal
 from aiorest_ws.status import WS_UNEXPECTED_CONDITION
@@ -223,8 +223,7 @@ class Opening(_Protocol):
             *(self.peer, self.http_headers, self.http_request_host, self.http_request_path, self.http_request_params),
             *(self.websocket_version, self.websocket_origin, self.websocket_protocols, self.websocket_extensions),
         )
-        answer = self.onConnect(request)
-        return await answer if isawaitable(answer) else answer
+        return await call(self.onConnect, request)
 
     def _decide_later(self) -> None:
         task = self.factory.hooks.keep(self._decide())

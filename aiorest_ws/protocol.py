@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from functools import cache
-from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
@@ -25,6 +24,7 @@ from aiorest_ws._speedups import (
     recognise,
     wrap,
 )
+from aiorest_ws.calls import call
 from aiorest_ws.complaints import printable
 from aiorest_ws.exceptions import ConnectionRefused
 from aiorest_ws.handshake import Handshake, client_address, client_scheme
@@ -185,17 +185,11 @@ class RequestHandlerProtocol(AutobahnConnection):
 
     async def _ask(self) -> Any:
         for middleware in self.factory.gatekeepers:
-            agreed = middleware.at_handshake(self)
-            if isawaitable(agreed):
-                agreed = await agreed
+            agreed = await call(middleware.at_handshake, self)
             self._agreed = self._agreed or agreed
         hook = self.factory.on_connect
-        if hook is not None:
-            answer = hook(self)
-            if isawaitable(answer):
-                answer = await answer
-            if answer is False:
-                raise ConnectionRefused(403)
+        if hook is not None and await call(hook, self) is False:
+            raise ConnectionRefused(403)
         return await super()._ask()
 
     # Ends that we bring about

@@ -21,6 +21,7 @@ from autobahn.websocket.protocol import FrameHeader, Timings, TrafficStats, WebS
 from autobahn.websocket.utf8validator import Utf8Validator
 
 from aiorest_ws._speedups import Connection
+from aiorest_ws.calls import finished, is_awaitable
 from aiorest_ws.complaints import printable
 from aiorest_ws.opening import Lazy, Opening
 
@@ -244,8 +245,8 @@ class AutobahnConnection(Opening, Connection, WebSocketServerProtocol):
         opened: Any = self.onOpen()
         if not _OPTIONS.isdisjoint(self.__dict__):
             self._open()  # `onOpen` may have set options of this connection
-        if asyncio.iscoroutine(opened) or asyncio.isfuture(opened):
-            self._opening = asyncio.ensure_future(opened)
+        if is_awaitable(opened):
+            self._opening = asyncio.ensure_future(finished(opened))
 
     def _open(self) -> None:
         own = _overridden(type(self))
