@@ -241,11 +241,13 @@ class AutobahnConnection(Opening, Connection, WebSocketServerProtocol):
     def _onOpen(self) -> None:
         """Set up the frame layer as the class and its options ask, before anything is read."""
         self._open()
+        if self.state != self.STATE_OPEN:
+            return  # closed by who decided that it may connect
         opened: Any = self.onOpen()
         if not _OPTIONS.isdisjoint(self.__dict__):
             self._open()  # `onOpen` may have set options of this connection
         if asyncio.iscoroutine(opened) or asyncio.isfuture(opened):
-            self._opening = asyncio.ensure_future(opened)
+            self._opening = asyncio.ensure_future(self.factory.hooks.told("onOpen", opened))
 
     def _open(self) -> None:
         own = _overridden(type(self))
