@@ -28,10 +28,12 @@ _END = b"\r\n\r\n"
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _REQUEST_LINE = re.compile(rf"({_TOKEN}) ([!-~]+) HTTP/([0-9]\.[0-9])".encode())
 _HEADER = re.compile(rf"({_TOKEN}):([\t -~\x80-\xff]*)".encode("latin-1"))
-_TARGET = re.compile(r"(?:(?:ws|wss|http|https)://([^/?#]+))?(/[^?#]*)?(?:\?([^#]*))?", re.IGNORECASE)
+_TARGET = re.compile(r"(?:(ws|wss|http|https)://([^/?#]+))?(/[^?#]*)?(?:\?([^#]*))?", re.IGNORECASE)
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._~%-]+)(?::([0-9]{0,5}))?")
 _KEY = re.compile(r"[0-9A-Za-z+/]{22}==")  # 16 bytes in base64
 _NAME = re.compile(_TOKEN)
+_EMPTY_LINES = re.compile(rb"(?:\r\n){0,4}")  # some clients end what they sent before with one too many (RFC 9112 §2.2)
+_DEFAULT_PORTS = {"ws": 80, "http": 80, "wss": 443, "https": 443}
 
 # ISO-8859-1 has control characters from 0x80 to 0x9f, line ends among them. The same bytes are part of characters in
 # UTF-8, which headers may hold too: behind another byte from 0x80, but not behind 0xc2, where it has them as well.
@@ -98,7 +100,7 @@ def end_of_head(data: bytes, seen: int, limit: int | None) -> int:
 
     Raises ConnectionRefused for what can no longer become a head of at most `limit` bytes.
     """
-    found = data.find(_END, max(0, seen - len(_END) + 1))
+    found = data.find(_END, max(_start_of_head(data), seen - len(_END) + 1))
     end = found + len(_END) if found >= 0 else 0
     if end and (limit is None or end <= limit):
         return end
@@ -110,9 +112,14 @@ def end_of_head(data: bytes, seen: int, limit: int | None) -> int:
     return 0
 
 
+def _start_of_head(data: bytes) -> int:
+    empty = _EMPTY_LINES.match(data)
+    return empty.end() if empty else 0
+
+
 def read(head: bytes, max_headers: int | None = None) -> Handshake:
     """Read a whole head, with its empty line. Raises ConnectionRefused unless it is a GET with one Host."""
-    first, *lines = head[: -len(_END)].split(b"\r\n")
+    first, *lines = head[_start_of_head(head) : -len(_END)].split(b"\r\n")
     request_line = _REQUEST_LINE.fullmatch(first)
     if request_line is None:
         raise ConnectionRefused(400, "malformed request line")
@@ -131,13 +138,26 @@ def read(head: bytes, max_headers: int | None = None) -> Handshake:
     if repeated:
         raise ConnectionRefused(400, "a header that must come once came more than once")
     parts = _TARGET.fullmatch(target)
-    if parts is None or not (parts[1] or parts[2]) or (parts[1] and not _AUTHORITY.fullmatch(parts[1])):
+    if parts is None or not (parts[2] or parts[3]):
         raise ConnectionRefused(400, "malformed request target")
-    authority = _AUTHORITY.fullmatch(headers.get("host", ""))
-    if authority is None:
+    asked = _authority(headers.get("host", ""))
+    if asked is None:
         raise ConnectionRefused(400, "malformed or missing header Host")
-    port = int(authority[2]) if authority[2] else None
-    return Handshake(target, parts[2] or "/", parts[3] or "", authority[1].lower(), port, headers)
+    if parts[1] and not _is_same(_authority(parts[2]), asked, _DEFAULT_PORTS[parts[1].lower()]):
+        raise ConnectionRefused(400, "malformed request target, or one of another host than header Host")
+    host, port = asked
+    return Handshake(target, parts[3] or "/", parts[4] or "", host, port, headers)
+
+
+def _authority(text: str) -> tuple[str, int | None] | None:
+    """Give host, in lower case, and port of "host:port" (RFC 3986 §3.2), None if it is none."""
+    match = _AUTHORITY.fullmatch(text)
+    return None if match is None else (match[1].lower(), int(match[2]) if match[2] else None)
+
+
+def _is_same(one: tuple[str, int | None] | None, other: tuple[str, int | None], port: int) -> bool:
+    """Tell whether two authorities are the same where `port` is the default: they must be (RFC 9112 §3.2.2)."""
+    return one is not None and (one[0], one[1] or port) == (other[0], other[1] or port)
 
 
 def _headers(lines: list[bytes]) -> tuple[dict[str, str], bool]:
@@ -149,12 +169,20 @@ def _headers(lines: list[bytes]) -> tuple[dict[str, str], bool]:
         if match is None:
             raise ConnectionRefused(400, "malformed header")
         name = match[1].decode().lower()
-        value = match[2].strip(b" \t").decode("latin-1")
+        value = _decoded(match[2].strip(b" \t"))
         if name in headers:
             repeated = repeated or name in _ONCE
             value = f"{headers[name]}{'; ' if name == 'cookie' else ', '}{value}"
         headers[name] = value
     return headers, repeated
+
+
+def _decoded(value: bytes) -> str:
+    """Give the text of a header: UTF-8 where it is that, else ISO-8859-1, which any bytes are (RFC 9110 §5.5)."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 def check_upgrade(handshake: Handshake) -> None:

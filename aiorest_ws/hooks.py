@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from inspect import isawaitable
 from typing import Any
 
+from aiorest_ws.calls import finished, is_awaitable
 from aiorest_ws.complaints import Complaints
 from aiorest_ws.exceptions import PASSED_ON
 
@@ -38,13 +38,13 @@ class Hooks:
         except BaseException as exc:
             self._complaints.write(logging.ERROR, f"{name} failed", exc)
         else:
-            if isawaitable(pending):
+            if is_awaitable(pending):
                 self.keep(self.told(name, pending))
 
     async def told(self, name: str, pending: Any) -> None:
         """Wait for `pending`, and log what it raises."""
         try:
-            await pending
+            await finished(pending)
         except PASSED_ON:
             raise
         except BaseException as exc:

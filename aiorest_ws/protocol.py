@@ -9,7 +9,6 @@ import asyncio
 import logging
 from collections.abc import Callable
 from functools import cache
-from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
@@ -26,11 +25,12 @@ from aiorest_ws._speedups import (
     recognise,
     wrap,
 )
+from aiorest_ws.calls import call
 from aiorest_ws.complaints import path_of, printable
 from aiorest_ws.exceptions import PASSED_ON, ConnectionRefused
 from aiorest_ws.handshake import Handshake, client_address, client_scheme
 from aiorest_ws.limits import Limits
-from aiorest_ws.opening import Derived
+from aiorest_ws.opening import Derived, Memoised
 from aiorest_ws.rate import Rate
 from aiorest_ws.seams import AutobahnConnection
 from aiorest_ws.status import WS_MESSAGE_VIOLATE_POLICY, WS_NO_STATUS_CODE, WS_NORMAL
@@ -64,9 +64,9 @@ class RequestHandlerProtocol(AutobahnConnection):
     factory: RequestHandlerFactory
 
     path = Derived(lambda connection: connection._handshake.path)
-    query = Derived(lambda connection: dict(parse_qsl(connection._handshake.query, keep_blank_values=True)))
+    query = Memoised(lambda connection: dict(parse_qsl(connection._handshake.query, keep_blank_values=True)))
     headers = Derived(lambda connection: connection._handshake.headers)
-    cookies = Derived(lambda connection: connection._handshake.cookies)
+    cookies = Memoised(lambda connection: connection._handshake.cookies)
     subprotocol = Derived(lambda connection: connection.websocket_protocol_in_use)
 
     _session: Any = None
@@ -325,9 +325,7 @@ class RequestHandlerProtocol(AutobahnConnection):
 
 async def _answer_of(hook: Callable[[Any], Any], connection: RequestHandlerProtocol) -> Any:
     """Give what a hook says of a connection, or raise the error that it gives."""
-    answer = hook(connection)
-    if isawaitable(answer):
-        answer = await answer
+    answer = await call(hook, connection)
     if isinstance(answer, BaseException):
         raise answer
     return answer

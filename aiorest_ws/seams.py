@@ -21,6 +21,7 @@ from autobahn.websocket.protocol import FrameHeader, Timings, TrafficStats, WebS
 from autobahn.websocket.utf8validator import Utf8Validator
 
 from aiorest_ws._speedups import Connection
+from aiorest_ws.calls import is_awaitable
 from aiorest_ws.complaints import printable
 from aiorest_ws.opening import Lazy, Opening
 
@@ -246,7 +247,7 @@ class AutobahnConnection(Opening, Connection, WebSocketServerProtocol):
         opened: Any = self.onOpen()
         if not _OPTIONS.isdisjoint(self.__dict__):
             self._open()  # `onOpen` may have set options of this connection
-        if asyncio.iscoroutine(opened) or asyncio.isfuture(opened):
+        if is_awaitable(opened):
             self._opening = asyncio.ensure_future(self.factory.hooks.told("onOpen", opened))
 
     def _open(self) -> None:

@@ -178,7 +178,12 @@ async def test_head_that_is_too_long_is_refused_and_the_client_can_read_so(loop:
 async def test_refused_client_that_does_not_close_is_dropped(loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aiorest_ws.opening._LINGER", 0.05)
     async with serving(make_router()) as app:
-        for data in (b"GET / HTTP/1.1\r\nX-A: " + b"a" * 20_000, b"\x00", b"\r\n\r\nmore", b"GET / HTTP/1.1\r\n\r\n"):
+        for data in (
+            b"GET / HTTP/1.1\r\nX-A: " + b"a" * 20_000,
+            b"\x00",
+            b"\r\n" * 6 + b"more",
+            b"GET / HTTP/1.1\r\n\r\n",
+        ):
             reader, writer = await dial(app, data)
             assert (await reader.readline()).startswith(b"HTTP/1.1 4")
             await until(lambda: not factory_of(app).connections)
@@ -336,7 +341,7 @@ async def test_only_the_servers_own_pages_may_connect_by_default(loop: str, capl
             (record,) = (record for record in caplog.records if record.levelno >= logging.INFO)
             assert record.name == "aiorest_ws"
             assert "allowed_origins" in record.getMessage()
-            assert ascii(origin.encode().decode("latin-1"))[1:-1][:150] in record.getMessage()
+            assert ascii(origin)[1:-1][:150] in record.getMessage()
             assert record.getMessage().isascii()
             assert len(record.getMessage()) < 400
 
@@ -453,6 +458,30 @@ async def test_handlers_read_path_query_headers_and_cookies() -> None:
                 assert (path, query) == ("/api/", {"token": "a b", "x": "2", "y": "", "\ufffd": ""})
                 assert (x_a, x_b, subprotocol) == ("b, c", None, None)
                 assert cookies == {"session": "abc", "theme": "dark"}
+            await client.leave()
+
+
+@asynchronous
+async def test_query_and_cookies_are_read_once_however_often_a_handler_looks() -> None:
+    router = about(lambda c: [c.query is c.query, c.cookies is c.cookies, len(c.query), len(c.cookies)])
+    seen: list[Any] = []
+    options = {"on_connect": lambda c: seen.append(c.cookies is c.cookies)}
+    cookies = ";".join(f"a{n}=b" for n in range(900))
+    async with serving(router, max_handshake_size=64 * 1024, **options) as app:
+        query = "&".join(f"b{n}=c" for n in range(900))
+        async with await Client.connect(app, f"/?{query}", headers=[("Cookie", cookies)]) as client:
+            assert (await client.ask(url="/about"))["data"] == [True, True, 900, 900]
+            await client.leave()
+    assert seen == [True]
+
+
+@asynchronous
+async def test_header_in_utf_8_arrives_as_it_was_sent() -> None:
+    router = about(lambda c: [c.headers["x-a"], c.headers["x-b"]])
+    async with serving(router) as app:
+        headers = [("X-A", "Ångström … 語"), ("X-B", "plain")]
+        async with await Client.connect(app, headers=headers) as client:
+            assert (await client.ask(url="/about"))["data"] == ["Ångström … 語", "plain"]
             await client.leave()
 
 
