@@ -45,6 +45,12 @@ _ONCE = frozenset(("host", "origin", "sec-websocket-key", "sec-websocket-version
 _VERSION = (("Sec-WebSocket-Version", "13"),)
 _UPGRADE = (("Upgrade", "websocket"),)
 
+# For people who look at it with a browser; a program reads the status.
+_TEXTS = {
+    404: "no WebSocket at this path: the log of the server says which one it serves\n",
+    426: "this port speaks WebSocket (ws:// or wss://), not plain HTTP: connect with a WebSocket client\n",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
@@ -125,6 +131,8 @@ def read(head: bytes, max_headers: int | None = None) -> Handshake:
     method, target, version = request_line[1], request_line[2].decode(), request_line[3]
     if version != b"1.1":
         raise ConnectionRefused(505)
+    if method == b"HEAD":
+        raise ConnectionRefused(426, headers=_UPGRADE)  # what a GET that asks for no upgrade gets
     if method != b"GET":
         raise ConnectionRefused(405, headers=(("Allow", "GET"),))
     if repeated:
@@ -249,13 +257,21 @@ def client_scheme(handshake: Handshake, proxies: int) -> str | None:
 # The answer
 
 
-def refusal(status: int, reason: str | None = None, headers: Sequence[tuple[str, str]] = ()) -> bytes:
-    """Give the HTTP response that refuses a handshake. `reason` has the standard's text when it is not given."""
+def refusal(
+    status: int, reason: str | None = None, headers: Sequence[tuple[str, str]] = (), *, to_head: bool = False
+) -> bytes:
+    """Give the HTTP response that refuses a handshake. `reason` has the standard's text when it is not given.
+
+    to_head    the request was a HEAD, whose answer has no body (RFC 9110 §9.3.2)
+    """
+    text = "" if reason else _TEXTS.get(status, "")
     lines = [f"HTTP/1.1 {status} {_printable(reason or _phrase(status))}"]
     lines += [f"{_printable(name)}: {_printable(value)}" for name, value in headers]
     upgrades = any(name.lower() == "upgrade" for name, _ in headers)
-    lines += [f"Connection: close{', Upgrade' if upgrades else ''}", "Content-Length: 0", "", ""]
-    return "\r\n".join(lines).encode("ascii")
+    lines += [f"Connection: close{', Upgrade' if upgrades else ''}", f"Content-Length: {len(text)}"]
+    if text:
+        lines.append("Content-Type: text/plain; charset=utf-8")
+    return "\r\n".join((*lines, "", "" if to_head else text)).encode("ascii")
 
 
 def _phrase(status: int) -> str:

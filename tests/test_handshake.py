@@ -382,12 +382,19 @@ def test_scheme_is_what_the_outermost_trusted_proxy_saw(header: str, proxies: in
 
 
 def test_refusal_is_short_and_closes() -> None:
-    assert refusal(404) == b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-    assert refusal(426, headers=[("Upgrade", "websocket")]) == (
-        b"HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\n"
-        b"Connection: close, Upgrade\r\nContent-Length: 0\r\n\r\n"
+    assert refusal(403) == b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    assert refusal(426, "no such version", headers=[("Upgrade", "websocket")]) == (
+        b"HTTP/1.1 426 no such version\r\nUpgrade: websocket\r\nConnection: close, Upgrade\r\nContent-Length: 0\r\n\r\n"
     )
     assert refusal(499).startswith(b"HTTP/1.1 499 Refused\r\n")
+
+
+@pytest.mark.parametrize(("status", "says"), [(426, "ws:// or wss://"), (404, "no WebSocket at this path")])
+def test_what_people_see_in_a_browser_says_what_this_is(status: int, says: str) -> None:
+    head, _, body = refusal(status).decode().partition("\r\n\r\n")
+    assert says in body
+    assert f"Content-Length: {len(body)}\r\nContent-Type: text/plain; charset=utf-8" in head
+    assert refusal(status, to_head=True).decode() == f"{head}\r\n\r\n"
 
 
 @given(st.text(max_size=1000), st.text(max_size=50))
