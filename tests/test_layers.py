@@ -25,7 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         *("exceptions", "status", "limits", "permissions", "abstract", "origins", "rate", "converters", "spelling"),
         *("middlewares", "recoveries", "threads", "dependencies", "scopes"),
     ),
-    ("handshake", "admissions", "complaints", "conf", "lifespan", "signatures"),
+    ("handshake", "admissions", "sockets", "complaints", "conf", "lifespan", "signatures"),
     ("hooks",),
     ("_speedups.msgpack",),
     ("_speedups.codec", "_speedups.trie", "_speedups.wrappers", "_speedups.plan", "_speedups.meter"),
