@@ -7,6 +7,7 @@ from functools import wraps
 from typing import Any
 
 from aiorest_ws._speedups import Response
+from aiorest_ws.calls import is_awaitable
 from aiorest_ws.exceptions import InvalidHandler, SerializerError
 from aiorest_ws.typed import NEEDS_MSGSPEC
 
@@ -27,7 +28,7 @@ def answering(function: Callable[..., Any], model: Any, view: str) -> Callable[.
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         result = function(*args, **kwargs)
-        return _later(result, shape) if hasattr(result, "__await__") else _shaped(result, shape)
+        return _later(result, shape) if is_awaitable(result) else _shaped(result, shape)
 
     return call
 
@@ -44,7 +45,7 @@ def _shaped(result: Any, shape: Shape) -> Any:
     try:
         return shape(result)
     except Exception as exc:
-        if hasattr(result, "__await__"):
+        if is_awaitable(result):
             cause = TypeError(f"the handler returned a {type(result).__qualname__}: is an `await` missing?")
             raise SerializerError() from cause
         raise SerializerError() from exc
