@@ -499,14 +499,14 @@ async def with_task_group(app: Application) -> AsyncIterator[None]:
 @asynccontextmanager
 async def with_cancel(app: Application) -> AsyncIterator[None]:
     """Be cancelled from elsewhere."""
-    asyncio.ensure_future(app.state.go.wait()).add_done_callback(asyncio.current_task().cancel)  # type: ignore[union-attr, arg-type]
+    asyncio.ensure_future(app.state.go.wait()).add_done_callback(asyncio.current_task().cancel)  # type: ignore[union-attr]
     yield
 
 
 @asynccontextmanager
 async def with_return(app: Application) -> AsyncIterator[None]:
     """Be cancelled, and return all the same."""
-    asyncio.ensure_future(app.state.go.wait()).add_done_callback(asyncio.current_task().cancel)  # type: ignore[union-attr, arg-type]
+    asyncio.ensure_future(app.state.go.wait()).add_done_callback(asyncio.current_task().cancel)  # type: ignore[union-attr]
     try:
         yield
     except asyncio.CancelledError:
@@ -516,7 +516,7 @@ async def with_return(app: Application) -> AsyncIterator[None]:
 @asynccontextmanager
 async def with_exit(app: Application) -> AsyncIterator[None]:
     """Be cancelled, and end the program."""
-    asyncio.ensure_future(app.state.go.wait()).add_done_callback(asyncio.current_task().cancel)  # type: ignore[union-attr, arg-type]
+    asyncio.ensure_future(app.state.go.wait()).add_done_callback(asyncio.current_task().cancel)  # type: ignore[union-attr]
     try:
         yield
     except asyncio.CancelledError:
