@@ -433,7 +433,7 @@ async def test_manager_that_gives_nothing_or_itself_shares_nothing(given: Any) -
         async def __aexit__(self, *exc_info: object) -> None:
             pass
 
-    async with AsyncTestClient(Application(router=SimpleRouter(), lifespan=lambda app: Manager())) as client:
+    async with AsyncTestClient(Application(router=make_router(), lifespan=lambda app: Manager())) as client:
         assert vars(client.app.state) == {}
 
 
@@ -461,7 +461,7 @@ async def test_what_cannot_be_shared_keeps_it_from_starting(given: Any, says: st
         finally:
             left.append(True)
 
-    app = Application(router=SimpleRouter(), port=0, lifespan=lifespan)
+    app = Application(router=make_router(), port=0, lifespan=lifespan)
     app.state.mine = 1
     with pytest.raises(ImproperlyConfigured, match=f"lifespan .* failed at the start: .*{re.escape(says)}"):
         await app.start()
@@ -475,7 +475,7 @@ async def test_what_the_lifespan_sets_it_may_also_yield() -> None:
         app.state.db = pool = object()
         yield {"db": pool}
 
-    app = Application(router=SimpleRouter(), lifespan=lifespan)
+    app = Application(router=make_router(), lifespan=lifespan)
     async with AsyncTestClient(app):
         assert app.state.db
 
@@ -537,7 +537,7 @@ LOST = pytest.mark.parametrize(
 def losing(lifespan: Any, **options: Any) -> tuple[Application, list[str]]:
     hooks: list[str] = []
     app = Application(
-        router=SimpleRouter(), port=0, lifespan=lifespan, on_shutdown=[lambda app: hooks.append("shutdown")], **options
+        router=make_router(), port=0, lifespan=lifespan, on_shutdown=[lambda app: hooks.append("shutdown")], **options
     )
     app.state.go = asyncio.Event()
     return app, hooks
@@ -626,7 +626,7 @@ async def test_exit_in_the_lifespan_is_a_failure_of_it(loop: str, where: str, ca
             sys.exit(3)
 
     hooks = {where: [lambda app: sys.exit(3)]} if where.startswith("on_") else {}
-    app = Application(router=SimpleRouter(), port=0, lifespan=lifespan, **hooks)
+    app = Application(router=make_router(), port=0, lifespan=lifespan, **hooks)
     if where in ("on_startup", "lifespan"):
         with pytest.raises(ImproperlyConfigured, match="failed at the start: SystemExit: 3"):
             await app.start()
@@ -648,7 +648,7 @@ async def test_on_listening_is_called_when_it_is_known_where() -> None:
             heard.append(app.addresses[0])
             await client.leave()
 
-    async with serving(SimpleRouter(), on_listening=[hear, lambda app: heard.append("second")]) as app:
+    async with serving(make_router(), on_listening=[hear, lambda app: heard.append("second")]) as app:
         assert heard == [app.addresses[0], "second"]
 
 
@@ -658,7 +658,7 @@ async def test_on_listening_that_fails_keeps_it_from_starting(error: BaseExcepti
     def fail(app: Application) -> None:
         raise error
 
-    app = Application(router=SimpleRouter(), port=0, on_listening=[fail])
+    app = Application(router=make_router(), port=0, on_listening=[fail])
     with pytest.raises(ImproperlyConfigured, match=r"on_listening .*fail.* failed: .*no registry"):
         await app.start()
     assert not app.is_running
@@ -681,7 +681,7 @@ async def test_who_started_it_is_told_when_it_is_ready_and_when_it_stops(
         listening.bind(f"\0{name}" if abstract else name)
         listening.setblocking(False)
         monkeypatch.setenv("NOTIFY_SOCKET", f"@{name}" if abstract else name)
-        async with serving(SimpleRouter()):
+        async with serving(make_router()):
             assert listening.recv(100) == b"READY=1"
         assert listening.recv(100) == b"STOPPING=1"
 
@@ -713,10 +713,10 @@ async def test_loggers_that_a_configuration_disabled_are_enabled_at_the_start(wh
         configure()
     hooks = {"on_startup": [configure]} if when != "before" else {}
     if client:
-        async with AsyncTestClient(Application(router=SimpleRouter(), **hooks)):
+        async with AsyncTestClient(Application(router=make_router(), **hooks)):
             pass
     else:
-        async with serving(SimpleRouter(), **hooks):
+        async with serving(make_router(), **hooks):
             pass
     names = ("aiorest_ws", "aiorest_ws.access", "aiorest_ws.timing", "aiorest_ws_other")
     assert [logging.getLogger(name).disabled for name in names] == [False, False, False, True]
