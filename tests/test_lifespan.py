@@ -155,7 +155,7 @@ def test_start_that_fails_raises_one_line_and_puts_away(
     @asynchronous
     async def test() -> None:
         story = Story(breaks=breaks)
-        app = Application(router=SimpleRouter(), port=0, **story.options)
+        app = Application(router=make_router(), port=0, **story.options)
         with pytest.raises(ImproperlyConfigured) as caught:
             await app.start()
         assert str(caught.value) == f"lifespan {name} failed at the start: ValueError: no {breaks}"
@@ -182,7 +182,7 @@ async def test_lifespan_that_swallows_the_failure_of_startup_does_not_start() ->
     def fails(app: Application) -> None:
         raise ValueError
 
-    app = Application(router=SimpleRouter(), port=0, lifespan=swallows, on_startup=[fails])
+    app = Application(router=make_router(), port=0, lifespan=swallows, on_startup=[fails])
     with pytest.raises(ImproperlyConfigured, match="swallows ended before the application started"):
         await app.start()
 
@@ -193,7 +193,7 @@ async def test_lifespan_is_left_when_the_port_is_taken() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        app = Application(router=SimpleRouter(), port=taken.getsockname()[1], **story.options)
+        app = Application(router=make_router(), port=taken.getsockname()[1], **story.options)
         with pytest.raises(ImproperlyConfigured, match="cannot listen"):
             await app.start()
     assert story.lines == ["enter", "first", "second", "third", "fourth", "leave"]
@@ -206,7 +206,7 @@ async def test_start_that_is_cancelled_cancels_the_lifespan() -> None:
     async def waits(app: Application) -> None:
         await gates.wait("startup")
 
-    app = Application(router=SimpleRouter(), port=0, on_startup=[waits])
+    app = Application(router=make_router(), port=0, on_startup=[waits])
     starting = asyncio.create_task(app.start())
     await gates.until_started("startup")
     starting.cancel()
@@ -231,7 +231,7 @@ def test_failure_at_the_end_is_logged_and_the_rest_goes_on(
     @asynchronous
     async def test() -> None:
         story = Story(breaks=breaks)
-        async with serving(SimpleRouter(), **story.options):
+        async with serving(make_router(), **story.options):
             pass
         assert story.lines == ["enter", "first", "second", "third", "fourth", "leave"]
 
@@ -255,7 +255,9 @@ async def lifespan(app):
     {after}
     print("left", flush=True)
 
-Application(router=SimpleRouter(), port=0, lifespan=lifespan).run()
+router = SimpleRouter()
+router.get("/hello")(lambda request: "Hello, world!")
+Application(router=router, port=0, lifespan=lifespan).run()
 """
 
 
