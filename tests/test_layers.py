@@ -22,19 +22,8 @@ SOURCES = sorted(path for kind in ("*.py", "*.pyx", "*.pxd", "*.pyi") for path i
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("calls",),
     (
-        *(
-            "exceptions",
-            "status",
-            "limits",
-            "permissions",
-            "abstract",
-            "origins",
-            "rate",
-            "converters",
-            "spelling",
-            "misses",
-        ),
-        *("middlewares", "recoveries", "threads", "dependencies", "scopes"),
+        *("exceptions", "status", "limits", "permissions", "abstract", "origins", "rate", "converters", "spelling"),
+        *("misses", "loggers", "middlewares", "recoveries", "threads", "dependencies", "scopes"),
     ),
     ("handshake", "admissions", "sockets", "complaints", "conf", "lifespan", "signatures"),
     ("hooks",),
