@@ -23,7 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("calls",),
     (
         *("exceptions", "status", "limits", "permissions", "abstract", "hosts", "rate", "converters", "spelling"),
-        *("middlewares", "recoveries", "threads", "dependencies", "scopes"),
+        *("loggers", "middlewares", "recoveries", "threads", "dependencies", "scopes"),
     ),
     ("origins", "handshake", "admissions", "sockets", "complaints", "conf", "lifespan", "signatures"),
     ("hooks",),
