@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable
 from traceback import walk_tb
 from typing import Any
 
+from aiorest_ws.annotations import parameters_of
 from aiorest_ws.dependencies import named, needs_of
 from aiorest_ws.exceptions import IncorrectArgument, InvalidHandler
 
-__all__ = ("Signature", "parameters_of")
+__all__ = ("Signature",)
 
 
 class Signature:
@@ -41,7 +41,7 @@ class Signature:
         self.open = False
         self.behind: Signature | None = None
         self.innermost = inspect.unwrap(handler)
-        self.needs = needs_of(self.innermost, named(self.innermost))
+        self.needs = needs_of(handler, named(self.innermost), given)
         self.positions: dict[str, int] = {}
         if self.innermost is not handler:
             try:
@@ -129,13 +129,3 @@ class Signature:
         except IncorrectArgument as misfit:
             return misfit
         return None
-
-
-def parameters_of(handler: Any) -> list[inspect.Parameter]:
-    """Give the parameters of `handler` itself, not of what it wraps, whether its annotations can be resolved or not."""
-    options: dict[str, Any] = {}
-    if sys.version_info >= (3, 14):
-        from annotationlib import Format
-
-        options["annotation_format"] = Format.FORWARDREF
-    return list(inspect.signature(handler, follow_wrapped=False, **options).parameters.values())

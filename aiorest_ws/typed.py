@@ -17,10 +17,11 @@ from typing import Any
 from uuid import UUID
 
 from aiorest_ws._speedups import Typed, parse_template
+from aiorest_ws.annotations import parameters_of
 from aiorest_ws.converters import CONVERTERS, PATH, Converter
 from aiorest_ws.dependencies import named
 from aiorest_ws.exceptions import InvalidHandler
-from aiorest_ws.signatures import Signature, parameters_of
+from aiorest_ws.signatures import Signature
 
 if typing.TYPE_CHECKING:
     from aiorest_ws.binders import Binder
