@@ -55,19 +55,18 @@ def meaning_of(function: Any, parameter: inspect.Parameter) -> Meaning:
     return _read(parameter.annotation, lambda: _spaces(function, parameter.name))
 
 
-def fields_of(cls: type) -> Iterator[Any]:
-    """Give what the annotations of the fields of `cls` say, if its instances are made of fields; what can be read."""
+def fields_of(cls: type) -> Iterator[Meaning]:
+    """Give what the annotations of the fields of `cls` mean, if its instances are made of fields; what can be read."""
     if not _is_made_of_fields(cls):
         return
     for known in getattr(cls, "__pydantic_fields__", {}).values():
-        yield from known.metadata
+        yield Meaning(known.annotation, marks=known.metadata)
     for base in cls.__mro__:
         for annotation in _annotations(base).values():
             try:
-                meaning = _read(annotation, partial(_spaces_of_fields, base))
+                yield _read(annotation, partial(_spaces_of_fields, base))
             except Unreadable:
                 continue  # whoever makes instances of it says so
-            yield from (*meaning.marks, *meaning.below)
 
 
 def _read(annotation: Any, spaces: Callable[[], list[_Space]]) -> Meaning:
@@ -90,6 +89,8 @@ class _Reader:
 
     def read(self, hint: Any, marks: list[Any]) -> Any:
         """Give `hint` with nothing left to evaluate; what `Annotated` says of it goes in front of `marks`."""
+        if hint is None:
+            return type(None)
         if isinstance(hint, (str, ForwardRef)):
             return self.read(self._evaluated(hint), marks)
         if isinstance(hint, type) and not isinstance(hint, types.GenericAlias):
@@ -143,7 +144,7 @@ class _Reader:
             for one in part:
                 self._part(one)
             return part
-        return None if part is None else self.read(part, self.meaning.below)
+        return self.read(part, self.meaning.below)
 
     def _evaluated(self, hint: Any) -> Any:
         text = hint if isinstance(hint, str) else hint.__forward_arg__

@@ -134,7 +134,9 @@ class Scope:
             value = step.call(**step.arguments(request, values)) if step.takes else step.call()
             # PERF: what is none of these is a value, and most are; the look at each costs less than a call.
             kind = type(value)
-            if kind not in _PLAIN_TYPES and (hasattr(kind, "__await__") or hasattr(kind, "close")):
+            if kind not in _PLAIN_TYPES and (
+                hasattr(kind, "__await__") or hasattr(kind, "throw") or hasattr(kind, "athrow")
+            ):
                 if is_awaitable(value) or isinstance(value, AsyncGenerator):
                     return value
                 if isinstance(value, Generator):

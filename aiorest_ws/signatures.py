@@ -55,9 +55,10 @@ class Signature:
     def _read(self, handler: Callable[..., Any], positional: int, parameters: int) -> None:
         left = positional
         takes_any = False
-        for at, parameter in enumerate(parameters_of(handler)):
+        parameters_found = parameters_of(handler)
+        own = {parameter.name for parameter in parameters_found}
+        for at, parameter in enumerate(parameters_found):
             if parameter.name in self.needs:
-                self.taken.add(parameter.name)
                 if left and parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
                     self.positions[parameter.name] = at - positional + parameters
             elif parameter.kind is parameter.VAR_KEYWORD:
@@ -77,7 +78,8 @@ class Signature:
                 self.names.add(parameter.name)
                 if parameter.default is parameter.empty:
                     self.required.append(parameter.name)
-        hidden = [] if self.open else [n for n in self.needs if n not in self.taken and not takes_any]
+        self.taken.update(self.needs)
+        hidden = [] if self.open else [n for n in self.needs if n not in own and not takes_any]
         if hidden:
             raise InvalidHandler(f"{named(handler)} has a decorator that does not take its parameter {hidden[0]!r}")
         if left and not takes_any:

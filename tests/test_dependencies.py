@@ -1176,10 +1176,7 @@ def unreadable(n: "Annotated[Nowhere, Depends(number)]") -> int:  # type: ignore
         ),
         (
             unreadable,
-            (
-                "annotation 'Annotated[Nowhere, Depends(number)]' of parameter 'n' of unreadable cannot be read: "
-                "name 'Nowhere' is not defined"
-            ),
+            ("annotation of parameter 'n' of unreadable cannot be resolved: name 'Nowhere' is not defined"),
         ),
     ],
     ids=lambda value: getattr(value, "__name__", None) or "" if not isinstance(value, str) else "",
