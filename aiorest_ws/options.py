@@ -20,7 +20,7 @@ from aiorest_ws.spelling import unknown
 
 __all__ = ("LOG_LEVELS", "OPTIONS", "checked", "deflate_offer_accept", "middleware_of")
 
-LOG_LEVELS = {"critical": 50, "error": 40, "warn": 30, "info": 20, "debug": 10, "trace": 10}
+LOG_LEVELS = {"critical": 50, "error": 40, "warn": 30, "warning": 30, "info": 20, "debug": 10, "trace": 10}
 _WINDOW_BITS, _MEM_LEVEL = 12, 5  # of permessage-deflate
 
 
@@ -63,6 +63,7 @@ OPTIONS: dict[str, Any] = {
     "middlewares": (),
     "on_connect": None,
     "on_disconnect": None,
+    "on_listening": (),
     "on_shutdown": (),
     "on_startup": (),
     "path": "",
@@ -226,6 +227,7 @@ _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "metrics_port": _check_metrics_port,
     "on_connect": _check_hook,
     "on_disconnect": _check_hook,
+    "on_listening": _check_hooks,
     "on_shutdown": _check_hooks,
     "on_startup": _check_hooks,
     "path": _check_path,

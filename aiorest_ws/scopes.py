@@ -230,7 +230,7 @@ class Scope:
     async def _in_context(self, awaitable: Any, context: Context, always: bool) -> Any:
         begun = asyncio.get_running_loop().create_future()
         task = asyncio.get_running_loop().create_task(_result(awaitable, begun), context=context)
-        return await (_once_begun(task, begun) if always else task)
+        return await (_once_begun(task, begun) if always else _outcome(task))
 
 
 class _Visit:
@@ -276,12 +276,26 @@ async def _settled(future: asyncio.Future[Any]) -> None:
             await asyncio.wait([future])
 
 
-async def _result(awaitable: Any, begun: asyncio.Future[None]) -> Any:
+async def _result(awaitable: Any, begun: asyncio.Future[None]) -> tuple[Any, SystemExit | None]:
+    """Give what comes of `awaitable`; SystemExit, too, which would end the loop if a task raised it."""
     begun.set_result(None)
-    return await awaitable
+    try:
+        return await awaitable, None
+    except SystemExit as exc:
+        return None, exc
 
 
-async def _once_begun(task: asyncio.Task[Any], begun: asyncio.Future[None]) -> Any:
+async def _outcome(task: asyncio.Task[tuple[Any, SystemExit | None]]) -> Any:
+    result, exc = await task
+    if exc is not None:
+        try:
+            raise exc
+        finally:
+            del exc
+    return result
+
+
+async def _once_begun(task: asyncio.Task[Any], begun: asyncio.Future[Any]) -> Any:
     try:
         await asyncio.wait([begun, task], return_when=asyncio.FIRST_COMPLETED)
     except asyncio.CancelledError:
@@ -289,7 +303,7 @@ async def _once_begun(task: asyncio.Task[Any], begun: asyncio.Future[None]) -> A
             with suppress(asyncio.CancelledError):
                 await asyncio.wait([begun, task], return_when=asyncio.FIRST_COMPLETED)
         task.cancel()
-    return await task
+    return await _outcome(task)
 
 
 def _first(generator: Any, name: str) -> Any:

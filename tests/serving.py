@@ -131,9 +131,10 @@ class Frame:
 class HandshakeRefused(Exception):
     """The server answered the handshake with an HTTP error."""
 
-    def __init__(self, status: int, reason: str) -> None:
+    def __init__(self, status: int, reason: str, headers: dict[str, str]) -> None:
         super().__init__(f"{status} {reason}")
         self.status = status
+        self.headers = headers
 
 
 async def _open_unix(name: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -191,7 +192,7 @@ class Client:
         received = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in rest if line)}
         if status != "101":
             await _close(writer)
-            raise HandshakeRefused(int(status), reason)
+            raise HandshakeRefused(int(status), reason, received)
         accept = hashlib.sha1(f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()).digest()
         assert received["sec-websocket-accept"] == base64.b64encode(accept).decode()
         return cls(reader, writer, received)

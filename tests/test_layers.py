@@ -24,7 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("annotations", "markers"),
     (
         *("status", "limits", "permissions", "abstract", "origins", "rate", "converters", "spelling"),
-        *("middlewares", "recoveries", "threads", "dependencies", "scopes"),
+        *("loggers", "middlewares", "recoveries", "threads", "dependencies", "scopes"),
     ),
     ("handshake", "admissions", "sockets", "complaints", "conf", "lifespan", "signatures"),
     ("hooks",),
