@@ -20,13 +20,13 @@ SOURCES = sorted(path for kind in ("*.py", "*.pyx", "*.pxd", "*.pyi") for path i
 # The single source of truth, lowest first. A compiled form `X_c` has the layer of its `X`; a package stands for all of
 # its modules that are not named themselves.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("calls", "exceptions"),
+    ("calls",),
     ("annotations", "markers"),
     (
-        *("status", "limits", "permissions", "abstract", "origins", "rate", "converters", "spelling"),
+        *("exceptions", "status", "limits", "permissions", "abstract", "hosts", "rate", "converters", "spelling"),
         *("loggers", "middlewares", "recoveries", "threads", "dependencies", "scopes"),
     ),
-    ("handshake", "admissions", "sockets", "complaints", "conf", "lifespan", "signatures"),
+    ("origins", "handshake", "admissions", "sockets", "complaints", "conf", "lifespan", "signatures"),
     ("hooks",),
     ("_speedups.msgpack",),
     ("_speedups.codec", "_speedups.trie", "_speedups.wrappers", "_speedups.plan", "_speedups.meter"),
