@@ -30,7 +30,7 @@ if typing.TYPE_CHECKING:
 
 __all__ = ("NEEDS_MSGSPEC", "Asked", "PathParameter", "binder_of")
 
-NEEDS_MSGSPEC = "needs msgspec: pip install 'aiorest-ws[typed]'"
+NEEDS_MSGSPEC = "needs msgspec: pip install 'aiorest-ws[typed]>=2'"
 
 PathParameter = tuple[str, Converter | None]
 
