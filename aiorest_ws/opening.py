@@ -30,8 +30,6 @@ __all__ = ("Derived", "Lazy", "Memoised", "Opening")
 
 logger = logging.getLogger("aiorest_ws")
 
-_LINGER = 1.0  # seconds that a client which is refused gets to read why, while what it still sends is thrown away
-
 # What only the handshake needs. The request stays, as the bytes that came, and is read again on access.
 _ONLY_FOR_HANDSHAKE = frozenset(
     (
@@ -49,7 +47,6 @@ _ONLY_FOR_HANDSHAKE = frozenset(
         *(
             "websocket_extensions",
             "websocket_origin",
-            "openHandshakeTimeoutCall",
             "current_frame",
             "is_open",
             "_agreed",
@@ -135,7 +132,6 @@ class Opening(_Protocol):
     maxConnections: Any
     trustXForwardedFor: Any
     wasNotCleanReason: Any
-    openHandshakeTimeoutCall: Any
     websocket_protocol_in_use: Any = None
     websocket_version = 13
     http_request_data = b""
@@ -314,6 +310,4 @@ class Opening(_Protocol):
             transport.resume_reading()
         else:
             transport.close()
-        if self.openHandshakeTimeoutCall is not None:
-            self.openHandshakeTimeoutCall.cancel()
-        self.openHandshakeTimeoutCall = asyncio.get_running_loop().call_later(_LINGER, transport.abort)
+        self.factory.leaves(self)

@@ -257,8 +257,7 @@ class RequestHandlerProtocol(AutobahnConnection):
     def connection_made(self, transport: Any) -> None:
         self.factory.take(self)
         super().connection_made(transport)
-        if self.factory.is_crowded:
-            transport.abort()
+        self.factory.arrive(self, transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         factory = self.factory

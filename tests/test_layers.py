@@ -42,6 +42,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("decorators", "declarations"),
     ("routers", "urls"),
     ("opening",),
+    ("secure",),
     ("seams", "watch", "stopwatch", "listener", "access_log"),
     ("protocol",),
     ("factory",),

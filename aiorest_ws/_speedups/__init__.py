@@ -20,6 +20,7 @@ __all__ = (
     "REASON",
     "TEXT_BASE64",
     "TEXT_JSON",
+    "Begun",
     "Connection",
     "Meters",
     "Pipeline",
@@ -113,7 +114,7 @@ if TYPE_CHECKING or not COMPILED:
     from .plan import Plan
     from .proof import Proof
     from .trie import Trie
-    from .workers import Workers
+    from .workers import Begun, Workers
     from .wrappers import Request, Response, failed, wrap
 else:
     from .codec_c import (
@@ -136,5 +137,5 @@ else:
     from .plan_c import Plan
     from .proof_c import Proof
     from .trie_c import Trie
-    from .workers_c import Workers
+    from .workers_c import Begun, Workers
     from .wrappers_c import Request, Response, failed, wrap
