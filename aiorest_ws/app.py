@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from aiorest_ws._speedups import COMPILED, REASON
 from aiorest_ws.calls import call
 from aiorest_ws.exceptions import PASSED_ON, ImproperlyConfigured, RouterNotDefined
+from aiorest_ws.hosts import is_loopback
 from aiorest_ws.lifespan import Lifespan, Shared, described
 from aiorest_ws.limits import Limits
 from aiorest_ws.listener import Listening, listen, tls_context
@@ -71,6 +72,8 @@ class Application:
     metrics_port      serve them on this port, too (of `metrics_host`, 127.0.0.1), for Prometheus; see `metrics_address`
     debug             show tracebacks of failed handlers to clients, log those that block the event loop; pages of this
                       machine, and files, may connect
+    allowed_hosts     what clients may call the server in the header Host: names, "*.example.com", "*". None is any, but
+                      for pages: one that is reached from its own machine only, they call by names of that
     allowed_origins   whose pages may connect: None for the server's own, or a list as `origins.Origins` takes it
     trusted_proxies   how many proxies there are in front of the server, whose X-Forwarded-For and -Proto are believed
     subprotocols      of the server, in order of preference
@@ -174,7 +177,7 @@ class Application:
         factory.debug = settings["debug"]
         factory.access_log = settings["access_log"]
         factory.threads = settings["threads"]
-        for name in ("allowed_origins", "metrics", "subprotocols", "on_connect", "on_disconnect"):
+        for name in ("allowed_hosts", "allowed_origins", "metrics", "subprotocols", "on_connect", "on_disconnect"):
             if settings[name] != OPTIONS[name]:  # a factory class may bring its own
                 setattr(factory, name, settings[name])
         factory.setProtocolOptions(**_protocol_options(settings))
@@ -289,6 +292,7 @@ class Application:
         self._server = await listen(factory, place, context)
         self._listening = factory
         self.addresses = self._server.addresses
+        factory.is_local = not self._options["trusted_proxies"] and all(_is_loopback(a) for a in self.addresses)
 
     async def stop(self) -> None:
         """Stop listening, let requests in flight finish, close every connection with 1001.
@@ -466,6 +470,10 @@ class Application:
                     f"view {route.handler.__qualname__} at {route.path} has auth_required, but no middleware of the "
                     "application authenticates: add one that has `authenticates = True`"
                 )
+
+
+def _is_loopback(address: Any) -> bool:
+    return isinstance(address, tuple) and is_loopback(address[0])
 
 
 def _call_logged(function: Callable[..., Any], args: tuple[Any, ...]) -> None:

@@ -15,7 +15,7 @@ aiorest-ws 1.1.1 gave the class and is never sent in a reply.
     │   ├── NotSpecifiedURL 400
     │   ├── NotSpecifiedMethodName 400
     │   └── NotSpecifiedHandler 404
-    │       └── MethodNotAllowed 405        same text as 404, as 1.1.1 said
+    │       └── MethodNotAllowed 405        without an `id` the text of 404, as 1.1.1 said
     ├── IncorrectURL 400                    not a string, or with a control character
     ├── IncorrectMethodNameType 400
     ├── IncorrectArgument 422

@@ -22,7 +22,7 @@ try:
     from prometheus_client.registry import Collector
     from prometheus_client.utils import floatToGoString
 except ImportError as exc:
-    raise ImportError("metrics need prometheus_client: pip install 'aiorest-ws[metrics]'") from exc
+    raise ImportError("metrics need prometheus_client: pip install 'aiorest-ws[metrics]>=2'") from exc
 
 if TYPE_CHECKING:
     from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol

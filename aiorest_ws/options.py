@@ -11,6 +11,7 @@ from autobahn.websocket.compress import PerMessageDeflateOffer, PerMessageDeflat
 
 from aiorest_ws.access_log import FORMS
 from aiorest_ws.handshake import is_token
+from aiorest_ws.hosts import check_hosts
 from aiorest_ws.limits import Limits, check_limit
 from aiorest_ws.middlewares import middleware_of
 from aiorest_ws.origins import check_origins
@@ -44,6 +45,7 @@ def deflate_offer_accept(offers: list[Any]) -> Any:
 OPTIONS: dict[str, Any] = {
     "access_log": False,
     "accept_function": deflate_offer_accept,
+    "allowed_hosts": None,
     "allowed_origins": None,
     "certificate": None,
     "compress": False,
@@ -205,6 +207,7 @@ def _check_router(name: str, value: Any) -> None:
 
 _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "access_log": _check_choice(FORMS),
+    "allowed_hosts": check_hosts,
     "allowed_origins": check_origins,
     "certificate": _check_file,
     "compress": _check_flag,

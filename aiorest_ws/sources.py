@@ -162,5 +162,5 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     **dict.fromkeys(("fd", "metrics_port", "port", "threads", "trusted_proxies", *_LIMITS), _number),
     "access_log": _access_log,
     **dict.fromkeys(("compress", "debug", "reuse_port"), _flag),
-    **dict.fromkeys(("allowed_origins", "subprotocols"), _list),
+    **dict.fromkeys(("allowed_hosts", "allowed_origins", "subprotocols"), _list),
 }

@@ -529,12 +529,12 @@ async def test_prometheus_client_is_imported_when_it_is_used_and_named_when_it_i
         "print('prometheus_client' in sys.modules)\n"
         "sys.modules['prometheus_client'] = None\n"
         "router = aiorest_ws.SimpleRouter()\n"
-        "router.get('/')(print)\n"
+        "router.get('/')(lambda request: None)\n"
         "app = aiorest_ws.Application(router=router, port=0)\n"
         "app.run(metrics_port=0)\n"
     )
     assert (outcome.code, outcome.out) == (1, "False\n")
-    assert outcome.err == "aiorest-ws: metrics need prometheus_client: pip install 'aiorest-ws[metrics]'\n"
+    assert outcome.err == "aiorest-ws: metrics need prometheus_client: pip install 'aiorest-ws[metrics]>=2'\n"
 
 
 # docs/observability.md
