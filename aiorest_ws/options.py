@@ -11,6 +11,7 @@ from autobahn.websocket.compress import PerMessageDeflateOffer, PerMessageDeflat
 
 from aiorest_ws.access_log import FORMS
 from aiorest_ws.handshake import is_token
+from aiorest_ws.hosts import check_hosts
 from aiorest_ws.limits import Limits, check_limit
 from aiorest_ws.middlewares import middleware_of
 from aiorest_ws.origins import check_origins
@@ -20,7 +21,7 @@ from aiorest_ws.spelling import unknown
 
 __all__ = ("LOG_LEVELS", "OPTIONS", "checked", "deflate_offer_accept", "middleware_of")
 
-LOG_LEVELS = {"critical": 50, "error": 40, "warn": 30, "info": 20, "debug": 10, "trace": 10}
+LOG_LEVELS = {"critical": 50, "error": 40, "warn": 30, "warning": 30, "info": 20, "debug": 10, "trace": 10}
 _WINDOW_BITS, _MEM_LEVEL = 12, 5  # of permessage-deflate
 
 
@@ -44,6 +45,7 @@ def deflate_offer_accept(offers: list[Any]) -> Any:
 OPTIONS: dict[str, Any] = {
     "access_log": False,
     "accept_function": deflate_offer_accept,
+    "allowed_hosts": None,
     "allowed_origins": None,
     "certificate": None,
     "compress": False,
@@ -63,6 +65,7 @@ OPTIONS: dict[str, Any] = {
     "middlewares": (),
     "on_connect": None,
     "on_disconnect": None,
+    "on_listening": (),
     "on_shutdown": (),
     "on_startup": (),
     "path": "",
@@ -204,6 +207,7 @@ def _check_router(name: str, value: Any) -> None:
 
 _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "access_log": _check_choice(FORMS),
+    "allowed_hosts": check_hosts,
     "allowed_origins": check_origins,
     "certificate": _check_file,
     "compress": _check_flag,
@@ -226,6 +230,7 @@ _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "metrics_port": _check_metrics_port,
     "on_connect": _check_hook,
     "on_disconnect": _check_hook,
+    "on_listening": _check_hooks,
     "on_shutdown": _check_hooks,
     "on_startup": _check_hooks,
     "path": _check_path,

@@ -21,11 +21,12 @@ SOURCES = sorted(path for kind in ("*.py", "*.pyx", "*.pxd", "*.pyi") for path i
 # its modules that are not named themselves.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("calls",),
+    ("annotations", "markers"),
     (
-        *("exceptions", "status", "limits", "permissions", "abstract", "origins", "rate", "converters", "spelling"),
-        *("middlewares", "recoveries", "threads", "dependencies", "scopes"),
+        *("exceptions", "status", "limits", "permissions", "abstract", "hosts", "rate", "converters", "spelling"),
+        *("misses", "loggers", "middlewares", "recoveries", "threads", "dependencies", "scopes"),
     ),
-    ("handshake", "admissions", "sockets", "complaints", "conf", "lifespan", "signatures"),
+    ("origins", "handshake", "admissions", "sockets", "complaints", "conf", "lifespan", "signatures"),
     ("hooks",),
     ("_speedups.msgpack",),
     ("_speedups.codec", "_speedups.trie", "_speedups.wrappers", "_speedups.plan", "_speedups.meter"),

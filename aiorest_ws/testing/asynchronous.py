@@ -34,6 +34,7 @@ class Running:
     def __init__(self, app: Application) -> None:
         self._app = app
         self._lifespan: Lifespan | None = None
+        self._lost: RuntimeError | None = None
         self.factory: RequestHandlerFactory
 
     async def start(self) -> None:
@@ -42,7 +43,11 @@ class Running:
             lifespan = self._app.new_lifespan()
             await lifespan.start()
             warn_if_empty(self.factory.router)
+            lifespan.watch(self._on_lost)
             self._lifespan = lifespan
+
+    def _on_lost(self, error: RuntimeError) -> None:
+        self._lost = error
 
     async def stop(self) -> None:
         try:
@@ -50,6 +55,9 @@ class Running:
         finally:
             if self._lifespan is not None:
                 await self._lifespan.end(asyncio.Event())
+                self._app._loop = None
+        if self._lost is not None:
+            raise self._lost
 
 
 class _Expected:

@@ -3,12 +3,15 @@
 The database is a file of SQLite, a temporary one unless `-database` names yours.
 """
 
+import asyncio
 from contextlib import asynccontextmanager
 from datetime import date
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
+import aiosqlite
 from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import asdict
 from sqlalchemy import select
@@ -137,10 +140,19 @@ for function in (show_all, add, show, change, remove):
     router.register_endpoint(function)
 
 
+async def connect(database):
+    opening = asyncio.ensure_future(aiosqlite.connect(database))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:  # the client has left, and aiosqlite forgets to close what it was about to open
+        await (await opening).close()
+        raise
+
+
 def make_app(database):
     @asynccontextmanager
     async def lifespan(app):
-        engine = create_async_engine(f"sqlite+aiosqlite:///{database}")
+        engine = create_async_engine(f"sqlite+aiosqlite:///{database}", async_creator=partial(connect, database))
         async with engine.begin() as connection:
             await connection.run_sync(Base.metadata.create_all)
         app.state.new_session = async_sessionmaker(engine)
