@@ -27,7 +27,7 @@ from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
 from aiorest_ws.routers import SimpleRouter, warn_if_empty
 from aiorest_ws.shutdown import shut_down
 from aiorest_ws.sockets import Place
-from aiorest_ws.sources import configured
+from aiorest_ws.sources import configured, strangers
 from aiorest_ws.urls.base import set_urlconf
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Application:
     factory, protocol subclasses of RequestHandlerFactory and RequestHandlerProtocol
     factory_options   keyword arguments of the factory
     loop              "auto" (uvloop when it is installed), "asyncio" or "uvloop"; only `run` makes a loop
-    log_level         "critical", "error", "warn", "info", "debug" or "trace"; only `run` sets up logging
+    log_level         "critical", "error", "warn" or "warning", "info", "debug" or "trace"; only `run` sets up logging
     access_log        log a line per request to "aiorest_ws.access": True or "text", or "json"
     metrics           a `metrics.Metrics` that counts connections and requests
     metrics_port      serve them on this port, too (of `metrics_host`, 127.0.0.1), for Prometheus; see `metrics_address`
@@ -199,6 +199,8 @@ class Application:
             raise RouterNotDefined()
         self._check_authentication()
         enable_loggers()
+        for level, line in strangers():
+            logging.getLogger("aiorest_ws").log(level, "%s", line)
         self._loop = asyncio.get_running_loop()
         host, port, path = self._options["host"], self._options["port"], self._options["path"]
         factory = self.generate_factory(self.generate_url(host or "0.0.0.0", port or 80, path))

@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Any
 from aiorest_ws.calls import finished
 from aiorest_ws.exceptions import (
     BaseAPIException,
-    IncorrectMethodNameType,
     IncorrectURL,
-    MethodNotAllowed,
     NotAuthenticated,
-    NotSpecifiedMethodName,
+    NotSpecifiedHandler,
     NotSpecifiedURL,
     PermissionDeniedException,
 )
 from aiorest_ws.middlewares import Layer
+from aiorest_ws.misses import missed
 from aiorest_ws.scopes import Scope, begin, drive
 
 if TYPE_CHECKING:
@@ -141,8 +140,8 @@ class Pipeline(replies.Replies):
             raise _url_error(url)
         try:
             found = trie.match(request._method, url)
-        except MethodNotAllowed:
-            raise _method_error(request._method) from None
+        except NotSpecifiedHandler as miss:
+            raise missed(request, trie, miss, self.debug) from None
         plan: Plan = found[0]
         params = found[1]
         if self.dependencies:
@@ -362,10 +361,3 @@ def _is_authenticated(user: Any) -> bool:
 
 def _url_error(url: Any) -> BaseAPIException:
     return IncorrectURL() if url else NotSpecifiedURL()
-
-
-def _method_error(method: Any) -> BaseAPIException:
-    """Give the error of a method that no matching route has."""
-    if not method:
-        return NotSpecifiedMethodName()
-    return MethodNotAllowed() if isinstance(method, str) else IncorrectMethodNameType()
