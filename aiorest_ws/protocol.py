@@ -27,7 +27,7 @@ from aiorest_ws._speedups import (
 )
 from aiorest_ws.calls import call
 from aiorest_ws.complaints import path_of, printable
-from aiorest_ws.exceptions import PASSED_ON, BaseAuthException, ConnectionRefused
+from aiorest_ws.exceptions import PASSED_ON, BaseAPIException, ConnectionRefused
 from aiorest_ws.handshake import Handshake, client_address, client_scheme
 from aiorest_ws.limits import Limits
 from aiorest_ws.opening import Derived, Memoised
@@ -348,7 +348,7 @@ class RequestHandlerProtocol(AutobahnConnection):
 
 def _leaves(refused: ConnectionRefused) -> int:
     """Tell whether the next who may know a client is asked, and how telling the refusal is otherwise."""
-    return refused.__cause__.leaves if isinstance(refused.__cause__, BaseAuthException) else 0
+    return refused.__cause__.leaves if isinstance(refused.__cause__, BaseAPIException) else 0
 
 
 def _blamed(refused: ConnectionRefused) -> ConnectionRefused:

@@ -21,6 +21,7 @@ from aiorest_ws.exceptions import (
 from aiorest_ws.middlewares import Layer
 from aiorest_ws.misses import missed
 from aiorest_ws.scopes import Scope, begin, drive
+from aiorest_ws.turns import in_turn
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
@@ -70,7 +71,9 @@ class Pipeline(replies.Replies):
         super().__init__(debug=debug, report=report, recoveries=recoveries)
         self.trie = trie
         self.process = process
-        self.middlewares = tuple(middlewares)
+        self._own = tuple(middlewares)
+        self._turns: dict[Plan, tuple[Any, ...]] = {}
+        self.middlewares = in_turn(self._own)
         self.onion = onion
         self.guarded = bool(self.middlewares)
         self.threads = threads
@@ -323,7 +326,16 @@ class Pipeline(replies.Replies):
                 result = await result
             return _response(result)
 
-        return await Layer(self.middlewares + plan.middlewares, view, core, _response)(request)
+        return await Layer(self._all_of(plan), view, core, _response)(request)
+
+    def _all_of(self, plan: Plan) -> tuple[Any, ...]:
+        """Give the middlewares around the handler of `plan`: the application's, then its own."""
+        if not plan.middlewares:
+            return self.middlewares
+        found = self._turns.get(plan)
+        if found is None:
+            found = self._turns[plan] = in_turn(self._own + plan.middlewares)
+        return found
 
     async def _finish(self, request: Request, plan: Plan, view: Any, awaitable: Any) -> bytes:
         try:
