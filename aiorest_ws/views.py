@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from aiorest_ws._speedups import BINARY_MSGPACK, TEXT_JSON, Plan, Request, write
 from aiorest_ws.dependencies import Chain, Dependencies, gathered, named
 from aiorest_ws.exceptions import InvalidHandler, InvalidRenderer, MethodNotAllowed
+from aiorest_ws.gone import missing
 from aiorest_ws.models import answering
 from aiorest_ws.renderers import BaseRenderer, JSONRenderer
 from aiorest_ws.signatures import Signature
@@ -260,3 +261,7 @@ def _renderer(view: type[MethodBasedView]) -> Callable[[Any, Request, dict[str, 
         return bytes(rendered)
 
     return render
+
+
+def __getattr__(name: str) -> Any:
+    raise missing(__name__, name)
