@@ -14,7 +14,24 @@ _MAX_ID_BYTES = 256
 _ABSENT: Any = object()
 _KNOWN = frozenset(("method", "url", "args", "data", "event_name", "id"))
 # What users may look for on a request must never come from the wire.
-_RESERVED = frozenset(("app", "connection", "form", "route", "session", "state", "token_payload", "user"))
+_RESERVED = frozenset(
+    (
+        *("app", "connection", "form", "route", "session", "state", "token_payload", "user"),
+        *("client", "cookies", "headers", "query_params"),
+    )
+)
+# What other frameworks' requests have, and where it is here.
+_QUERY = "request.args, or request.connection.query of the handshake"
+_ELSEWHERE = {
+    **{name: f"request.connection.{name}" for name in ("close", "cookies", "headers", "peer", "send_event", "session")},
+    **dict.fromkeys(("client", "remote", "remote_addr", "ip"), "request.connection.peer"),
+    **dict.fromkeys(("query", "query_params", "query_string", "GET"), _QUERY),
+    **dict.fromkeys(("params", "arguments", "kwargs"), "request.args"),
+    **dict.fromkeys(("json", "body", "payload", "content", "text", "POST"), "request.data"),
+    "path": "request.url, or request.connection.path of the handshake",
+    "host": 'request.connection.headers["host"]',
+    "verb": "request.method",
+}
 
 
 class Request:
@@ -137,7 +154,8 @@ class Request:
             extra = self.extra
             if name in extra:
                 return extra[name]
-        raise AttributeError(f"request has no attribute {name!r}")
+        elsewhere = f", look for {_ELSEWHERE[name]}" if name in _ELSEWHERE else ""
+        raise AttributeError(f"request has no attribute {name!r}{elsewhere}")
 
     def __repr__(self) -> str:
         url = self._url.partition("?")[0] if isinstance(self._url, str) else self._url  # behind it are secrets
