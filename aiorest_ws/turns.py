@@ -1,7 +1,8 @@
 """Several middlewares that authenticate → the same, asked in turn until one of them knows who it is.
 
-The first that knows counts. One that finds nothing of its own leaves the request to the next, and so does one that
-finds what may be another's (it raises an exception that `leaves`). One that finds something wrong refuses.
+The first that knows counts; later ones may add to what it knows (another user of the same `id`). One that finds nothing
+of its own leaves the request to the next, and so does one that finds what may be another's (it raises an exception that
+`leaves`). One that finds something wrong refuses.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from aiorest_ws.exceptions import BaseAPIException
 
 __all__ = ("in_turn",)
 
+_NOBODY = 401
 _OF_A_TOKEN = 3  # `leaves` of who found a token, and one that it does not believe
 
 
@@ -69,24 +71,35 @@ class _Turn:
 
 class _TurnBefore(_Turn):
     def process_request(self, request: Any, handler: Any) -> Awaitable[None] | None:
-        if _is_known(request.user):
+        known = _Known(request) if _is_known(request.user) else None
+        if known is not None and getattr(self._middleware, "reads_tokens", False):
             return None
         request._in_turn = True
         try:
             pending = self._middleware.process_request(request, handler)
         except BaseAPIException as exc:
-            self._leave(request, exc)
+            self._end(request, known, exc)
             return None
         if is_awaitable(pending):
-            return self._later(request, pending)
-        self._settle(request)
+            return self._later(request, known, pending)
+        self._end(request, known)
         return None
 
-    async def _later(self, request: Any, pending: Any) -> None:
+    async def _later(self, request: Any, known: _Known | None, pending: Any) -> None:
         try:
             await finished(pending)
         except BaseAPIException as exc:
-            self._leave(request, exc)
+            self._end(request, known, exc)
+        else:
+            self._end(request, known)
+
+    def _end(self, request: Any, known: _Known | None, fault: BaseAPIException | None = None) -> None:
+        if known is not None:
+            if fault is not None and fault.status != _NOBODY:
+                raise fault
+            known.keep(request)
+        elif fault is not None:
+            self._leave(request, fault)
         else:
             self._settle(request)
 
@@ -95,13 +108,31 @@ class _TurnAround(_Turn):
     """What it raises may come from inside of it: that is never left to the next."""
 
     async def __call__(self, request: Any, call_next: Callable[[Any], Awaitable[Any]]) -> Any:
+        known = _Known(request) if _is_known(request.user) else None
+
         async def settled(request: Any) -> Any:
-            self._settle(request)
+            if known is None:
+                self._settle(request)
+            else:
+                known.keep(request)
             return await call_next(request)
 
-        if _is_known(request.user):
-            return await call_next(request)
         return await call(self._middleware, request, settled)
+
+
+class _Known:
+    """Who was known before another was asked: those who come later may add to the user, and put nobody in its place."""
+
+    def __init__(self, request: Any) -> None:
+        self._user = request.user
+        self._payload = request.token_payload
+
+    def keep(self, request: Any) -> None:
+        before, now = getattr(self._user, "id", None), getattr(request.user, "id", None)
+        if before is None or now is None or str(before) != str(now):
+            request.user = self._user
+        if request.token_payload is None:
+            request.token_payload = self._payload
 
 
 def _is_known(user: Any) -> bool:

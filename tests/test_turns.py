@@ -244,3 +244,36 @@ def test_a_close_frame_waits_for_the_last(clock: Clock) -> None:
         assert one.get("/me").data == "bob"
     with client(closing, B, headers=bearer(FORGED)) as one:
         assert one.wait_closed() == 4401
+
+
+class Richer(AbstractMiddleware):
+    """Looks up more about whom a token names."""
+
+    authenticates = True
+
+    async def process_request(self, request: Any, handler: Any) -> None:
+        if request.user is not None and request.user.id is not None:
+            request.user = User(id=request.user.id, username="Ada Lovelace", is_user=True)
+
+
+def test_a_later_one_may_know_more_of_the_same_user(clock: Clock) -> None:
+    seen: list[Any] = []
+
+    class Looking(AbstractMiddleware):
+        def process_request(self, request: Any, handler: Any) -> None:
+            seen.append((request.user.username, request.token_payload["sub"]))
+
+    with client(A, Richer, Looking) as one:
+        assert one.get("/me", token=ADA).data == "ada"
+    assert seen == [("Ada Lovelace", "ada")]
+
+
+def test_a_later_one_may_still_refuse(clock: Clock) -> None:
+    class Banned(AbstractMiddleware):
+        authenticates = True
+
+        def process_request(self, request: Any, handler: Any) -> None:
+            raise HTTPError(403, "banned")
+
+    with client(A, Banned) as one:
+        assert one.get("/me", token=ADA).detail == "banned"
