@@ -42,6 +42,11 @@ __all__ = ("Application", "deflate_offer_accept")
 H = TypeVar("H", bound=Callable[..., Any])
 T = TypeVar("T")
 
+# Options that a factory class may bring itself.
+_OF_FACTORY = (
+    *("allowed_hosts", "allowed_origins", "dependencies", "metrics", "on_connect", "on_disconnect", "subprotocols"),
+)
+
 
 class Application:
     """A server for one router. Every option may be given here or to `run`, `start` and `serve`, where it wins.
@@ -51,6 +56,7 @@ class Application:
     router            the SimpleRouter (or other AbstractRouter) that answers the requests; may be given by position
     middlewares       classes or instances with `process_request(request, handler)`, or that are called with (request,
                       call_next), in order
+    dependencies      list of Depends(…): they run before those of every route for their effect
     host, port        address to listen on, None for all of the machine's; port 0 takes a free one (see `addresses`).
                       `ip` is another name of `host`
     reuse_port        let other processes listen on the port, too
@@ -177,7 +183,7 @@ class Application:
         factory.debug = settings["debug"]
         factory.access_log = settings["access_log"]
         factory.threads = settings["threads"]
-        for name in ("allowed_hosts", "allowed_origins", "metrics", "subprotocols", "on_connect", "on_disconnect"):
+        for name in _OF_FACTORY:
             if settings[name] != OPTIONS[name]:  # a factory class may bring its own
                 setattr(factory, name, settings[name])
         factory.setProtocolOptions(**_protocol_options(settings))

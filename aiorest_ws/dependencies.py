@@ -13,7 +13,7 @@ from aiorest_ws.calls import may_wait
 from aiorest_ws.exceptions import InvalidHandler
 from aiorest_ws.markers import gives_itself, wrong_default, wrong_mark
 
-__all__ = ("Chain", "Dependencies", "Depends", "Order", "Step", "gathered", "named", "needs_of")
+__all__ = ("Chain", "Dependencies", "Depends", "Order", "Step", "effects_of", "gathered", "named", "needs_of")
 
 REQUEST = -1  # in place of the index of a step
 
@@ -33,6 +33,23 @@ class Depends:
 
 
 Chain = tuple[Depends, ...]  # of one annotation: the last gives the value, those before it run for their effect
+
+
+def effects_of(dependencies: Any, whose: str) -> Chain:
+    """Give what runs before a handler for its effect alone, or raise TypeError or InvalidHandler.
+
+    dependencies    what was given as `dependencies` of `whose`
+    """
+    if not isinstance(dependencies, (list, tuple)):
+        raise TypeError(f"dependencies of {whose} must be a list of Depends(…), got {dependencies!r}")
+    for depends in dependencies:
+        if not isinstance(depends, Depends):
+            of = f" of {type(depends).__module__}" if type(depends).__name__ == "Depends" else ""
+            cure = f": did you mean Depends({named(depends)})?" if callable(depends) else ""
+            raise TypeError(f"dependencies of {whose} must be a list of Depends(…), got {depends!r}{of} in it{cure}")
+    effects = tuple(dependencies)
+    Order(whose, effects, {}, {})  # now, where it is said who has them
+    return effects
 
 
 def needs_of(function: Callable[..., Any], name: str, given: int = 0) -> dict[str, Chain]:
@@ -77,7 +94,7 @@ class Step:
 
 
 class Order:
-    """The steps for one handler, each after those that it needs.
+    """The steps for one handler, each after those that it needs: `effects`, and what its parameters need.
 
     given    pairs of a parameter of the handler and the index of the step whose value it gets
     waits    one of the steps is expected to be asynchronous
@@ -85,8 +102,10 @@ class Order:
 
     __slots__ = ("given", "steps", "waits")
 
-    def __init__(self, handler: str, needs: Mapping[str, Chain], overrides: Mapping[Any, Any]) -> None:
+    def __init__(self, handler: str, effects: Chain, needs: Mapping[str, Chain], overrides: Mapping[Any, Any]) -> None:
         planner = _Planner(handler, overrides)
+        for depends in effects:
+            planner.add_effect(depends)
         self.given = tuple((name, planner.add(name, chain)) for name, chain in needs.items())
         self.steps = tuple(planner.steps)
         self.waits = any(step.waits for step in self.steps)
@@ -97,6 +116,7 @@ class Dependencies:
 
     function      the handler: called as function(*args, **kwargs) with what `gathered` gave, and the values
     order         of the steps, as long as nothing is overridden
+    effects       what runs before all that it needs, in order, and gives it nothing
     positions     of the values that stand before the last path parameter, by name, counted from the first one
     parameters    number of path parameters
     is_async      the handler is `async def`, whatever stands around it
@@ -109,6 +129,7 @@ class Dependencies:
         needs: dict[str, Chain],
         *,
         handler: str,
+        effects: Chain,
         positions: Mapping[str, int],
         parameters: int,
         is_async: bool,
@@ -119,8 +140,9 @@ class Dependencies:
         self.positions = dict(positions)
         self.threaded = threaded
         self.is_async = is_async
-        self.order = Order(handler, needs, {})
+        self.order = Order(handler, effects, needs, {})
         self._handler = handler
+        self._effects = effects
         self._needs = needs
         self._overridden: tuple[dict[Any, Any], Order] = ({}, self.order)
 
@@ -129,7 +151,7 @@ class Dependencies:
         seen, order = self._overridden
         if seen != overrides:
             try:
-                order = Order(self._handler, self._needs, overrides)
+                order = Order(self._handler, self._effects, self._needs, overrides)
             except InvalidHandler as exc:
                 raise TypeError(f"dependency_overrides: {exc}") from exc  # no fault of the client
             self._overridden = (dict(overrides), order)
@@ -166,6 +188,12 @@ class _Planner:
             return self._last_of(chain)
         except InvalidHandler as exc:
             raise InvalidHandler(f"{self._handler} cannot get its parameter {parameter!r}: {exc.detail}") from exc
+
+    def add_effect(self, depends: Depends) -> None:
+        try:
+            self._step(depends)
+        except InvalidHandler as exc:
+            raise InvalidHandler(f"a dependency of {self._handler} cannot be: {exc.detail}") from exc
 
     def _last_of(self, chain: Chain) -> int:
         """Give the index of the step that gives the value; the others run before it."""

@@ -63,6 +63,7 @@ def test_only_options_that_are_objects_cannot_come_from_the_environment(
 ) -> None:
     objects = {
         "accept_function",
+        "dependencies",
         "factory",
         "factory_options",
         "lifespan",
