@@ -13,6 +13,7 @@ from typing import Any
 from msgspec import Struct, convert, field
 from msgspec.structs import asdict, astuple
 
+from aiorest_ws.bodies import BODY, is_body
 from aiorest_ws.checks import (
     MOST_FAULTS,
     Check,
@@ -51,6 +52,7 @@ class Binder:
         self.checks: dict[str, Check] = {}
         self.body: Check | None = None
         self.has_default = False
+        self.bodies: dict[str, str] = {}  # what to say of arguments that look like one, and are missing
         for parameter in asked:
             check = checks[parameter.name]
             if parameter.place is not None:
@@ -59,6 +61,8 @@ class Binder:
                 self.body, self.has_default = check, parameter.default is not _EMPTY
             else:
                 self.checks[parameter.name] = check
+                if is_body(parameter.hint):
+                    self.bodies[parameter.name] = f": {BODY}"
 
     def __call__(self, request: Any, params: tuple[Any, ...]) -> Bound:
         """Give path parameters and keyword arguments, or raise InvalidArguments with every fault that can be told."""
@@ -95,7 +99,7 @@ class Binder:
             if len(faults) >= MOST_FAULTS:
                 return kwargs
         missing = [name for name in self.required if name not in args]
-        faults += [fault(["args", name], f"missing argument `{name}`") for name in missing]
+        faults += [fault(["args", name], f"missing argument `{name}`{self.bodies.get(name, '')}") for name in missing]
         return kwargs
 
     def _data(self, check: Check, data: Any, faults: list[Fault]) -> Any:
@@ -196,8 +200,10 @@ def make_binder(
             if decorated and isinstance(exc, Unknown):
                 continue  # it is the decorator that gives such a thing
             which = f"annotation of parameter {parameter.name!r} of {title}"
-            cure = "; what does not come from there is Annotated[…, Depends(…)]" if isinstance(exc, Unknown) else ""
-            raise InvalidHandler(f"{which} cannot work: {exc}{cure}") from exc
+            if isinstance(exc, Unknown):
+                text = f"{BODY}, and {exc}; what does not come from there is Annotated[…, Depends(…)]"
+                raise InvalidHandler(f"{which} cannot work: {text}") from exc
+            raise InvalidHandler(f"{which} cannot work: {exc}") from exc
     asked = [parameter for parameter in asked if parameter.name in checks]
     if not asked:
         return None
