@@ -40,7 +40,7 @@ def test_connections_are_found_by_user_and_closed(clock: Clock, middleware: Any,
         assert set(app.connections_of(user)) == {one.connection, two.connection}
         assert app.close_connections_of(user, 4403, "banned") == 2
         assert (one.wait_closed(), two.wait_closed(), two.close_reason) == (4403, 4403, "banned")
-        assert (other.get("/hello").status, nobody.get("/hello").status) == (200, 200)
+        assert (other.get("/me").status, nobody.get("/hello").status) == (200, 200)
         assert app.connections_of(user) == []
         assert app.close_connections_of(user) == 0
 

@@ -21,10 +21,10 @@ SOURCES = sorted(path for kind in ("*.py", "*.pyx", "*.pxd", "*.pyi") for path i
 # its modules that are not named themselves.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("calls", "gone"),
-    ("annotations", "markers"),
+    ("annotations", "defaults", "markers"),
     (
         *("exceptions", "status", "limits", "permissions", "abstract", "hosts", "rate", "converters", "spelling"),
-        *("misses", "loggers", "middlewares", "recoveries", "turns", "threads", "dependencies", "scopes"),
+        *("bodies", "misses", "loggers", "middlewares", "recoveries", "turns", "threads", "dependencies", "scopes"),
     ),
     ("origins", "handshake", "admissions", "sockets", "complaints", "conf", "lifespan", "signatures", "guards"),
     ("hooks",),
