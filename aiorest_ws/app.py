@@ -11,6 +11,7 @@ from dataclasses import fields
 from time import gmtime, strftime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakSet
 
 from aiorest_ws._speedups import COMPILED, REASON
 from aiorest_ws.calls import call
@@ -27,7 +28,7 @@ from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
 from aiorest_ws.routers import SimpleRouter, warn_if_empty
 from aiorest_ws.shutdown import shut_down
 from aiorest_ws.sockets import Place
-from aiorest_ws.sources import configured
+from aiorest_ws.sources import configured, strangers
 from aiorest_ws.urls.base import set_urlconf
 
 if TYPE_CHECKING:
@@ -42,6 +43,11 @@ __all__ = ("Application", "deflate_offer_accept")
 H = TypeVar("H", bound=Callable[..., Any])
 T = TypeVar("T")
 
+# Options that a factory class may bring itself.
+_OF_FACTORY = (
+    *("allowed_hosts", "allowed_origins", "dependencies", "metrics", "on_connect", "on_disconnect", "subprotocols"),
+)
+
 
 class Application:
     """A server for one router. Every option may be given here or to `run`, `start` and `serve`, where it wins.
@@ -51,6 +57,7 @@ class Application:
     router            the SimpleRouter (or other AbstractRouter) that answers the requests; may be given by position
     middlewares       classes or instances with `process_request(request, handler)`, or that are called with (request,
                       call_next), in order
+    dependencies      list of Depends(…): they run before those of every route for their effect
     host, port        address to listen on, None for all of the machine's; port 0 takes a free one (see `addresses`).
                       `ip` is another name of `host`
     reuse_port        let other processes listen on the port, too
@@ -66,7 +73,7 @@ class Application:
     factory, protocol subclasses of RequestHandlerFactory and RequestHandlerProtocol
     factory_options   keyword arguments of the factory
     loop              "auto" (uvloop when it is installed), "asyncio" or "uvloop"; only `run` makes a loop
-    log_level         "critical", "error", "warn", "info", "debug" or "trace"; only `run` sets up logging
+    log_level         "critical", "error", "warn" or "warning", "info", "debug" or "trace"; only `run` sets up logging
     access_log        log a line per request to "aiorest_ws.access": True or "text", or "json"
     metrics           a `metrics.Metrics` that counts connections and requests
     metrics_port      serve them on this port, too (of `metrics_host`, 127.0.0.1), for Prometheus; see `metrics_address`
@@ -98,6 +105,7 @@ class Application:
         self.middlewares = [middleware_of(m) for m in self._options["middlewares"]]
         self.exception_handlers: dict[type, Any] = {}
         self._dependency_overrides: dict[Any, Any] = {}
+        self._factories: WeakSet[RequestHandlerFactory] = WeakSet()
         self.state: Any = SimpleNamespace()
         self._shared = Shared(self)
         self._lifespan: Lifespan | None = None
@@ -177,7 +185,7 @@ class Application:
         factory.debug = settings["debug"]
         factory.access_log = settings["access_log"]
         factory.threads = settings["threads"]
-        for name in ("allowed_hosts", "allowed_origins", "metrics", "subprotocols", "on_connect", "on_disconnect"):
+        for name in _OF_FACTORY:
             if settings[name] != OPTIONS[name]:  # a factory class may bring its own
                 setattr(factory, name, settings[name])
         factory.setProtocolOptions(**_protocol_options(settings))
@@ -193,11 +201,45 @@ class Application:
             raise RouterNotDefined()
         self._check_authentication()
         enable_loggers()
+        for level, line in strangers():
+            logging.getLogger("aiorest_ws").log(level, "%s", line)
         self._loop = asyncio.get_running_loop()
         host, port, path = self._options["host"], self._options["port"], self._options["path"]
         factory = self.generate_factory(self.generate_url(host or "0.0.0.0", port or 80, path))
+        self._factories.add(factory)
         factory.pipeline  # noqa: B018 (made now, so that what is wrong with it is said before anybody connects)
         return factory
+
+    def connections_of(self, user: Any) -> list[RequestHandlerProtocol]:
+        """Give the open connections of `user`: those whose handshake had a token of theirs, or that renewed it since.
+
+        user    a user, or the id of one: compared with the `id` of a connection's user, and with the `sub` of its token
+
+        Looks at every connection, and may be called from any thread.
+        """
+        return [
+            connection
+            for factory in list(self._factories)
+            for connection in list(factory.connections)
+            if connection.state == connection.STATE_OPEN and connection.is_of(user)
+        ]
+
+    def close_connections_of(self, user: Any, code: int = 4401, reason: str | None = None) -> int:
+        """Close the connections of `user`, and tell how many there are; from any thread.
+
+        A token that is still valid opens new ones: take it back, too (`is_revoked`).
+        """
+        connections = self.connections_of(user)
+        try:
+            here = asyncio.get_running_loop()
+        except RuntimeError:
+            here = None
+        for connection in connections:
+            if connection._loop is here:
+                connection.close(code, reason)
+            else:
+                connection._loop.call_soon_threadsafe(connection.close, code, reason)
+        return len(connections)
 
     def new_lifespan(self) -> Lifespan:
         """Give what is around the serving of a prepared application; to be started before it, and ended after."""

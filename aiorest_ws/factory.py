@@ -14,7 +14,8 @@ from aiorest_ws.abstract import AbstractRouter
 from aiorest_ws.access_log import AccessLog
 from aiorest_ws.admissions import Admissions
 from aiorest_ws.complaints import Complaints, path_of
-from aiorest_ws.exceptions import RouterNotDefined
+from aiorest_ws.dependencies import effects_of
+from aiorest_ws.exceptions import ImproperlyConfigured, RouterNotDefined
 from aiorest_ws.hooks import Hooks
 from aiorest_ws.hosts import Hosts
 from aiorest_ws.limits import Limits
@@ -44,6 +45,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
                 self._cookies = kwargs.get("cookies_dump", {})
 
     middlewares        instances, in order
+    dependencies       list of Depends(…), which run before those of every route for their effect
     exception_handlers    exception class → function that answers for it
     dependency_overrides  dependency → what takes its place
     limits             what clients may take of the server, a `limits.Limits`
@@ -66,6 +68,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
 
     protocol = RequestHandlerProtocol
     middlewares: Iterable[Any] = ()
+    dependencies: Iterable[Any] = ()
     stopping = False
     served_path: str | None = None
     allowed_hosts: Iterable[str] | None = None
@@ -163,8 +166,18 @@ class RequestHandlerFactory(WebSocketServerFactory):
                 threads=self._threads.call,
                 recoveries=self._recoveries(),
                 overrides=self.dependency_overrides,
+                dependencies=self._effects(router),
             )
         return self._pipeline
+
+    def _effects(self, router: AbstractRouter) -> tuple[Any, ...]:
+        effects = effects_of(self.dependencies, "the application")
+        if effects and not isinstance(router, SimpleRouter):
+            raise ImproperlyConfigured(
+                f"dependencies of the application run before handlers of a SimpleRouter, its router is a "
+                f"{type(router).__qualname__}, which would not run them"
+            )
+        return effects
 
     def _recoveries(self) -> list[dict[type, Any]]:
         """Give the exception handlers for requests that match no route, and for all others after their routers'."""

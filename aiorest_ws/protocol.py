@@ -27,7 +27,7 @@ from aiorest_ws._speedups import (
 )
 from aiorest_ws.calls import call
 from aiorest_ws.complaints import path_of, printable
-from aiorest_ws.exceptions import PASSED_ON, ConnectionRefused
+from aiorest_ws.exceptions import PASSED_ON, BaseAPIException, ConnectionRefused
 from aiorest_ws.handshake import Handshake, client_address, client_scheme
 from aiorest_ws.limits import Limits
 from aiorest_ws.opening import Derived, Memoised
@@ -54,6 +54,7 @@ class RequestHandlerProtocol(AutobahnConnection):
     session            dict for the application, one per connection; it may set something else instead
     path, query        of the handshake: "/api", {"token": "1"}; of several values of one name the last
     headers, cookies   of the handshake, names of headers in lower case; of several cookies of one name the first
+    user               whom the token of the handshake names, or its renewal; None for nobody. A hook may set another
     subprotocol        what was agreed on, or None
     close_code, close_reason, close_was_clean    why the connection ended; None while it is up
     """
@@ -67,10 +68,12 @@ class RequestHandlerProtocol(AutobahnConnection):
     query = Memoised(lambda connection: dict(parse_qsl(connection._handshake.query, keep_blank_values=True)))
     headers = Derived(lambda connection: connection._handshake.headers)
     cookies = Memoised(lambda connection: connection._handshake.cookies)
+    user = Derived(lambda connection: connection._user())
     subprotocol = Derived(lambda connection: connection.websocket_protocol_in_use)
 
     _session: Any = None
     _credentials: Any = None  # what a middleware knows of the client: it has a method `drop`
+    _wallet: Any = None  # and what it knows of other tokens of it
     _agreed: str | None = None  # a subprotocol that a middleware asks for
     _gave_up: int | None = None  # the code for a connection that we dropped
 
@@ -83,6 +86,21 @@ class RequestHandlerProtocol(AutobahnConnection):
     @session.setter
     def session(self, session: Any) -> None:
         self._session = session
+
+    def _user(self) -> Any:
+        credentials = self._credentials
+        return credentials.user if credentials is not None and credentials.lasting else None
+
+    def is_of(self, user: Any) -> bool:
+        """Tell whether this connection is that of `user`: see `Application.connections_of`."""
+        wanted, own = getattr(user, "id", user), getattr(self.user, "id", self.user)
+        if wanted is None:
+            raise TypeError(f"user must be a user who has an id, or the id of one, got {user!r}")
+        if own is not None and (own == wanted or str(own) == str(wanted)):
+            return True
+        credentials = self._credentials
+        sub = None if credentials is None or not credentials.lasting else credentials.payload.get("sub")
+        return sub is not None and str(sub) == str(wanted)
 
     def send_event(self, name: Any, data: Any = None) -> None:
         """Push `{"event_name": name, "data": data}` as text. Dropped, and counted, when the connection is not open.
@@ -219,13 +237,24 @@ class RequestHandlerProtocol(AutobahnConnection):
         return self.factory.on_connect is not None or bool(self.factory.gatekeepers) or super()._asks()
 
     async def _ask(self) -> Any:
+        refused: ConnectionRefused | None = None
         for middleware in self.factory.gatekeepers:
-            agreed = await _answer_of(middleware.at_handshake, self)
+            if self._credentials is not None and getattr(middleware, "authenticates", False):
+                continue  # it is known who it is
+            try:
+                agreed = await _answer_of(middleware.at_handshake, self)
+            except ConnectionRefused as exc:
+                if not _leaves(exc):
+                    raise _blamed(exc) from exc.__cause__
+                refused = max(refused or exc, exc, key=_leaves)
+                continue
             if agreed is not None and not isinstance(agreed, str):
                 raise TypeError(f"at_handshake of {middleware!r} must give a subprotocol or None, got {agreed!r:.200}")
             self._agreed = self._agreed or agreed
             if self._early_close is not None:
                 return self._subprotocol()
+        if refused is not None and self._credentials is None:
+            raise _blamed(refused) from refused.__cause__  # by all that could have known
         hook = self.factory.on_connect
         if hook is not None:
             answer = await _answer_of(hook, self)
@@ -238,6 +267,13 @@ class RequestHandlerProtocol(AutobahnConnection):
             if self._early_close is not None:
                 return self._subprotocol()
         return await super()._ask()
+
+    def _refuse(self, why: BaseException, exc: BaseException) -> None:
+        if isinstance(why, ConnectionRefused) and why.close is not None:
+            self.close(why.close, why.reason)
+            self._accept(self._subprotocol())
+        else:
+            super()._refuse(why, exc)
 
     # Ends that we bring about
 
@@ -277,7 +313,7 @@ class RequestHandlerProtocol(AutobahnConnection):
                 factory.metrics.closed(self)
             if self._credentials is not None:
                 self._credentials.drop()
-                self._credentials = None
+            self._credentials = self._wallet = None
             self._unsent += len(self._early_messages)
             factory.forget(self)
 
@@ -324,6 +360,18 @@ class RequestHandlerProtocol(AutobahnConnection):
         self.close_code = WS_NO_STATUS_CODE if code is None else code
         self.close_reason = reason
         super()._onClose(wasClean, code, reason)
+
+
+def _leaves(refused: ConnectionRefused) -> int:
+    """Tell whether the next who may know a client is asked, and how telling the refusal is otherwise."""
+    return refused.__cause__.leaves if isinstance(refused.__cause__, BaseAPIException) else 0
+
+
+def _blamed(refused: ConnectionRefused) -> ConnectionRefused:
+    blame = getattr(refused.__cause__, "blame", None)
+    if blame is not None:
+        blame()
+    return refused
 
 
 async def _answer_of(hook: Callable[[Any], Any], connection: RequestHandlerProtocol) -> Any:
