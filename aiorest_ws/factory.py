@@ -240,7 +240,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
         return [m for m in self.middlewares if callable(getattr(m, "at_handshake", None))] if self.middlewares else []
 
     def arrive(self, connection: Any, transport: Any) -> None:
-        """Take note of a connection whose handshake begins: TLS's, or that of WebSocket. Another may have to go for it."""
+        """Take note of a connection whose handshake begins, TLS's or WebSocket's. Another may have to go for it."""
         peer = None if self.trustXForwardedFor else transport.get_extra_info("peername")
         address = peer[0] if isinstance(peer, tuple) else None  # else that of a proxy
         gone = self.admissions.arrive(connection, address, self.limits)

@@ -1,7 +1,7 @@
 """An accepted connection and a TLS context → the protocol of the factory, once the TLS handshake is done.
 
-asyncio and uvloop would make the handshake before anybody hears of the connection: it could not be counted, dropped when
-the server stops, or told from one that is silent behind its end.
+asyncio and uvloop would make the handshake before anybody hears of the connection: it could not be counted, dropped
+when the server stops, or told from one that is silent behind its end.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Connections of a listener → those that are silent, idle, stuck or do not leave, found by two timers for all of them."""
+"""Connections of a listener → those that are silent, idle, stuck or do not leave, found by two timers for all."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Watch:
                 connection.onOpenHandshakeTimeout()
 
     def _look_at_end(self, connection: Any, now: float) -> None:
-        """Drop a connection that does not end: nothing of what is to be sent leaves, or all has left for long enough."""
+        """Drop a connection that does not end: nothing that is to be sent leaves, or all has left long ago."""
         waiting = connection._waiting()
         still = _standstill(connection, waiting, now)
         patience = connection.closeHandshakeTimeout or self._limits.close_timeout

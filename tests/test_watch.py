@@ -165,7 +165,7 @@ async def test_reply_that_is_on_its_way_when_the_server_stops_arrives(loop: str,
             transport.resume_reading()
             taken += await client.reader.read(50_000)
             transport.pause_reading()
-            await asyncio.sleep(0.25)  # longer in all than clients get to answer the close frame
+            await asyncio.sleep(0.05)  # longer in all than clients get to answer the close frame
         assert len(taken) > len(LARGE)
         client.writer.write(close_frame(1001))
         transport.resume_reading()
@@ -233,23 +233,26 @@ async def test_timer_that_is_late_reads_what_has_arrived_first(loop: str) -> Non
         time.sleep(0.6)
         return "done"
 
-    async with serving(make_router(block=block), **limits) as app:
-        async with await Client.connect(app) as client, await Client.connect(app) as other:
-            reader, writer = await asyncio.open_connection(*app.addresses[0])
-            await until(lambda: len(factory_of(app).connections) == 3)
-            host, port = app.addresses[0]
-            writer.write(
-                f"GET / HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
-            )
-            other.writer.write(frame(b'{"method":"GET","url":"/block","id":1}'))
-            client.writer.write(frame(b'{"method":"GET","url":"/hello","id":2}'))
-            assert (await other.reply())["data"] == "done"
-            assert (await client.reply())["data"] == "Hello, world!"
-            assert (await reader.readline()).startswith(b"HTTP/1.1 101")
-            writer.close()
-            await other.leave()
-            await client.leave()
+    async with (
+        serving(make_router(block=block), **limits) as app,
+        await Client.connect(app) as client,
+        await Client.connect(app) as other,
+    ):
+        reader, writer = await asyncio.open_connection(*app.addresses[0])
+        await until(lambda: len(factory_of(app).connections) == 3)
+        host, port = app.addresses[0]
+        writer.write(
+            f"GET / HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+        )
+        other.writer.write(frame(b'{"method":"GET","url":"/block","id":1}'))
+        client.writer.write(frame(b'{"method":"GET","url":"/hello","id":2}'))
+        assert (await other.reply())["data"] == "done"
+        assert (await client.reply())["data"] == "Hello, world!"
+        assert (await reader.readline()).startswith(b"HTTP/1.1 101")
+        writer.close()
+        await other.leave()
+        await client.leave()
 
 
 @on_each_loop
