@@ -7,8 +7,9 @@ from functools import wraps
 from typing import Any
 
 from aiorest_ws._speedups import Response
-from aiorest_ws.exceptions import InvalidHandler, SerializerError
+from aiorest_ws.exceptions import InvalidHandler
 from aiorest_ws.typed import NEEDS_MSGSPEC
+from aiorest_ws.unsendable import unsendable
 
 __all__ = ("answering",)
 
@@ -44,10 +45,15 @@ def _shaped(result: Any, shape: Shape) -> Any:
     try:
         return shape(result)
     except Exception as exc:
-        if hasattr(result, "__await__"):
-            cause = TypeError(f"the handler returned a {type(result).__qualname__}: is an `await` missing?")
-            raise SerializerError() from cause
-        raise SerializerError() from exc
+        error = unsendable(result if hasattr(result, "__await__") else None, exc, _misfit(exc))
+    raise error
+
+
+def _misfit(exc: Exception) -> str:
+    from aiorest_ws.checks import faults_of
+
+    faults = faults_of(exc, []) or []
+    return "; ".join(f"`{'.'.join(map(str, fault['loc']))}` of response_model: {fault['msg']}" for fault in faults[:3])
 
 
 def _shape_of(model: Any, view: str) -> Shape:
@@ -69,7 +75,7 @@ def _of_pydantic(model: Any) -> Shape:
     adapter: TypeAdapter[Any] = TypeAdapter(model)
 
     def shape(result: Any) -> Any:
-        return adapter.dump_python(adapter.validate_python(result, from_attributes=True), mode="json")
+        return adapter.dump_python(adapter.validate_python(result, from_attributes=True), mode="json", by_alias=True)
 
     return shape
 

@@ -22,9 +22,9 @@ SOURCES = sorted(path for kind in ("*.py", "*.pyx", "*.pxd", "*.pyi") for path i
 LAYERS: tuple[tuple[str, ...], ...] = (
     (
         *("exceptions", "status", "limits", "permissions", "abstract", "origins", "rate", "converters"),
-        *("middlewares", "recoveries", "threads", "dependencies", "scopes"),
+        *("middlewares", "recoveries", "threads", "dependencies", "scopes", "values"),
     ),
-    ("handshake", "admissions", "complaints", "conf", "lifespan", "signatures"),
+    ("handshake", "admissions", "complaints", "conf", "lifespan", "signatures", "unsendable"),
     ("hooks",),
     ("_speedups.msgpack",),
     ("_speedups.codec", "_speedups.trie", "_speedups.wrappers", "_speedups.plan", "_speedups.meter"),
