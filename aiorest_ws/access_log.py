@@ -9,7 +9,7 @@ from contextlib import suppress
 from time import gmtime, strftime
 from typing import Any
 
-from aiorest_ws.complaints import printable
+from aiorest_ws.complaints import printable, without_secrets
 
 __all__ = ("FORMS", "AccessLog", "set_up_json")
 
@@ -63,7 +63,7 @@ def set_up_json() -> None:
 def _text(peer: str, request: Any, size: int, seconds: float) -> str:
     template = _template(request)
     if template is None:
-        method, url = _quoted(request.method), _quoted(request.url)
+        method, url = _quoted(request.method), _quoted(_url(request))
     else:
         method, url = _verb(request), template
     return f"{printable(peer)} {method} {url} {request.status} {seconds * 1000:.3f} ms {size} bytes"
@@ -81,7 +81,7 @@ def _json(peer: str, request: Any, size: int, seconds: float) -> str:
         "bytes": size,
     }
     if template is None:
-        fields["url"] = _sent(request.url)
+        fields["url"] = _sent(_url(request))
     return _dumps(fields)
 
 
@@ -93,6 +93,11 @@ def _template(request: Any) -> str | None:
 def _verb(request: Any) -> str:
     """Give the verb of a request that matched a route: one of its methods."""
     return str(request.method).strip(" ").upper()
+
+
+def _url(request: Any) -> Any:
+    url = request.url
+    return without_secrets(url) if isinstance(url, str) else url
 
 
 def _sent(value: Any) -> str | None:

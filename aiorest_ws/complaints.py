@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 
 from aiorest_ws.rate import Rate
 
-__all__ = ("Complaints", "printable")
+__all__ = ("Complaints", "path_of", "printable", "without_secrets")
 
 _PER_SECOND, _AT_ONCE = 10.0, 100
 _LONGEST = 280
+_SECRETS = re.compile(r"(?<=//)[^/@?#]*@|[?#].*", re.DOTALL)
 
 
 class Complaints:
@@ -37,3 +39,13 @@ class Complaints:
 def printable(text: object) -> str:
     """Give `text` on one line of ASCII, without control characters, at most 280 characters of it."""
     return ascii(str(text)[:_LONGEST])[1:-1][:_LONGEST]
+
+
+def path_of(url: object) -> str:
+    """Give what a log may have of a url that a client sent, `printable`; see `without_secrets`."""
+    return printable(without_secrets(url)) if isinstance(url, str) else f"<{type(url).__name__}>"
+
+
+def without_secrets(url: str) -> str:
+    """Give a url without what may hold tokens: query, fragment and password; not all of it when it is long."""
+    return _SECRETS.sub("", url[:_LONGEST])

@@ -13,7 +13,7 @@ from aiorest_ws._speedups import Pipeline, Request, Workers, is_installed
 from aiorest_ws.abstract import AbstractRouter
 from aiorest_ws.access_log import AccessLog
 from aiorest_ws.admissions import Admissions
-from aiorest_ws.complaints import Complaints, printable
+from aiorest_ws.complaints import Complaints, path_of, printable
 from aiorest_ws.exceptions import RouterNotDefined, SerializerError
 from aiorest_ws.hooks import Hooks
 from aiorest_ws.limits import Limits
@@ -89,6 +89,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
         self.connections: set[RequestHandlerProtocol] = set()
         self.unsent = 0
         self.complaints = Complaints(logger)
+        self.misses = Complaints(logger)  # about paths that are not served: scanners must not use up the others
         self.exception_handlers: dict[type, Any] = {}
         self.dependency_overrides: dict[Any, Any] = {}
         self._router: AbstractRouter | None = None
@@ -166,7 +167,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
 
     def _report(self, request: Request, exc: BaseException) -> None:
         """Log an unexpected exception, once, with what was asked."""
-        text = f"{request.method!r:.20} {request.url!r:.200} failed: {type(exc).__name__}"
+        text = f"{request.method!r:.20} '{path_of(request.url)}' failed: {type(exc).__name__}"
         if isinstance(exc, SerializerError) and exc.why:
             text += f": {printable(exc.why)} (from {printable(giver(request))})"
         self.complaints.write(logging.ERROR, text, exc)

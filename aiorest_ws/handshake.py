@@ -28,10 +28,12 @@ _END = b"\r\n\r\n"
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _REQUEST_LINE = re.compile(rf"({_TOKEN}) ([!-~]+) HTTP/([0-9]\.[0-9])".encode())
 _HEADER = re.compile(rf"({_TOKEN}):([\t -~\x80-\xff]*)".encode("latin-1"))
-_TARGET = re.compile(r"(?:(?:ws|wss|http|https)://([^/?#]+))?(/[^?#]*)?(?:\?([^#]*))?", re.IGNORECASE)
+_TARGET = re.compile(r"(?:(ws|wss|http|https)://([^/?#]+))?(/[^?#]*)?(?:\?([^#]*))?", re.IGNORECASE)
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._~%-]+)(?::([0-9]{0,5}))?")
 _KEY = re.compile(r"[0-9A-Za-z+/]{22}==")  # 16 bytes in base64
 _NAME = re.compile(_TOKEN)
+_EMPTY_LINES = re.compile(rb"(?:\r\n){0,4}")  # some clients end what they sent before with one too many (RFC 9112 §2.2)
+_DEFAULT_PORTS = {"ws": 80, "http": 80, "wss": 443, "https": 443}
 
 # ISO-8859-1 has control characters from 0x80 to 0x9f, line ends among them. The same bytes are part of characters in
 # UTF-8, which headers may hold too: behind another byte from 0x80, but not behind 0xc2, where it has them as well.
@@ -42,6 +44,12 @@ _FAULT = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?=[^\n])|" 
 _ONCE = frozenset(("host", "origin", "sec-websocket-key", "sec-websocket-version"))
 _VERSION = (("Sec-WebSocket-Version", "13"),)
 _UPGRADE = (("Upgrade", "websocket"),)
+
+# For people who look at it with a browser; a program reads the status.
+_TEXTS = {
+    404: "no WebSocket at this path: the log of the server says which one it serves\n",
+    426: "this port speaks WebSocket (ws:// or wss://), not plain HTTP: connect with a WebSocket client\n",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +100,7 @@ def end_of_head(data: bytes, seen: int, limit: int | None) -> int:
 
     Raises ConnectionRefused for what can no longer become a head of at most `limit` bytes.
     """
-    found = data.find(_END, max(0, seen - len(_END) + 1))
+    found = data.find(_END, max(_start_of_head(data), seen - len(_END) + 1))
     end = found + len(_END) if found >= 0 else 0
     if end and (limit is None or end <= limit):
         return end
@@ -104,9 +112,14 @@ def end_of_head(data: bytes, seen: int, limit: int | None) -> int:
     return 0
 
 
+def _start_of_head(data: bytes) -> int:
+    empty = _EMPTY_LINES.match(data)
+    return empty.end() if empty else 0
+
+
 def read(head: bytes, max_headers: int | None = None) -> Handshake:
     """Read a whole head, with its empty line. Raises ConnectionRefused unless it is a GET with one Host."""
-    first, *lines = head[: -len(_END)].split(b"\r\n")
+    first, *lines = head[_start_of_head(head) : -len(_END)].split(b"\r\n")
     request_line = _REQUEST_LINE.fullmatch(first)
     if request_line is None:
         raise ConnectionRefused(400, "malformed request line")
@@ -118,18 +131,33 @@ def read(head: bytes, max_headers: int | None = None) -> Handshake:
     method, target, version = request_line[1], request_line[2].decode(), request_line[3]
     if version != b"1.1":
         raise ConnectionRefused(505)
+    if method == b"HEAD":
+        raise ConnectionRefused(426, headers=_UPGRADE)  # what a GET that asks for no upgrade gets
     if method != b"GET":
         raise ConnectionRefused(405, headers=(("Allow", "GET"),))
     if repeated:
         raise ConnectionRefused(400, "a header that must come once came more than once")
     parts = _TARGET.fullmatch(target)
-    if parts is None or not (parts[1] or parts[2]) or (parts[1] and not _AUTHORITY.fullmatch(parts[1])):
+    if parts is None or not (parts[2] or parts[3]):
         raise ConnectionRefused(400, "malformed request target")
-    authority = _AUTHORITY.fullmatch(headers.get("host", ""))
-    if authority is None:
+    asked = _authority(headers.get("host", ""))
+    if asked is None:
         raise ConnectionRefused(400, "malformed or missing header Host")
-    port = int(authority[2]) if authority[2] else None
-    return Handshake(target, parts[2] or "/", parts[3] or "", authority[1].lower(), port, headers)
+    if parts[1] and not _is_same(_authority(parts[2]), asked, _DEFAULT_PORTS[parts[1].lower()]):
+        raise ConnectionRefused(400, "malformed request target, or one of another host than header Host")
+    host, port = asked
+    return Handshake(target, parts[3] or "/", parts[4] or "", host, port, headers)
+
+
+def _authority(text: str) -> tuple[str, int | None] | None:
+    """Give host, in lower case, and port of "host:port" (RFC 3986 §3.2), None if it is none."""
+    match = _AUTHORITY.fullmatch(text)
+    return None if match is None else (match[1].lower(), int(match[2]) if match[2] else None)
+
+
+def _is_same(one: tuple[str, int | None] | None, other: tuple[str, int | None], port: int) -> bool:
+    """Tell whether two authorities are the same where `port` is the default: they must be (RFC 9112 §3.2.2)."""
+    return one is not None and (one[0], one[1] or port) == (other[0], other[1] or port)
 
 
 def _headers(lines: list[bytes]) -> tuple[dict[str, str], bool]:
@@ -141,12 +169,20 @@ def _headers(lines: list[bytes]) -> tuple[dict[str, str], bool]:
         if match is None:
             raise ConnectionRefused(400, "malformed header")
         name = match[1].decode().lower()
-        value = match[2].strip(b" \t").decode("latin-1")
+        value = _decoded(match[2].strip(b" \t"))
         if name in headers:
             repeated = repeated or name in _ONCE
             value = f"{headers[name]}{'; ' if name == 'cookie' else ', '}{value}"
         headers[name] = value
     return headers, repeated
+
+
+def _decoded(value: bytes) -> str:
+    """Give the text of a header: UTF-8 where it is that, else ISO-8859-1, which any bytes are (RFC 9110 §5.5)."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 def check_upgrade(handshake: Handshake) -> None:
@@ -221,13 +257,21 @@ def client_scheme(handshake: Handshake, proxies: int) -> str | None:
 # The answer
 
 
-def refusal(status: int, reason: str | None = None, headers: Sequence[tuple[str, str]] = ()) -> bytes:
-    """Give the HTTP response that refuses a handshake. `reason` has the standard's text when it is not given."""
+def refusal(
+    status: int, reason: str | None = None, headers: Sequence[tuple[str, str]] = (), *, to_head: bool = False
+) -> bytes:
+    """Give the HTTP response that refuses a handshake. `reason` has the standard's text when it is not given.
+
+    to_head    the request was a HEAD, whose answer has no body (RFC 9110 §9.3.2)
+    """
+    text = "" if reason else _TEXTS.get(status, "")
     lines = [f"HTTP/1.1 {status} {_printable(reason or _phrase(status))}"]
     lines += [f"{_printable(name)}: {_printable(value)}" for name, value in headers]
     upgrades = any(name.lower() == "upgrade" for name, _ in headers)
-    lines += [f"Connection: close{', Upgrade' if upgrades else ''}", "Content-Length: 0", "", ""]
-    return "\r\n".join(lines).encode("ascii")
+    lines += [f"Connection: close{', Upgrade' if upgrades else ''}", f"Content-Length: {len(text)}"]
+    if text:
+        lines.append("Content-Type: text/plain; charset=utf-8")
+    return "\r\n".join((*lines, "", "" if to_head else text)).encode("ascii")
 
 
 def _phrase(status: int) -> str:

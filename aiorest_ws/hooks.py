@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from inspect import isawaitable
 from typing import Any
 
+from aiorest_ws.calls import finished, is_awaitable
 from aiorest_ws.complaints import Complaints
+from aiorest_ws.exceptions import PASSED_ON
 
 __all__ = ("Hooks",)
 
@@ -32,16 +33,21 @@ class Hooks:
         """Call `hook`, and log what it raises, now or later."""
         try:
             pending = hook(*args)
-        except Exception as exc:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as exc:
             self._complaints.write(logging.ERROR, f"{name} failed", exc)
         else:
-            if isawaitable(pending):
-                self.keep(self._told(name, pending))
+            if is_awaitable(pending):
+                self.keep(self.told(name, pending))
 
-    async def _told(self, name: str, pending: Any) -> None:
+    async def told(self, name: str, pending: Any) -> None:
+        """Wait for `pending`, and log what it raises."""
         try:
-            await pending
-        except Exception as exc:
+            await finished(pending)
+        except PASSED_ON:
+            raise
+        except BaseException as exc:
             self._complaints.write(logging.ERROR, f"{name} failed", exc)
 
     async def end(self, timeout: float) -> None:

@@ -6,9 +6,9 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager, nullcontext
-from inspect import isawaitable
 from typing import Any
 
+from aiorest_ws.calls import call
 from aiorest_ws.exceptions import ImproperlyConfigured
 
 __all__ = ("Lifespan",)
@@ -79,7 +79,7 @@ class Lifespan:
         try:
             async with nullcontext() if self._manager is None else _entered(self._manager(self._app)):
                 for current in self._startup:
-                    await _call(current, self._app)
+                    await call(current, self._app)
                 self._ready.set_result(None)
                 await self._over.wait()
                 await self._shut_down()
@@ -91,7 +91,7 @@ class Lifespan:
     async def _shut_down(self) -> None:
         for hook in self._shutdown:
             try:
-                await _call(hook, self._app)
+                await call(hook, self._app)
             except Exception as exc:
                 logger.error("%s failed at the end", _named(hook), exc_info=exc)
 
@@ -111,12 +111,6 @@ def _entered(manager: Any) -> Any:
         f"expected an asynchronous context manager, got {type(manager).__qualname__}: "
         "lifespan is a function with one `yield`, under @asynccontextmanager"
     )
-
-
-async def _call(hook: Callable[[Any], Any], app: Any) -> None:
-    pending = hook(app)
-    if isawaitable(pending):
-        await pending
 
 
 def _named(hook: Any) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
-from inspect import isawaitable
 from time import perf_counter
 from typing import Any
 from uuid import uuid4
+
+from aiorest_ws.calls import call
 
 __all__ = ("CallNext", "RequestId", "Timing", "middleware_of", "middlewares_of", "request_id")
 
@@ -70,13 +71,9 @@ class Layer:
         middleware = self._middlewares[self._at]
         inside = Layer(self._middlewares, self._view, self._core, self._answer, self._at + 1)
         if hasattr(middleware, "process_request"):
-            pending = middleware.process_request(request, self._view)
-            if isawaitable(pending):
-                await pending
+            await call(middleware.process_request, request, self._view)
             return await inside(request)
-        given = middleware(request, inside)
-        if isawaitable(given):
-            given = await given
+        given = await call(middleware, request, inside)
         if given is None:
             raise TypeError(f"middleware {middleware!r} gave None, expected what call_next gives, or a Response")
         return self._answer(given)

@@ -7,6 +7,7 @@ from functools import wraps
 from typing import Any
 
 from aiorest_ws._speedups import Response
+from aiorest_ws.calls import is_awaitable
 from aiorest_ws.exceptions import InvalidHandler
 from aiorest_ws.typed import NEEDS_MSGSPEC
 from aiorest_ws.unsendable import unsendable
@@ -28,7 +29,7 @@ def answering(function: Callable[..., Any], model: Any, view: str) -> Callable[.
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         result = function(*args, **kwargs)
-        return _later(result, shape) if hasattr(result, "__await__") else _shaped(result, shape)
+        return _later(result, shape) if is_awaitable(result) else _shaped(result, shape)
 
     return call
 
@@ -45,7 +46,7 @@ def _shaped(result: Any, shape: Shape) -> Any:
     try:
         return shape(result)
     except Exception as exc:
-        error = unsendable(result if hasattr(result, "__await__") else None, exc, _misfit(exc))
+        error = unsendable(result if is_awaitable(result) else None, exc, _misfit(exc))
     raise error
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
@@ -17,7 +16,8 @@ import txaio
 from autobahn.websocket.compress import PERMESSAGE_COMPRESSION_EXTENSION
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 
-from aiorest_ws.exceptions import ConnectionRefused
+from aiorest_ws.calls import call
+from aiorest_ws.exceptions import PASSED_ON, BaseAPIException, ConnectionRefused, sole
 from aiorest_ws.handshake import Handshake, check_upgrade, client_address, end_of_head, read, refusal
 from aiorest_ws.status import WS_UNEXPECTED_CONDITION
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 else:
     _Protocol = object
 
-__all__ = ("Derived", "Lazy", "Opening")
+__all__ = ("Derived", "Lazy", "Memoised", "Opening")
 
 logger = logging.getLogger("aiorest_ws")
 
@@ -35,8 +35,17 @@ _LINGER = 1.0  # seconds that a client which is refused gets to read why, while 
 # What only the handshake needs. The request stays, as the bytes that came, and is read again on access.
 _ONLY_FOR_HANDSHAKE = frozenset(
     (
-        *("_handshake", "_deciding", "http_response_data", "http_status_line", "http_headers", "http_request_uri"),
+        *(
+            "_handshake",
+            "_memory",
+            "_deciding",
+            "http_response_data",
+            "http_status_line",
+            "http_headers",
+            "http_request_uri",
+        ),
         *("http_request_path", "http_request_params", "http_request_host", "_wskey", "data", "websocket_protocols"),
+        *("_early_messages", "_early_close"),
         *(
             "websocket_extensions",
             "websocket_origin",
@@ -74,6 +83,24 @@ class Derived:
 
     def __get__(self, protocol: Any, owner: type) -> Any:
         return self if protocol is None else self.make(protocol)
+
+
+class Memoised:
+    """As `Derived`, but made once: while the handshake is decided, and when it is first read after that."""
+
+    def __init__(self, make: Callable[[Any], Any]) -> None:
+        self.make = make
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, protocol: Any, owner: type) -> Any:
+        if protocol is None:
+            return self
+        memory = protocol.__dict__.setdefault("_memory", {})
+        if self.name not in memory:
+            memory[self.name] = self.make(protocol)
+        return memory[self.name]
 
 
 def _read_again(protocol: Any) -> Handshake:
@@ -115,6 +142,9 @@ class Opening(_Protocol):
     _wskey: Any = None
     _deciding: asyncio.Task[None] | None = None
     _early_octets = 0
+    _early_messages: tuple[bytes, ...] = ()  # what the application sends before the connection is open
+    _early_close: tuple[int, str | None] | None = None  # how it closes it before it is
+    _is_head = False
 
     http_status_line = Lazy(lambda protocol: protocol.http_request_data.partition(b"\r\n")[0].decode())
     http_headers = Lazy(lambda protocol: protocol._handshake.headers)
@@ -155,8 +185,10 @@ class Opening(_Protocol):
             if not end:
                 return
             head, self.data = self.data[:end], self.data[end:]
+            if head.lstrip(b"\r\n").startswith(b"HEAD "):
+                self._is_head = True
             self._handshake = handshake = read(head, limits.max_headers)
-            self.http_request_data = head
+            self.http_request_data = head.lstrip(b"\r\n")
             self._check_handshake(handshake)
         except ConnectionRefused as exc:
             self.failHandshake(exc.reason, exc.status, exc.headers)
@@ -197,8 +229,7 @@ class Opening(_Protocol):
             *(self.peer, self.http_headers, self.http_request_host, self.http_request_path, self.http_request_params),
             *(self.websocket_version, self.websocket_origin, self.websocket_protocols, self.websocket_extensions),
         )
-        answer = self.onConnect(request)
-        return await answer if isawaitable(answer) else answer
+        return await call(self.onConnect, request)
 
     def _decide_later(self) -> None:
         task = self.factory.hooks.keep(self._decide())
@@ -209,18 +240,27 @@ class Opening(_Protocol):
     async def _decide(self) -> None:
         try:
             answer = await self._ask()
-        except ConnectionRefused as exc:
-            self.failHandshake(exc.reason, exc.status, exc.headers)
-        except ConnectionDeny as exc:
-            self.failHandshake(exc.reason, exc.code)
         except asyncio.CancelledError as exc:
             if self.state == self.STATE_CONNECTING:  # not because the client left
                 self._fail("cannot decide whether it may connect", exc)
             raise
-        except Exception as exc:
-            self._fail("cannot decide whether it may connect", exc)
+        except PASSED_ON:
+            raise
+        except BaseException as exc:
+            self._refuse(sole(exc), exc)
         else:
             self._accept(answer)
+
+    def _refuse(self, why: BaseException, exc: BaseException) -> None:
+        """Answer as `why` says, if it is an error that says how; else the application failed, with `exc`."""
+        if isinstance(why, ConnectionRefused):
+            self.failHandshake(why.reason, why.status, why.headers)
+        elif isinstance(why, ConnectionDeny):
+            self.failHandshake(why.reason, why.code)
+        elif isinstance(why, BaseAPIException) and isinstance(why.status, int) and 400 <= why.status <= 599:
+            self.failHandshake(why.detail if isinstance(why.detail, str) else None, int(why.status))
+        else:
+            self._fail("cannot decide whether it may connect", exc)
 
     def _stop_deciding(self) -> None:
         """Decide no longer: the client is gone."""
@@ -230,7 +270,9 @@ class Opening(_Protocol):
     def _accept(self, answer: Any) -> None:
         try:
             self.succeedHandshake(answer)
-        except Exception as exc:
+        except PASSED_ON:
+            raise
+        except BaseException as exc:
             self._fail("cannot open its connection", exc)
             self.sendCloseFrame(WS_UNEXPECTED_CONDITION)  # if it is open already
 
@@ -256,7 +298,7 @@ class Opening(_Protocol):
             return
         logger.debug("%s: handshake refused: %d %.200r", self.peer, code, reason)
         self.wasNotCleanReason = reason
-        self.sendData(refusal(code, reason, responseHeaders or ()))
+        self.sendData(refusal(code, reason, responseHeaders or (), to_head=self._is_head))
         self.state = self.STATE_CLOSED
         self.droppedByMe = True
         txaio.resolve(self.is_closed, self)  # type: ignore[attr-defined]

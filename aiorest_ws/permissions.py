@@ -6,6 +6,7 @@ from abc import ABC, ABCMeta, abstractmethod
 from collections.abc import Generator
 from typing import Any
 
+from aiorest_ws.calls import is_awaitable
 from aiorest_ws.exceptions import BaseAuthException
 
 __all__ = ("AbstractPermission",)
@@ -65,7 +66,7 @@ class _Combined(AbstractPermission):
                 allowed = part.check(request, handler)
             except BaseAuthException:
                 allowed = False
-            if hasattr(allowed, "__await__"):
+            if is_awaitable(allowed):
                 return self._check_later(steps, allowed, request, handler)
             part, verdict = _next(steps, bool(allowed))
         return verdict
@@ -76,7 +77,7 @@ class _Combined(AbstractPermission):
             try:
                 if part is not None:
                     pending = part.check(request, handler)
-                allowed = await pending if hasattr(pending, "__await__") else pending
+                allowed = await pending if is_awaitable(pending) else pending
             except BaseAuthException:
                 allowed = False
             part, verdict = _next(steps, bool(allowed))

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from functools import cache
-from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
@@ -25,11 +25,12 @@ from aiorest_ws._speedups import (
     recognise,
     wrap,
 )
-from aiorest_ws.complaints import printable
-from aiorest_ws.exceptions import ConnectionRefused
+from aiorest_ws.calls import call
+from aiorest_ws.complaints import path_of, printable
+from aiorest_ws.exceptions import PASSED_ON, ConnectionRefused
 from aiorest_ws.handshake import Handshake, client_address, client_scheme
 from aiorest_ws.limits import Limits
-from aiorest_ws.opening import Derived
+from aiorest_ws.opening import Derived, Memoised
 from aiorest_ws.rate import Rate
 from aiorest_ws.seams import AutobahnConnection
 from aiorest_ws.status import WS_MESSAGE_VIOLATE_POLICY, WS_NO_STATUS_CODE, WS_NORMAL
@@ -63,9 +64,9 @@ class RequestHandlerProtocol(AutobahnConnection):
     factory: RequestHandlerFactory
 
     path = Derived(lambda connection: connection._handshake.path)
-    query = Derived(lambda connection: dict(parse_qsl(connection._handshake.query, keep_blank_values=True)))
+    query = Memoised(lambda connection: dict(parse_qsl(connection._handshake.query, keep_blank_values=True)))
     headers = Derived(lambda connection: connection._handshake.headers)
-    cookies = Derived(lambda connection: connection._handshake.cookies)
+    cookies = Memoised(lambda connection: connection._handshake.cookies)
     subprotocol = Derived(lambda connection: connection.websocket_protocol_in_use)
 
     _session: Any = None
@@ -84,15 +85,21 @@ class RequestHandlerProtocol(AutobahnConnection):
         self._session = session
 
     def send_event(self, name: Any, data: Any = None) -> None:
-        """Push `{"event_name": name, "data": data}` as text. Dropped, and counted, when the connection is not open."""
+        """Push `{"event_name": name, "data": data}` as text. Dropped, and counted, when the connection is not open.
+
+        Where it is decided whether the client may connect, this is sent once it is.
+        """
         if self.state == self.STATE_OPEN:
             self.sendMessage(dumps({"event_name": name, "data": data}), False)
+        elif self._is_being_decided and self._early_close is None:
+            self._early_messages += (dumps({"event_name": name, "data": data}),)
         else:
             self.factory.unsent += 1
 
     def close(self, code: int = WS_NORMAL, reason: str | None = None) -> None:
         """Start the close handshake (RFC 6455 §7.1.2). `reason` is cut to 123 bytes of UTF-8.
 
+        Where it is decided whether the client may connect, this is done once it is, and nothing of the client is run.
         Raises ValueError for a code that may not be sent.
         """
         if code not in self.CLOSE_STATUS_CODES_ALLOWED and not 3000 <= code <= 4999:
@@ -100,6 +107,22 @@ class RequestHandlerProtocol(AutobahnConnection):
         if self.state == self.STATE_OPEN:
             text = None if reason is None else _cut(reason, _MAX_CLOSE_REASON)
             self.sendCloseFrame(code=code, reasonUtf8=text, isReply=False)
+        elif self._is_being_decided and self._early_close is None:
+            self._early_close = (code, reason)
+
+    @property
+    def _is_being_decided(self) -> bool:
+        """Tell whether the client waits for the answer to a handshake that is right."""
+        return self.state == self.STATE_CONNECTING and self._wskey is not None
+
+    def _send_early(self) -> None:
+        """Do what the application asked for before the connection was open."""
+        messages, close = self._early_messages, self._early_close
+        self._early_messages, self._early_close = (), None
+        for message in messages:
+            self.sendMessage(message, False)
+        if close is not None:
+            RequestHandlerProtocol.close(self, *close)
 
     # The way of a message
 
@@ -128,7 +151,9 @@ class RequestHandlerProtocol(AutobahnConnection):
             if not isinstance(request, Request):
                 raise TypeError(f"_decode_message must give a Request, got {type(request).__qualname__}")
             return self.factory.pipeline.adopt(request, BINARY_BASE64 if is_binary else TEXT_JSON, self)
-        except Exception as exc:
+        except PASSED_ON:
+            raise
+        except BaseException as exc:
             return failed(exc, recognise(payload, is_binary), self)
 
     def _send_reply(self, request: Request, rendered: bytes) -> None:
@@ -140,11 +165,15 @@ class RequestHandlerProtocol(AutobahnConnection):
                 payload = self._encode_message(rendered, is_binary)
                 if type(payload) is not bytes:
                     raise TypeError(f"_encode_message must give bytes, got {type(payload).__qualname__}")
-            except Exception as exc:
+            except PASSED_ON:
+                raise
+            except BaseException as exc:
                 payload = encode(self.factory.pipeline.refuse(request, exc), request.form)
         try:
             self.sendMessage(payload, is_binary)
-        except Exception as exc:
+        except PASSED_ON:
+            raise
+        except BaseException as exc:
             # An override failed: a client that is not answered must not wait either.
             self.factory.complaints.write(logging.ERROR, f"cannot answer {self.peer}, dropping the connection", exc)
             self.dropConnection(abort=True)
@@ -158,6 +187,8 @@ class RequestHandlerProtocol(AutobahnConnection):
         """Refuse a path that is not served before anything else, then other people's pages, then what is too much."""
         factory = self.factory
         if not factory.serves(handshake.path):
+            served = f"the path that is served is {printable(factory.served_path)!r}"
+            factory.misses.write(logging.INFO, f"{self.peer}: no path {path_of(handshake.path)!r}, {served}")
             raise ConnectionRefused(404)
         super()._check_handshake(handshake)
         origin = handshake.origin
@@ -167,7 +198,7 @@ class RequestHandlerProtocol(AutobahnConnection):
         ):
             self._complained = True
             unless = "may not connect, unless the option allowed_origins names it"
-            text = f"{self.peer}: a page of origin '{printable(origin)}' {unless}"
+            text = f"{self.peer}: a page of origin '{path_of(origin)}' {unless}"
             factory.complaints.write(logging.WARNING, text)
             raise ConnectionRefused(403)
         peer = self.transport.get_extra_info("peername")
@@ -185,17 +216,23 @@ class RequestHandlerProtocol(AutobahnConnection):
 
     async def _ask(self) -> Any:
         for middleware in self.factory.gatekeepers:
-            agreed = middleware.at_handshake(self)
-            if isawaitable(agreed):
-                agreed = await agreed
+            agreed = await _answer_of(middleware.at_handshake, self)
+            if agreed is not None and not isinstance(agreed, str):
+                raise TypeError(f"at_handshake of {middleware!r} must give a subprotocol or None, got {agreed!r:.200}")
             self._agreed = self._agreed or agreed
+            if self._early_close is not None:
+                return self._subprotocol()
         hook = self.factory.on_connect
         if hook is not None:
-            answer = hook(self)
-            if isawaitable(answer):
-                answer = await answer
+            answer = await _answer_of(hook, self)
             if answer is False:
                 raise ConnectionRefused(403)
+            if answer is not None and answer is not True:
+                raise TypeError(
+                    f"on_connect must give None, True or False, got {answer!r:.200}: raise ConnectionRefused to refuse"
+                )
+            if self._early_close is not None:
+                return self._subprotocol()
         return await super()._ask()
 
     # Ends that we bring about
@@ -223,6 +260,10 @@ class RequestHandlerProtocol(AutobahnConnection):
         factory = self.factory
         try:
             super().connection_lost(exc)
+        except (Exception, KeyboardInterrupt):
+            raise
+        except BaseException as raised:  # of a hook; it would end the loop
+            factory.complaints.write(logging.ERROR, f"{self.peer}: cannot end its connection", raised)
         finally:
             was_accepted = self._pipeline is not None
             if was_accepted and factory.on_disconnect is not None:
@@ -234,7 +275,17 @@ class RequestHandlerProtocol(AutobahnConnection):
             if self._credentials is not None:
                 self._credentials.drop()
                 self._credentials = None
+            self._unsent += len(self._early_messages)
             factory.forget(self)
+
+    def _on_message(self, payload: bytes, is_binary: bool) -> None:
+        try:
+            super()._on_message(payload, is_binary)
+        except (Exception, KeyboardInterrupt):
+            raise
+        except BaseException as exc:  # of an override; it would end the loop
+            self.factory.complaints.write(logging.ERROR, f"{self.peer}: cannot take a message, dropping it", exc)
+            self.dropConnection(abort=True)
 
     def _open(self) -> None:
         self._pipeline = self.factory.pipeline
@@ -244,6 +295,8 @@ class RequestHandlerProtocol(AutobahnConnection):
         super()._open()
         self._reads_requests = not _overrides(self, "onMessage", "_onMessage", "_decode_message")
         self._writes_replies = self._writes_frames and not _overrides(self, "sendMessage", "_encode_message")
+        if self._early_messages or self._early_close is not None:
+            self._send_early()
 
     def _set_observers(self, factory: RequestHandlerFactory) -> None:
         if factory.metrics is not None:
@@ -268,6 +321,14 @@ class RequestHandlerProtocol(AutobahnConnection):
         self.close_code = WS_NO_STATUS_CODE if code is None else code
         self.close_reason = reason
         super()._onClose(wasClean, code, reason)
+
+
+async def _answer_of(hook: Callable[[Any], Any], connection: RequestHandlerProtocol) -> Any:
+    """Give what a hook says of a connection, or raise the error that it gives."""
+    answer = await call(hook, connection)
+    if isinstance(answer, BaseException):
+        raise answer
+    return answer
 
 
 @cache

@@ -21,6 +21,7 @@ from autobahn.websocket.protocol import FrameHeader, Timings, TrafficStats, WebS
 from autobahn.websocket.utf8validator import Utf8Validator
 
 from aiorest_ws._speedups import Connection
+from aiorest_ws.calls import is_awaitable
 from aiorest_ws.complaints import printable
 from aiorest_ws.opening import Lazy, Opening
 
@@ -241,11 +242,13 @@ class AutobahnConnection(Opening, Connection, WebSocketServerProtocol):
     def _onOpen(self) -> None:
         """Set up the frame layer as the class and its options ask, before anything is read."""
         self._open()
+        if self.state != self.STATE_OPEN:
+            return  # closed by who decided that it may connect
         opened: Any = self.onOpen()
         if not _OPTIONS.isdisjoint(self.__dict__):
             self._open()  # `onOpen` may have set options of this connection
-        if asyncio.iscoroutine(opened) or asyncio.isfuture(opened):
-            self._opening = asyncio.ensure_future(opened)
+        if is_awaitable(opened):
+            self._opening = asyncio.ensure_future(self.factory.hooks.told("onOpen", opened))
 
     def _open(self) -> None:
         own = _overridden(type(self))

@@ -11,6 +11,7 @@ from time import perf_counter
 from typing import Any
 
 from aiorest_ws._speedups import Pipeline, Request
+from aiorest_ws.complaints import path_of
 
 __all__ = ("TimedPipeline",)
 
@@ -59,5 +60,5 @@ class _Steps:
 
 def _note(request: Request, seconds: float) -> None:
     if seconds >= _SLOW:
-        where = request.url if request.route is None else request.route.path
+        where = path_of(request.url) if request.route is None else request.route.path
         logger.warning("%.20r %.200r blocked the event loop for %.2f s", request.method, where, seconds)

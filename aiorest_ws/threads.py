@@ -9,6 +9,8 @@ from collections.abc import Callable
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
+from aiorest_ws.calls import is_awaitable
+
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -53,7 +55,7 @@ class Threads:
             finally:
                 del exc  # it would hold this call, and so the request, until the garbage collector comes
         # A handler may give an awaitable all the same: that belongs in the loop.
-        return await result if hasattr(result, "__await__") else result
+        return await result if is_awaitable(result) else result
 
     async def close(self, timeout: float) -> None:
         """Take nothing more, and let what runs go on for `timeout` seconds; what still does then cannot be stopped."""

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Collection
 from typing import Any
 
+from aiorest_ws.exceptions import PASSED_ON
 from aiorest_ws.limits import Limits
 from aiorest_ws.status import WS_GOING_AWAY, WS_MESSAGE_VIOLATE_POLICY
 
@@ -49,7 +50,9 @@ class Watch:
         for connection in left[-_AT_ONCE:]:
             try:
                 self._look_at(connection, now)
-            except Exception:
+            except PASSED_ON:
+                raise
+            except BaseException:
                 # A hook of the user's failed. The others must still be looked at.
                 logger.exception("cannot watch %s, dropping the connection", connection.peer)
                 connection.dropConnection(abort=True)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from aiorest_ws import Application, HTTPError, MethodBasedView, Response, SimpleRouter, endpoint
 from aiorest_ws.access_log import AccessLog
+from aiorest_ws.complaints import without_secrets
 from aiorest_ws.testing import AsyncTestClient, TestClient
 from tests.serving import BINARY, Client, Gates, Program, asynchronous, dump, serving
 
@@ -203,6 +204,8 @@ def test_a_line_is_one_line_of_printable_ascii(method: Any, url: Any) -> None:
     fields = json.loads(as_json)
     for name, value in (("method", method), ("url", url)):
         expected = value[:280] if isinstance(value, str) else None if value is None else f"<{type(value).__name__}>"
+        if name == "url" and isinstance(value, str):
+            expected = without_secrets(value)
         assert fields[name] == expected
 
 
@@ -293,3 +296,37 @@ async def test_run_writes_json_lines_as_they_are() -> None:
 def test_other_forms_are_refused(access_log: Any) -> None:
     with pytest.raises(ValueError, match=r"^access_log must be one of False, True, 'text', 'json', got "):
         Application(access_log=access_log)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("/me?token=secret", "/me"),
+        ("/me#access_token=secret", "/me"),
+        ("/me?\nsecret", "/me"),
+        ("?secret", ""),
+        ("ws://ada:secret@host/me?token=secret", "ws://host/me"),
+        ("//secret@host/me", "//host/me"),
+        ("/a@b/c", "/a@b/c"),
+        ("/" + "x" * 270 + "?token=secret", "/" + "x" * 270),
+    ],
+)
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_no_line_has_what_may_be_a_token(url: str, shown: str, form: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "aiorest_ws")
+    with TestClient(Application(router=SimpleRouter(), access_log=form)) as client:
+        assert client.get(url).status in (400, 404)
+    assert "secret" not in caplog.text
+    (line,) = (record.getMessage() for record in caplog.records if record.name == "aiorest_ws.access")
+    assert (json.loads(line)["url"] == shown) if form == "json" else (f'"{shown}"' in line)
+
+
+def test_line_of_a_failure_has_no_query(caplog: pytest.LogCaptureFixture) -> None:
+    class Router(SimpleRouter):
+        def process_request(self, request: Any) -> Any:
+            raise LookupError(repr(request))
+
+    with TestClient(Application(router=Router())) as client:
+        assert client.get("/me?token=secret").status == 500
+    assert "'GET' '/me' failed: LookupError" in [record.getMessage() for record in caplog.records]
+    assert "secret" not in caplog.text

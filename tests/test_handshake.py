@@ -71,9 +71,15 @@ def test_good_request_is_read_to_its_parts() -> None:
 
 
 ACCEPTED = {
-    "absolute form": changed(b"/api", b"ws://example.com/api"),
-    "absolute form without a path": changed(b"/api?token=1", b"WSS://example.com"),
-    "absolute form with nothing but a query": changed(b"/api", b"http://example.com:80"),
+    "absolute form": changed(b"/api", b"ws://example.com:8080/api"),
+    "absolute form without a path": changed(b"/api?token=1", b"WSS://Example.COM:8080"),
+    "absolute form with nothing but a query": changed(b"/api", b"http://example.com:8080"),
+    "absolute form with the default port": changed(b"/api", b"wss://example.com/api").replace(b":8080\r", b":443\r"),
+    "absolute form with a port that Host leaves out": changed(b"/api", b"ws://example.com:80/").replace(
+        b":8080\r", b"\r"
+    ),
+    "empty line before the request": b"\r\n" + GOOD,
+    "four empty lines before the request": b"\r\n" * 4 + GOOD,
     "odd but printable target": changed(b"/api", b"//a/../%00|{}\\^`'\"<>;,"),
     "empty query": changed(b"?token=1", b"?"),
     "host without a port": changed(b":8080", b""),
@@ -108,8 +114,10 @@ REFUSED = {
     "carriage return alone": (changed(b"8080\r\n", b"8080\r"), 400),
     "carriage return in a value": (with_header(b"X-A: a\rb"), 400),
     "carriage return twice": (changed(b"8080\r\n", b"8080\r\r\n"), 400),
-    "empty line before the request": (b"\r\n" + GOOD, 400),
-    "nothing but the empty line": (b"\r\n\r\n", 400),
+    "many empty lines before the request": (b"\r\n" * 6 + GOOD, 400),
+    "nothing but empty lines": (b"\r\n" * 6, 400),
+    "line feed before the request": (b"\n" + GOOD, 400),
+    "carriage return before the request": (b"\r" + GOOD, 400),
     "vertical tab as a line end": (changed(b"8080\r\n", b"8080\x0b"), 400),
     "form feed as a line end": (changed(b"8080\r\n", b"8080\x0c"), 400),
     "file separator as a line end": (changed(b"8080\r\n", b"8080\x1c"), 400),
@@ -128,6 +136,10 @@ REFUSED = {
     "asterisk for a path": (changed(b"/api?token=1", b"*"), 400),
     "host and port for a path": (changed(b"/api?token=1", b"example.com:80"), 400),
     "absolute form of another scheme": (changed(b"/api", b"ftp://example.com/"), 400),
+    "absolute form of another host": (changed(b"/api", b"ws://evil.example:8080/"), 400),
+    "absolute form of another port": (changed(b"/api", b"ws://example.com:8081/"), 400),
+    "absolute form of another port, the default one": (changed(b"/api", b"ws://example.com/"), 400),
+    "absolute form of a longer host": (changed(b"/api", b"ws://example.com.evil.example:8080/"), 400),
     "absolute form of a malformed host": (changed(b"/api", b"http://["), 400),
     "absolute form with a user": (changed(b"/api", b"http://a@example.com/"), 400),
     "request line of one word": (b"GET\r\n\r\n", 400),
@@ -266,6 +278,21 @@ def test_what_is_accepted_has_no_control_characters(data: bytes) -> None:
 # What is read of it
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("Zürich".encode(), "Zürich"),
+        ("Zürich".encode("latin-1"), "Zürich"),
+        (b"\xc3\xa9\xe9", "\xc3\xa9\xe9"),  # both in one: no UTF-8
+        ("\U0001f600".encode(), "\U0001f600"),
+        (b"\xed\xa0\xbd", "\xed\xa0\xbd"),  # half of a surrogate pair is no UTF-8 either
+    ],
+)
+def test_value_is_utf_8_where_it_can_be_else_iso_8859_1(value: bytes, text: str) -> None:
+    handshake = read(with_header(b"X-A: " + value))
+    assert handshake.headers["x-a"] == text
+
+
 def with_headers(**headers: str) -> Handshake:
     return Handshake(headers={name.replace("_", "-"): value for name, value in headers.items()})
 
@@ -355,12 +382,19 @@ def test_scheme_is_what_the_outermost_trusted_proxy_saw(header: str, proxies: in
 
 
 def test_refusal_is_short_and_closes() -> None:
-    assert refusal(404) == b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-    assert refusal(426, headers=[("Upgrade", "websocket")]) == (
-        b"HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\n"
-        b"Connection: close, Upgrade\r\nContent-Length: 0\r\n\r\n"
+    assert refusal(403) == b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    assert refusal(426, "no such version", headers=[("Upgrade", "websocket")]) == (
+        b"HTTP/1.1 426 no such version\r\nUpgrade: websocket\r\nConnection: close, Upgrade\r\nContent-Length: 0\r\n\r\n"
     )
     assert refusal(499).startswith(b"HTTP/1.1 499 Refused\r\n")
+
+
+@pytest.mark.parametrize(("status", "says"), [(426, "ws:// or wss://"), (404, "no WebSocket at this path")])
+def test_what_people_see_in_a_browser_says_what_this_is(status: int, says: str) -> None:
+    head, _, body = refusal(status).decode().partition("\r\n\r\n")
+    assert says in body
+    assert f"Content-Length: {len(body)}\r\nContent-Type: text/plain; charset=utf-8" in head
+    assert refusal(status, to_head=True).decode() == f"{head}\r\n\r\n"
 
 
 @given(st.text(max_size=1000), st.text(max_size=50))

@@ -20,6 +20,7 @@ SOURCES = sorted(path for kind in ("*.py", "*.pyx", "*.pxd", "*.pyi") for path i
 # The single source of truth, lowest first. A compiled form `X_c` has the layer of its `X`; a package stands for all of
 # its modules that are not named themselves.
 LAYERS: tuple[tuple[str, ...], ...] = (
+    ("calls",),
     (
         *("exceptions", "status", "limits", "permissions", "abstract", "origins", "rate", "converters"),
         *("middlewares", "recoveries", "threads", "dependencies", "scopes", "values"),

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import re
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from autobahn.websocket.types import ConnectionDeny
 
 from aiorest_ws import Application, RequestHandlerProtocol, SimpleRouter
-from aiorest_ws.exceptions import ConnectionRefused
+from aiorest_ws.exceptions import (
+    ConnectionRefused,
+    HTTPError,
+    NotAuthenticated,
+    PermissionDeniedException,
+    TooManyRequests,
+)
 from tests.serving import (
     CLOSE,
     LOOPS,
@@ -89,12 +97,53 @@ async def test_refusal_is_a_short_fixed_text_and_the_end(loop: str, data: bytes,
     async with serving(make_router()) as app:
         head, _, body = (await answer_to(app, data)).partition(b"\r\n\r\n")
         line, *headers = head.split(b"\r\n")
-        assert (line, body) == (b"HTTP/1.1 " + first, b"")
-        assert b"Content-Length: 0" in headers
+        assert line == b"HTTP/1.1 " + first
+        assert (b"WebSocket" in body) == (line.split()[-1] in (b"Required", b"Found"))
+        assert b"Content-Length: %d" % len(body) in headers
+        assert not re.search(rb"secret|script|evil", body.lower())
         assert any(header.startswith(b"Connection: close") for header in headers)
         assert not re.search(rb"secret|script|evil|server:|python|[0-9]+\.[0-9]+\.[0-9]+", head.lower())
         await until(lambda: not factory_of(app).connections)
         await greeted(app)
+
+
+@on_each_loop
+@asynchronous
+async def test_head_gets_what_get_gets_without_the_text(loop: str) -> None:
+    plain = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    async with serving(make_router()) as app:
+        head, _, _ = (await answer_to(app, plain)).partition(b"\r\n\r\n")
+        assert await answer_to(app, plain.replace(b"GET", b"HEAD")) == head + b"\r\n\r\n"
+
+
+@pytest.mark.parametrize("path", ["/hello", "/hello?token=secret", "/" + "x" * 4000, "/<script>"])
+@asynchronous
+async def test_path_that_is_not_served_is_a_line_that_names_the_one_that_is(
+    path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "aiorest_ws")
+    async with serving(make_router(), path="/api") as app:
+        with pytest.raises(HandshakeRefused, match="404"):
+            await Client.connect(app, path)
+    (line,) = (record.getMessage() for record in caplog.records if "path" in record.getMessage())
+    assert line.endswith("the path that is served is '/api'")
+    assert "secret" not in line
+    assert len(line) < 400
+
+
+@asynchronous
+async def test_scanners_do_not_use_up_the_lines_of_failures(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(request: Any) -> None:
+        raise ZeroDivisionError
+
+    async with serving(make_router(fail=fail), path="/api") as app:
+        for _ in range(150):
+            with pytest.raises(HandshakeRefused, match="404"):
+                await Client.connect(app, "/wp-login.php")
+        async with await Client.connect(app, "/api") as client:
+            await client.ask("GET", "/fail")
+            await client.leave()
+    assert "'GET' '/fail' failed: ZeroDivisionError" in [record.getMessage() for record in caplog.records]
 
 
 @asynchronous
@@ -129,7 +178,12 @@ async def test_head_that_is_too_long_is_refused_and_the_client_can_read_so(loop:
 async def test_refused_client_that_does_not_close_is_dropped(loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aiorest_ws.opening._LINGER", 0.05)
     async with serving(make_router()) as app:
-        for data in (b"GET / HTTP/1.1\r\nX-A: " + b"a" * 20_000, b"\x00", b"\r\n\r\nmore", b"GET / HTTP/1.1\r\n\r\n"):
+        for data in (
+            b"GET / HTTP/1.1\r\nX-A: " + b"a" * 20_000,
+            b"\x00",
+            b"\r\n" * 6 + b"more",
+            b"GET / HTTP/1.1\r\n\r\n",
+        ):
             reader, writer = await dial(app, data)
             assert (await reader.readline()).startswith(b"HTTP/1.1 4")
             await until(lambda: not factory_of(app).connections)
@@ -287,7 +341,7 @@ async def test_only_the_servers_own_pages_may_connect_by_default(loop: str, capl
             (record,) = (record for record in caplog.records if record.levelno >= logging.INFO)
             assert record.name == "aiorest_ws"
             assert "allowed_origins" in record.getMessage()
-            assert ascii(origin.encode().decode("latin-1"))[1:-1][:150] in record.getMessage()
+            assert ascii(origin)[1:-1][:150] in record.getMessage()
             assert record.getMessage().isascii()
             assert len(record.getMessage()) < 400
 
@@ -408,6 +462,30 @@ async def test_handlers_read_path_query_headers_and_cookies() -> None:
 
 
 @asynchronous
+async def test_query_and_cookies_are_read_once_however_often_a_handler_looks() -> None:
+    router = about(lambda c: [c.query is c.query, c.cookies is c.cookies, len(c.query), len(c.cookies)])
+    seen: list[Any] = []
+    options = {"on_connect": lambda c: seen.append(c.cookies is c.cookies)}
+    cookies = ";".join(f"a{n}=b" for n in range(900))
+    async with serving(router, max_handshake_size=64 * 1024, **options) as app:
+        query = "&".join(f"b{n}=c" for n in range(900))
+        async with await Client.connect(app, f"/?{query}", headers=[("Cookie", cookies)]) as client:
+            assert (await client.ask(url="/about"))["data"] == [True, True, 900, 900]
+            await client.leave()
+    assert seen == [True]
+
+
+@asynchronous
+async def test_header_in_utf_8_arrives_as_it_was_sent() -> None:
+    router = about(lambda c: [c.headers["x-a"], c.headers["x-b"]])
+    async with serving(router) as app:
+        headers = [("X-A", "Ångström … 語"), ("X-B", "plain")]
+        async with await Client.connect(app, headers=headers) as client:
+            assert (await client.ask(url="/about"))["data"] == ["Ångström … 語", "plain"]
+            await client.leave()
+
+
+@asynchronous
 async def test_nothing_of_the_handshake_is_kept_but_its_bytes() -> None:
     async with serving(make_router()) as app, await Client.connect(app, "/?a=b") as client:
         (connection,) = factory_of(app).connections
@@ -444,6 +522,10 @@ async def test_malformed_offer_of_compression_is_declined(offer: str) -> None:
 # The accept hook
 
 
+class Ended(BaseException):
+    """What is no Exception, as pytest's own outcomes and trio's Cancelled."""
+
+
 async def later(value: Any) -> Any:
     await asyncio.sleep(0)
     if isinstance(value, BaseException):
@@ -472,6 +554,15 @@ in_both_ways = pytest.mark.parametrize("give", [at_once, later], ids=["sync", "a
         (ConnectionDeny(402, "pay"), b"402 pay"),
         (ConnectionDeny(403), b"403 Forbidden"),
         (False, b"403 Forbidden"),
+        (HTTPError(401), b"401 Unauthorized"),
+        (HTTPError(418, "tea only"), b"418 tea only"),
+        (HTTPError(409, {"taken": "name"}), b"409 Conflict"),
+        (HTTPError(503, "a\r\nb"), b"503 a??b"),
+        (NotAuthenticated(), b"401 Authentication is required."),
+        (PermissionDeniedException("no"), b"403 no"),
+        (TooManyRequests(), b"429 Too many requests."),
+        (ExceptionGroup("of one", [HTTPError(402)]), b"402 Payment Required"),
+        (ExceptionGroup("of one", [ExceptionGroup("of one", [ConnectionRefused(451)])]), b"451 "),
     ],
 )
 @asynchronous
@@ -480,14 +571,21 @@ async def test_hook_may_refuse(loop: str, give: Any, outcome: Any, first: bytes)
     options = {"on_connect": lambda connection: give(outcome), "on_disconnect": lambda *args: gone.append(args)}
     async with serving(make_router(call=lambda request: gone.append("call")), **options) as app:
         answer = await answer_to(app, REQUEST + frame(dump({"method": "GET", "url": "/call"})))
-        assert answer.split(b"\r\n")[0] == b"HTTP/1.1 " + first
+        assert answer.split(b"\r\n")[0].startswith(b"HTTP/1.1 " + first)
         await until(lambda: not factory_of(app).connections)
     assert gone == []
 
 
 @on_each_loop
 @in_both_ways
-@pytest.mark.parametrize("error", [OSError("secret"), ZeroDivisionError(), asyncio.CancelledError()])
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(OSError("secret"), ZeroDivisionError(), asyncio.CancelledError(), SystemExit(3), Ended("secret")),
+        *(BaseExceptionGroup("of one", [SystemExit()]), ExceptionGroup("", [HTTPError(400), HTTPError(401)])),
+    ],
+    ids=repr,
+)
 @asynchronous
 async def test_hook_that_fails_is_a_500_and_one_line(
     loop: str, give: Any, error: BaseException, caplog: pytest.LogCaptureFixture
@@ -499,6 +597,115 @@ async def test_hook_that_fails_is_a_500_and_one_line(
         (record,) = (record for record in caplog.records if record.levelno >= logging.INFO)
         assert record.exc_info is not None
         assert record.exc_info[0] is type(error)
+
+
+@on_each_loop
+@in_both_ways
+@pytest.mark.parametrize("given", [0, 1, "", "no", 401, [], (False,), {"ok": False}, object(), lambda: True], ids=repr)
+@asynchronous
+async def test_hook_that_gives_neither_yes_nor_no_lets_nobody_in(
+    loop: str, give: Any, given: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(make_router(), on_connect=lambda connection: give(given)) as app:
+        assert (await answer_to(app, REQUEST)).startswith(b"HTTP/1.1 500 ")
+        (record,) = (record for record in caplog.records if record.levelno >= logging.INFO)
+        assert "on_connect must give None, True or False, got" in str(record.exc_info)
+
+
+@pytest.mark.parametrize("given", [False, True, 0, ["bearer"], b"bearer"], ids=repr)
+@asynchronous
+async def test_middleware_at_the_handshake_gives_a_subprotocol_or_nothing(
+    given: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Gate:
+        def at_handshake(self, connection: Any) -> Any:
+            return given
+
+        def process_request(self, request: Any, handler: Any) -> None:
+            pass
+
+    async with serving(make_router(), middlewares=[Gate()]) as app:
+        assert (await answer_to(app, REQUEST)).startswith(b"HTTP/1.1 500 ")
+    assert "must give a subprotocol or None" in caplog.text
+
+
+class Closing:
+    """Closes connections before they are open, as `on_connect` in one of several ways, or as a middleware."""
+
+    def __init__(self, way: str) -> None:
+        self.options: dict[str, Any] = (
+            {"middlewares": [self]} if way == "middleware" else {"on_connect": getattr(self, way)}
+        )
+
+    def sync(self, connection: Any) -> None:
+        connection.close(4401, "log in first")
+
+    async def coroutine(self, connection: Any) -> None:
+        await asyncio.sleep(0)
+        connection.close(4401, "log in first")
+        connection.close(4000, "too late")
+        connection.send_event("too late")
+
+    async def task(self, connection: Any) -> None:
+        await asyncio.create_task(self.coroutine(connection))
+
+    async def call_soon(self, connection: Any) -> bool:
+        closed = asyncio.Event()
+        asyncio.get_running_loop().call_soon(self.sync, connection)
+        asyncio.get_running_loop().call_soon(closed.set)
+        await closed.wait()
+        return True
+
+    def at_handshake(self, connection: Any) -> None:
+        self.sync(connection)
+
+    def process_request(self, request: Any, handler: Any) -> None:
+        raise AssertionError("nothing of the client is run")
+
+
+@on_each_loop
+@pytest.mark.parametrize("way", ["sync", "coroutine", "task", "call_soon", "middleware"])
+@asynchronous
+async def test_connection_that_is_closed_before_it_is_open_runs_nothing(loop: str, way: str) -> None:
+    told: list[Any] = []
+    router = make_router(call=lambda request: told.append("call"))
+    options = {"on_disconnect": lambda connection, code, reason: told.append(code)} | Closing(way).options
+    async with serving(router, **options) as app:
+        call = frame(dump({"method": "GET", "url": "/call"}))
+        answer = await answer_to(app, REQUEST + call + call + close_frame(4401))
+        head, _, frames = answer.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 101 ")
+        assert frames == b"\x88\x0e" + (4401).to_bytes(2, "big") + b"log in first"
+        await until(lambda: bool(told))
+    assert told == [4401]
+
+
+@on_each_loop
+@in_both_ways
+@asynchronous
+async def test_events_of_the_hook_arrive_right_behind_the_handshake(loop: str, give: Any) -> None:
+    def greet(connection: Any) -> Any:
+        connection.send_event("hello", {"n": 1})
+        connection.send_event("hello", {"n": 2})
+        return give(None)
+
+    async with serving(make_router(), on_connect=greet) as app, await Client.connect(app) as client:
+        for n in (1, 2):
+            assert json.loads((await client.receive()).payload) == {"event_name": "hello", "data": {"n": n}}
+        assert (await client.ask())["data"] == "Hello, world!"
+        await client.leave()
+
+
+@on_each_loop
+@asynchronous
+async def test_events_for_who_is_refused_are_dropped_and_counted(loop: str) -> None:
+    def greet(connection: Any) -> bool:
+        connection.send_event("secret")
+        return False
+
+    async with serving(make_router(), on_connect=greet) as app:
+        assert b"secret" not in await answer_to(app, REQUEST)
+        await until(lambda: factory_of(app).unsent == 1)
 
 
 @asynchronous
@@ -784,6 +991,33 @@ async def test_hook_of_the_end_that_fails_is_logged_once(
         (record,) = (record for record in caplog.records if record.levelno >= logging.ERROR)
         assert record.exc_info is not None
         assert str(record.exc_info[1]) == "at the end"
+
+
+@on_each_loop
+@pytest.mark.parametrize("error", [SystemExit(3), Ended()], ids=repr)
+@pytest.mark.parametrize("hook", ["on_disconnect", "onOpen", "onOpen later", "onMessage", "onClose", "_decode_message"])
+@asynchronous
+async def test_hook_that_ends_the_program_does_not(
+    loop: str, hook: str, error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    name, is_async = hook.removesuffix(" later"), hook.endswith("later")
+
+    def end(*args: Any) -> Any:
+        return later(error) if is_async else at_once(error)
+
+    own = {} if name == "on_disconnect" else {name: end}
+    protocol = type("Ending", (RequestHandlerProtocol,), own)
+    options = {"on_disconnect": end} if name == "on_disconnect" else {}
+    async with serving(make_router(), protocol=protocol, **options) as app:
+        client = await Client.connect(app)
+        client.request()
+        client.send(b"\x03\xe8", CLOSE)
+        async with asyncio.timeout(TIMEOUT):
+            with suppress(ConnectionError):
+                await client.reader.read()
+        await client.drop()
+        await until(lambda: not factory_of(app).connections)
+        assert any(type(error).__name__ in record.exc_text for record in caplog.records if record.exc_text)
 
 
 @asynchronous

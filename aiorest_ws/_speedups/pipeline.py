@@ -9,6 +9,7 @@ from __future__ import annotations
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
+from aiorest_ws.calls import finished
 from aiorest_ws.exceptions import (
     BaseAPIException,
     IncorrectMethodNameType,
@@ -239,11 +240,15 @@ class Pipeline(replies.Replies):
         `done` middlewares have been called, the last of which gave `pending`.
         """
         if pending is not None:
-            yield pending
+            outcome = yield pending
+            if type(outcome) is CoroutineType:
+                yield finished(outcome)
         for middleware in self.middlewares[done:]:
             outcome = middleware.process_request(request, view)
             if replies.is_awaitable(outcome):
-                yield outcome
+                outcome = yield outcome
+                if type(outcome) is CoroutineType:
+                    yield finished(outcome)
         yield from self._checks(request, plan, view)
 
     def _checks(self, request: Request, plan: Plan, view: Any) -> Generator[Any, Any, None]:

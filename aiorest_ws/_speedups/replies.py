@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from asyncio import CancelledError, current_task
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
+from aiorest_ws import calls
 from aiorest_ws.exceptions import BaseAPIException, HandlerFailed, SerializerError
 from aiorest_ws.unsendable import unsendable
 
@@ -24,7 +26,7 @@ else:
 
 __all__ = ("Replies", "is_awaitable")
 
-# What a handler usually returns, and never an awaitable: spares a look at the type.
+# What a handler usually returns, and never an awaitable.
 _PLAIN_TYPES = frozenset((str, dict, list, int, float, bool, tuple, type(None), wrappers.Response))
 
 _UNSENT = "the handler's result cannot be encoded"
@@ -141,7 +143,7 @@ class Replies:
 
     async def _finish_recovery(self, request: Request, awaitable: Any) -> bytes:
         try:
-            return self._recovered(request, await awaitable)
+            return self._recovered(request, await calls.finished(awaitable))
         except BaseException as exc:
             _raise_if_cancelled(exc)
             refusal = self.refuse(request, exc)
@@ -165,7 +167,9 @@ def _data_of(result: Any) -> Any:
 
 
 def is_awaitable(value: Any) -> bool:
-    return type(value) not in _PLAIN_TYPES and hasattr(value, "__await__")
+    """As `calls.is_awaitable`, without its call for what handlers usually give."""
+    kind = type(value)
+    return kind is CoroutineType or (kind not in _PLAIN_TYPES and calls.is_awaitable(value))
 
 
 def _raise_if_cancelled(exc: BaseException) -> None:

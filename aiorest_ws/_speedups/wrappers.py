@@ -140,7 +140,8 @@ class Request:
         raise AttributeError(f"request has no attribute {name!r}")
 
     def __repr__(self) -> str:
-        return f"<Request {self._method!r:.40} {self._url!r:.200}>"
+        url = self._url.partition("?")[0] if isinstance(self._url, str) else self._url  # behind it are secrets
+        return f"<Request {self._method!r:.40} {url!r:.200}>"
 
     def get_argument(self, name: str) -> Any:
         """Give the value of `name` in `args`, or None."""

@@ -15,6 +15,7 @@ from aiorest_ws.auth.token.exceptions import (
 )
 from aiorest_ws.auth.token.managers import JSONWebTokenManager
 from aiorest_ws.auth.user.models import User
+from aiorest_ws.calls import finished, is_awaitable
 from aiorest_ws.exceptions import ConnectionRefused
 from aiorest_ws.handshake import is_token
 
@@ -156,8 +157,8 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
         if self._may_revoke:
             yield from self._check_revoked(payload)
         user = self.get_user(payload)
-        if hasattr(user, "__await__"):
-            user = yield user
+        if is_awaitable(user):
+            user = yield finished(user)
         if user is None:
             raise TokenRevokedException()
         ends = payload["exp"] + manager.LEEWAY if "exp" in payload else float("inf")
@@ -165,8 +166,8 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
 
     def _check_revoked(self, payload: dict[str, Any]) -> Generator[Any, Any, None]:
         revoked = self.is_revoked(payload)
-        if hasattr(revoked, "__await__"):
-            revoked = yield revoked
+        if is_awaitable(revoked):
+            revoked = yield finished(revoked)
         if revoked:
             raise TokenRevokedException()
 

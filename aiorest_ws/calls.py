@@ -1,0 +1,65 @@
+"""What a callable of the user gave → what comes of it, awaited where it has to be.
+
+Whatever a user may write as a callable (`def`, `async def`, a partial, an instance, a class, a mock, an async wrapper
+around a sync function and the other way round) is called as it is, and what comes back is looked at: nothing else tells
+whether there is something to await. Where a call must not become a coroutine for nothing, `is_awaitable` is asked of
+what came back; everywhere else `call` does both.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from types import CoroutineType, GeneratorType
+from typing import Any
+
+__all__ = ("call", "finished", "is_awaitable", "layers_of", "may_wait")
+
+
+def is_awaitable(value: Any) -> bool:
+    """Tell whether `value` can be awaited: asks its type, as `await` does, not the instance, which may be a proxy."""
+    if hasattr(type(value), "__await__"):
+        return True
+    return type(value) is GeneratorType and bool(value.gi_code.co_flags & inspect.CO_ITERABLE_COROUTINE)
+
+
+async def call(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """Call `function` here, and give what comes of it in the end."""
+    return await finished(function(*args, **kwargs))
+
+
+async def finished(given: Any) -> Any:
+    """Give what comes of `given`, which a callable of the user gave.
+
+    It is awaited once: pools and clients give themselves when they are awaited. A coroutine that comes of that is
+    awaited, too (an async wrapper without an `await` around an async function): left alone, it would never run.
+    """
+    if is_awaitable(given):
+        given = await given
+    while type(given) is CoroutineType:
+        given = await given
+    return given
+
+
+def layers_of(call: Any) -> list[Any]:
+    """Give the functions and classes that are behind `call`, the outermost first: under partials, and decorators."""
+    layers: list[Any] = []
+    while call is not None and not any(call is layer for layer in layers):
+        layers.append(call)
+        if isinstance(call, partial):
+            call = call.func
+        elif isinstance(getattr(call, "__origin__", None), type):
+            call = call.__origin__  # a generic class with its arguments
+        elif hasattr(call, "__wrapped__"):
+            call = call.__wrapped__
+        elif not isinstance(call, type) and not inspect.isroutine(call):
+            call = getattr(type(call), "__call__", None)  # noqa: B004
+        else:
+            break
+    return layers
+
+
+def may_wait(call: Any) -> bool:
+    """Tell whether it is to be expected that what `call` gives has to be awaited. A hint: nobody may rely on it."""
+    return any(inspect.isasyncgenfunction(layer) or inspect.iscoroutinefunction(layer) for layer in layers_of(call))
