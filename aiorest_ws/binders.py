@@ -13,6 +13,7 @@ from typing import Any
 from msgspec import Struct, convert, field
 from msgspec.structs import asdict, astuple
 
+from aiorest_ws._speedups import texts_of
 from aiorest_ws.checks import (
     MOST_FAULTS,
     Check,
@@ -26,6 +27,7 @@ from aiorest_ws.checks import (
     goes_plainly,
 )
 from aiorest_ws.exceptions import InvalidArguments, InvalidHandler
+from aiorest_ws.sieves import digits_of
 from aiorest_ws.signatures import Signature
 from aiorest_ws.typed import Asked, PathParameter
 
@@ -51,6 +53,7 @@ class Binder:
         self.checks: dict[str, Check] = {}
         self.body: Check | None = None
         self.has_default = False
+        self.exact = any(check.exact for check in checks.values())
         for parameter in asked:
             check = checks[parameter.name]
             if parameter.place is not None:
@@ -66,15 +69,16 @@ class Binder:
         values = list(params)
         for place, name, check in self.path:
             values[place] = _checked(check, values[place], ["path", name], faults)
-        kwargs = self._arguments(request.args, faults)
-        data = request.data
+        args, data = request.args, request.data
+        exact_args, exact_data = _exactly(request, args, data) if self.exact else (args, data)
+        kwargs = self._arguments(args, exact_args, faults)
         if self.body is not None and not (data is None and self.has_default):
-            kwargs["data"] = self._data(self.body, data, faults)
+            kwargs["data"] = self._data(self.body, exact_data if self.body.exact else data, faults)
         if faults:
             raise InvalidArguments(faults[:MOST_FAULTS])
         return tuple(values), kwargs
 
-    def _arguments(self, args: Any, faults: list[Fault]) -> dict[str, Any]:
+    def _arguments(self, args: Any, exact: Any, faults: list[Fault]) -> dict[str, Any]:
         if args is None:
             args = {}
         if not isinstance(args, dict):
@@ -85,7 +89,8 @@ class Binder:
             if name == "format" and not self.takes_format:
                 continue
             if name in self.checks:
-                kwargs[name] = _checked(self.checks[name], value, ["args", name], faults)
+                check = self.checks[name]
+                kwargs[name] = _checked(check, exact[name] if check.exact else value, ["args", name], faults)
             elif name in self.taken:
                 faults.append(fault(["args", name], f"argument `{name:.100}` is already given by the url"))
             elif name in self.names or (self.open and (name != "data" or self.body is None)):
@@ -106,6 +111,18 @@ class Binder:
         if wrong:
             faults.append(fault(["data"], "missing"))
         return checked
+
+
+def _exactly(request: Any, args: Any, data: Any) -> tuple[Any, Any]:
+    """Give `args` and `data` with the digits of their numbers, as far as the text in which they came is known."""
+    text, args_text, data_text = texts_of(request)
+    if text is not None:
+        envelope = digits_of(text)
+        return envelope.get("args"), envelope.get("data")
+    return (
+        args if args_text is None else digits_of(args_text),
+        data if data_text is None else digits_of(data_text),
+    )
 
 
 def _checked(check: Check, value: Any, loc: list[Any], faults: list[Fault]) -> Any:
@@ -201,13 +218,13 @@ def make_binder(
     asked = [parameter for parameter in asked if parameter.name in checks]
     if not asked:
         return None
-    if direct and all(_is_short(parameter) for parameter in asked):
+    if direct and all(_is_short(parameter, checks[parameter.name]) for parameter in asked):
         return ShortBinder(signature, asked, checks, path, defaults)
     return Binder(signature, asked, checks)
 
 
-def _is_short(parameter: Asked) -> bool:
+def _is_short(parameter: Asked, check: Check) -> bool:
     """Tell whether `parameter` may be checked together with the others."""
     if parameter.place is None and parameter.name == "data":
-        return True
+        return not check.exact
     return (parameter.place is None or parameter.lax) and goes_plainly(parameter.hint, lax=parameter.lax)

@@ -16,16 +16,29 @@ from uuid import UUID
 
 from pybase64 import b64encode
 
-__all__ = ("JSON_KEYS", "is_plain_struct", "is_pydantics", "iso_duration", "simpler", "written_key")
+__all__ = (
+    "JSON_KEYS",
+    "is_plain_struct",
+    "is_pydantics",
+    "is_read_from_text",
+    "iso_duration",
+    "simpler",
+    "written_key",
+)
 
 JSON_KEYS = frozenset((str, int, float, bool, type(None)))  # Python's `json` writes them: 1 is "1", None is "null"
 
 # Of their modules' classes nothing is imported: whoever has such a value has done so.
-_WRITTEN_AS_TEXT = frozenset(
+_PATHS = ("PurePath", "PurePosixPath", "PureWindowsPath", "Path", "PosixPath", "WindowsPath")
+_READ_FROM_TEXT = frozenset(
     (
         *(("ipaddress", f"IPv{v}{kind}") for v in (4, 6) for kind in ("Address", "Interface", "Network")),
-        *(("pathlib", name) for name in ("PurePath", "PurePosixPath", "PureWindowsPath")),
-        *(("pathlib._local", name) for name in ("PurePath", "PurePosixPath", "PureWindowsPath")),  # Python 3.13
+        *(("pathlib", name) for name in _PATHS),
+        *(("pathlib._local", name) for name in _PATHS),  # Python 3.13
+    )
+)
+_WRITTEN_AS_TEXT = _READ_FROM_TEXT | frozenset(
+    (
         *(("decimal", "Decimal"), ("fractions", "Fraction"), ("zoneinfo", "ZoneInfo"), ("collections", "UserString")),
         *(("pydantic_core._pydantic_core", "Url"), ("pydantic_core._pydantic_core", "MultiHostUrl")),
     )
@@ -42,10 +55,8 @@ def simpler(value: Any) -> Any:
         return _of_pydantic(value)
     if hasattr(cls, "__struct_config__"):
         return _of_struct(value)
-    if is_dataclass(cls):
-        return _members(value, [field.name for field in fields(value)])
-    if hasattr(cls, "__attrs_attrs__"):
-        return _members(value, [attribute.name for attribute in cls.__attrs_attrs__])
+    if is_dataclass(cls) or hasattr(cls, "__attrs_attrs__"):
+        return {name: item for name, item in members_of(value).items() if name[:1] != "_"}
     for kind, make in _KINDS:
         if isinstance(value, kind):
             return make(value)
@@ -56,6 +67,11 @@ def simpler(value: Any) -> Any:
     if isinstance(value, _SERIES) and not isinstance(value, range):
         return list(value)
     raise TypeError(f"{cls.__qualname__} is not JSON serializable{_hint(value)}")
+
+
+def is_read_from_text(cls: Any) -> bool:
+    """Tell whether a client may send a text for a `cls`, which is made of nothing else."""
+    return (cls.__module__, cls.__qualname__) in _READ_FROM_TEXT
 
 
 def written_key(key: Any) -> str:
@@ -114,9 +130,23 @@ _KINDS: tuple[tuple[Any, Any], ...] = (
 )
 
 
-def _members(value: Any, names: Iterable[str]) -> dict[str, Any]:
-    """Give the public attributes of `value` that are there: what `__init__` does not take may never have been set."""
-    return {name: getattr(value, name) for name in names if name[:1] != "_" and hasattr(value, name)}
+def members_of(value: Any) -> dict[str, Any]:
+    """Give the fields of a dataclass or an attrs object that are there: not every one has to be set by `__init__`."""
+    cls: Any = type(value)
+    names = [field.name for field in (fields(value) if is_dataclass(cls) else cls.__attrs_attrs__)]
+    return {name: getattr(value, name) for name in names if hasattr(value, name)}
+
+
+def is_sent(cls: Any) -> bool:
+    """Tell whether `simpler` knows what objects of `cls` are sent as."""
+    if is_pydantics(cls) or is_dataclass(cls) or hasattr(cls, "__attrs_attrs__") or hasattr(cls, "__struct_config__"):
+        return True
+    if not isinstance(cls, type) or issubclass(cls, range):
+        return False
+    kinds = tuple(kind for kind, _ in _KINDS if isinstance(kind, type))
+    if issubclass(cls, (*kinds, bytes, bytearray, memoryview, *_SERIES)):
+        return True
+    return any((base.__module__, base.__qualname__) in (*_WRITTEN_AS_TEXT, ("re", "Pattern")) for base in cls.__mro__)
 
 
 # msgspec

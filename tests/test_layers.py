@@ -23,7 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("calls",),
     (
         *("exceptions", "status", "limits", "permissions", "abstract", "origins", "rate", "converters"),
-        *("middlewares", "recoveries", "threads", "dependencies", "scopes", "values"),
+        *("middlewares", "recoveries", "threads", "dependencies", "scopes", "values", "sieves"),
     ),
     ("handshake", "admissions", "complaints", "conf", "lifespan", "signatures", "unsendable"),
     ("hooks",),

@@ -142,6 +142,8 @@ class Pipeline(replies.Replies):
         plan: Plan = found[0]
         params = found[1]
         request._plan = plan
+        if request._text is not None and not plan.exact:
+            request._text = None
         if self.guarded or plan.guarded:
             return self._guard(request, plan, params)
         result = self._call(request, plan, params, None)
