@@ -4,37 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
+import signal
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import fields
 from time import gmtime, strftime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiorest_ws._speedups import COMPILED, REASON
-from aiorest_ws.exceptions import ImproperlyConfigured, RouterNotDefined
-from aiorest_ws.lifespan import Lifespan
+from aiorest_ws.calls import call
+from aiorest_ws.exceptions import PASSED_ON, ImproperlyConfigured, RouterNotDefined
+from aiorest_ws.lifespan import Lifespan, Shared, described
 from aiorest_ws.limits import Limits
-from aiorest_ws.listener import listen, tls_context
+from aiorest_ws.listener import Listening, listen, tls_context
+from aiorest_ws.loggers import enable_loggers
 from aiorest_ws.options import OPTIONS, checked, deflate_offer_accept, middleware_of
-from aiorest_ws.process import loop_factory, on_signals, set_up_logging
+from aiorest_ws.process import loop_factory, notify, on_signals, set_up_logging
 from aiorest_ws.recoveries import adding_handler
 from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
-from aiorest_ws.routers import SimpleRouter
+from aiorest_ws.routers import SimpleRouter, warn_if_empty
 from aiorest_ws.shutdown import shut_down
+from aiorest_ws.sockets import Place
 from aiorest_ws.sources import configured
 from aiorest_ws.urls.base import set_urlconf
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
     from ssl import SSLContext
 
+    from aiorest_ws.abstract import AbstractRouter
     from aiorest_ws.metrics import Exposition
 
 __all__ = ("Application", "deflate_offer_accept")
 
 H = TypeVar("H", bound=Callable[..., Any])
+T = TypeVar("T")
 
 
 class Application:
@@ -42,14 +47,19 @@ class Application:
 
     When it starts, what is given in neither comes from the environment and from the settings module (see `sources`).
 
-    router            the SimpleRouter (or other AbstractRouter) that answers the requests
+    router            the SimpleRouter (or other AbstractRouter) that answers the requests; may be given by position
     middlewares       classes or instances with `process_request(request, handler)`, or that are called with (request,
                       call_next), in order
     host, port        address to listen on, None for all of the machine's; port 0 takes a free one (see `addresses`).
                       `ip` is another name of `host`
-    unix_path         listen on this Unix socket instead
+    reuse_port        let other processes listen on the port, too
+    unix_path         listen on this Unix socket instead; behind a NUL, in Linux's abstract namespace
+    unix_mode         permissions of its file, as of chmod: 0o660
+    sock, fd          listen on this socket, or descriptor of one, that is bound already. Without one of these, what
+                      systemd hands over (LISTEN_FDS) comes before host and port
     path              the only path that is accepted at the handshake; "" is "/"
     certificate, key  paths of PEM files: serve wss://, TLS 1.2 or newer
+    key_password      of an encrypted key
     ssl_context       an ssl.SSLContext instead of them
     compress          accept permessage-deflate, as `accept_function` decides
     factory, protocol subclasses of RequestHandlerFactory and RequestHandlerProtocol
@@ -66,8 +76,10 @@ class Application:
     subprotocols      of the server, in order of preference
     threads           how many there may be for views that are `threaded`; None: 4 more than processors, at most 32
     lifespan          given the application, gives an async context manager: entered before the server listens, left
-                      after its last connection
+                      after its last connection; a dict that it yields is put into `state`. If it ends before, the
+                      server stops
     on_startup        functions called with the application, `def` or `async def`, before the server listens
+    on_listening      once it does, and `addresses` says where
     on_shutdown       and after its last connection
     on_connect        called with each connection before it is accepted, may be `async def`: raises
                       exceptions.ConnectionRefused or gives False to refuse it, may set its `session`
@@ -76,21 +88,26 @@ class Application:
     Every field of `limits.Limits` is an option too. `state` is a namespace for whatever handlers share.
     """
 
-    def __init__(self, **options: Any) -> None:
-        self._given = checked(options)
+    def __init__(self, router: AbstractRouter | None = None, **options: Any) -> None:
+        self._given = checked(options if router is None else {"router": router, **options})
         self._options = OPTIONS | self._given
         self._configured: dict[str, Any] | None = None  # read when it starts
         self.middlewares = [middleware_of(m) for m in self._options["middlewares"]]
         self.exception_handlers: dict[type, Any] = {}
         self._dependency_overrides: dict[Any, Any] = {}
         self.state: Any = SimpleNamespace()
+        self._shared = Shared(self)
         self._lifespan: Lifespan | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None  # that serves
         self.addresses: list[Any] = []
-        self._server: asyncio.Server | None = None
+        self._server: Listening | None = None
         self._listening: RequestHandlerFactory | None = None
-        self._stopped: asyncio.Event | None = None
+        self._stopped = asyncio.Event()
+        self._asked = asyncio.Event()  # set when it is to end, for who waits for that
+        self._is_awaited = False  # somebody does
+        self._lost: RuntimeError | None = None  # why it ends, if the lifespan did
+        self._stopping: asyncio.Task[None] | None = None  # because nobody waits
         self._hurry = asyncio.Event()  # set when nobody is to be waited for any more
-        self._socket_file: str | None = None
         self._exposition: Exposition | None = None
 
     def exception_handler(self, exception: type[Exception]) -> Callable[[H], H]:
@@ -139,7 +156,7 @@ class Application:
 
     def generate_url(self, host: str, port: int, path: str = "") -> str:
         """Give the url that clients connect to."""
-        host = f"[{host}]" if ":" in host else host
+        host = f"[{host}]" if ":" in host and not host.startswith("[") else host
         return self.url.format(host, port, path.strip("/"))
 
     def generate_factory(self, url: str, **options: Any) -> RequestHandlerFactory:
@@ -172,6 +189,8 @@ class Application:
         if self._options["router"] is None:
             raise RouterNotDefined()
         self._check_authentication()
+        enable_loggers()
+        self._loop = asyncio.get_running_loop()
         host, port, path = self._options["host"], self._options["port"], self._options["path"]
         factory = self.generate_factory(self.generate_url(host or "0.0.0.0", port or 80, path))
         factory.pipeline  # noqa: B018 (made now, so that what is wrong with it is said before anybody connects)
@@ -179,7 +198,8 @@ class Application:
 
     def new_lifespan(self) -> Lifespan:
         """Give what is around the serving of a prepared application; to be started before it, and ended after."""
-        return Lifespan(self, *(self._options[name] for name in ("lifespan", "on_startup", "on_shutdown")))
+        options = self._options
+        return Lifespan(self, options["lifespan"], options["on_startup"], options["on_shutdown"], self._shared)
 
     @property
     def is_running(self) -> bool:
@@ -189,12 +209,13 @@ class Application:
     async def start(self, **options: Any) -> None:
         """Listen. Returns once connections are accepted; `addresses` says where.
 
+        If the lifespan ends before its time, the application stops by itself: then it `is_running` no longer.
         Raises ImproperlyConfigured with one line that says what to change.
         """
         if self._lifespan is not None:
             raise RuntimeError("application is already running")
         factory = self.prepare(**options)
-        context = self._options["ssl_context"] or tls_context(self.certificate, self.key)
+        context = self._options["ssl_context"] or tls_context(self.certificate, self.key, self._options["key_password"])
         # Before the server is made: what it calls runs in the context of now.
         urlconf = {"path": factory.url, "router": factory.router}
         set_urlconf(urlconf)
@@ -202,6 +223,7 @@ class Application:
         self._lifespan = lifespan = self.new_lifespan()
         try:
             await lifespan.start()
+            warn_if_empty(factory.router)
             self._expose(factory)
             await self._listen(factory, context)
         except BaseException:  # raised again: what was started ends however the start failed
@@ -209,10 +231,35 @@ class Application:
             await lifespan.end(self._hurry)
             await self._conceal()
             raise
-        host, unix_path = self._options["host"], self._options["unix_path"]
-        if not unix_path and host:
-            urlconf["path"] = self.generate_url(host, self.addresses[0][1], self._options["path"]).rstrip("/")
+        host, address = self._options["host"], self.addresses[0]
+        if isinstance(address, tuple) and host:
+            urlconf["path"] = self.generate_url(host, address[1], self._options["path"]).rstrip("/")
         self._stopped = asyncio.Event()
+        self._lost = None
+        try:
+            await self._tell_listening()
+        except BaseException:  # raised again
+            await self.stop()
+            raise
+        notify("READY=1")
+        lifespan.watch(self._on_lost)
+
+    async def _tell_listening(self) -> None:
+        for hook in self._options["on_listening"]:
+            try:
+                await call(hook, self)
+            except PASSED_ON:
+                raise
+            except BaseException as exc:
+                raise ImproperlyConfigured(f"on_listening {hook!r} failed: {described(exc)}") from exc
+
+    def _on_lost(self, error: RuntimeError) -> None:
+        """End as at a signal: what the handlers need is gone."""
+        self._lost = error
+        if self._is_awaited:
+            self._asked.set()
+        else:
+            self._stopping = asyncio.ensure_future(self.stop())
 
     def _expose(self, factory: RequestHandlerFactory) -> None:
         """Serve the metrics, if there is a port for them."""
@@ -236,11 +283,10 @@ class Application:
         return None if self._exposition is None else self._exposition.address
 
     async def _listen(self, factory: RequestHandlerFactory, context: SSLContext | None) -> None:
-        host, port, unix_path = self._options["host"], self._options["port"], self._options["unix_path"]
-        self._server = await listen(factory, host, port, unix_path, context)
-        self._socket_file = None if unix_path is None else os.fspath(unix_path)
+        place = Place(**{field.name: self._options[field.name] for field in fields(Place)})
+        self._server = await listen(factory, place, context)
         self._listening = factory
-        self.addresses = [s.getsockname() if unix_path else s.getsockname()[:2] for s in self._server.sockets]
+        self.addresses = self._server.addresses
 
     async def stop(self) -> None:
         """Stop listening, let requests in flight finish, close every connection with 1001.
@@ -251,6 +297,7 @@ class Application:
         if server is None or factory is None or lifespan is None:
             return
         self._server = self._listening = None
+        notify("STOPPING=1")
         server.close()
         try:
             await shut_down(factory, grace=factory.limits.shutdown_timeout, hurry=self._hurry)
@@ -259,27 +306,73 @@ class Application:
             await lifespan.end(self._hurry)
             self._lifespan = None
             await self._conceal()
-        if self._socket_file is not None:
-            with suppress(FileNotFoundError):  # newer loops remove it themselves
-                os.unlink(self._socket_file)
-            self._socket_file = None
         self.addresses = []
-        if self._stopped is not None:
-            self._stopped.set()
+        self._loop = None
+        self._stopped.set()
 
     async def serve(self, **options: Any) -> None:
-        """Start, and run until `stop` is called or this coroutine is cancelled."""
-        await self.start(**options)
-        assert self._stopped is not None
+        """Start, and run until `stop` is called or this coroutine is cancelled.
+
+        Raises RuntimeError if the lifespan ends before, once everything is stopped.
+        """
+        self._await()
         try:
-            await self._stopped.wait()
+            await self.start(**options)
+            await self._end()
         finally:
+            self._is_awaited = False
             await self.stop()
+        if self._lost is not None:
+            raise self._lost
+
+    def _await(self) -> None:
+        self._asked, self._is_awaited = asyncio.Event(), True
+
+    async def _end(self) -> None:
+        """Wait until somebody asks for the end, or has brought it about."""
+        ends = [asyncio.ensure_future(event.wait()) for event in (self._asked, self._stopped)]
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for end in ends:
+                end.cancel()
+
+    # From threads
+
+    def call_soon(self, function: Callable[..., Any], /, *args: Any) -> None:
+        """Have `function` called in the loop that serves, soon; from any thread. What it raises is logged.
+
+        Raises RuntimeError when no loop serves.
+        """
+        self._serving_loop(function).call_soon_threadsafe(_call_logged, function, args)
+
+    def run_coroutine(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run `coroutine` in the loop that serves, and give a future: `result()` waits for it, in another thread.
+
+        Raises RuntimeError when no loop serves, and in the loop's own thread, where it would wait for itself.
+        """
+        if not asyncio.iscoroutine(coroutine):
+            raise TypeError(f"expected a coroutine, got {coroutine!r:.200}: call the function, as f() and not f")
+        try:
+            loop = self._serving_loop(coroutine)
+            if asyncio._get_running_loop() is loop:
+                raise RuntimeError("run_coroutine is for threads: here, `await` the coroutine, or make a task of it")
+        except RuntimeError:
+            coroutine.close()
+            raise
+        return asyncio.run_coroutine_threadsafe(_without_exit(coroutine), loop)
+
+    def _serving_loop(self, what: object) -> asyncio.AbstractEventLoop:
+        loop = self._loop
+        if loop is None or loop.is_closed():
+            raise RuntimeError(f"the application is not running, there is no loop for {what!r:.200}: start it first")
+        return loop
 
     def run(self, **options: Any) -> None:
         """Serve until SIGINT or SIGTERM, then `stop`; at the second signal at once.
 
-        Blocks; what keeps it from starting is one line on stderr and exit code 1.
+        Blocks; what keeps it from starting is one line on stderr and exit code 1. So does a lifespan that ends before
+        its time: that is logged, and ends it as a signal does, but with exit code 1.
         """
         try:
             self._take(options)
@@ -300,11 +393,13 @@ class Application:
         except ImproperlyConfigured as exc:
             logging.getLogger("aiorest_ws").debug("cannot start", exc_info=exc)
             raise SystemExit(f"aiorest-ws: {exc}") from None
+        if self._lost is not None:
+            raise SystemExit(1)
 
     async def _run(self) -> None:
-        stop = asyncio.Event()
-        on_signals(lambda: self._hurry.set() if stop.is_set() else stop.set())
-        starting, stopping = asyncio.ensure_future(self.start()), asyncio.ensure_future(stop.wait())
+        self._await()
+        on_signals(self._on_signal)
+        starting, stopping = asyncio.ensure_future(self.start()), asyncio.ensure_future(self._asked.wait())
         await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         if not starting.done():  # a lifespan that takes long to start is not waited for
@@ -315,16 +410,26 @@ class Application:
         try:
             for line in self._banner():
                 print(line, flush=True)
-            await stop.wait()
+            await self._end()
         finally:
             await self.stop()
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        if self._asked.is_set():
+            self._hurry.set()
+            return
+        self._asked.set()
+        running = sum(connection._in_flight for connection in self._listening.connections) if self._listening else 0
+        if running:
+            again = "Ctrl-C" if number == signal.SIGINT else number.name
+            requests = "1 request" if running == 1 else f"{running} requests"
+            print(f"shutting down: {requests} in flight; {again} again to stop at once", flush=True)
 
     def _banner(self) -> list[str]:
         from aiorest_ws import __version__
 
         path = self._options["path"]
-        unix_path = self._options["unix_path"]
-        urls = [f"unix:{unix_path}"] if unix_path else [self.generate_url(a[0], a[1], path) for a in self.addresses]
+        urls = [f"unix:{a}" if isinstance(a, str) else self.generate_url(a[0], a[1], path) for a in self.addresses]
         metrics = ["Metrics at http://{}:{}/metrics".format(*where)] if (where := self.metrics_address) else []
         python = f"{sys.implementation.name} {sys.version_info[0]}.{sys.version_info[1]}"
         return [
@@ -359,6 +464,23 @@ class Application:
                     f"view {route.handler.__qualname__} at {route.path} has auth_required, but no middleware of the "
                     "application authenticates: add one that has `authenticates = True`"
                 )
+
+
+def _call_logged(function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    try:
+        function(*args)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        logging.getLogger("aiorest_ws").exception("call_soon(%.200r) failed", function)
+
+
+async def _without_exit(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Give what `coroutine` gives, but for SystemExit, which would end the loop and not reach who waits."""
+    try:
+        return await coroutine
+    except SystemExit as exc:
+        raise RuntimeError(f"run_coroutine: the coroutine raised SystemExit({exc.code!r})") from exc
 
 
 def _protocol_options(settings: dict[str, Any]) -> dict[str, Any]:

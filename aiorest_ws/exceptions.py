@@ -48,7 +48,6 @@ from collections.abc import Iterable
 from typing import Any, Self
 
 __all__ = (
-    "PASSED_ON",
     "BaseAPIException",
     "BaseAuthException",
     "ConnectionRefused",
@@ -81,7 +80,6 @@ __all__ = (
     "ServerStopping",
     "TooManyRequests",
     "ValidationError",
-    "sole",
 )
 
 # What no call of the application's functions keeps from its way; everything else, SystemExit too, is their failure.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
-from time import perf_counter
 from typing import Any
 from uuid import uuid4
 
@@ -89,11 +89,11 @@ class Timing:
         self.slow = slow
 
     async def __call__(self, request: Any, call_next: CallNext) -> Any:
-        start = perf_counter()
+        start = time.perf_counter()
         try:
             return await call_next(request)
         finally:
-            request.state.seconds = seconds = perf_counter() - start
+            request.state.seconds = seconds = time.perf_counter() - start
             if seconds >= self.slow:
                 logger.info("%.20r %.200r took %.1f ms", request.method, request.route.path, seconds * 1000)
 

@@ -205,7 +205,7 @@ class Scope:
             return awaitable
         begun = asyncio.get_running_loop().create_future()
         task = asyncio.get_running_loop().create_task(_result(awaitable, begun), context=self._context)
-        return _once_begun(task, begun) if always else task
+        return _once_begun(task, begun) if always else _outcome(task)
 
 
 class _Visit:
@@ -251,12 +251,26 @@ async def _settled(future: asyncio.Future[Any]) -> None:
             await asyncio.wait([future])
 
 
-async def _result(awaitable: Any, begun: asyncio.Future[None]) -> Any:
+async def _result(awaitable: Any, begun: asyncio.Future[None]) -> tuple[Any, SystemExit | None]:
+    """Give what comes of `awaitable`; SystemExit, too, which would end the loop if a task raised it."""
     begun.set_result(None)
-    return await awaitable
+    try:
+        return await awaitable, None
+    except SystemExit as exc:
+        return None, exc
 
 
-async def _once_begun(task: asyncio.Task[Any], begun: asyncio.Future[None]) -> Any:
+async def _outcome(task: asyncio.Task[tuple[Any, SystemExit | None]]) -> Any:
+    result, exc = await task
+    if exc is not None:
+        try:
+            raise exc
+        finally:
+            del exc
+    return result
+
+
+async def _once_begun(task: asyncio.Task[Any], begun: asyncio.Future[Any]) -> Any:
     try:
         await asyncio.wait([begun, task], return_when=asyncio.FIRST_COMPLETED)
     except asyncio.CancelledError:
@@ -264,7 +278,7 @@ async def _once_begun(task: asyncio.Task[Any], begun: asyncio.Future[None]) -> A
             with suppress(asyncio.CancelledError):
                 await asyncio.wait([begun, task], return_when=asyncio.FIRST_COMPLETED)
         task.cancel()
-    return await task
+    return await _outcome(task)
 
 
 def _first(generator: Any, name: str) -> Any:

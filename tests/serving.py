@@ -131,9 +131,16 @@ class Frame:
 class HandshakeRefused(Exception):
     """The server answered the handshake with an HTTP error."""
 
-    def __init__(self, status: int, reason: str) -> None:
+    def __init__(self, status: int, reason: str, headers: dict[str, str]) -> None:
         super().__init__(f"{status} {reason}")
         self.status = status
+        self.headers = headers
+
+
+async def _open_unix(name: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    sock = socket.socket(socket.AF_UNIX)
+    sock.connect(f"\0{name[1:]}" if name.startswith("@") else name)  # uvloop itself connects to no abstract name
+    return await asyncio.open_unix_connection(sock=sock)
 
 
 class Client:
@@ -158,11 +165,11 @@ class Client:
         address = where.addresses[0] if isinstance(where, Application) else where
         connecting: Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
         if isinstance(address, str):
-            connecting = asyncio.open_unix_connection(address)
+            connecting = _open_unix(address)
             host = "localhost"
         else:
             connecting = asyncio.open_connection(*address, ssl=tls)
-            host = f"{address[0]}:{address[1]}"
+            host = "[{}]:{}".format(*address) if ":" in address[0] else "{}:{}".format(*address)
         reader, writer = await asyncio.wait_for(connecting, TIMEOUT)
         key = base64.b64encode(os.urandom(16)).decode()
         lines = [
@@ -185,7 +192,7 @@ class Client:
         received = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in rest if line)}
         if status != "101":
             await _close(writer)
-            raise HandshakeRefused(int(status), reason)
+            raise HandshakeRefused(int(status), reason, received)
         accept = hashlib.sha1(f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()).digest()
         assert received["sec-websocket-accept"] == base64.b64encode(accept).decode()
         return cls(reader, writer, received)

@@ -95,6 +95,10 @@ def pem(key: Any) -> tuple[str, str]:
 RSA_KEY = rsa.generate_private_key(65537, 2048)
 RSA_PRIVATE, RSA_PUBLIC = pem(RSA_KEY)
 EC_PRIVATE, EC_PUBLIC = pem(ec.generate_private_key(ec.SECP256R1()))
+ES_KEYS = [
+    (json.loads(jwt.algorithms.ECAlgorithm.to_jwk(key.public_key())), pem(key)[0])
+    for key in (ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP384R1()))
+]
 ED_PRIVATE, ED_PUBLIC = pem(ed25519.Ed25519PrivateKey.generate())
 
 
@@ -329,6 +333,7 @@ def test_a_middleware_with_the_default_secret_keeps_the_application_from_being_m
 @pytest.mark.parametrize(
     ("data", "claims", "text"),
     [
+        ({}, {"sub": True}, r"sub must be a string \(RFC 7519 §4.1.2\), got True"),
         ({}, {"sub": 7}, r"sub must be a string \(RFC 7519 §4.1.2\), got 7"),
         ({"sub": 7}, {}, r"sub must be a string \(RFC 7519 §4.1.2\), got 7"),
         ({}, {"exp": "60"}, "exp must be a number of seconds from now, got '60'"),
@@ -375,14 +380,14 @@ class Issuer:
         self.fetched = 0
         self.now = 1000.0
         self.fault: Exception | None = None
-        monkeypatch.setattr(jwt.PyJWKClient, "fetch_data", lambda client: self.fetch())
-        monkeypatch.setattr(keys, "monotonic", lambda: self.now)
+        monkeypatch.setattr(keys, "fetch", self.fetch)
+        monkeypatch.setattr(keys.RemoteKeySet, "now", staticmethod(lambda: self.now))
 
-    def fetch(self) -> dict[str, Any]:
+    async def fetch(self, url: str, read: Any, *, timeout: float, most: int) -> Any:
         self.fetched += 1
         if self.fault is not None:
             raise self.fault
-        return {"keys": self.published}
+        return read(json.dumps({"keys": self.published}).encode())
 
 
 def named(kid: str) -> str:
@@ -438,12 +443,12 @@ async def test_an_issuer_that_does_not_answer_is_not_the_fault_of_the_client(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     issuer = Issuer(monkeypatch)
-    issuer.fault = jwt.PyJWKClientConnectionError("unreachable")
+    issuer.fault = ConnectionRefusedError("unreachable")
     middleware = JSONWebTokenMiddleware(remote())
     async with serving(api(), middlewares=[middleware]) as app, await Client.connect(app) as client:
         for _ in range(2):
             reply = await client.ask(url="/me", id=1, token=named("a"))
-            assert reply == {"id": 1, "status": 500, "detail": "A server error occurred."}
+            assert reply == {"id": 1, "status": 503, "detail": keys.KeysUnavailable.default_detail}
         assert issuer.fetched == 1
         issuer.fault = None
         issuer.now += 10
@@ -654,6 +659,10 @@ WAYS: dict[str, tuple[str, str]] = {
     "cookie": ("Cookie", "theme=dark; session={}"),
     "subprotocol": ("Sec-WebSocket-Protocol", "bearer, {}"),
 }
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
 
 
 def brought(way: str, token: str) -> list[tuple[str, str]]:

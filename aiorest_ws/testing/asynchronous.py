@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from aiorest_ws.routers import warn_if_empty
 from aiorest_ws.shutdown import shut_down
 from aiorest_ws.status import WS_NORMAL
 from aiorest_ws.testing.link import Link
@@ -33,6 +34,7 @@ class Running:
     def __init__(self, app: Application) -> None:
         self._app = app
         self._lifespan: Lifespan | None = None
+        self._lost: RuntimeError | None = None
         self.factory: RequestHandlerFactory
 
     async def start(self) -> None:
@@ -40,7 +42,12 @@ class Running:
         if not self._app.is_running:  # else what is around it is there already
             lifespan = self._app.new_lifespan()
             await lifespan.start()
+            warn_if_empty(self.factory.router)
+            lifespan.watch(self._on_lost)
             self._lifespan = lifespan
+
+    def _on_lost(self, error: RuntimeError) -> None:
+        self._lost = error
 
     async def stop(self) -> None:
         try:
@@ -48,6 +55,9 @@ class Running:
         finally:
             if self._lifespan is not None:
                 await self._lifespan.end(asyncio.Event())
+                self._app._loop = None
+        if self._lost is not None:
+            raise self._lost
 
 
 class _Expected:

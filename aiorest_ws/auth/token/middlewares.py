@@ -16,7 +16,7 @@ from aiorest_ws.auth.token.exceptions import (
 from aiorest_ws.auth.token.managers import JSONWebTokenManager
 from aiorest_ws.auth.user.models import User
 from aiorest_ws.calls import finished, is_awaitable
-from aiorest_ws.exceptions import ConnectionRefused
+from aiorest_ws.exceptions import BaseAPIException, ConnectionRefused
 from aiorest_ws.handshake import is_token
 
 __all__ = ("BaseTokenMiddleware", "JSONWebTokenMiddleware")
@@ -75,7 +75,7 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
             self.grace = grace
         if self.cookie is not None and not is_token(self.cookie):
             raise ValueError(f"cookie must be the name of one, got {self.cookie!r}")
-        self._now = self.manager.now
+        self._clock = self.manager.clock  # PERF: looked at for every message; `manager.now` would be a call more
         # Known from the start, so that a message costs nothing for a hook that is not there.
         self._may_revoke = type(self).is_revoked is not JSONWebTokenMiddleware.is_revoked
 
@@ -103,10 +103,11 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
         connection = request.connection
         known: Credentials | None = None if connection is None else connection._credentials
         if known is not None:
+            now = self._clock.time()
             if not self._may_revoke:
-                if known.recall(request, self, self._now()):
+                if known.recall(request, self, now):
                     return None
-            elif known.covers(request, self, self._now()):
+            elif known.covers(request, self, now):
                 self.init_credentials(request)
                 again: Awaitable[None] | None = _run(self._look_again(request, known))
                 return again
@@ -134,7 +135,7 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
     def _look_again(self, request: Any, credentials: Credentials) -> Generator[Any, Any, None]:
         """Take what the connection is remembered for, unless it was revoked since."""
         try:
-            yield from self._check_revoked(credentials.payload)
+            yield from self._check_revoked(credentials.claims())
         except TokenRevokedException:
             self._forget(request.connection, credentials)
             raise
@@ -154,15 +155,17 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
         """Give what `token` proves, or raise; yields each awaitable and takes its outcome back."""
         manager = self.manager
         payload = (yield manager.verify_later(token)) if manager.waits else manager.verify(token)
+        ends = payload["exp"] + manager.leeway if "exp" in payload else float("inf")
+        credentials = Credentials(self, token, payload, None, ends)
         if self._may_revoke:
-            yield from self._check_revoked(payload)
-        user = self.get_user(payload)
+            yield from self._check_revoked(credentials.claims())
+        user = self.get_user(credentials.claims())
         if is_awaitable(user):
             user = yield finished(user)
         if user is None:
             raise TokenRevokedException()
-        ends = payload["exp"] + manager.LEEWAY if "exp" in payload else float("inf")
-        return Credentials(self, token, payload, user, ends)
+        credentials.user = user
+        return credentials
 
     def _check_revoked(self, payload: dict[str, Any]) -> Generator[Any, Any, None]:
         revoked = self.is_revoked(payload)
@@ -192,12 +195,12 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
         """Let credentials end before their time."""
         credentials.drop()
         credentials.fault = TokenRevokedException
-        credentials.ends = min(credentials.ends, self._now())
+        credentials.ends = min(credentials.ends, self.manager.now())
         if credentials.lasting and connection._credentials is credentials:
             self._watch(connection, credentials)
 
     def _watch(self, connection: Any, credentials: Credentials) -> None:
-        credentials.watch(self._now, self.grace, lambda: _end(connection, credentials.fault.default_detail))
+        credentials.watch(self.manager.now, self.grace, lambda: _end(connection, credentials.fault.default_detail))
 
     # The handshake
 
@@ -220,8 +223,8 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
             return None
         try:
             credentials = yield from self._prove(token)
-        except BaseTokenException as exc:
-            raise ConnectionRefused(401, exc.detail, headers=_REFUSED) from None
+        except BaseAPIException as exc:
+            raise _refusal(exc) from exc
         self._remember(connection, credentials, lasting=True)
         return None if as_subprotocol is None else _SUBPROTOCOL
 
@@ -231,6 +234,16 @@ def _end(connection: Any, why: str) -> None:
         connection.failHandshake(why, 401, _REFUSED)
     else:
         connection.close(_EXPIRED, why)
+
+
+def _refusal(exc: BaseAPIException) -> ConnectionRefused:
+    """Give what answers a handshake where `exc` would answer a message."""
+    headers = _REFUSED if isinstance(exc, BaseTokenException) else ()
+    retry_after = getattr(exc, "retry_after", None)
+    if retry_after is not None:
+        headers = (*headers, ("Retry-After", str(retry_after)))
+    status = exc.status if isinstance(exc.status, int) and 400 <= exc.status <= 599 else 500
+    return ConnectionRefused(int(status), str(exc.detail), headers=headers)
 
 
 def _bearer(header: str) -> str | None:
