@@ -6,6 +6,7 @@ __version__ = "2.0.0"
 
 from aiorest_ws._speedups import COMPILED
 from aiorest_ws.app import Application
+from aiorest_ws.arguments import Arg
 from aiorest_ws.decorators import endpoint
 from aiorest_ws.dependencies import Depends
 from aiorest_ws.exceptions import HTTPError
@@ -17,6 +18,7 @@ from aiorest_ws.wrappers import Request, Response
 __all__ = (
     "COMPILED",
     "Application",
+    "Arg",
     "Depends",
     "HTTPError",
     "MethodBasedView",

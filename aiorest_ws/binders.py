@@ -42,13 +42,16 @@ _AS_THEY_ARE = (type(None), bool, int, float, str, bytes)  # defaults that msgsp
 class Binder:
     """Binds parameter by parameter, and so finds what is wrong with each."""
 
-    def __init__(self, signature: Signature, asked: Sequence[Asked], checks: Mapping[str, Check]) -> None:
-        """`checks` are those of `asked`, by name."""
-        self.names = signature.names
+    def __init__(
+        self, signature: Signature, asked: Sequence[Asked], checks: Mapping[str, Check], wire: Mapping[str, str]
+    ) -> None:
+        """`checks` are those of `asked`, by name; `wire` has the names in `args` where they are others."""
+        self.wire = wire
+        self.names = {wire.get(name, name) for name in signature.names}
         self.taken = signature.taken.difference(signature.needs)
-        self.required = signature.required
+        self.required = [wire.get(name, name) for name in signature.required]
         self.open = signature.open
-        self.takes_format = signature.takes_format
+        self.takes_format = signature.takes_format or "format" in self.names
         self.path: list[tuple[int, str, Check]] = []
         self.checks: dict[str, Check] = {}
         self.body: Check | None = None
@@ -61,7 +64,7 @@ class Binder:
             elif parameter.name == "data":
                 self.body, self.has_default = check, parameter.default is not _EMPTY
             else:
-                self.checks[parameter.name] = check
+                self.checks[wire.get(parameter.name, parameter.name)] = check
 
     def __call__(self, request: Any, params: tuple[Any, ...]) -> Bound:
         """Give path parameters and keyword arguments, or raise InvalidArguments with every fault that can be told."""
@@ -72,6 +75,9 @@ class Binder:
         args, data = request.args, request.data
         exact_args, exact_data = _exactly(request, args, data) if self.exact else (args, data)
         kwargs = self._arguments(args, exact_args, faults)
+        for name, alias in self.wire.items():
+            if alias in kwargs:
+                kwargs[name] = kwargs.pop(alias)
         if self.body is not None and not (data is None and self.has_default):
             kwargs["data"] = self._data(self.body, exact_data if self.body.exact else data, faults)
         if faults:
@@ -93,7 +99,7 @@ class Binder:
                 kwargs[name] = _checked(check, exact[name] if check.exact else value, ["args", name], faults)
             elif name in self.taken:
                 faults.append(fault(["args", name], f"argument `{name:.100}` is already given by the url"))
-            elif name in self.names or (self.open and (name != "data" or self.body is None)):
+            elif name in self.names or (self.open and self._is_free(name)):
                 kwargs[name] = value
             else:
                 faults.append(fault(["args", name], f"unexpected argument `{name:.100}`"))
@@ -102,6 +108,10 @@ class Binder:
         missing = [name for name in self.required if name not in args]
         faults += [fault(["args", name], f"missing argument `{name}`") for name in missing]
         return kwargs
+
+    def _is_free(self, name: str) -> bool:
+        """Tell whether `**kwargs` may have this name."""
+        return name not in self.wire and (name != "data" or self.body is None)
 
     def _data(self, check: Check, data: Any, faults: list[Fault]) -> Any:
         if data is not None:
@@ -148,17 +158,19 @@ class ShortBinder(Binder):
         signature: Signature,
         asked: Sequence[Asked],
         checks: Mapping[str, Check],
+        wire: Mapping[str, str],
         path: Sequence[PathParameter],
         defaults: Mapping[str, Any],
     ) -> None:
         """`path` are all path parameters, `defaults` those of the handler, `inspect.Parameter.empty` for none."""
-        super().__init__(signature, asked, checks)
+        super().__init__(signature, asked, checks, wire)
         hints = {parameter.name: parameter.hint for parameter in asked if parameter.place is None}
         body = hints.pop("data", None)
         plain = isinstance(body, type) and issubclass(body, Struct) and goes_plainly(body)
         self.struct = body if plain else None
-        fields = [_field(name, hints.get(name, Any), defaults[name]) for name in sorted(self.names)]
-        self.args = box_of(fields, forbid_unknown_fields=not self.open)
+        fields = [_field(name, hints.get(name, Any), defaults[name]) for name in sorted(signature.names)]
+        renamed: Any = dict(wire) or None
+        self.args = box_of(fields, forbid_unknown_fields=not self.open, rename=renamed)
         self.segments: Any = None
         if self.path:
             at = {parameter.place: parameter.hint for parameter in asked}
@@ -199,6 +211,7 @@ def make_binder(
     asked: Sequence[Asked],
     *,
     defaults: Mapping[str, Any],
+    wire: Mapping[str, str],
     direct: bool,
     title: str,
 ) -> Binder | None:
@@ -219,8 +232,8 @@ def make_binder(
     if not asked:
         return None
     if direct and all(_is_short(parameter, checks[parameter.name]) for parameter in asked):
-        return ShortBinder(signature, asked, checks, path, defaults)
-    return Binder(signature, asked, checks)
+        return ShortBinder(signature, asked, checks, wire, path, defaults)
+    return Binder(signature, asked, checks, wire)
 
 
 def _is_short(parameter: Asked, check: Check) -> bool:

@@ -30,6 +30,7 @@ __all__ = (
     "faults_of",
     "goes_plainly",
     "infos_of",
+    "is_hashable",
     "is_pydantic",
     "is_sent_as_key",
 )
@@ -142,7 +143,7 @@ def refuse_unsent(infos: list[Any], *, lax: bool = False) -> None:
             raise NoCheck(f"a `msgspec.{type(info).__name__.removesuffix('Type')}` never comes: ask for Any")
         if isinstance(info, types.DictType) and not _can_be(info.key_type, _KEYS):
             raise NoCheck(f"keys of objects are strings, of which no {_name_of(info.key_type)} can be made")
-        if isinstance(info, (types.SetType, types.FrozenSetType)) and not _is_hashable(info.item_type):
+        if isinstance(info, (types.SetType, types.FrozenSetType)) and not is_hashable(info.item_type):
             raise NoCheck(f"{_name_of(info.item_type)} cannot be in a set: ask for a list")
         if isinstance(info, types.DataclassType):
             _refuse_never_set(info)
@@ -179,11 +180,12 @@ def _can_be(info: Any, kinds: tuple[Any, ...]) -> bool:
     return isinstance(info, kinds)
 
 
-def _is_hashable(info: Any) -> bool:
+def is_hashable(info: Any) -> bool:
+    """Tell whether a value of this type can be in a set."""
     if isinstance(info, types.Metadata):
-        return _is_hashable(info.type)
+        return is_hashable(info.type)
     if isinstance(info, types.UnionType):
-        return any(_is_hashable(part) for part in info.types)
+        return any(is_hashable(part) for part in info.types)
     if isinstance(info, types.StructType):
         config = info.cls.__struct_config__
         return bool(config.frozen or not config.eq)

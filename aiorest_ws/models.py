@@ -125,7 +125,7 @@ def _refuse_unsent(infos: list[Any]) -> None:
     """Raise TypeError for a type that can never be sent."""
     from msgspec import inspect as types
 
-    from aiorest_ws.checks import is_sent_as_key
+    from aiorest_ws.checks import is_hashable, is_sent_as_key
 
     for info in infos:
         if isinstance(info, types.CustomType) and not is_sent(info.cls):
@@ -134,6 +134,8 @@ def _refuse_unsent(infos: list[Any]) -> None:
             raise TypeError(f"a {_named(info.cls)} cannot be sent{cure}")
         if isinstance(info, (types.RawType, types.ExtType)):
             raise TypeError(f"a `msgspec.{type(info).__name__.removesuffix('Type')}` cannot be sent")
+        if isinstance(info, (types.SetType, types.FrozenSetType)) and not is_hashable(info.item_type):
+            raise TypeError("there can be no such set: expected a list")
         if isinstance(info, types.DictType) and not is_sent_as_key(info.key_type):
             raise TypeError("keys of objects are strings, which those of this dict cannot be")
 

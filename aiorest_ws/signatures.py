@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from traceback import walk_tb
 from typing import Any
 
+from aiorest_ws.arguments import misplaced
 from aiorest_ws.dependencies import named, needs_of
 from aiorest_ws.exceptions import IncorrectArgument, InvalidHandler
 
@@ -59,6 +60,12 @@ class Signature:
         left = positional
         takes_any = False
         for at, parameter in enumerate(parameters_of(handler)):
+            arg = misplaced(parameter.default)
+            if arg is not None:
+                raise InvalidHandler(
+                    f"parameter {parameter.name!r} of {named(handler)} has its name on the wire in its default: "
+                    f"expected {parameter.name}: Annotated[…, {arg!r}]"
+                )
             if parameter.name in self.needs:
                 self.taken.add(parameter.name)
                 if left and parameter.kind is parameter.POSITIONAL_OR_KEYWORD:

@@ -23,7 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("calls",),
     (
         *("exceptions", "status", "limits", "permissions", "abstract", "origins", "rate", "converters", "spelling"),
-        *("loggers", "middlewares", "recoveries", "threads", "dependencies", "scopes", "values", "sieves"),
+        *("loggers", "middlewares", "recoveries", "threads", "dependencies", "scopes", "values", "sieves", "arguments"),
     ),
     ("handshake", "admissions", "sockets", "complaints", "conf", "lifespan", "signatures"),
     ("unsendable",),
