@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from aiorest_ws._speedups import COMPILED, REASON
 from aiorest_ws.calls import call
 from aiorest_ws.exceptions import PASSED_ON, ImproperlyConfigured, RouterNotDefined
+from aiorest_ws.hosts import is_loopback
 from aiorest_ws.lifespan import Lifespan, Shared, described
 from aiorest_ws.limits import Limits
 from aiorest_ws.listener import Listening, listen, tls_context
@@ -26,7 +27,7 @@ from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
 from aiorest_ws.routers import SimpleRouter, warn_if_empty
 from aiorest_ws.shutdown import shut_down
 from aiorest_ws.sockets import Place
-from aiorest_ws.sources import configured
+from aiorest_ws.sources import configured, strangers
 from aiorest_ws.urls.base import set_urlconf
 
 if TYPE_CHECKING:
@@ -41,6 +42,11 @@ __all__ = ("Application", "deflate_offer_accept")
 H = TypeVar("H", bound=Callable[..., Any])
 T = TypeVar("T")
 
+# Options that a factory class may bring itself.
+_OF_FACTORY = (
+    *("allowed_hosts", "allowed_origins", "dependencies", "metrics", "on_connect", "on_disconnect", "subprotocols"),
+)
+
 
 class Application:
     """A server for one router. Every option may be given here or to `run`, `start` and `serve`, where it wins.
@@ -50,6 +56,7 @@ class Application:
     router            the SimpleRouter (or other AbstractRouter) that answers the requests; may be given by position
     middlewares       classes or instances with `process_request(request, handler)`, or that are called with (request,
                       call_next), in order
+    dependencies      list of Depends(…): they run before those of every route for their effect
     host, port        address to listen on, None for all of the machine's; port 0 takes a free one (see `addresses`).
                       `ip` is another name of `host`
     reuse_port        let other processes listen on the port, too
@@ -65,12 +72,14 @@ class Application:
     factory, protocol subclasses of RequestHandlerFactory and RequestHandlerProtocol
     factory_options   keyword arguments of the factory
     loop              "auto" (uvloop when it is installed), "asyncio" or "uvloop"; only `run` makes a loop
-    log_level         "critical", "error", "warn", "info", "debug" or "trace"; only `run` sets up logging
+    log_level         "critical", "error", "warn" or "warning", "info", "debug" or "trace"; only `run` sets up logging
     access_log        log a line per request to "aiorest_ws.access": True or "text", or "json"
     metrics           a `metrics.Metrics` that counts connections and requests
     metrics_port      serve them on this port, too (of `metrics_host`, 127.0.0.1), for Prometheus; see `metrics_address`
     debug             show tracebacks of failed handlers to clients, log those that block the event loop; pages of this
                       machine, and files, may connect
+    allowed_hosts     what clients may call the server in the header Host: names, "*.example.com", "*". None is any, but
+                      for pages: one that is reached from its own machine only, they call by names of that
     allowed_origins   whose pages may connect: None for the server's own, or a list as `origins.Origins` takes it
     trusted_proxies   how many proxies there are in front of the server, whose X-Forwarded-For and -Proto are believed
     subprotocols      of the server, in order of preference
@@ -174,7 +183,7 @@ class Application:
         factory.debug = settings["debug"]
         factory.access_log = settings["access_log"]
         factory.threads = settings["threads"]
-        for name in ("allowed_origins", "metrics", "subprotocols", "on_connect", "on_disconnect"):
+        for name in _OF_FACTORY:
             if settings[name] != OPTIONS[name]:  # a factory class may bring its own
                 setattr(factory, name, settings[name])
         factory.setProtocolOptions(**_protocol_options(settings))
@@ -190,6 +199,8 @@ class Application:
             raise RouterNotDefined()
         self._check_authentication()
         enable_loggers()
+        for level, line in strangers():
+            logging.getLogger("aiorest_ws").log(level, "%s", line)
         self._loop = asyncio.get_running_loop()
         host, port, path = self._options["host"], self._options["port"], self._options["path"]
         factory = self.generate_factory(self.generate_url(host or "0.0.0.0", port or 80, path))
@@ -287,6 +298,7 @@ class Application:
         self._server = await listen(factory, place, context)
         self._listening = factory
         self.addresses = self._server.addresses
+        factory.is_local = not self._options["trusted_proxies"] and all(_is_loopback(a) for a in self.addresses)
 
     async def stop(self) -> None:
         """Stop listening, let requests in flight finish, close every connection with 1001.
@@ -464,6 +476,10 @@ class Application:
                     f"view {route.handler.__qualname__} at {route.path} has auth_required, but no middleware of the "
                     "application authenticates: add one that has `authenticates = True`"
                 )
+
+
+def _is_loopback(address: Any) -> bool:
+    return isinstance(address, tuple) and is_loopback(address[0])
 
 
 def _call_logged(function: Callable[..., Any], args: tuple[Any, ...]) -> None:

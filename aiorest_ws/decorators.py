@@ -86,6 +86,7 @@ class Endpoint(Generic[P, R]):
         body: dict[str, Any] = {verb.strip().lower(): handler for verb in verbs if isinstance(verb, str)}
         body |= self.attrs
         body["endpoint_function"] = staticmethod(self.function)
+        body["__qualname__"] = named(self.function)  # what errors call it
         return type("FunctionView", (MethodBasedView,), body)
 
 

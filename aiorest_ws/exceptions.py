@@ -15,7 +15,7 @@ aiorest-ws 1.1.1 gave the class and is never sent in a reply.
     │   ├── NotSpecifiedURL 400
     │   ├── NotSpecifiedMethodName 400
     │   └── NotSpecifiedHandler 404
-    │       └── MethodNotAllowed 405        same text as 404, as 1.1.1 said
+    │       └── MethodNotAllowed 405        without an `id` the text of 404, as 1.1.1 said
     ├── IncorrectURL 400                    not a string, or with a control character
     ├── IncorrectMethodNameType 400
     ├── IncorrectArgument 422
@@ -93,7 +93,21 @@ def sole(exc: BaseException) -> BaseException:
     return exc
 
 
-class BaseAPIException(Exception):
+class Portable(Exception):
+    """What can be copied and pickled with all its attributes, whatever its `__init__` takes."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made_again, (type(self), self.args, self.__dict__)
+
+
+def _made_again(cls: type[Exception], args: tuple[Any, ...], attributes: dict[str, Any]) -> Exception:
+    exc = cls.__new__(cls, *args)
+    exc.args = args
+    exc.__dict__.update(attributes)
+    return exc
+
+
+class BaseAPIException(Portable):
     """An error that becomes the reply: `detail` on the wire, `status` beside it when the request had an `id`."""
 
     status_code = 1002
@@ -149,7 +163,6 @@ class InvalidArguments(IncorrectArgument):
 
     def __init__(self, detail: list[dict[str, Any]]) -> None:
         super().__init__("")
-        self.args = (detail,)  # what a copy is made with
         self.detail = detail
 
 
@@ -299,7 +312,6 @@ class HTTPError(BaseAPIException):
         if not isinstance(status, int) or isinstance(status, bool) or not 400 <= status <= 599:
             raise ValueError(f"status must be an integer from 400 to 599, got {status!r}")
         super().__init__("")
-        self.args = (status, detail)  # what a copy is made with
         self.status = int(status)
         self.detail = _phrase(self.status) if detail is None else detail
 
@@ -334,7 +346,7 @@ class PermissionDeniedException(BaseAuthException):
     default_detail = "Permission denied: user doesn't have enough rights."
 
 
-class ConnectionRefused(Exception):
+class ConnectionRefused(Portable):
     """A client may not connect: its handshake is answered with this HTTP status, from 400 to 599.
 
     reason      short text for the status line; the standard's if it is not given
@@ -352,7 +364,7 @@ class ConnectionRefused(Exception):
         self.headers = tuple(headers)
 
 
-class ImproperlyConfigured(Exception):
+class ImproperlyConfigured(Portable):
     """The application cannot start as it is configured; the text says what to change."""
 
 
@@ -363,9 +375,9 @@ class RouterNotDefined(ImproperlyConfigured, AssertionError):
         super().__init__("Argument `router` must be defined for the Application.")
 
 
-class NoMatch(Exception):
+class NoMatch(Portable):
     """No route has this url."""
 
 
-class NoReverseMatch(ValueError):
+class NoReverseMatch(Portable, ValueError):
     """No route has this name, or these parameters make no url that leads to it."""

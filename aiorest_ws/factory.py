@@ -14,8 +14,10 @@ from aiorest_ws.abstract import AbstractRouter
 from aiorest_ws.access_log import AccessLog
 from aiorest_ws.admissions import Admissions
 from aiorest_ws.complaints import Complaints, path_of, printable
-from aiorest_ws.exceptions import RouterNotDefined, SerializerError
+from aiorest_ws.dependencies import effects_of
+from aiorest_ws.exceptions import ImproperlyConfigured, RouterNotDefined, SerializerError
 from aiorest_ws.hooks import Hooks
+from aiorest_ws.hosts import Hosts
 from aiorest_ws.limits import Limits
 from aiorest_ws.middlewares import is_around
 from aiorest_ws.origins import Origins
@@ -44,10 +46,13 @@ class RequestHandlerFactory(WebSocketServerFactory):
                 self._cookies = kwargs.get("cookies_dump", {})
 
     middlewares        instances, in order
+    dependencies       list of Depends(…), which run before those of every route for their effect
     exception_handlers    exception class → function that answers for it
     dependency_overrides  dependency → what takes its place
     limits             what clients may take of the server, a `limits.Limits`
     served_path        the only path that is accepted at the handshake ("/api"), or None for any
+    allowed_hosts      what clients may call the server, as `hosts.Hosts` takes it
+    is_local           it is reached from its own machine only, and by no proxy there
     allowed_origins    whose pages may connect: None for the server's own, or a list as `origins.Origins` takes it
     subprotocols       in order of preference
     on_connect, on_disconnect    functions of the application, `def` or `async def`
@@ -64,9 +69,12 @@ class RequestHandlerFactory(WebSocketServerFactory):
 
     protocol = RequestHandlerProtocol
     middlewares: Iterable[Any] = ()
+    dependencies: Iterable[Any] = ()
     stopping = False
     served_path: str | None = None
+    allowed_hosts: Iterable[str] | None = None
     allowed_origins: Iterable[str] | None = None
+    is_local = False
     subprotocols: Iterable[str] = ()
     on_connect: Callable[[Any], Any] | None = None
     on_disconnect: Callable[[Any, Any, Any], Any] | None = None
@@ -97,6 +105,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
         self._workers: Workers | None = None
         self._when_empty: Callable[[], None] | None = None
         self._origins: Origins | None = None
+        self._hosts: Hosts | None = None
         self._access: AccessLog | None = None
         self.admissions = Admissions()
         self._threads = Threads()
@@ -156,8 +165,18 @@ class RequestHandlerFactory(WebSocketServerFactory):
                 threads=self._threads.call,
                 recoveries=self._recoveries(),
                 overrides=self.dependency_overrides,
+                dependencies=self._effects(router),
             )
         return self._pipeline
+
+    def _effects(self, router: AbstractRouter) -> tuple[Any, ...]:
+        effects = effects_of(self.dependencies, "the application")
+        if effects and not isinstance(router, SimpleRouter):
+            raise ImproperlyConfigured(
+                f"dependencies of the application run before handlers of a SimpleRouter, its router is a "
+                f"{type(router).__qualname__}, which would not run them"
+            )
+        return effects
 
     def _recoveries(self) -> list[dict[type, Any]]:
         """Give the exception handlers for requests that match no route, and for all others after their routers'."""
@@ -194,6 +213,13 @@ class RequestHandlerFactory(WebSocketServerFactory):
     def serves(self, path: str) -> bool:
         """Tell whether `path` is served."""
         return self.served_path is None or path in (self.served_path, self.served_path.rstrip("/") + "/")
+
+    @property
+    def hosts(self) -> Hosts:
+        """What clients may call the server; made when it is first used, from `allowed_hosts` and `is_local`."""
+        if self._hosts is None:
+            self._hosts = Hosts(self.allowed_hosts, is_local=self.is_local)
+        return self._hosts
 
     @property
     def origins(self) -> Origins:

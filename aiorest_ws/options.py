@@ -10,7 +10,9 @@ from typing import Any
 from autobahn.websocket.compress import PerMessageDeflateOffer, PerMessageDeflateOfferAccept
 
 from aiorest_ws.access_log import FORMS
+from aiorest_ws.dependencies import effects_of
 from aiorest_ws.handshake import is_token
+from aiorest_ws.hosts import check_hosts
 from aiorest_ws.limits import Limits, check_limit
 from aiorest_ws.middlewares import middleware_of
 from aiorest_ws.origins import check_origins
@@ -44,10 +46,12 @@ def deflate_offer_accept(offers: list[Any]) -> Any:
 OPTIONS: dict[str, Any] = {
     "access_log": False,
     "accept_function": deflate_offer_accept,
+    "allowed_hosts": None,
     "allowed_origins": None,
     "certificate": None,
     "compress": False,
     "debug": False,
+    "dependencies": (),
     "factory": RequestHandlerFactory,
     "factory_options": {},
     "fd": None,
@@ -138,6 +142,10 @@ def _check_text(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be a string or None, got a {type(value).__qualname__}")  # it may be a secret
 
 
+def _check_dependencies(name: str, value: Any) -> None:
+    effects_of(value, "the application")
+
+
 def _check_threads(name: str, value: Any) -> None:
     if value is not None:
         _check_int(1, 1000)(name, value)
@@ -205,10 +213,12 @@ def _check_router(name: str, value: Any) -> None:
 
 _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "access_log": _check_choice(FORMS),
+    "allowed_hosts": check_hosts,
     "allowed_origins": check_origins,
     "certificate": _check_file,
     "compress": _check_flag,
     "debug": _check_flag,
+    "dependencies": _check_dependencies,
     "factory_options": _check_mapping,
     "fd": _check_fd,
     "key": _check_file,

@@ -27,7 +27,7 @@ def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
     except ImportError:
         if name == "uvloop":
             raise ImproperlyConfigured(
-                "loop='uvloop', but uvloop is not installed: pip install 'aiorest-ws[uvloop]'"
+                "loop='uvloop', but uvloop is not installed: pip install 'aiorest-ws[uvloop]>=2'"
             ) from None
         return None
     return uvloop.new_event_loop

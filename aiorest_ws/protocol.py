@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import parse_qsl
 
 from aiorest_ws._speedups import (
@@ -193,17 +193,21 @@ class RequestHandlerProtocol(AutobahnConnection):
         super()._check_handshake(handshake)
         origin = handshake.origin
         proxies = self.trustXForwardedFor
+        if not factory.hosts.allow(handshake.host, of_page=origin is not None):
+            self._refuse_page(f"who calls this server '{path_of(handshake.host)}'", "allowed_hosts")
         if origin is not None and not factory.origins.allow(
             origin, handshake.host, handshake.port, client_scheme(handshake, proxies)
         ):
-            self._complained = True
-            unless = "may not connect, unless the option allowed_origins names it"
-            text = f"{self.peer}: a page of origin '{path_of(origin)}' {unless}"
-            factory.complaints.write(logging.WARNING, text)
-            raise ConnectionRefused(403)
+            self._refuse_page(f"a page of origin '{path_of(origin)}'", "allowed_origins")
         peer = self.transport.get_extra_info("peername")
         address = client_address(handshake, proxies) or (peer[0] if isinstance(peer, tuple) else None)
         factory.admissions.admit(self, address, factory.limits)
+
+    def _refuse_page(self, who: str, option: str) -> NoReturn:
+        self._complained = True
+        text = f"{self.peer}: {who} may not connect, unless the option {option} names it"
+        self.factory.complaints.write(logging.WARNING, text)
+        raise ConnectionRefused(403)
 
     def _subprotocol(self) -> str | None:
         if not self.factory.subprotocols:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import partial
 from threading import Lock
+from types import CoroutineType
 from typing import Any
 
-from aiorest_ws.dependencies import ASYNC, GENERATOR, PLAIN, Dependencies, Order, Step
+from aiorest_ws.calls import is_awaitable
+from aiorest_ws.dependencies import Dependencies, Order, Step
 
 __all__ = ("Scope", "begin", "drive")
 
 Steps = Generator[Any, Any, Any]  # yields each awaitable, and takes its outcome back
+
+_NOTHING: Any = object()
+_PLAIN_TYPES = frozenset((str, int, float, bool, dict, list, tuple, type(None)))
 
 
 def begin(steps: Steps, waits: bool = False) -> Any:
@@ -58,12 +63,13 @@ class Scope:
     waits    it has to be awaited
     """
 
-    __slots__ = ("_context", "_needs", "_order", "_threads", "opened", "waits")
+    __slots__ = ("_context", "_needs", "_order", "_spare", "_threads", "opened", "waits")
 
     def __init__(self, needs: Dependencies, threads: Callable[..., Any] | None, overrides: Mapping[Any, Any]) -> None:
         self._needs = needs
         self._order: Order = needs.overridden(overrides) if overrides else needs.order
         self._threads = threads if needs.threaded else None
+        self._spare: Callable[..., Any] | None = None  # threads to go on in, for one that has all of it in this thread
         self._context: Context | None = None  # of what is called in threads, one after another
         self.opened: list[tuple[str, Any]] = []  # generators, and who made them
         self.waits: bool = needs.is_async or self._order.waits or self._threads is not None
@@ -74,17 +80,20 @@ class Scope:
             if not self._order.waits:
                 return (yield self._threads(begin, self._all(request, args, kwargs)))
             self._context = copy_context()
+        values: list[Any] = []
         try:
-            if self._context is None and not self._order.waits:
-                values = self._made(request)
-            else:
-                values = yield from self._made_later(request)
+            if self._context is not None or self._order.waits:
+                yield from self._make_later(request, values)
+            elif (given := self._make(request, values)) is not _NOTHING:
+                self._leave_thread()
+                yield from self._make_later(request, values, given)
             placed, kwargs = self._needs.arguments(args, kwargs, self._order, values)
             if self._context is None:
                 result = self._needs.function(*placed, **kwargs)
             else:
                 result = yield self._in_thread(partial(self._needs.function, *placed, **kwargs))
-            if hasattr(result, "__await__"):
+            if is_awaitable(result):
+                self._leave_thread()
                 result = yield self._awaited(result)
         except BaseException as exc:
             yield from self.leave(exc)  # raises
@@ -109,41 +118,56 @@ class Scope:
         """Do all of it, in a scope of its own: nobody else may clean up while a thread is at it."""
         scope = Scope(self._needs, None, {})
         scope._order = self._order
+        scope._spare = self._threads
         result = yield from scope.call(request, args, kwargs)
         yield from scope.leave()
         return result
 
-    def _made(self, request: Any) -> list[Any]:
-        """Give the values of the steps, none of which waits."""
-        values: list[Any] = []
+    def _leave_thread(self) -> None:
+        """Go on in the loop, and in threads one after another: something has to be awaited where nobody thought so."""
+        if self._spare is not None:
+            self._threads, self._context, self._spare = self._spare, copy_context(), None
+
+    def _make(self, request: Any, values: list[Any]) -> Any:
+        """Put the values of the steps into `values`, up to one that has to be waited for: gives what it gave."""
         for step in self._order.steps:
             value = step.call(**step.arguments(request, values)) if step.takes else step.call()
-            if step.kind == GENERATOR:
-                self.opened.append((step.name, value))
-                value = _first(value, step.name)
+            # PERF: what is none of these is a value, and most are; the look at each costs less than a call.
+            kind = type(value)
+            if kind not in _PLAIN_TYPES and (
+                hasattr(kind, "__await__") or hasattr(kind, "throw") or hasattr(kind, "athrow")
+            ):
+                if is_awaitable(value) or isinstance(value, AsyncGenerator):
+                    return value
+                if isinstance(value, Generator):
+                    self.opened.append((step.name, value))
+                    value = _first(value, step.name)
             values.append(value)
-        return values
+        return _NOTHING
 
-    def _made_later(self, request: Any) -> Generator[Any, Any, list[Any]]:
-        values: list[Any] = []
-        for step in self._order.steps:
-            call = partial(step.call, **step.arguments(request, values))
-            if step.kind == PLAIN:
-                value = yield from self._run(call)
-            elif step.kind == ASYNC:
-                value = yield self._awaited(call())
-            else:
-                generator = call()
-                self.opened.append((step.name, generator))  # before: a thread finishes though nobody waits any more
-                value = yield from self._first_of(step, generator)
-            values.append(value)
-        return values
+    def _make_later(self, request: Any, values: list[Any], given: Any = _NOTHING) -> Generator[Any, Any, None]:
+        """Put the values of the steps that are left into `values`; the first of them gave `given`."""
+        for step in self._order.steps[len(values) :]:
+            if given is _NOTHING:
+                call = partial(step.call, **step.arguments(request, values))
+                given = call() if step.waits else (yield from self._run(call))
+            values.append((yield from self._value(step, given)))
+            given = _NOTHING
 
-    def _first_of(self, step: Step, generator: Any) -> Steps:
-        if step.kind == GENERATOR:
-            return (yield from self._run(partial(_first, generator, step.name)))
+    def _value(self, step: Step, given: Any) -> Steps:
+        """Give the value of `step`, whose call gave `given`: by what that is, whatever the step looked like."""
+        if is_awaitable(given):
+            given = yield self._awaited(given)
+        while type(given) is CoroutineType:  # of an async wrapper without an `await`
+            given = yield self._awaited(given)
+        if isinstance(given, Generator):
+            self.opened.append((step.name, given))  # before: a thread finishes though nobody waits any more
+            return (yield from self._run(partial(_first, given, step.name)))
+        if not isinstance(given, AsyncGenerator):
+            return given
+        self.opened.append((step.name, given))
         try:
-            return (yield self._awaited(generator.__anext__()))
+            return (yield self._awaited(given.__anext__()))
         except StopAsyncIteration:
             raise RuntimeError(f"dependency {step.name} did not yield") from None
 
@@ -201,11 +225,12 @@ class Scope:
 
         A task that is cancelled before it begins never does: one that runs `always` is cancelled when it has begun.
         """
-        if self._context is None:
-            return awaitable
+        return awaitable if self._context is None else self._in_context(awaitable, self._context, always)
+
+    async def _in_context(self, awaitable: Any, context: Context, always: bool) -> Any:
         begun = asyncio.get_running_loop().create_future()
-        task = asyncio.get_running_loop().create_task(_result(awaitable, begun), context=self._context)
-        return _once_begun(task, begun) if always else _outcome(task)
+        task = asyncio.get_running_loop().create_task(_result(awaitable, begun), context=context)
+        return await (_once_begun(task, begun) if always else _outcome(task))
 
 
 class _Visit:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable, Collection
 from traceback import walk_tb
 from typing import Any
 
+from aiorest_ws.annotations import parameters_of
 from aiorest_ws.arguments import misplaced
 from aiorest_ws.dependencies import named, needs_of
 from aiorest_ws.exceptions import IncorrectArgument, InvalidHandler
 
-__all__ = ("Signature", "parameters_of")
+__all__ = ("Signature",)
 
 
 class Signature:
@@ -42,7 +42,7 @@ class Signature:
         self.open = False
         self.behind: Signature | None = None
         self.innermost = inspect.unwrap(handler)
-        self.needs = needs_of(self.innermost, named(self.innermost))
+        self.needs = needs_of(handler, named(self.innermost), given)
         self.positions: dict[str, int] = {}
         if self.innermost is not handler:
             if _passes_on(handler, given, self.innermost, given + parameters):
@@ -59,7 +59,9 @@ class Signature:
         _check_order(handler, self.given, self.needs)
         left = positional
         takes_any = False
-        for at, parameter in enumerate(parameters_of(handler)):
+        parameters_found = parameters_of(handler)
+        own = {parameter.name for parameter in parameters_found}
+        for at, parameter in enumerate(parameters_found):
             arg = misplaced(parameter.default)
             if arg is not None:
                 raise InvalidHandler(
@@ -67,7 +69,6 @@ class Signature:
                     f"expected {parameter.name}: Annotated[…, {arg!r}]"
                 )
             if parameter.name in self.needs:
-                self.taken.add(parameter.name)
                 if left and parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
                     self.positions[parameter.name] = at - positional + parameters
             elif parameter.kind is parameter.VAR_KEYWORD:
@@ -87,7 +88,8 @@ class Signature:
                 self.names.add(parameter.name)
                 if parameter.default is parameter.empty:
                     self.required.append(parameter.name)
-        hidden = [] if self.open else [n for n in self.needs if n not in self.taken and not takes_any]
+        self.taken.update(self.needs)
+        hidden = [] if self.open else [n for n in self.needs if n not in own and not takes_any]
         if hidden:
             raise InvalidHandler(f"{named(handler)} has a decorator that does not take its parameter {hidden[0]!r}")
         if left and not takes_any:
@@ -158,13 +160,3 @@ def _passes_on(decorator: Any, given: int, handler: Any, positional: int) -> boo
         if parameter.kind is parameter.POSITIONAL_OR_KEYWORD and parameter.default is parameter.empty
     ]
     return len(own) < given and len(needed) <= positional
-
-
-def parameters_of(handler: Any) -> list[inspect.Parameter]:
-    """Give the parameters of `handler` itself, not of what it wraps, whether its annotations can be resolved or not."""
-    options: dict[str, Any] = {}
-    if sys.version_info >= (3, 14):
-        from annotationlib import Format
-
-        options["annotation_format"] = Format.FORWARDREF
-    return list(inspect.signature(handler, follow_wrapped=False, **options).parameters.values())

@@ -15,20 +15,23 @@ from functools import partial
 from types import FunctionType
 from typing import Any
 from uuid import UUID
+from weakref import WeakSet
 
 from aiorest_ws._speedups import Typed, parse_template
+from aiorest_ws.annotations import Unreadable, fields_of, meaning_of, parameters_of
 from aiorest_ws.arguments import wire_names
 from aiorest_ws.converters import CONVERTERS, PATH, Converter
-from aiorest_ws.dependencies import named
+from aiorest_ws.dependencies import Depends, named
 from aiorest_ws.exceptions import InvalidHandler
-from aiorest_ws.signatures import Signature, parameters_of
+from aiorest_ws.markers import is_injection
+from aiorest_ws.signatures import Signature
 
 if typing.TYPE_CHECKING:
     from aiorest_ws.binders import Binder
 
 __all__ = ("NEEDS_MSGSPEC", "Asked", "PathParameter", "binder_of")
 
-NEEDS_MSGSPEC = "needs msgspec: pip install 'aiorest-ws[typed]'"
+NEEDS_MSGSPEC = "needs msgspec: pip install 'aiorest-ws[typed]>=2'"
 
 PathParameter = tuple[str, Converter | None]
 
@@ -37,6 +40,8 @@ PathParameter = tuple[str, Converter | None]
 _GIVES = {id(None): str, id(PATH): str} | {
     id(CONVERTERS[name]): cls for name, cls in (("int", int), ("float", float), ("uuid", UUID), ("date", date))
 }
+
+_SOUND: WeakSet[type] = WeakSet()  # classes with nothing in their fields that a client may not fill
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,21 +158,33 @@ def _to_check(
 
 def _resolved(handler: Any, parameter: inspect.Parameter, title: str) -> Any:
     """Give the annotation of `parameter` as it is meant, or raise InvalidHandler."""
-    function = _function(handler)
-    code = getattr(function, "__code__", None)
-    cells = zip(code.co_freevars, function.__closure__ or (), strict=True) if code is not None else ()
-
-    def holder() -> None: ...
-
-    holder.__annotations__ = {"it": parameter.annotation}
     try:
-        around = {name: cell.cell_contents for name, cell in cells if _is_filled(cell)}
-        scope = getattr(function, "__globals__", {})
-        return typing.get_type_hints(holder, scope, around, include_extras=True)["it"]
-    except Exception as exc:
+        meaning = meaning_of(handler, parameter)
+    except Unreadable as exc:
         raise InvalidHandler(
             f"annotation of parameter {parameter.name!r} of {title} cannot be resolved: {exc}"
         ) from exc
+    for cls in meaning.classes:
+        if not _is_sound(cls, set()):
+            raise InvalidHandler(
+                f"parameter {parameter.name!r} of {title} is of a {cls.__qualname__}, which has a Depends in the "
+                f"annotation of a field, where it is for nobody: expected {parameter.name}: Annotated[…, Depends(…)]"
+            )
+    return meaning.hint
+
+
+def _is_sound(cls: type, seen: set[type]) -> bool:
+    """Tell whether no field of `cls`, and of what is in it but for `seen`, is a dependency's: a client may fill it."""
+    if cls in _SOUND or cls in seen:
+        return True
+    seen.add(cls)
+    for meaning in fields_of(cls):
+        if any(isinstance(mark, Depends) or is_injection(mark) for mark in (*meaning.marks, *meaning.below)):
+            return False
+        if not all(_is_sound(inner, seen) for inner in meaning.classes):
+            return False
+    _SOUND.add(cls)
+    return True
 
 
 def _is_annotated(handler: Any) -> bool:
@@ -176,14 +193,6 @@ def _is_annotated(handler: Any) -> bool:
         return bool(_function(handler).__annotations__)
     except Exception:  # not of its own, or Python 3.14 cannot evaluate them
         return True
-
-
-def _is_filled(cell: Any) -> bool:
-    try:
-        cell.cell_contents  # noqa: B018
-    except ValueError:
-        return False
-    return True
 
 
 def _function(handler: Any) -> Any:

@@ -8,7 +8,7 @@ from dis import get_instructions
 from typing import Any, ClassVar
 
 from aiorest_ws._speedups import BINARY_MSGPACK, TEXT_JSON, Plan, Request, write
-from aiorest_ws.dependencies import Dependencies, gathered, named
+from aiorest_ws.dependencies import Chain, Dependencies, gathered, named
 from aiorest_ws.exceptions import InvalidHandler, InvalidRenderer, MethodNotAllowed
 from aiorest_ws.models import answering
 from aiorest_ws.renderers import BaseRenderer, JSONRenderer
@@ -47,6 +47,7 @@ class MethodBasedView(View):
     auth_required         `request.user` must be set and authenticated
     middlewares           classes or instances around its methods, inside those of application and routers
     threaded              call methods that are not `async def` in a thread: they may block
+    dependencies          list of Depends(…), which run for their effect before those of its methods
     response_model        a type: of what the methods return, what belongs to it is sent and nothing else
     """
 
@@ -55,6 +56,7 @@ class MethodBasedView(View):
     permission_classes: Any = ()
     auth_required = False
     middlewares: Any = ()
+    dependencies: Any = ()
     threaded = False
     response_model: Any = None
 
@@ -85,11 +87,12 @@ def make_plan(
     *,
     middlewares: tuple[Any, ...] = (),
     recoveries: tuple[dict[type, Any], ...] = (),
+    dependencies: Chain = (),
 ) -> Plan:
     """Give the plan for requests with `verb` (upper case), which bring `parameters` path parameters.
 
     `middlewares` are those of routers and view, in order, `recoveries` the exception handlers of the
-    routers around it, innermost first.
+    routers around it, innermost first, `dependencies` what runs before those of the handler for its effect.
     """
     _check_attributes(view)
     function = getattr(view, "endpoint_function", None)
@@ -107,7 +110,7 @@ def make_plan(
     bind = binder_of(fit, route, direct=view.dispatch is MethodBasedView.dispatch)
     threaded = _is_threaded(view, function)
     answer = answering(function, view.response_model, view.__qualname__)
-    provide = _dependencies(fit, answer, parameters, threaded)
+    provide = _dependencies(fit, answer, parameters, threaded, dependencies)
     return Plan(
         route,
         view,
@@ -156,13 +159,16 @@ def _is_threaded(view: type[MethodBasedView], function: Callable[..., Any]) -> b
     return False
 
 
-def _dependencies(fit: Signature, function: Callable[..., Any], parameters: int, threaded: bool) -> Dependencies | None:
-    if not fit.needs:
+def _dependencies(
+    fit: Signature, function: Callable[..., Any], parameters: int, threaded: bool, effects: Chain
+) -> Dependencies | None:
+    if not fit.needs and not effects:
         return None
     return Dependencies(
         function,
         fit.needs,
         handler=named(fit.innermost),
+        effects=effects,
         positions=fit.positions if fit.behind is None else fit.behind.positions,
         parameters=parameters,
         is_async=any(inspect.iscoroutinefunction(f) for f in (inspect.unwrap(function), fit.innermost)),

@@ -160,21 +160,25 @@ class Client:
         headers: Iterable[tuple[str, str]] = (),
         tls: ssl.SSLContext | None = None,
         behind: bytes = b"",
+        host: str | None = None,
     ) -> Client:
-        """Do the opening handshake, with `behind` in the same write, or raise HandshakeRefused."""
+        """Do the opening handshake, with `behind` in the same write, or raise HandshakeRefused.
+
+        host    what the server is called; None: its address
+        """
         address = where.addresses[0] if isinstance(where, Application) else where
         connecting: Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
         if isinstance(address, str):
             connecting = _open_unix(address)
-            host = "localhost"
+            name = "localhost"
         else:
             connecting = asyncio.open_connection(*address, ssl=tls)
-            host = "[{}]:{}".format(*address) if ":" in address[0] else "{}:{}".format(*address)
+            name = "[{}]:{}".format(*address) if ":" in address[0] else "{}:{}".format(*address)
         reader, writer = await asyncio.wait_for(connecting, TIMEOUT)
         key = base64.b64encode(os.urandom(16)).decode()
         lines = [
             f"GET {target} HTTP/1.1",
-            f"Host: {host}",
+            f"Host: {host or name}",
             "Upgrade: websocket",
             "Connection: Upgrade",
             f"Sec-WebSocket-Key: {key}",

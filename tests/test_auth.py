@@ -1020,7 +1020,7 @@ async def test_pyjwt_is_imported_when_it_is_used_and_named_when_it_is_missing() 
         "    print(exc)\n"
     )
     assert (outcome.code, outcome.err) == (0, "")
-    assert outcome.out == "False\ntokens need PyJWT: pip install 'aiorest-ws[jwt]'\n"
+    assert outcome.out == "False\ntokens need PyJWT: pip install 'aiorest-ws[jwt]>=2'\n"
 
 
 @asynchronous

@@ -21,11 +21,13 @@ SOURCES = sorted(path for kind in ("*.py", "*.pyx", "*.pxd", "*.pyi") for path i
 # its modules that are not named themselves.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("calls",),
+    ("annotations", "markers"),
     (
-        *("exceptions", "status", "limits", "permissions", "abstract", "origins", "rate", "converters", "spelling"),
-        *("loggers", "middlewares", "recoveries", "threads", "dependencies", "scopes", "values", "sieves", "arguments"),
+        *("exceptions", "status", "limits", "permissions", "abstract", "hosts", "rate", "converters", "spelling"),
+        *("misses", "loggers", "middlewares", "recoveries", "threads", "dependencies", "scopes"),
+        *("values", "sieves", "arguments"),
     ),
-    ("handshake", "admissions", "sockets", "complaints", "conf", "lifespan", "signatures"),
+    ("origins", "handshake", "admissions", "sockets", "complaints", "conf", "lifespan", "signatures"),
     ("unsendable",),
     ("hooks",),
     ("_speedups.msgpack",),

@@ -784,7 +784,7 @@ with TestClient(Application(router=SimpleRouter())) as client:
         assert str(exc) == DETAIL
         print("told")
 """
-MISSING = "MessagePack needs msgspec on the server: pip install 'aiorest-ws[msgpack]'"
+MISSING = "MessagePack needs msgspec on the server: pip install 'aiorest-ws[msgpack]>=2'"
 
 
 @asynchronous

@@ -162,6 +162,7 @@ def test_errors_are_answered_byte_for_byte(impl: Impl) -> None:
     detail = b'"detail":"' + NO_HANDLER.encode() + b'"'
     assert server.send(b'{"method":"GET","url":"/no"}') == b"{" + detail + b',"event_name":null}'
     assert server.send(b'{"method":"GET","url":"/no","event_name":"e"}') == b"{" + detail + b',"event_name":"e"}'
+    detail = b'"detail":"no route /no"'
     assert server.send(b'{"method":"GET","url":"/no","id":1}') == b'{"id":1,"status":404,' + detail + b"}"
     assert (
         server.send(b'{"method":"GET","url":"/no","id":1,"event_name":0}')
@@ -349,7 +350,11 @@ def test_a_request_that_is_refused_gets_its_status_and_text(
 ) -> None:
     server = Server(impl, hello if kind == "endpoint" else ("/hello", Hello, "GET"))
     assert json.loads(server.send(json.dumps(envelope).encode())) == {"detail": text, "event_name": None}
-    assert json.loads(server.send(json.dumps(envelope | {"id": 1}).encode())) == {"id": 1, **detail(status, text)}
+    with_id = json.loads(server.send(json.dumps(envelope | {"id": 1}).encode()))
+    if text == NO_HANDLER:  # tests/test_misses.py has what is said instead
+        text = with_id["detail"]
+        assert text.startswith("no route " if status == 404 else "no method ")
+    assert with_id == {"id": 1, **detail(status, text)}
     assert server.reports == []
 
 
@@ -1055,7 +1060,7 @@ def test_a_verb_that_the_view_has_and_the_route_lacks_is_405(impl: Impl) -> None
             return "deleted"
 
     server = Server(impl, ("/", Two, "GET"))
-    assert server.ask(method="DELETE") == detail(405, NO_HANDLER)
+    assert server.ask(method="DELETE") == detail(405, "no method DELETE at /, expected GET")
 
 
 class Dispatching(MethodBasedView):
@@ -1082,7 +1087,7 @@ def test_an_overridden_dispatch_is_honoured_and_args_are_still_checked(impl: Imp
     assert server.ask("/P", {"a": 2}, method=" get ") == data(["dispatched", ["P", 2]])
     assert server.ask("/P", {"b": 2}) == detail(422, "unexpected argument `b`")
     assert server.ask("/P", {"request": 2}) == detail(422, "argument `request` is already given by the url")
-    assert server.ask("/P", method="PUT") == detail(405, NO_HANDLER)
+    assert server.ask("/P", method="PUT") == detail(405, "no method PUT at /P, expected GET")
     assert server.reports == []
 
 

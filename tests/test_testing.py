@@ -155,7 +155,7 @@ def test_unknown_form_is_refused(client: TestClient) -> None:
 def test_refusal_has_status_and_detail(client: TestClient) -> None:
     reply = client.get("/nowhere", event_name="lost")
     assert (reply.status, reply.ok, reply.data, reply.event_name) == (404, False, None, "lost")
-    assert reply.detail == "For URL, typed in request, handler not specified."
+    assert reply.detail == "no route /nowhere"
     assert client.request("BREW", "/echo/ada").status == 405
 
 

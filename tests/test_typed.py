@@ -747,7 +747,7 @@ def test_without_msgspec_registration_names_the_extra(monkeypatch: pytest.Monkey
 
     def handler(request: Any, n: int) -> None: ...
 
-    text = "handler has annotations that are to be checked, which needs msgspec: pip install 'aiorest-ws[typed]'"
+    text = "handler has annotations that are to be checked, which needs msgspec: pip install 'aiorest-ws[typed]>=2'"
     assert refused(handler).endswith(text)
     router = SimpleRouter()
     view = type("View", (Unbound,), {"response_model": Line})

@@ -192,7 +192,7 @@ def test_each_row_of_the_page_is_what_happens(hint: str, value: str, written: st
 @pytest.mark.parametrize(("hint", "comes", "goes"), rows(3))
 def test_what_can_never_be_sent_or_taken_is_refused_at_registration(hint: str, comes: str, goes: str) -> None:
     cls: Any = eval(hint, NAMES)
-    for asked in (cls, list[cls], dict[str, cls]):  # type: ignore[valid-type]
+    for asked in (cls, list[cls], dict[str, cls]):
         assert bool(refusal(asked)) is (comes == "refused")
         assert bool(refusal(asked, name="value")) is (comes == "refused")
         if goes == "refused":

@@ -51,6 +51,9 @@ MODULES = (
     *("step", "workers", "connection"),
 )
 
+# Without --no-cache-dir pip takes the pure wheel that it has built before.
+CURE = "install a C compiler and Python's headers, then: pip install --force-reinstall --no-cache-dir --no-deps ..."
+
 
 def _switched_on(name: str) -> bool:
     return os.environ.get(name, "") not in ("", "0")
@@ -75,7 +78,7 @@ def _why_pure() -> str:
             else:
                 broken.append(f"{module}_c: {type(exc).__name__}: {exc}")
     if len(missing) == len(MODULES):
-        reason = "no compiled modules in this installation"
+        reason = f"no compiled modules in this installation: {CURE}"
     else:
         reason = "; ".join([*broken, *(f"{name} is missing" for name in missing)])
     if reason and required:

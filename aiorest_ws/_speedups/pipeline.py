@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Any
 from aiorest_ws.calls import finished
 from aiorest_ws.exceptions import (
     BaseAPIException,
-    IncorrectMethodNameType,
     IncorrectURL,
-    MethodNotAllowed,
     NotAuthenticated,
-    NotSpecifiedMethodName,
+    NotSpecifiedHandler,
     NotSpecifiedURL,
     PermissionDeniedException,
 )
 from aiorest_ws.middlewares import Layer
+from aiorest_ws.misses import missed
 from aiorest_ws.scopes import Scope, begin, drive
 
 if TYPE_CHECKING:
@@ -51,6 +50,7 @@ class Pipeline(replies.Replies):
     debug, report, recoveries    see `Replies`
     threads       runs the handlers that block: (function, arguments) → an awaitable of its result; none: in the loop
     overrides     dependencies that others take the place of, for tests
+    dependencies  what runs before those of every route for its effect
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class Pipeline(replies.Replies):
         threads: Callable[..., Any] | None = None,
         recoveries: Iterable[dict[type, Any]] = (),
         overrides: dict[Any, Any] | None = None,
+        dependencies: tuple[Any, ...] = (),
     ) -> None:
         super().__init__(debug=debug, report=report, recoveries=recoveries)
         self.trie = trie
@@ -74,6 +75,8 @@ class Pipeline(replies.Replies):
         self.guarded = bool(self.middlewares)
         self.threads = threads
         self.overrides = {} if overrides is None else overrides
+        self.dependencies = dependencies
+        self._plans: dict[Plan, Plan] = {}  # those of the router → with `dependencies`
 
     def handle(self, payload: bytes, is_binary: bool, connection: Any = None) -> bytes | Awaitable[bytes]:
         """Give the payload that answers `payload`, in the same form, or a coroutine of it."""
@@ -137,10 +140,12 @@ class Pipeline(replies.Replies):
             raise _url_error(url)
         try:
             found = trie.match(request._method, url)
-        except MethodNotAllowed:
-            raise _method_error(request._method) from None
+        except NotSpecifiedHandler as miss:
+            raise missed(request, trie, miss, self.debug) from None
         plan: Plan = found[0]
         params = found[1]
+        if self.dependencies:
+            plan = self._depending(plan)
         request._plan = plan
         if request._text is not None and not plan.exact:
             request._text = None
@@ -154,6 +159,13 @@ class Pipeline(replies.Replies):
         if kind is not str and kind is not dict and replies.is_awaitable(result):
             return self._finish(request, plan, None, result)
         return self._render(request, plan, None, result)
+
+    def _depending(self, plan: Plan) -> Plan:
+        """Give `plan` with the dependencies of the application, worked out when it is first asked for."""
+        depending = self._plans.get(plan)
+        if depending is None:
+            depending = self._plans[plan] = plan.route.plan(plan.method, self.dependencies)
+        return depending
 
     def _call(self, request: Request, plan: Plan, params: tuple[Any, ...], view: Any) -> Any:
         """Call the handler with the path parameters and the arguments of `request`."""
@@ -351,10 +363,3 @@ def _is_authenticated(user: Any) -> bool:
 
 def _url_error(url: Any) -> BaseAPIException:
     return IncorrectURL() if url else NotSpecifiedURL()
-
-
-def _method_error(method: Any) -> BaseAPIException:
-    """Give the error of a method that no matching route has."""
-    if not method:
-        return NotSpecifiedMethodName()
-    return MethodNotAllowed() if isinstance(method, str) else IncorrectMethodNameType()

@@ -17,6 +17,8 @@ cdef class Pipeline(replies.Replies):
     cdef readonly bint guarded
     cdef readonly object threads
     cdef readonly object overrides
+    cdef readonly tuple dependencies
+    cdef dict _plans
 
     cpdef object handle(self, bytes payload, bint is_binary, object connection=*)
     cpdef _Request adopt(self, _Request request, int form, object connection)
@@ -27,6 +29,7 @@ cdef class Pipeline(replies.Replies):
     @cython.locals(plan=_Plan, params=tuple)
     cdef object _route(self, _Request request, _Trie trie)
     cpdef object route(self, _Request request, _Trie trie)
+    cdef _Plan _depending(self, _Plan plan)
     cdef object _call(self, _Request request, _Plan plan, tuple params, object view)
     cdef object _guard(self, _Request request, _Plan plan, tuple params)
     cdef object _provide(self, _Request request, _Plan plan, tuple params, object view)

@@ -13,7 +13,7 @@ from typing import Any
 try:
     import jwt
 except ImportError as exc:
-    raise ImportError("tokens need PyJWT: pip install 'aiorest-ws[jwt]'") from exc
+    raise ImportError("tokens need PyJWT: pip install 'aiorest-ws[jwt]>=2'") from exc
 
 from aiorest_ws.auth.token.exceptions import (
     InvalidClaimException,
