@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
-from functools import partial
-from typing import Any, Protocol, get_args
+from functools import cache, partial
+from typing import Any, Protocol, get_args, get_type_hints
 
 import msgspec
 from msgspec import inspect as types
@@ -76,6 +76,13 @@ def check_of(hint: Any, *, lax: bool = False, made: bool = False) -> Check:
         return PydanticCheck(hint, lax=lax)
     infos = [] if made else infos_of(hint)
     refuse_unsent(infos, lax=lax)
+    constrained = [info.cls for info in infos if isinstance(info, _WITH_FIELDS) and _has_foreign_constraints(info.cls)]
+    if any(hasattr(cls, "__struct_config__") for cls in constrained):
+        raise NoCheck(
+            f"`{constrained[0].__qualname__}` has constraints that msgspec does not read: expected msgspec.Meta"
+        )
+    if constrained:
+        return PydanticCheck(hint, lax=lax)
     return PlainCheck(hint, infos, lax=lax)
 
 
@@ -166,6 +173,28 @@ def _is_foreign(info: Any) -> bool:
     return isinstance(info, types.CustomType) and not (is_pydantics(info.cls) or is_read_from_text(info.cls))
 
 
+_WITH_FIELDS = (types.StructType, types.DataclassType, types.TypedDictType, types.NamedTupleType)
+
+
+@cache
+def _has_foreign_constraints(cls: Any) -> bool:
+    """Tell whether a field of `cls` has a constraint that only pydantic looks at."""
+    try:
+        hints = get_type_hints(cls, include_extras=True)
+    except Exception:  # what cannot be resolved msgspec has refused, or does not need
+        return False
+    return any(_is_constrained(hint) for hint in hints.values())
+
+
+def _is_constrained(hint: Any) -> bool:
+    if any(type(m).__module__.partition(".")[0] in _CONSTRAIN for m in _metadata(hint)):
+        return True
+    return any(_is_constrained(part) for part in get_args(hint) if not isinstance(part, (str, int, bytes)))
+
+
+_CONSTRAIN = ("pydantic", "annotated_types")
+
+
 def is_sent_as_key(info: Any) -> bool:
     """Tell whether JSON has a string for some value of this type."""
     kinds = tuple(kind for kind in _KEYS if kind is not types.BytesType)
@@ -234,6 +263,8 @@ def goes_plainly(hint: Any, *, lax: bool = False) -> bool:
     if is_pydantic(hint):
         return False
     infos = infos_of(hint)
+    if any(isinstance(info, _WITH_FIELDS) and _has_foreign_constraints(info.cls) for info in infos):
+        return False
     if any(isinstance(info, types.CustomType) for info in infos) or sieve_of(infos[0], infos) is not None:
         return False
     return not _wants_keys(infos) and not (lax and _has_floats(infos))
@@ -288,7 +319,7 @@ def is_pydantic(hint: Any) -> bool:
     """Tell whether only pydantic can check `hint`: one of its models or types, or a constraint that msgspec ignores."""
     if hasattr(hint, "__get_pydantic_core_schema__") or hasattr(hint, "__pydantic_core_schema__"):
         return True
-    if any(type(m).__module__.partition(".")[0] in ("pydantic", "annotated_types") for m in _metadata(hint)):
+    if any(type(m).__module__.partition(".")[0] in _CONSTRAIN for m in _metadata(hint)):
         return True
     return any(is_pydantic(part) for part in get_args(hint) if not isinstance(part, (str, int, bytes)))
 

@@ -176,9 +176,8 @@ def _fitting(cls: Any, value: Any) -> Any:
         return value if isinstance(value, origin) else origin(value)
     from msgspec import convert
 
-    known: Any = (
-        GenericAlias(dict, (*within, int)[:2]) if many else GenericAlias(list, within[:1])
-    )  # Counter[str] → int
+    # A Counter[str] counts in int.
+    known: Any = GenericAlias(dict, (*within, int)[:2]) if many else GenericAlias(list, within[:1])
     found = convert(_bare(dict(value) if many else list(value)), known, from_attributes=True, dec_hook=_fitting)
     return found if isinstance(found, origin) else origin(None, found) if origin is defaultdict else origin(found)
 

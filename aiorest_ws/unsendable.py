@@ -38,12 +38,13 @@ def unsendable(result: Any, exc: BaseException, why: str = "") -> SerializerErro
 
 def giver(request: Any) -> str:
     """Name who gave the result of `request`: handler and route."""
-    plan = request._plan
-    if plan is None:
+    route = request.route
+    if route is None:
         return "a router of its own"
-    function = getattr(plan.view, "endpoint_function", None)
-    name = f"{plan.view.__qualname__}.{plan.method.lower()}" if function is None else named(function)
-    return f"{name}, {plan.method} {plan.route.path}"
+    verb = request.method.strip().upper()
+    function = getattr(route.handler, "endpoint_function", None)
+    name = f"{route.handler.__qualname__}.{verb.lower()}" if function is None else named(function)
+    return f"{name}, {verb} {route.path}"
 
 
 def why_not(result: Any) -> str:

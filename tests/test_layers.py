@@ -21,11 +21,11 @@ SOURCES = sorted(path for kind in ("*.py", "*.pyx", "*.pxd", "*.pyi") for path i
 # its modules that are not named themselves.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("calls",),
-    ("annotations", "markers"),
+    ("annotations", "markers", "arguments"),
     (
         *("exceptions", "status", "limits", "permissions", "abstract", "hosts", "rate", "converters", "spelling"),
         *("misses", "loggers", "middlewares", "recoveries", "threads", "dependencies", "scopes"),
-        *("values", "sieves", "arguments"),
+        *("values", "sieves"),
     ),
     ("origins", "handshake", "admissions", "sockets", "complaints", "conf", "lifespan", "signatures"),
     ("unsendable",),

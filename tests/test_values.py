@@ -26,6 +26,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
+import typing_extensions
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct
@@ -196,7 +197,7 @@ def test_what_can_never_be_sent_or_taken_is_refused_at_registration(hint: str, c
         assert bool(refusal(asked)) is (comes == "refused")
         assert bool(refusal(asked, name="value")) is (comes == "refused")
         if goes == "refused":
-            with pytest.raises(InvalidHandler, match=r"^response_model of view FunctionView cannot work: "):
+            with pytest.raises(InvalidHandler, match=r"^response_model of view .* cannot work: "):
                 registered(lambda request: None, response_model=asked)
         else:
             registered(lambda request: None, response_model=asked)
@@ -643,6 +644,28 @@ def test_a_model_of_pydantics_inside_a_struct_is_taken() -> None:
     assert came(Order, '{"user":{},"home":"/a"}') == [(["data", "user"], "firstName: Field required")]
 
 
+@dataclass
+class Bounded:
+    name: Annotated[str, Field(min_length=2)]
+
+
+class BoundedDict(typing_extensions.TypedDict):
+    many: list[Annotated[int, Field(ge=1)]]
+
+
+class BoundedStruct(Struct):
+    name: Annotated[str, Field(min_length=2)]
+
+
+def test_constraints_of_pydantic_in_fields_are_looked_at_or_refused() -> None:
+    assert came(Bounded, '{"name":"ab"}') == Bounded("ab")
+    assert came(list[Bounded], '[{"name":"a"}]') == [
+        (["data", 0, "name"], "String should have at least 2 characters"),
+    ]
+    assert came(BoundedDict, '{"many":[0]}') == [(["data", "many", 0], "Input should be greater than or equal to 1")]
+    assert "`BoundedStruct` has constraints that msgspec does not read" in refusal(BoundedStruct)
+
+
 # Arguments with names of their own
 
 
@@ -698,9 +721,9 @@ def test_an_argument_has_the_name_of_its_arg(handler: Any, args: dict[str, Any],
         ('Annotated[str, Field(alias="from")]', "expected Arg(alias='from')"),
         ('Annotated[str, Field(validation_alias="from")]', "expected Arg(alias='from')"),
         ('Annotated[str, msgspec.field(name="from")]', "expected Arg(alias='from')"),
-        ('str = msgspec.field(name="from")', "expected value: Annotated[…, Arg(alias='from')]"),
-        ('str = Field(alias="from")', "expected value: Annotated[…, Arg(alias='from')]"),
-        ('str = Arg("from")', "expected value: Annotated[…, Arg(alias='from')]"),
+        ('str = msgspec.field(name="from")', "Annotated[…, Arg(alias='from')]"),
+        ('str = Field(alias="from")', "Annotated[…, Arg(alias='from')]"),
+        ('str = Arg("from")', "Annotated[…, Arg(alias='from')]"),
         ('Annotated[str, Arg("other")]', "the name 'other' on the wire"),
         ('Annotated[str, Arg("id")]', "the name 'id' on the wire"),
         ('Annotated[str, Arg("a"), Arg("b")]', "several names on the wire: 'a', 'b'"),
