@@ -14,6 +14,7 @@ from msgspec import Struct, convert, field
 from msgspec.structs import asdict, astuple
 
 from aiorest_ws._speedups import texts_of
+from aiorest_ws.bodies import BODY, is_body
 from aiorest_ws.checks import (
     MOST_FAULTS,
     Check,
@@ -57,6 +58,7 @@ class Binder:
         self.body: Check | None = None
         self.has_default = False
         self.exact = any(check.exact for check in checks.values())
+        self.bodies: dict[str, str] = {}  # what to say of arguments that look like one, and are missing
         for parameter in asked:
             check = checks[parameter.name]
             if parameter.place is not None:
@@ -64,7 +66,10 @@ class Binder:
             elif parameter.name == "data":
                 self.body, self.has_default = check, parameter.default is not _EMPTY
             else:
-                self.checks[wire.get(parameter.name, parameter.name)] = check
+                name = wire.get(parameter.name, parameter.name)
+                self.checks[name] = check
+                if is_body(parameter.hint):
+                    self.bodies[name] = f": {BODY}"
 
     def __call__(self, request: Any, params: tuple[Any, ...]) -> Bound:
         """Give path parameters and keyword arguments, or raise InvalidArguments with every fault that can be told."""
@@ -106,7 +111,7 @@ class Binder:
             if len(faults) >= MOST_FAULTS:
                 return kwargs
         missing = [name for name in self.required if name not in args]
-        faults += [fault(["args", name], f"missing argument `{name}`") for name in missing]
+        faults += [fault(["args", name], f"missing argument `{name}`{self.bodies.get(name, '')}") for name in missing]
         return kwargs
 
     def _is_free(self, name: str) -> bool:
@@ -226,8 +231,10 @@ def make_binder(
             if decorated and isinstance(exc, Unknown):
                 continue  # it is the decorator that gives such a thing
             which = f"annotation of parameter {parameter.name!r} of {title}"
-            cure = "; what does not come from there is Annotated[…, Depends(…)]" if isinstance(exc, Unknown) else ""
-            raise InvalidHandler(f"{which} cannot work: {exc}{cure}") from exc
+            if isinstance(exc, Unknown):
+                text = f"{BODY}, and {exc}; what does not come from there is Annotated[…, Depends(…)]"
+                raise InvalidHandler(f"{which} cannot work: {text}") from exc
+            raise InvalidHandler(f"{which} cannot work: {exc}") from exc
     asked = [parameter for parameter in asked if parameter.name in checks]
     if not asked:
         return None

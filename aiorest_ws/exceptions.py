@@ -44,7 +44,7 @@ aiorest-ws 1.1.1 gave the class and is never sent in a reply.
 from __future__ import annotations
 
 from asyncio import CancelledError
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Self
 
 __all__ = (
@@ -331,12 +331,17 @@ class BaseAuthException(BaseAPIException):
     status = 401
     default_detail = "Error occurred in the authentication process."
 
+    # Not 0: the next authenticator is asked all the same; and if none knows more, how telling this is (1, 2, …).
+    leaves: int = 0
+    blame: Callable[[], None] | None = None  # to be called when it becomes the answer
+
 
 class NotAuthenticated(BaseAuthException):
     """The view needs a user and the request has none."""
 
     status_code = 1008
     default_detail = "Authentication is required."
+    leaves = 1
 
 
 class PermissionDeniedException(BaseAuthException):
@@ -351,10 +356,16 @@ class ConnectionRefused(Portable):
 
     reason      short text for the status line; the standard's if it is not given
     headers     pairs of name and value that the answer has too
+    close       a code, 3000 to 4999: accept the handshake and close with it at once. A browser sees that, and no status
     """
 
     def __init__(
-        self, status: int = 403, reason: str | None = None, *, headers: Iterable[tuple[str, str]] = ()
+        self,
+        status: int = 403,
+        reason: str | None = None,
+        *,
+        headers: Iterable[tuple[str, str]] = (),
+        close: int | None = None,
     ) -> None:
         if type(status) is not int or not 400 <= status <= 599:
             raise ValueError(f"status must be an integer from 400 to 599, got {status!r}")
@@ -362,6 +373,9 @@ class ConnectionRefused(Portable):
         self.status = status
         self.reason = reason
         self.headers = tuple(headers)
+        if close is not None and (type(close) is not int or not 3000 <= close <= 4999):
+            raise ValueError(f"close must be a code from 3000 to 4999, got {close!r}")
+        self.close = close
 
 
 class ImproperlyConfigured(Portable):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextvars import ContextVar
 from typing import Any
 from uuid import uuid4
@@ -44,6 +44,16 @@ def middlewares_of(middlewares: Any) -> tuple[Any, ...]:
 def is_around(middlewares: Iterable[Any]) -> bool:
     """Tell whether one of `middlewares` stands around the handler, not only before it."""
     return any(not hasattr(middleware, "process_request") for middleware in middlewares)
+
+
+def known_at(middlewares: Sequence[Any]) -> int:
+    """Give how many of `middlewares` there are up to the last that authenticates; 0 if none does."""
+    return max((at for at, middleware in enumerate(middlewares, 1) if authenticates(middleware)), default=0)
+
+
+def authenticates(middleware: Any) -> bool:
+    """Tell whether `middleware` says that it sets `request.user`."""
+    return bool(getattr(middleware, "authenticates", False))
 
 
 class Layer:

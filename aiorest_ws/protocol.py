@@ -27,7 +27,7 @@ from aiorest_ws._speedups import (
 )
 from aiorest_ws.calls import call
 from aiorest_ws.complaints import path_of, printable
-from aiorest_ws.exceptions import PASSED_ON, ConnectionRefused
+from aiorest_ws.exceptions import PASSED_ON, BaseAuthException, ConnectionRefused
 from aiorest_ws.handshake import Handshake, client_address, client_scheme
 from aiorest_ws.limits import Limits
 from aiorest_ws.opening import Derived, Memoised
@@ -71,6 +71,7 @@ class RequestHandlerProtocol(AutobahnConnection):
 
     _session: Any = None
     _credentials: Any = None  # what a middleware knows of the client: it has a method `drop`
+    _wallet: Any = None  # and what it knows of other tokens of it
     _agreed: str | None = None  # a subprotocol that a middleware asks for
     _gave_up: int | None = None  # the code for a connection that we dropped
 
@@ -219,13 +220,24 @@ class RequestHandlerProtocol(AutobahnConnection):
         return self.factory.on_connect is not None or bool(self.factory.gatekeepers) or super()._asks()
 
     async def _ask(self) -> Any:
+        refused: ConnectionRefused | None = None
         for middleware in self.factory.gatekeepers:
-            agreed = await _answer_of(middleware.at_handshake, self)
+            if self._credentials is not None and getattr(middleware, "authenticates", False):
+                continue  # it is known who it is
+            try:
+                agreed = await _answer_of(middleware.at_handshake, self)
+            except ConnectionRefused as exc:
+                if not _leaves(exc):
+                    raise _blamed(exc) from exc.__cause__
+                refused = max(refused or exc, exc, key=_leaves)
+                continue
             if agreed is not None and not isinstance(agreed, str):
                 raise TypeError(f"at_handshake of {middleware!r} must give a subprotocol or None, got {agreed!r:.200}")
             self._agreed = self._agreed or agreed
             if self._early_close is not None:
                 return self._subprotocol()
+        if refused is not None and self._credentials is None:
+            raise _blamed(refused) from refused.__cause__  # by all that could have known
         hook = self.factory.on_connect
         if hook is not None:
             answer = await _answer_of(hook, self)
@@ -238,6 +250,13 @@ class RequestHandlerProtocol(AutobahnConnection):
             if self._early_close is not None:
                 return self._subprotocol()
         return await super()._ask()
+
+    def _refuse(self, why: BaseException, exc: BaseException) -> None:
+        if isinstance(why, ConnectionRefused) and why.close is not None:
+            self.close(why.close, why.reason)
+            self._accept(self._subprotocol())
+        else:
+            super()._refuse(why, exc)
 
     # Ends that we bring about
 
@@ -278,7 +297,7 @@ class RequestHandlerProtocol(AutobahnConnection):
                 factory.metrics.closed(self)
             if self._credentials is not None:
                 self._credentials.drop()
-                self._credentials = None
+            self._credentials = self._wallet = None
             self._unsent += len(self._early_messages)
             factory.forget(self)
 
@@ -325,6 +344,18 @@ class RequestHandlerProtocol(AutobahnConnection):
         self.close_code = WS_NO_STATUS_CODE if code is None else code
         self.close_reason = reason
         super()._onClose(wasClean, code, reason)
+
+
+def _leaves(refused: ConnectionRefused) -> int:
+    """Tell whether the next who may know a client is asked, and how telling the refusal is otherwise."""
+    return refused.__cause__.leaves if isinstance(refused.__cause__, BaseAuthException) else 0
+
+
+def _blamed(refused: ConnectionRefused) -> ConnectionRefused:
+    blame = getattr(refused.__cause__, "blame", None)
+    if blame is not None:
+        blame()
+    return refused
 
 
 async def _answer_of(hook: Callable[[Any], Any], connection: RequestHandlerProtocol) -> Any:

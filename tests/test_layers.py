@@ -20,21 +20,21 @@ SOURCES = sorted(path for kind in ("*.py", "*.pyx", "*.pxd", "*.pyi") for path i
 # The single source of truth, lowest first. A compiled form `X_c` has the layer of its `X`; a package stands for all of
 # its modules that are not named themselves.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("calls",),
+    ("calls", "gone"),
     ("annotations", "markers", "arguments"),
     (
         *("exceptions", "status", "limits", "permissions", "abstract", "hosts", "rate", "converters", "spelling"),
-        *("misses", "loggers", "middlewares", "recoveries", "threads", "dependencies", "scopes"),
+        *("bodies", "misses", "loggers", "middlewares", "recoveries", "threads", "dependencies", "scopes"),
         *("values", "sieves"),
     ),
-    ("origins", "handshake", "admissions", "sockets", "complaints", "conf", "lifespan", "signatures"),
+    ("origins", "handshake", "admissions", "sockets", "complaints", "conf", "lifespan", "signatures", "guards"),
     ("unsendable",),
     ("hooks",),
     ("_speedups.msgpack",),
     ("_speedups.codec", "_speedups.trie", "_speedups.wrappers", "_speedups.plan", "_speedups.meter"),
     ("_speedups.proof",),
     ("_speedups.envelope",),
-    ("_speedups.replies",),
+    ("_speedups.replies", "_speedups.guards"),
     ("_speedups.pipeline",),
     ("_speedups.frames", "_speedups.step", "_speedups.workers"),
     ("_speedups.connection",),
@@ -49,7 +49,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("factory",),
     ("request", "metrics"),
     ("options", "shutdown"),
-    ("sources", "process"),
+    ("sources", "process", "utils"),
     ("app",),
     ("testing",),
     ("",),  # aiorest_ws/__init__.py
@@ -187,7 +187,7 @@ def test_every_module_of_the_table_is_named_once() -> None:
         ("views.py", "import aiorest_ws.app", "imports 'app'"),
         ("views.py", "from aiorest_ws import Application", "imports ''"),
         ("command_line.py", "from . import status", "stands alone"),
-        ("utils.py", "", "is in no layer"),
+        ("helpers.py", "", "is in no layer"),
         ("views.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .app import Application", None),
         ("auth/token.py", "from .user import User\nfrom ..exceptions import BaseAPIException", None),
         ("app.py", "from . import __version__\nfrom .request import RequestHandlerFactory", None),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from aiorest_ws.middlewares import known_at
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -27,9 +29,11 @@ class Plan:
     exact          `bind` asks for the digits of numbers: the text of the message is kept for it
     explain        called with (args, TypeError): gives the IncorrectArgument that explains it, or None
     auth_required, permissions    what the core checks before the handler
+    closed         there is something to check
     render         (view, request, body) → bytes for a view that renders otherwise than plain JSON, or None
     threaded       the handler is called in a thread of its own
     middlewares    of the routers around it, the outermost first, and of the view
+    known_at       how many of `middlewares` there are up to the last that authenticates; 0: none does
     recoveries     exception handlers of the routers around it, as `Pipeline.recoveries`, innermost first
     provide        what the handler depends on, or None; if there is something, `function` only gathers what was checked
     """
@@ -38,11 +42,13 @@ class Plan:
         "auth_required",
         "bare",
         "bind",
+        "closed",
         "exact",
         "explain",
         "fit",
         "function",
         "guarded",
+        "known_at",
         "method",
         "middlewares",
         "permissions",
@@ -87,15 +93,17 @@ class Plan:
         self.explain = explain
         self.auth_required = auth_required
         self.permissions = permissions
+        self.closed = auth_required or bool(permissions)
         self.render = render
         self.threaded = threaded
         self.middlewares = middlewares
+        self.known_at = known_at(middlewares)
         self.recoveries = recoveries
         self.provide = provide
         # Anything that needs the view instance outside the handler's own call, or a check before it.
         self.guarded = (
-            auth_required
-            or bool(permissions or middlewares)
+            self.closed
+            or bool(middlewares)
             or render is not None
             or threaded
             or provide is not None  # which has to be made, and cleaned up

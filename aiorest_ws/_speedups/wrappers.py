@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 from aiorest_ws.exceptions import InvalidMessage, NoReverseMatch
@@ -14,7 +14,24 @@ _MAX_ID_BYTES = 256
 _ABSENT: Any = object()
 _KNOWN = frozenset(("method", "url", "args", "data", "event_name", "id"))
 # What users may look for on a request must never come from the wire.
-_RESERVED = frozenset(("app", "connection", "form", "route", "session", "state", "token_payload", "user"))
+_RESERVED = frozenset(
+    (
+        *("app", "connection", "form", "route", "session", "state", "token_payload", "user"),
+        *("client", "cookies", "headers", "query_params"),
+    )
+)
+# What other frameworks' requests have, and where it is here.
+_QUERY = "request.args, or request.connection.query of the handshake"
+_ELSEWHERE = {
+    **{name: f"request.connection.{name}" for name in ("close", "cookies", "headers", "peer", "send_event", "session")},
+    **dict.fromkeys(("client", "remote", "remote_addr", "ip"), "request.connection.peer"),
+    **dict.fromkeys(("query", "query_params", "query_string", "GET"), _QUERY),
+    **dict.fromkeys(("params", "arguments", "kwargs"), "request.args"),
+    **dict.fromkeys(("json", "body", "payload", "content", "text", "POST"), "request.data"),
+    "path": "request.url, or request.connection.path of the handshake",
+    "host": 'request.connection.headers["host"]',
+    "verb": "request.method",
+}
 
 
 class Request:
@@ -29,6 +46,7 @@ class Request:
     connection     the protocol that received it (None outside a connection)
     form           how it came in, and so how it is answered (`codec.TEXT_JSON`, ...)
     route          the route that it matched (None before routing)
+    path_params    what its url gave, by the names of the template: strings, or what converters made of them; read-only
     user, token_payload    None until a middleware sets them
     state          a namespace of this request, for middlewares and handlers
     app            the Application (None outside a connection)
@@ -49,6 +67,7 @@ class Request:
         "_id",
         "_is_bare",
         "_method",
+        "_params",
         "_pipeline",
         "_plan",
         "_started",
@@ -69,6 +88,7 @@ class Request:
     _envelope: dict[str, Any] | None
     _extra: dict[str, Any] | None
     _failure: BaseException | None
+    _params: Any  # in order, and then by name
     _pipeline: Any
     _plan: Any
     _text: bytes | None  # JSON of the message; where there is no `_envelope`, of `data`
@@ -126,6 +146,14 @@ class Request:
         return None if self._plan is None else self._plan.route
 
     @property
+    def path_params(self) -> Any:
+        params = self._params
+        if type(params) is tuple:
+            names = self._plan.route.parameters if params else ()
+            params = self._params = MappingProxyType(dict(zip(names, params, strict=True)))
+        return params
+
+    @property
     def status(self) -> int:
         """Status of the reply, with or without `id`: 200 until something says otherwise."""
         return self._status
@@ -141,7 +169,8 @@ class Request:
             extra = self.extra
             if name in extra:
                 return extra[name]
-        raise AttributeError(f"request has no attribute {name!r}")
+        elsewhere = f", look for {_ELSEWHERE[name]}" if name in _ELSEWHERE else ""
+        raise AttributeError(f"request has no attribute {name!r}{elsewhere}")
 
     def __repr__(self) -> str:
         url = self._url.partition("?")[0] if isinstance(self._url, str) else self._url  # behind it are secrets
@@ -235,6 +264,7 @@ def _clear(request: Request, form: int, connection: Any) -> None:
     request._envelope = None
     request._extra = None
     request._failure = None
+    request._params = ()
     request._pipeline = None
     request._plan = None
     request._text = None

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 from aiorest_ws.routers import warn_if_empty
 from aiorest_ws.shutdown import shut_down
 from aiorest_ws.status import WS_NORMAL
+from aiorest_ws.testing.clock import keep_going
 from aiorest_ws.testing.link import Link
 from aiorest_ws.testing.messages import Event, Reply, form_of, pack, reply_of, unpack
 
@@ -26,6 +27,13 @@ __all__ = ("OWN_ID", "AsyncTestClient")
 
 OWN_ID: Any = type("OwnId", (), {"__repr__": lambda self: "OWN_ID"})()  # the client gives the request an id
 _PEER = ("127.0.0.1", 50000)
+_OF_THE_HANDSHAKE = "it is of the handshake, give it to the client, or to `connect` for another one"
+# What clients for HTTP call it. As keys of a request they would be read by nobody.
+_ELSEWHERE = {
+    **dict.fromkeys(("json", "body", "content", "files"), "give the payload as `data=`"),
+    **dict.fromkeys(("params", "query_params"), "give arguments as `args=`"),
+    **dict.fromkeys(("headers", "cookies"), _OF_THE_HANDSHAKE),
+}
 
 
 class Running:
@@ -135,6 +143,7 @@ class AsyncTestClient:
             if not callable(function):
                 raise TypeError(f"overrides must be of functions by functions, got {function!r}")
         self._undo = ExitStack()
+        self._replaced = ExitStack()  # dependencies
         self._running: Running | None = None
         self._is_first = True
         self._link = Link(self._on_message)
@@ -179,10 +188,15 @@ class AsyncTestClient:
             raise RuntimeError("client was used already, make another")
         if self._running is None:
             running = Running(self.app)
-            await running.start()
+            self._undo.callback(keep_going(asyncio.get_running_loop()))
+            try:
+                await running.start()
+            except BaseException:  # raised again
+                self._undo.close()
+                raise
             self._running = running
         for dependency, instead in self._overrides.items():
-            self._undo.callback(_override(self.app.dependency_overrides, dependency, instead))
+            self._replaced.callback(_override(self.app.dependency_overrides, dependency, instead))
         try:
             await self._open(self._running.factory)
         except BaseException:
@@ -215,14 +229,15 @@ class AsyncTestClient:
 
     async def _leave(self) -> None:
         running = self._running
-        try:
-            if self._link.is_begun and not self._link.ended:
-                await self._end()
-        finally:
-            self._undo.close()
-            if running is not None and self._is_first:
-                self._running = None
-                await running.stop()
+        with self._undo:
+            try:
+                if self._link.is_begun and not self._link.ended:
+                    await self._end()
+            finally:
+                self._replaced.close()
+                if running is not None and self._is_first:
+                    self._running = None
+                    await running.stop()
 
     async def _end(self) -> None:
         tasks = list(self.connection.tasks)  # they are cancelled when the connection ends
@@ -253,6 +268,9 @@ class AsyncTestClient:
 
         Raises TimeoutError and ConnectionClosed.
         """
+        for name in extra:
+            if name in _ELSEWHERE:
+                raise TypeError(f"a request has no {name!r}: {_ELSEWHERE[name]}")
         if id is OWN_ID:
             self._last_id += 1
         own_id = self._last_id if id is OWN_ID else id
