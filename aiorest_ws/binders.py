@@ -7,8 +7,9 @@ not fit, and what the short way is too short for, goes parameter by parameter.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 from msgspec import Struct, convert, field
 from msgspec.structs import asdict, astuple
@@ -48,11 +49,13 @@ class Binder:
     ) -> None:
         """`checks` are those of `asked`, by name; `wire` has the names in `args` where they are others."""
         self.wire = wire
+        self.parameters = {alias: name for name, alias in wire.items()}
         self.names = {wire.get(name, name) for name in signature.names}
         self.taken = signature.taken.difference(signature.needs)
         self.required = [wire.get(name, name) for name in signature.required]
         self.open = signature.open
         self.takes_format = signature.takes_format or "format" in self.names
+        self.completed = signature.completed if signature.fresh else None
         self.path: list[tuple[int, str, Check]] = []
         self.checks: dict[str, Check] = {}
         self.body: Check | None = None
@@ -80,14 +83,13 @@ class Binder:
         args, data = request.args, request.data
         exact_args, exact_data = _exactly(request, args, data) if self.exact else (args, data)
         kwargs = self._arguments(args, exact_args, faults)
-        for name, alias in self.wire.items():
-            if alias in kwargs:
-                kwargs[name] = kwargs.pop(alias)
+        if self.wire:
+            kwargs = {self.parameters.get(name, name): value for name, value in kwargs.items()}
         if self.body is not None and not (data is None and self.has_default):
             kwargs["data"] = self._data(self.body, exact_data if self.body.exact else data, faults)
         if faults:
             raise InvalidArguments(faults[:MOST_FAULTS])
-        return tuple(values), kwargs
+        return tuple(values), kwargs if self.completed is None else self.completed(kwargs)
 
     def _arguments(self, args: Any, exact: Any, faults: list[Fault]) -> dict[str, Any]:
         if args is None:
@@ -173,7 +175,10 @@ class ShortBinder(Binder):
         body = hints.pop("data", None)
         plain = isinstance(body, type) and issubclass(body, Struct) and goes_plainly(body)
         self.struct = body if plain else None
-        fields = [_field(name, hints.get(name, Any), defaults[name]) for name in sorted(signature.names)]
+        fields = [
+            _field(name, hints.get(name, Any), defaults[name], signature.fresh.get(name))
+            for name in sorted(signature.names)
+        ]
         renamed: Any = dict(wire) or None
         self.args = box_of(fields, forbid_unknown_fields=not self.open, rename=renamed)
         self.segments: Any = None
@@ -203,11 +208,27 @@ class ShortBinder(Binder):
         return values, kwargs
 
 
-def _field(name: str, hint: Any, default: Any) -> tuple[Any, ...]:
-    """Give the field of a parameter; the default is not converted, and not copied either."""
+def _field(name: str, hint: Any, default: Any, fresh: Callable[[], Any] | None) -> tuple[Any, ...]:
+    """Give the field of a parameter; the default is not converted, and copied by `fresh` if it could change."""
     if default is _EMPTY:
         return (name, hint)
-    return (name, hint, default if isinstance(default, _AS_THEY_ARE) else field(default_factory=lambda: default))
+    if isinstance(default, _AS_THEY_ARE):
+        return (name, hint, default)
+    return (name, hint, field(default_factory=fresh or (lambda: default)))
+
+
+def _misfit(check: Check, hint: Any, default: Any) -> str | None:
+    """Tell why `default` is no value of `hint`; None if it is one, or stands for an absent one."""
+    parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    if default is _EMPTY or default is None or any(part in type(default).__mro__ for part in parts):
+        return None
+    try:
+        made = check(default)
+    except Exception as exc:
+        return str(exc).partition("\n")[0]
+    if isinstance(default, type(made)) or (type(default) is int and isinstance(made, float)):
+        return None
+    return f"Expected `{type(made).__name__}`, got `{type(default).__name__}`"
 
 
 def make_binder(
@@ -236,6 +257,13 @@ def make_binder(
                 raise InvalidHandler(f"{which} cannot work: {text}") from exc
             raise InvalidHandler(f"{which} cannot work: {exc}") from exc
     asked = [parameter for parameter in asked if parameter.name in checks]
+    for parameter in asked:
+        misfit = _misfit(checks[parameter.name], parameter.hint, parameter.default)
+        if misfit is not None:
+            raise InvalidHandler(
+                f"default {parameter.default!r} of parameter {parameter.name!r} of {title} does not fit its "
+                f"annotation: {misfit}"
+            )
     if not asked:
         return None
     if direct and all(_is_short(parameter, checks[parameter.name]) for parameter in asked):

@@ -307,6 +307,8 @@ def made_of_text(cls: Any, value: Any) -> Any:
         except ValueError as exc:
             fault = (faults_of(exc, []) or [{"loc": [], "msg": "Invalid value"}])[0]
             raise ValueError(": ".join([*(".".join(map(str, fault["loc"])),), fault["msg"]]).lstrip(": ")) from exc
+    if isinstance(value, cls):
+        return value  # a default of the handler's
     if not isinstance(value, str):
         raise ValueError(f"Expected `str`, got `{type(value).__name__}`")
     return cls(value)

@@ -8,6 +8,7 @@ from dis import get_instructions
 from typing import Any, ClassVar
 
 from aiorest_ws._speedups import BINARY_MSGPACK, TEXT_JSON, Plan, Request, write
+from aiorest_ws.annotations import parameters_of
 from aiorest_ws.dependencies import Chain, Dependencies, gathered, named
 from aiorest_ws.exceptions import InvalidHandler, InvalidRenderer, MethodNotAllowed
 from aiorest_ws.gone import missing
@@ -104,6 +105,7 @@ def make_plan(
     routers around it, innermost first, `dependencies` what runs before those of the handler for its effect.
     """
     _check_attributes(view)
+    _check_instance(view)
     function = getattr(view, "endpoint_function", None)
     bare = function is not None
     if function is not None:
@@ -129,7 +131,7 @@ def make_plan(
         bare=bare,
         fit=fit,
         bind=bind,
-        takes_nothing=not fit.required and fit.behind is None,
+        takes_nothing=not fit.required and fit.behind is None and not fit.fresh,
         explain=None if fit.behind is None else fit.explain,
         auth_required=auth_required,
         permissions=permissions,
@@ -156,6 +158,22 @@ def _handler(view: type[MethodBasedView], verb: str, parameters: int) -> tuple[C
         return getattr(instance, name)(*args, **kwargs)
 
     return bound, Signature(handler, 1 if isinstance(static, (staticmethod, classmethod)) else 2, parameters)
+
+
+def _check_instance(view: type[MethodBasedView]) -> None:
+    """Refuse a view of which no instance can be made for a request."""
+    abstract = sorted(getattr(view, "__abstractmethods__", ()))
+    if abstract:
+        raise InvalidHandler(f"view {view.__qualname__} is abstract: it has no {', '.join(abstract)}")
+    if view.__init__ is object.__init__ and view.__new__ is object.__new__ and type(view) is type:
+        return
+    for parameter in parameters_of(view, follow_wrapped=True):
+        is_many = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        if parameter.default is parameter.empty and not is_many:
+            raise InvalidHandler(
+                f"view {view.__qualname__} cannot be made without its argument {parameter.name!r}, and each request "
+                f"makes one: what its methods need is given to them, {parameter.name}: Annotated[…, Depends(…)]"
+            )
 
 
 def _is_threaded(view: type[MethodBasedView], function: Callable[..., Any]) -> bool:

@@ -21,10 +21,10 @@ SOURCES = sorted(path for kind in ("*.py", "*.pyx", "*.pxd", "*.pyi") for path i
 # its modules that are not named themselves.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("calls", "gone"),
-    ("annotations", "markers", "arguments"),
+    ("annotations", "arguments", "defaults", "markers"),
     (
         *("exceptions", "status", "limits", "permissions", "abstract", "hosts", "rate", "converters", "spelling"),
-        *("bodies", "misses", "loggers", "middlewares", "recoveries", "threads", "dependencies", "scopes"),
+        *("bodies", "misses", "loggers", "middlewares", "recoveries", "turns", "threads", "dependencies", "scopes"),
         *("values", "sieves"),
     ),
     ("origins", "handshake", "admissions", "sockets", "complaints", "conf", "lifespan", "signatures", "guards"),

@@ -770,7 +770,9 @@ import base64, json
 from aiorest_ws import Application, SimpleRouter
 from aiorest_ws.testing import TestClient
 
-with TestClient(Application(router=SimpleRouter())) as client:
+router = SimpleRouter()
+router.get("/hello")(lambda request: "hello")
+with TestClient(Application(router=router)) as client:
     for first in (*range(0x80, 0x90), 0xDE, 0xDF):
         client.send(bytes([first]) + b"\\xa3url\\xa6/hello")
         reply = json.loads(base64.b64decode(client.receive(), validate=True))

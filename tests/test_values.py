@@ -691,6 +691,14 @@ def crossed(request: Any, a: Annotated[int, Arg("b")], b: Annotated[int, Arg("a"
     return [a, b]
 
 
+def crossed_strictly(request: Any, a: Annotated[int, Strict(), Arg("b")], b: Annotated[int, Arg("a")]) -> Any:
+    return [a, b]
+
+
+def at_home(request: Any, paths: list[Path] = [Path(".")]) -> Any:  # noqa: B006 (a fresh one each time)
+    return paths
+
+
 def formatted(request: Any, kind: Annotated[str, Arg("format")]) -> Any:
     return kind
 
@@ -708,6 +716,8 @@ def formatted(request: Any, kind: Annotated[str, Arg("format")]) -> Any:
         (constrained, {"from": "ab"}, "ab"),
         (constrained, {"from": "a"}, [(["args", "from"], "String should have at least 2 characters")]),
         (crossed, {"a": 1, "b": 2}, [2, 1]),
+        (crossed_strictly, {"a": 1, "b": 2}, [2, 1]),
+        (at_home, {}, ["."]),
         (formatted, {"format": "json"}, "json"),
     ],
 )
