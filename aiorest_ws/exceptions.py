@@ -114,6 +114,10 @@ class BaseAPIException(Portable):
     status = 400
     default_detail = "A server error occurred."
 
+    # Not 0: the next authenticator is asked all the same; and if none knows more, how telling this is (1, 2, …).
+    leaves: int = 0
+    blame: Callable[[], None] | None = None  # to be called when it becomes the answer
+
     detail: Any
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
@@ -323,10 +327,6 @@ class BaseAuthException(BaseAPIException):
 
     status = 401
     default_detail = "Error occurred in the authentication process."
-
-    # Not 0: the next authenticator is asked all the same; and if none knows more, how telling this is (1, 2, …).
-    leaves: int = 0
-    blame: Callable[[], None] | None = None  # to be called when it becomes the answer
 
 
 class NotAuthenticated(BaseAuthException):

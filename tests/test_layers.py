@@ -24,7 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("annotations", "defaults", "markers"),
     (
         *("exceptions", "status", "limits", "permissions", "abstract", "hosts", "rate", "converters", "spelling"),
-        *("bodies", "misses", "loggers", "middlewares", "recoveries", "threads", "dependencies", "scopes"),
+        *("bodies", "misses", "loggers", "middlewares", "recoveries", "turns", "threads", "dependencies", "scopes"),
     ),
     ("origins", "handshake", "admissions", "sockets", "complaints", "conf", "lifespan", "signatures", "guards"),
     ("hooks",),
