@@ -183,7 +183,7 @@ def level(name: str) -> Depends:
 def annotation(way: str, call: Any) -> Any:
     """Give the annotation of the parameter that `call` gives, written in some way."""
     if way == "aliased":
-        return TypeAliasType("Db", Annotated[TypeAliasType("Inner", Annotated[str, "db"]), Depends(call)])  # type: ignore[misc]
+        return TypeAliasType("Db", Annotated[TypeAliasType("Inner", Annotated[str, "db"]), Depends(call)])
     if way == "decorated":
         return Annotated[str, Depends(decorated(call))]
     if way == "partial":
