@@ -15,6 +15,7 @@ cdef class Pipeline(replies.Replies):
     cdef readonly tuple middlewares
     cdef readonly bint onion
     cdef readonly bint guarded
+    cdef readonly bint logs
     cdef readonly object threads
     cdef readonly object overrides
     cdef readonly tuple dependencies

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiorest_ws.exceptions import InvalidMessage, NoReverseMatch
+
+if TYPE_CHECKING:
+    from contextvars import Context
 
 __all__ = ("Request", "Response", "blank", "check_id", "extra_of", "failed", "wrap")
 
@@ -57,6 +60,7 @@ class Request:
         "__dict__",
         "_args",
         "_data",
+        "_ended_in",
         "_envelope",
         "_event_name",
         "_extra",
@@ -90,6 +94,7 @@ class Request:
     _is_bare: bool
     _status: int
     _started: float  # only where somebody observes
+    _ended_in: Context | None  # that of the handler, as it was at its end: what is logged of it is logged there
     connection: Any
     user: Any
     token_payload: Any
@@ -243,6 +248,7 @@ def _clear(request: Request, form: int, connection: Any) -> None:
     request._form = form
     request._is_bare = False
     request._status = 200
+    request._ended_in = None
     request.connection = connection
     request.user = None
     request.token_payload = None

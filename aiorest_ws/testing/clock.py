@@ -1,7 +1,7 @@
 """A loop → one whose clock goes on, whatever a test makes of `time`: what waits in a client has an end.
 
-What freezes time (freezegun, a monkeypatch of `time.monotonic`) stops asyncio's clock, too, and with it every timeout and
-every `sleep`.
+What freezes time (freezegun, a monkeypatch of `time.monotonic`) stops asyncio's clock, too, and with it every timeout
+and every `sleep`.
 """
 
 from __future__ import annotations
