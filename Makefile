@@ -40,10 +40,10 @@ dev: $(VENV)/.installed
 test: test-compiled test-pure
 
 test-compiled: compiler $(VENV)/.compiled
-	$(BARE) $(STRICT) $(BIN)/python -m pytest -q
+	$(BARE) $(STRICT) $(BIN)/python -m pytest -q $(ARGS)
 
 test-pure: $(VENV)/.installed
-	$(BARE) $(PLAIN) $(BIN)/python -m pytest -q
+	$(BARE) $(PLAIN) $(BIN)/python -m pytest -q $(ARGS)
 
 test-packaging: $(VENV)/.compiled
 	$(BARE) $(BIN)/python -m pytest -q -m packaging

@@ -52,7 +52,13 @@ def meaning_of(function: Any, parameter: inspect.Parameter) -> Meaning:
     """Give what the annotation of `parameter` of `function` means, or raise Unreadable."""
     if type(parameter.annotation) is type:  # `str` and `int`, mostly
         return Meaning(parameter.annotation, classes=[parameter.annotation])
-    return _read(parameter.annotation, lambda: _spaces(function, parameter.name))
+    meaning = _read(parameter.annotation, lambda: _spaces(function, parameter.name))
+    origin = get_origin(function)
+    if isinstance(meaning.hint, TypeVar) and origin is not None:
+        given = dict(zip(origin.__parameters__, get_args(function), strict=False))
+        if meaning.hint in given:
+            return _read(given[meaning.hint], lambda: _spaces(function, parameter.name))
+    return meaning
 
 
 def fields_of(cls: type) -> Iterator[Meaning]:

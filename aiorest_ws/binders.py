@@ -7,12 +7,14 @@ not fit, and what the short way is too short for, goes parameter by parameter.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 from msgspec import Struct, convert, field
 from msgspec.structs import asdict, astuple
 
+from aiorest_ws.bodies import BODY, is_body
 from aiorest_ws.checks import (
     MOST_FAULTS,
     Check,
@@ -47,10 +49,12 @@ class Binder:
         self.required = signature.required
         self.open = signature.open
         self.takes_format = signature.takes_format
+        self.completed = signature.completed if signature.fresh else None
         self.path: list[tuple[int, str, Check]] = []
         self.checks: dict[str, Check] = {}
         self.body: Check | None = None
         self.has_default = False
+        self.bodies: dict[str, str] = {}  # what to say of arguments that look like one, and are missing
         for parameter in asked:
             check = checks[parameter.name]
             if parameter.place is not None:
@@ -59,6 +63,8 @@ class Binder:
                 self.body, self.has_default = check, parameter.default is not _EMPTY
             else:
                 self.checks[parameter.name] = check
+                if is_body(parameter.hint):
+                    self.bodies[parameter.name] = f": {BODY}"
 
     def __call__(self, request: Any, params: tuple[Any, ...]) -> Bound:
         """Give path parameters and keyword arguments, or raise InvalidArguments with every fault that can be told."""
@@ -72,7 +78,7 @@ class Binder:
             kwargs["data"] = self._data(self.body, data, faults)
         if faults:
             raise InvalidArguments(faults[:MOST_FAULTS])
-        return tuple(values), kwargs
+        return tuple(values), kwargs if self.completed is None else self.completed(kwargs)
 
     def _arguments(self, args: Any, faults: list[Fault]) -> dict[str, Any]:
         if args is None:
@@ -95,7 +101,7 @@ class Binder:
             if len(faults) >= MOST_FAULTS:
                 return kwargs
         missing = [name for name in self.required if name not in args]
-        faults += [fault(["args", name], f"missing argument `{name}`") for name in missing]
+        faults += [fault(["args", name], f"missing argument `{name}`{self.bodies.get(name, '')}") for name in missing]
         return kwargs
 
     def _data(self, check: Check, data: Any, faults: list[Fault]) -> Any:
@@ -140,7 +146,9 @@ class ShortBinder(Binder):
         body = hints.pop("data", None)
         plain = isinstance(body, type) and issubclass(body, Struct) and goes_plainly(body)
         self.struct = body if plain else None
-        fields = [_field(name, hints.get(name, Any), defaults[name]) for name in sorted(self.names)]
+        fields = [
+            _field(name, hints.get(name, Any), defaults[name], signature.fresh.get(name)) for name in sorted(self.names)
+        ]
         self.args = box_of(fields, forbid_unknown_fields=not self.open)
         self.segments: Any = None
         if self.path:
@@ -169,11 +177,27 @@ class ShortBinder(Binder):
         return values, kwargs
 
 
-def _field(name: str, hint: Any, default: Any) -> tuple[Any, ...]:
-    """Give the field of a parameter; the default is not converted, and not copied either."""
+def _field(name: str, hint: Any, default: Any, fresh: Callable[[], Any] | None) -> tuple[Any, ...]:
+    """Give the field of a parameter; the default is not converted, and copied by `fresh` if it could change."""
     if default is _EMPTY:
         return (name, hint)
-    return (name, hint, default if isinstance(default, _AS_THEY_ARE) else field(default_factory=lambda: default))
+    if isinstance(default, _AS_THEY_ARE):
+        return (name, hint, default)
+    return (name, hint, field(default_factory=fresh or (lambda: default)))
+
+
+def _misfit(check: Check, hint: Any, default: Any) -> str | None:
+    """Tell why `default` is no value of `hint`; None if it is one, or stands for an absent one."""
+    parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    if default is _EMPTY or default is None or any(part in type(default).__mro__ for part in parts):
+        return None
+    try:
+        made = check(default)
+    except Exception as exc:
+        return str(exc).partition("\n")[0]
+    if isinstance(default, type(made)) or (type(default) is int and isinstance(made, float)):
+        return None
+    return f"Expected `{type(made).__name__}`, got `{type(default).__name__}`"
 
 
 def make_binder(
@@ -196,9 +220,18 @@ def make_binder(
             if decorated and isinstance(exc, Unknown):
                 continue  # it is the decorator that gives such a thing
             which = f"annotation of parameter {parameter.name!r} of {title}"
-            cure = "; what does not come from there is Annotated[…, Depends(…)]" if isinstance(exc, Unknown) else ""
-            raise InvalidHandler(f"{which} cannot work: {exc}{cure}") from exc
+            if isinstance(exc, Unknown):
+                text = f"{BODY}, and {exc}; what does not come from there is Annotated[…, Depends(…)]"
+                raise InvalidHandler(f"{which} cannot work: {text}") from exc
+            raise InvalidHandler(f"{which} cannot work: {exc}") from exc
     asked = [parameter for parameter in asked if parameter.name in checks]
+    for parameter in asked:
+        misfit = _misfit(checks[parameter.name], parameter.hint, parameter.default)
+        if misfit is not None:
+            raise InvalidHandler(
+                f"default {parameter.default!r} of parameter {parameter.name!r} of {title} does not fit its "
+                f"annotation: {misfit}"
+            )
     if not asked:
         return None
     if direct and all(_is_short(parameter) for parameter in asked):

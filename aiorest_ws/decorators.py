@@ -8,6 +8,7 @@ from typing import Any, Generic, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
 from aiorest_ws.dependencies import named
 from aiorest_ws.exceptions import InvalidHandler
+from aiorest_ws.guards import check_marks
 from aiorest_ws.spelling import meant
 from aiorest_ws.views import ATTRIBUTES, MethodBasedView, http_methods
 
@@ -87,7 +88,9 @@ class Endpoint(Generic[P, R]):
         body |= self.attrs
         body["endpoint_function"] = staticmethod(self.function)
         body["__qualname__"] = named(self.function)  # what errors call it
-        return type("FunctionView", (MethodBasedView,), body)
+        view = type("FunctionView", (MethodBasedView,), body)
+        check_marks(view, self)
+        return view
 
 
 def _check_function(function: Any, path: str) -> None:

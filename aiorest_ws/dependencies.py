@@ -6,10 +6,12 @@ import contextlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, get_origin
+from functools import partial
+from typing import Annotated, Any, get_origin
 
 from aiorest_ws.annotations import Meaning, Unreadable, meaning_of, parameters_of
 from aiorest_ws.calls import may_wait
+from aiorest_ws.defaults import fresh
 from aiorest_ws.exceptions import InvalidHandler
 from aiorest_ws.markers import gives_itself, wrong_default, wrong_mark
 
@@ -69,6 +71,16 @@ def needs_of(function: Callable[..., Any], name: str, given: int = 0) -> dict[st
     return needs
 
 
+def fresh_of(parameter: inspect.Parameter, name: str) -> Callable[[], Any] | None:
+    """Give what makes the default of `parameter` anew for each request, None if it cannot change."""
+    if parameter.default is parameter.empty:
+        return None
+    try:
+        return fresh(parameter.default)
+    except TypeError as exc:
+        raise InvalidHandler(f"default {parameter.default!r} of parameter {parameter.name!r} of {name}: {exc}") from exc
+
+
 def gathered(*args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Stand for a handler with dependencies, where it would be called with what was checked: give that."""
     return args, kwargs
@@ -78,19 +90,28 @@ class Step:
     """One call: what it gives is the value with the index of the step.
 
     takes    pairs of a parameter and the index of the step whose value it gets, or REQUEST
+    fresh    what makes the default of a parameter anew for each request, by name
+    alone    it takes nothing
     waits    what it gives is expected to be asynchronous; what comes back tells whether it is
     """
 
-    __slots__ = ("call", "name", "takes", "waits")
+    __slots__ = ("alone", "call", "fresh", "name", "takes", "waits")
 
-    def __init__(self, call: Callable[..., Any], takes: tuple[tuple[str, int], ...]) -> None:
+    def __init__(
+        self, call: Callable[..., Any], takes: tuple[tuple[str, int], ...], fresh: dict[str, Callable[[], Any]]
+    ) -> None:
         self.call = call
         self.takes = takes
+        self.fresh = fresh
+        self.alone = not takes and not fresh
         self.waits = may_wait(call)
         self.name = named(call)
 
     def arguments(self, request: Any, values: list[Any]) -> dict[str, Any]:
-        return {name: request if index == REQUEST else values[index] for name, index in self.takes}
+        arguments = {name: request if index == REQUEST else values[index] for name, index in self.takes}
+        for name, copy in self.fresh.items():
+            arguments[name] = copy()
+        return arguments
 
 
 class Order:
@@ -201,7 +222,7 @@ class _Planner:
 
     def _step(self, depends: Depends) -> int:
         call = _replaced(depends.call, self._overrides)
-        if not callable(call):
+        if not callable(call) or get_origin(call) is Annotated:
             raise InvalidHandler(f"Depends expects a callable, got {call!r}")
         if gives_itself(call):
             raise InvalidHandler(f"Depends expects a callable that gives the value, got {call!r}, which gives itself")
@@ -216,15 +237,17 @@ class _Planner:
         if depends.cache and key in self._known:
             return self._known[key]
         self._around.append(call)
-        takes = tuple(self._takes(call))
+        fresh: dict[str, Callable[[], Any]] = {}
+        takes = tuple(self._takes(call, fresh))
         self._around.pop()
-        self.steps.append(Step(call, takes))
+        self.steps.append(Step(call, takes, fresh))
         index = len(self.steps) - 1
         if depends.cache:
             self._known[key] = index
         return index
 
-    def _takes(self, call: Callable[..., Any]) -> Iterable[tuple[str, int]]:
+    def _takes(self, call: Callable[..., Any], fresh: dict[str, Callable[[], Any]]) -> Iterable[tuple[str, int]]:
+        """Give what `call` takes; what makes its defaults anew goes into `fresh`."""
         for parameter in _parameters(call):
             chain = _chain(call, parameter, named(call))
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
@@ -238,16 +261,29 @@ class _Planner:
                     f"nothing provides parameter {parameter.name!r} of {named(call)}: expected `request`, "
                     "a default, or Annotated[…, Depends(…)]"
                 )
+            elif (copy := fresh_of(parameter, named(call))) is not None:
+                if parameter.kind is parameter.POSITIONAL_ONLY:
+                    raise InvalidHandler(
+                        f"parameter {parameter.name!r} of {named(call)} is positional-only, and so its default "
+                        f"{parameter.default!r} would be shared by all requests"
+                    )
+                fresh[parameter.name] = copy
 
 
 def _parameters(call: Callable[..., Any]) -> list[inspect.Parameter]:
-    origin = get_origin(call)
     try:
-        return parameters_of(call if origin is None else origin, follow_wrapped=True)
+        return parameters_of(_signed(call), follow_wrapped=True)
     except (TypeError, ValueError) as exc:
         raise InvalidHandler(
             f"the parameters of {named(call)} cannot be known: {exc}; a function that calls it will do"
         ) from exc
+
+
+def _signed(call: Any) -> Any:
+    """Give what has the signature of `call`: a generic class with its arguments hides that of the class."""
+    if isinstance(call, partial):
+        return partial(_signed(call.func), *call.args, **call.keywords)
+    return get_origin(call) or call
 
 
 def _chain(function: Any, parameter: inspect.Parameter, name: str, *, is_given: bool = False) -> Chain:

@@ -20,6 +20,8 @@ _FIELDS = frozenset(("Field", "FieldInfo", "ModelPrivateAttr", "_CountingAttr"))
 # Whose marks are read where values are checked, or by nobody but people.
 _READ = frozenset(("aiorest_ws", "annotated_doc", "annotated_types", "msgspec", "pydantic", "pydantic_core"))
 
+_PLAIN = frozenset((bool, bytes, dict, float, int, list, set, str, tuple))  # whose instances are known without more ado
+
 _CURE = "what gives its value is Annotated[…, Depends(…)] of aiorest_ws"
 
 
@@ -48,6 +50,8 @@ def wrong_mark(mark: Any) -> str | None:
 
 def wrong_default(default: Any, hint: Any) -> str | None:
     """Tell what is wrong with `default` of a parameter that is annotated with `hint`: as `wrong_mark`."""
+    if hint is float and type(default) is int:
+        return None
     parts = (hint, *getattr(hint, "__args__", ()))
     if any(part in type(default).__mro__ and part is not object for part in parts):
         return None  # whatever its class is called, it is what was asked for
@@ -56,6 +60,8 @@ def wrong_default(default: Any, hint: Any) -> str | None:
         return f"{_shown(default)}, which nobody reads here: {_CURE}"
     if callable(default) and not _says_callable(hint):
         return f"{_shown(default)}, which nobody calls: did you mean Annotated[…, Depends({_called(default)})]?"
+    if default is not None and type(hint) is type and hint in _PLAIN:
+        return f"{_shown(default)}, which is no `{hint.__name__}`"
     return None
 
 

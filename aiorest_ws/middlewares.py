@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextvars import ContextVar, copy_context
 from typing import Any
 from uuid import uuid4
@@ -46,6 +46,16 @@ def is_around(middlewares: Iterable[Any]) -> bool:
     return any(not hasattr(middleware, "process_request") for middleware in middlewares)
 
 
+def known_at(middlewares: Sequence[Any]) -> int:
+    """Give how many of `middlewares` there are up to the last that authenticates; 0 if none does."""
+    return max((at for at, middleware in enumerate(middlewares, 1) if authenticates(middleware)), default=0)
+
+
+def authenticates(middleware: Any) -> bool:
+    """Tell whether `middleware` says that it sets `request.user`."""
+    return bool(getattr(middleware, "authenticates", False))
+
+
 class Layer:
     """What a middleware gets as `call_next`: all that is inside of it.
 
@@ -76,7 +86,6 @@ class Layer:
         """Give the Response to `request`, or raise what goes wrong inside."""
         try:
             if self._at == len(self._middlewares):
-                request._ended_in = None  # a middleware may ask more than once
                 given = await self._core(request)
             else:
                 middleware = self._middlewares[self._at]

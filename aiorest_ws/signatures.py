@@ -8,7 +8,7 @@ from traceback import walk_tb
 from typing import Any
 
 from aiorest_ws.annotations import parameters_of
-from aiorest_ws.dependencies import named, needs_of
+from aiorest_ws.dependencies import fresh_of, named, needs_of
 from aiorest_ws.exceptions import IncorrectArgument, InvalidHandler
 
 __all__ = ("Signature",)
@@ -21,13 +21,26 @@ class Signature:
     required     what it must give
     taken        parameters that get their value from elsewhere: the path, or a dependency
     needs        what its parameters depend on: they are neither in `args` nor in the path
+    fresh        what makes a copy of each default that could change
     positions    of those that stand before its last path parameter, counted from the first one
     innermost    the handler without its decorators
     behind       the signature of that, None without decorators and for one that calls it with other arguments
     """
 
     __slots__ = (
-        *("behind", "given", "handler", "innermost", "names", "needs", "open", "positions", "required", "taken"),
+        *(
+            "behind",
+            "fresh",
+            "given",
+            "handler",
+            "innermost",
+            "names",
+            "needs",
+            "open",
+            "positions",
+            "required",
+            "taken",
+        ),
         "takes_format",
     )
 
@@ -38,6 +51,7 @@ class Signature:
         self.names: set[str] = set()
         self.taken: set[str] = set()
         self.required: list[str] = []
+        self.fresh: dict[str, Callable[[], Any]] = {}
         self.open = False
         self.behind: Signature | None = None
         self.innermost = inspect.unwrap(handler)
@@ -51,6 +65,8 @@ class Signature:
             except InvalidHandler:
                 pass  # the decorator gives it other arguments than it gets itself
         self._read(handler, given + parameters, parameters)
+        if self.open and self.behind is not None:
+            self.fresh |= {n: copy for n, copy in self.behind.fresh.items() if not _gives(handler, n)}
         passed_on = self.open and (self.behind is None or self.behind.takes_format)
         self.takes_format: bool = "format" in self.names or passed_on
 
@@ -81,6 +97,8 @@ class Signature:
                 self.names.add(parameter.name)
                 if parameter.default is parameter.empty:
                     self.required.append(parameter.name)
+                elif (copy := fresh_of(parameter, named(handler))) is not None:
+                    self.fresh[parameter.name] = copy
         self.taken.update(self.needs)
         hidden = [] if self.open else [n for n in self.needs if n not in own and not takes_any]
         if hidden:
@@ -120,7 +138,11 @@ class Signature:
         for name in self.required:
             if name not in kwargs:
                 raise IncorrectArgument(f"missing argument `{name}`")
-        return kwargs
+        return self.completed(kwargs) if self.fresh else kwargs
+
+    def completed(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Give `kwargs` with a default of its own for each that could change and is not among them."""
+        return {name: copy() for name, copy in self.fresh.items() if name not in kwargs} | kwargs
 
     def explain(self, args: Any, exc: BaseException) -> IncorrectArgument | None:
         """Tell whether `args` caused `exc`, a TypeError: did they not fit the handler behind a decorator?"""
@@ -134,6 +156,13 @@ class Signature:
         except IncorrectArgument as misfit:
             return misfit
         return None
+
+
+def _gives(decorator: Any, name: str) -> bool:
+    """Tell whether `decorator` has a say in the argument `name` of what it wraps: its code names it."""
+    code = getattr(decorator, "__code__", None)
+    found = getattr(code, "co_consts", ())
+    return name in found or any(isinstance(one, tuple) and name in one for one in found)
 
 
 def _check_order(handler: Any, given: int, needs: Collection[str]) -> None:

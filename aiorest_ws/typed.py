@@ -17,8 +17,9 @@ from typing import Any
 from uuid import UUID
 from weakref import WeakSet
 
-from aiorest_ws._speedups import Typed, parse_template
+from aiorest_ws._speedups import Request, Typed, parse_template
 from aiorest_ws.annotations import Unreadable, fields_of, meaning_of, parameters_of
+from aiorest_ws.bodies import check_first, check_place
 from aiorest_ws.converters import CONVERTERS, PATH, Converter
 from aiorest_ws.dependencies import Depends, named
 from aiorest_ws.exceptions import InvalidHandler
@@ -110,7 +111,11 @@ def _asked(signature: Signature, path: Sequence[PathParameter]) -> Iterator[Aske
             continue
         place = at if parameter.kind is not parameter.KEYWORD_ONLY and at < len(path) else None
         at += place is not None
-        if parameter.annotation is parameter.empty or (place is not None and place < 0):
+        if parameter.annotation is parameter.empty or (place is not None and place < -1):
+            continue
+        if place == -1:
+            if not decorated:
+                _check_first(handler, parameter)
             continue
         hint = _resolved(handler, parameter, named(signature.innermost))
         if hint in (Any, object) and (place is not None or parameter.name != "data"):
@@ -128,16 +133,29 @@ def _asked(signature: Signature, path: Sequence[PathParameter]) -> Iterator[Aske
             yield found
 
 
+def _check_first(handler: Any, parameter: inspect.Parameter) -> None:
+    """Check the parameter that gets the request."""
+    try:
+        meaning = meaning_of(handler, parameter)
+    except Unreadable:  # as where Request is imported for type checkers only
+        return
+    check_first(meaning.hint, parameter.name, named(handler))
+
+
 def _to_check(
     signature: Signature, parameter: inspect.Parameter, hint: Any, place: int | None, path: Sequence[PathParameter]
 ) -> Asked | None:
     """Give `parameter` if what comes for it has to be checked."""
+    decorated = signature.innermost is not signature.handler
+    if not decorated:
+        as_text = path[place][0] if place is not None and path[place][1] in (None, PATH) else None
+        check_place(hint, parameter.name, as_text, Request, named(signature.innermost))
     if place is None:
-        if signature.innermost is not signature.handler and not (signature.open or parameter.name in signature.names):
+        if decorated and not (signature.open or parameter.name in signature.names):
             return None  # the decorator does not pass it on
         return Asked(parameter.name, None, Any if hint is object else hint, False, parameter.default)
     name, converter = path[place]
-    if signature.innermost is not signature.handler and name != parameter.name:
+    if decorated and name != parameter.name:
         return None
     if hint is _GIVES.get(id(converter)):
         return None

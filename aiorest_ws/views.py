@@ -8,8 +8,11 @@ from dis import get_instructions
 from typing import Any, ClassVar
 
 from aiorest_ws._speedups import BINARY_MSGPACK, TEXT_JSON, Plan, Request, write
+from aiorest_ws.annotations import parameters_of
 from aiorest_ws.dependencies import Chain, Dependencies, gathered, named
 from aiorest_ws.exceptions import InvalidHandler, InvalidRenderer, MethodNotAllowed
+from aiorest_ws.gone import missing
+from aiorest_ws.guards import GUARDS, guards_of
 from aiorest_ws.models import answering
 from aiorest_ws.renderers import BaseRenderer, JSONRenderer
 from aiorest_ws.signatures import Signature
@@ -44,7 +47,7 @@ class MethodBasedView(View):
     methods               verbs that the class has, upper case, sorted
     renderers             renderer classes; `args.format` chooses one, else the first; none means JSON
     permission_classes    every one must let the request pass
-    auth_required         `request.user` must be set and authenticated
+    auth_required         `request.user` must be set, authenticated and active
     middlewares           classes or instances around its methods, inside those of application and routers
     threaded              call methods that are not `async def` in a thread: they may block
     dependencies          list of Depends(…), which run for their effect before those of its methods
@@ -63,6 +66,13 @@ class MethodBasedView(View):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.methods = sorted(verb.upper() for verb in http_methods if callable(getattr(cls, verb, None)))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in GUARDS:
+            raise AttributeError(
+                f"{name} of one instance of {type(self).__qualname__} guards nothing, set it in the class"
+            )
+        super().__setattr__(name, value)
 
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         """Call the method for the verb of `request`. Override it to wrap every verb of the view."""
@@ -95,6 +105,7 @@ def make_plan(
     routers around it, innermost first, `dependencies` what runs before those of the handler for its effect.
     """
     _check_attributes(view)
+    _check_instance(view)
     function = getattr(view, "endpoint_function", None)
     bare = function is not None
     if function is not None:
@@ -111,6 +122,7 @@ def make_plan(
     threaded = _is_threaded(view, function)
     answer = answering(function, view.response_model, view.__qualname__)
     provide = _dependencies(fit, answer, parameters, threaded, dependencies)
+    auth_required, permissions = guards_of(view, (function, inspect.getattr_static(view, verb.lower())))
     return Plan(
         route,
         view,
@@ -119,10 +131,10 @@ def make_plan(
         bare=bare,
         fit=fit,
         bind=bind,
-        takes_nothing=not fit.required and fit.behind is None,
+        takes_nothing=not fit.required and fit.behind is None and not fit.fresh,
         explain=None if fit.behind is None else fit.explain,
-        auth_required=bool(view.auth_required),
-        permissions=_permissions(view),
+        auth_required=auth_required,
+        permissions=permissions,
         render=_renderer(view),
         threaded=threaded,
         middlewares=middlewares,
@@ -146,6 +158,22 @@ def _handler(view: type[MethodBasedView], verb: str, parameters: int) -> tuple[C
         return getattr(instance, name)(*args, **kwargs)
 
     return bound, Signature(handler, 1 if isinstance(static, (staticmethod, classmethod)) else 2, parameters)
+
+
+def _check_instance(view: type[MethodBasedView]) -> None:
+    """Refuse a view of which no instance can be made for a request."""
+    abstract = sorted(getattr(view, "__abstractmethods__", ()))
+    if abstract:
+        raise InvalidHandler(f"view {view.__qualname__} is abstract: it has no {', '.join(abstract)}")
+    if view.__init__ is object.__init__ and view.__new__ is object.__new__ and type(view) is type:
+        return
+    for parameter in parameters_of(view, follow_wrapped=True):
+        is_many = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        if parameter.default is parameter.empty and not is_many:
+            raise InvalidHandler(
+                f"view {view.__qualname__} cannot be made without its argument {parameter.name!r}, and each request "
+                f"makes one: what its methods need is given to them, {parameter.name}: Annotated[…, Depends(…)]"
+            )
 
 
 def _is_threaded(view: type[MethodBasedView], function: Callable[..., Any]) -> bool:
@@ -191,7 +219,7 @@ def _near(name: str) -> str | None:
     if not name.startswith("_"):
         return meant(name, ATTRIBUTES)
     guard = name.strip("_")  # other private names are the view's own
-    return guard if guard in ("auth_required", "permission_classes") else None
+    return guard if guard in GUARDS else None
 
 
 def _set_by_instances(cls: type) -> Iterator[str]:
@@ -206,34 +234,6 @@ def _set_by_instances(cls: type) -> Iterator[str]:
         if instruction.opname == "STORE_ATTR" and holder == code.co_varnames[0]:
             yield instruction.argval
         loaded = instruction.argval
-
-
-def _permissions(view: type[MethodBasedView]) -> tuple[Any, ...]:
-    try:
-        permissions = tuple(view.permission_classes)
-    except TypeError:
-        raise InvalidHandler(
-            f"permission_classes of view {view.__qualname__} must be a list or a tuple, got {view.permission_classes!r}"
-        ) from None
-    for permission in permissions:
-        _check_permission(permission, view)
-    return permissions
-
-
-def _check_permission(permission: Any, view: type[MethodBasedView]) -> None:
-    check = getattr(permission, "check", None)
-    if not callable(check):
-        raise InvalidHandler(f"permission {permission!r} of view {view.__qualname__} has no method 'check'")
-    try:
-        inspect.signature(check).bind(None, None)
-    except ValueError:
-        pass  # it is not written in Python
-    except TypeError as exc:
-        cure = ": give an instance of it" if isinstance(permission, type) else ""
-        raise InvalidHandler(
-            f"permission {permission!r} of view {view.__qualname__} cannot be asked with "
-            f"check(request, handler), {exc}{cure}"
-        ) from exc
 
 
 def _renderer(view: type[MethodBasedView]) -> Callable[[Any, Request, dict[str, Any]], bytes] | None:
@@ -260,3 +260,7 @@ def _renderer(view: type[MethodBasedView]) -> Callable[[Any, Request, dict[str, 
         return bytes(rendered)
 
     return render
+
+
+def __getattr__(name: str) -> Any:
+    raise missing(__name__, name)

@@ -49,6 +49,7 @@ class Impl:
     plan: Any
     meter: Any
     replies: Any
+    guards: Any
     pipeline: Any
     frames: Any
     step: Any

@@ -248,6 +248,31 @@ def replies() -> Iterator[Case]:
         yield f"refuse {exc!r}", partial(refusing, exc)
 
 
+def guards() -> Iterator[Case]:
+    from aiorest_ws.auth.permissions import IsAuthenticated
+    from aiorest_ws.auth.user.models import User
+
+    module = compiled("guards")
+    plan = compiled("plan").Plan(
+        *(None, None, print),
+        bare=True,
+        fit=dict,
+        takes_nothing=True,
+        auth_required=True,
+        permissions=(IsAuthenticated,),
+    )
+
+    def asking(user: Any) -> Call:
+        request = compiled("wrappers").wrap({}, 0, None)
+        request.user = user
+        return partial(module.Guard(plan, None).process_request, request, None)
+
+    yield "new", same(partial(module.Guard, plan, None))
+    for name, user in (("nobody", None), ("somebody", User(is_user=True)), ("no answer", print)):
+        yield f"ask {name}", partial(asking, user)
+        yield f"is authenticated {name}", same(partial(module.is_authenticated, user))
+
+
 def pipeline() -> Iterator[Case]:
     yield from ((f"handle {name}", same(call)) for name, call in _handled())
 
@@ -449,7 +474,8 @@ def connection() -> Iterator[Case]:
 CASES: dict[str, Callable[[], Iterator[Case]]] = {
     function.__name__: function
     for function in (
-        *(msgpack, codec, wrappers, envelope, trie, proof, plan, meter, replies, pipeline, frames, step, workers),
+        *(msgpack, codec, wrappers, envelope, trie, proof, plan, meter, replies, guards, pipeline),
+        *(frames, step, workers),
         connection,
     )
 }

@@ -20,19 +20,19 @@ SOURCES = sorted(path for kind in ("*.py", "*.pyx", "*.pxd", "*.pyi") for path i
 # The single source of truth, lowest first. A compiled form `X_c` has the layer of its `X`; a package stands for all of
 # its modules that are not named themselves.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("calls",),
-    ("annotations", "markers"),
+    ("calls", "gone"),
+    ("annotations", "defaults", "markers"),
     (
         *("exceptions", "status", "limits", "permissions", "abstract", "hosts", "rate", "converters", "spelling"),
-        *("misses", "loggers", "middlewares", "recoveries", "threads", "dependencies", "scopes"),
+        *("bodies", "misses", "loggers", "middlewares", "recoveries", "threads", "dependencies", "scopes"),
     ),
-    ("origins", "handshake", "admissions", "sockets", "complaints", "conf", "lifespan", "signatures"),
+    ("origins", "handshake", "admissions", "sockets", "complaints", "conf", "lifespan", "signatures", "guards"),
     ("hooks",),
     ("_speedups.msgpack",),
     ("_speedups.codec", "_speedups.trie", "_speedups.wrappers", "_speedups.plan", "_speedups.meter"),
     ("_speedups.proof",),
     ("_speedups.envelope",),
-    ("_speedups.replies",),
+    ("_speedups.replies", "_speedups.guards"),
     ("_speedups.pipeline",),
     ("_speedups.frames", "_speedups.step", "_speedups.workers"),
     ("_speedups.connection",),
@@ -47,7 +47,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("factory",),
     ("request", "metrics"),
     ("options", "shutdown"),
-    ("sources", "process"),
+    ("sources", "process", "utils"),
     ("app",),
     ("testing",),
     ("",),  # aiorest_ws/__init__.py
@@ -185,7 +185,7 @@ def test_every_module_of_the_table_is_named_once() -> None:
         ("views.py", "import aiorest_ws.app", "imports 'app'"),
         ("views.py", "from aiorest_ws import Application", "imports ''"),
         ("command_line.py", "from . import status", "stands alone"),
-        ("utils.py", "", "is in no layer"),
+        ("helpers.py", "", "is in no layer"),
         ("views.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .app import Application", None),
         ("auth/token.py", "from .user import User\nfrom ..exceptions import BaseAPIException", None),
         ("app.py", "from . import __version__\nfrom .request import RequestHandlerFactory", None),

@@ -35,6 +35,7 @@ __all__ = (
     "dumps",
     "encode",
     "failed",
+    "is_authenticated",
     "is_installed",
     "parameter_names",
     "parse_template",
@@ -46,8 +47,8 @@ __all__ = (
 )
 
 MODULES = (
-    *("msgpack", "codec", "wrappers", "envelope", "trie", "proof", "plan", "meter", "replies", "pipeline", "frames"),
-    *("step", "workers", "connection"),
+    *("msgpack", "codec", "wrappers", "envelope", "trie", "proof", "plan", "meter", "replies", "guards", "pipeline"),
+    *("frames", "step", "workers", "connection"),
 )
 
 # Without --no-cache-dir pip takes the pure wheel that it has built before.
@@ -107,6 +108,7 @@ if TYPE_CHECKING or not COMPILED:
         write,
     )
     from .connection import Connection
+    from .guards import is_authenticated
     from .meter import Meters
     from .msgpack import is_installed
     from .pipeline import Pipeline
@@ -130,6 +132,7 @@ else:
         write,
     )
     from .connection_c import Connection
+    from .guards_c import is_authenticated
     from .meter_c import Meters
     from .msgpack_c import is_installed
     from .pipeline_c import Pipeline

@@ -14,12 +14,10 @@ from aiorest_ws.calls import finished
 from aiorest_ws.exceptions import (
     BaseAPIException,
     IncorrectURL,
-    NotAuthenticated,
     NotSpecifiedHandler,
     NotSpecifiedURL,
-    PermissionDeniedException,
 )
-from aiorest_ws.middlewares import Layer
+from aiorest_ws.middlewares import Layer, authenticates, known_at
 from aiorest_ws.misses import missed
 from aiorest_ws.scopes import Scope, begin, drive
 
@@ -32,10 +30,11 @@ if TYPE_CHECKING:
 
 # Modules, not names: `pipeline_c.pxd` cimports the compiled ones under these names, and calls into them are C calls.
 if TYPE_CHECKING or not __name__.endswith("_c"):
-    from . import codec, envelope, replies, wrappers
+    from . import codec, envelope, guards, replies, wrappers
 else:
     from . import codec_c as codec
     from . import envelope_c as envelope
+    from . import guards_c as guards
     from . import replies_c as replies
     from . import wrappers_c as wrappers
 
@@ -74,6 +73,9 @@ class Pipeline(replies.Replies):
         self.trie = trie
         self.process = process
         self.middlewares = tuple(middlewares)
+        self.known_at = known_at(self.middlewares)
+        at = self.known_at or len(self.middlewares)
+        self.steps = (*self.middlewares[:at], None, *self.middlewares[at:])  # None: the plan's guards are asked
         self.onion = onion
         self.logs = logs
         self.guarded = bool(self.middlewares)
@@ -151,6 +153,7 @@ class Pipeline(replies.Replies):
         if self.dependencies:
             plan = self._depending(plan)
         request._plan = plan
+        request._params = params
         if self.guarded or plan.guarded:
             return self._guard(request, plan, params)
         result = self._call(request, plan, params, None)
@@ -195,18 +198,12 @@ class Pipeline(replies.Replies):
             return self._provide(request, plan, params, view)
         if self.onion or plan.middlewares:
             return self._finish(request, plan, view, self._peel(request, plan, params, view, None))
-        # PERF: middlewares that need no waiting are called here; `_gates` is a generator.
-        for done, middleware in enumerate(self.middlewares, 1):
-            pending = middleware.process_request(request, view)
-            if replies.is_awaitable(pending):
+        # PERF: what needs no waiting is called here; `_gates` is a generator.
+        for done, step in enumerate(self.steps, 1):
+            pending = self._step(step, request, plan, view)
+            if pending is not None and replies.is_awaitable(pending):
                 gates = self._gates(request, plan, view, done, pending)
                 return self._finish_guarded(request, plan, params, view, gates, next(gates))
-        if plan.permissions:
-            gates = self._checks(request, plan, view)
-            for pending in gates:
-                return self._finish_guarded(request, plan, params, view, gates, pending)
-        elif plan.auth_required and not _is_authenticated(request.user):
-            raise NotAuthenticated()
         result = self._call_guarded(request, plan, params, view)
         if replies.is_awaitable(result):
             return self._finish(request, plan, view, result)
@@ -228,7 +225,7 @@ class Pipeline(replies.Replies):
             if self.onion or plan.middlewares:
                 result = yield self._peel(request, plan, params, view, scope)
             else:
-                if self.guarded or plan.auth_required or plan.permissions:
+                if self.guarded or plan.closed:
                     yield from self._gates(request, plan, view)
                 args, kwargs = self._call(request, plan, params, view)
                 result = yield from scope.call(request, args, kwargs)
@@ -255,49 +252,35 @@ class Pipeline(replies.Replies):
         finally:
             request._ended_in = copy_context()  # that of this thread
 
+    def _step(self, step: Any, request: Request, plan: Plan, view: Any) -> Any:
+        """Do one of `steps`; give what it may have to wait for."""
+        if step is None:
+            return guards.ask(plan, request, view, self.report)
+        return step.process_request(request, view)
+
     def _gates(
         self, request: Request, plan: Plan, view: Any, done: int = 0, pending: Any = None
     ) -> Generator[Any, Any, None]:
         """Run what stands before the handler; yields each awaitable and takes its outcome back.
 
-        `done` middlewares have been called, the last of which gave `pending`.
+        `done` steps have been made, the last of which gave `pending`.
         """
         if pending is not None:
             outcome = yield pending
             if type(outcome) is CoroutineType:
                 yield finished(outcome)
-        for middleware in self.middlewares[done:]:
-            outcome = middleware.process_request(request, view)
+        for step in self.steps[done:]:
+            outcome = self._step(step, request, plan, view)
             if replies.is_awaitable(outcome):
                 outcome = yield outcome
                 if type(outcome) is CoroutineType:
                     yield finished(outcome)
-        yield from self._checks(request, plan, view)
-
-    def _checks(self, request: Request, plan: Plan, view: Any) -> Generator[Any, Any, None]:
-        """Check the user and the permissions; yields each awaitable and takes its outcome back."""
-        if plan.auth_required and not _is_authenticated(request.user):
-            raise NotAuthenticated()
-        for permission in plan.permissions:
-            try:
-                allowed = permission.check(request, view)
-                if replies.is_awaitable(allowed):
-                    allowed = yield allowed
-            except BaseAPIException:
-                raise
-            except Exception as exc:
-                # A check that fails has not let anybody in.
-                if self.report is not None:
-                    self.report(request, exc)
-                allowed = False
-            if not allowed:
-                raise PermissionDeniedException()
 
     async def _finish_guarded(
         self, request: Request, plan: Plan, params: tuple[Any, ...], view: Any, gates: Any, pending: Any
     ) -> bytes:
         try:
-            await self._pass(gates, pending)
+            await drive(gates, pending)
             result = self._call_guarded(request, plan, params, view)
             if replies.is_awaitable(result):
                 result = await result
@@ -306,26 +289,11 @@ class Pipeline(replies.Replies):
             answer = self._recover_unless_cancelled(request, exc)
         return answer if isinstance(answer, bytes) else await answer
 
-    async def _pass(self, gates: Any, pending: Any) -> None:
-        """Go on with `gates`, which wait for `pending`."""
-        while True:
-            try:
-                outcome = await pending
-            except BaseException as exc:
-                pending = gates.throw(exc)
-                continue
-            try:
-                pending = gates.send(outcome)
-            except StopIteration:
-                break
-
     async def _peel(self, request: Request, plan: Plan, params: tuple[str, ...], view: Any, scope: Scope | None) -> Any:
         """Give what the middlewares make of the handler's result."""
 
         async def core(request: Request) -> wrappers.Response:
-            gates = self._checks(request, plan, view)
-            for pending in gates:
-                await self._pass(gates, pending)
+            request._ended_in = None  # a middleware may ask more than once
             if scope is not None:
                 args, kwargs = self._call(request, plan, params, view)
                 return _response(await drive(scope.call(request, args, kwargs)))
@@ -334,7 +302,26 @@ class Pipeline(replies.Replies):
                 result = await result
             return _response(result)
 
-        return await Layer(self.middlewares + plan.middlewares, view, core, _response, self.logs)(request)
+        guard = guards.Guard(plan, self.report)
+        around = self._around(plan, guard)
+        given = await Layer(around, view, core, _response, self.logs)(request)
+        if guard.asked or not plan.closed:
+            return given
+
+        async def answered(request: Request) -> Any:
+            return given
+
+        # One of them has answered by itself, before the user was known: nobody gets that who may not pass.
+        asking = tuple(m for m in around if m is guard or authenticates(m))
+        return await Layer(asking, view, answered, _response)(request)
+
+    def _around(self, plan: Plan, guard: Any) -> tuple[Any, ...]:
+        """Give all middlewares, and `guard` where the user is known: behind the last that authenticates, or all."""
+        middlewares = self.middlewares + plan.middlewares
+        at = self.known_at or len(middlewares)
+        if plan.known_at:
+            at = len(self.middlewares) + plan.known_at
+        return (*middlewares[:at], guard, *middlewares[at:])
 
     async def _finish(self, request: Request, plan: Plan, view: Any, awaitable: Any) -> bytes:
         try:
@@ -360,14 +347,6 @@ class Pipeline(replies.Replies):
 
 def _response(result: Any) -> wrappers.Response:
     return result if isinstance(result, wrappers.Response) else wrappers.Response(result)
-
-
-def _is_authenticated(user: Any) -> bool:
-    """Tell whether `user` says so: `is_authenticated` is a flag, or a method as in 1.1.1."""
-    if user is None:
-        return False
-    flag = getattr(user, "is_authenticated", False)
-    return bool(flag() if callable(flag) else flag)
 
 
 def _url_error(url: Any) -> BaseAPIException:

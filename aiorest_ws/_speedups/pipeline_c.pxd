@@ -2,6 +2,7 @@ cimport cython
 
 from aiorest_ws._speedups cimport codec_c as codec
 from aiorest_ws._speedups cimport envelope_c as envelope
+from aiorest_ws._speedups cimport guards_c as guards
 from aiorest_ws._speedups cimport replies_c as replies
 from aiorest_ws._speedups cimport wrappers_c as wrappers
 from aiorest_ws._speedups.plan_c cimport Plan as _Plan
@@ -13,6 +14,8 @@ cdef class Pipeline(replies.Replies):
     cdef readonly _Trie trie
     cdef readonly object process
     cdef readonly tuple middlewares
+    cdef readonly Py_ssize_t known_at
+    cdef readonly tuple steps
     cdef readonly bint onion
     cdef readonly bint guarded
     cdef readonly bint logs
@@ -34,7 +37,5 @@ cdef class Pipeline(replies.Replies):
     cdef object _call(self, _Request request, _Plan plan, tuple params, object view)
     cdef object _guard(self, _Request request, _Plan plan, tuple params)
     cdef object _provide(self, _Request request, _Plan plan, tuple params, object view)
+    cdef object _step(self, object step, _Request request, _Plan plan, object view)
     cdef object _call_guarded(self, _Request request, _Plan plan, tuple params, object view)
-
-
-cdef bint _is_authenticated(object user) except -1

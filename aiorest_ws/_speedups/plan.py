@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from aiorest_ws.middlewares import known_at
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -26,9 +28,11 @@ class Plan:
                    them, or IncorrectArgument; stands in for `fit`. None: there is nothing to check
     explain        called with (args, TypeError): gives the IncorrectArgument that explains it, or None
     auth_required, permissions    what the core checks before the handler
+    closed         there is something to check
     render         (view, request, body) → bytes for a view that renders otherwise than plain JSON, or None
     threaded       the handler is called in a thread of its own
     middlewares    of the routers around it, the outermost first, and of the view
+    known_at       how many of `middlewares` there are up to the last that authenticates; 0: none does
     recoveries     exception handlers of the routers around it, as `Pipeline.recoveries`, innermost first
     provide        what the handler depends on, or None; if there is something, `function` only gathers what was checked
     """
@@ -37,10 +41,12 @@ class Plan:
         "auth_required",
         "bare",
         "bind",
+        "closed",
         "explain",
         "fit",
         "function",
         "guarded",
+        "known_at",
         "method",
         "middlewares",
         "permissions",
@@ -84,15 +90,17 @@ class Plan:
         self.explain = explain
         self.auth_required = auth_required
         self.permissions = permissions
+        self.closed = auth_required or bool(permissions)
         self.render = render
         self.threaded = threaded
         self.middlewares = middlewares
+        self.known_at = known_at(middlewares)
         self.recoveries = recoveries
         self.provide = provide
         # Anything that needs the view instance outside the handler's own call, or a check before it.
         self.guarded = (
-            auth_required
-            or bool(permissions or middlewares)
+            self.closed
+            or bool(middlewares)
             or render is not None
             or threaded
             or provide is not None  # which has to be made, and cleaned up

@@ -10,9 +10,11 @@ cdef class Plan:
     cdef readonly object explain
     cdef readonly bint auth_required
     cdef readonly tuple permissions
+    cdef readonly bint closed
     cdef readonly object render
     cdef readonly bint threaded
     cdef readonly tuple middlewares
+    cdef readonly Py_ssize_t known_at
     cdef readonly tuple recoveries
     cdef readonly object provide
     cdef readonly bint guarded

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from aiorest_ws.exceptions import InvalidMessage, NoReverseMatch
@@ -49,6 +49,7 @@ class Request:
     connection     the protocol that received it (None outside a connection)
     form           how it came in, and so how it is answered (`codec.TEXT_JSON`, ...)
     route          the route that it matched (None before routing)
+    path_params    what its url gave, by the names of the template: strings, or what converters made of them; read-only
     user, token_payload    None until a middleware sets them
     state          a namespace of this request, for middlewares and handlers
     app            the Application (None outside a connection)
@@ -69,6 +70,7 @@ class Request:
         "_id",
         "_is_bare",
         "_method",
+        "_params",
         "_pipeline",
         "_plan",
         "_started",
@@ -88,6 +90,7 @@ class Request:
     _envelope: dict[str, Any] | None
     _extra: dict[str, Any] | None
     _failure: BaseException | None
+    _params: Any  # in order, and then by name
     _pipeline: Any
     _plan: Any
     _form: int
@@ -142,6 +145,14 @@ class Request:
     @property
     def route(self) -> Any:
         return None if self._plan is None else self._plan.route
+
+    @property
+    def path_params(self) -> Any:
+        params = self._params
+        if type(params) is tuple:
+            names = self._plan.route.parameters if params else ()
+            params = self._params = MappingProxyType(dict(zip(names, params, strict=True)))
+        return params
 
     @property
     def status(self) -> int:
@@ -243,6 +254,7 @@ def _clear(request: Request, form: int, connection: Any) -> None:
     request._envelope = None
     request._extra = None
     request._failure = None
+    request._params = ()
     request._pipeline = None
     request._plan = None
     request._form = form

@@ -13,6 +13,7 @@ cdef class Request:
     cdef dict _envelope
     cdef dict _extra
     cdef object _failure
+    cdef object _params
     cdef public object _pipeline
     cdef object _plan
     cdef int _form
