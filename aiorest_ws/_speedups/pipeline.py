@@ -20,6 +20,7 @@ from aiorest_ws.exceptions import (
 from aiorest_ws.middlewares import Layer, authenticates, known_at
 from aiorest_ws.misses import missed
 from aiorest_ws.scopes import Scope, begin, drive
+from aiorest_ws.turns import in_turn
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
@@ -72,7 +73,9 @@ class Pipeline(replies.Replies):
         super().__init__(debug=debug, report=report, recoveries=recoveries)
         self.trie = trie
         self.process = process
-        self.middlewares = tuple(middlewares)
+        self._own = tuple(middlewares)
+        self._turns: dict[Plan, tuple[Any, ...]] = {}  # plans with middlewares → theirs, with the application's
+        self.middlewares = in_turn(self._own)
         self.known_at = known_at(self.middlewares)
         at = self.known_at or len(self.middlewares)
         self.steps = (*self.middlewares[:at], None, *self.middlewares[at:])  # None: the plan's guards are asked
@@ -153,6 +156,8 @@ class Pipeline(replies.Replies):
         if self.dependencies:
             plan = self._depending(plan)
         request._plan = plan
+        if request._text is not None and not plan.exact:
+            request._text = None
         request._params = params
         if self.guarded or plan.guarded:
             return self._guard(request, plan, params)
@@ -317,11 +322,20 @@ class Pipeline(replies.Replies):
 
     def _around(self, plan: Plan, guard: Any) -> tuple[Any, ...]:
         """Give all middlewares, and `guard` where the user is known: behind the last that authenticates, or all."""
-        middlewares = self.middlewares + plan.middlewares
+        middlewares = self._all_of(plan)
         at = self.known_at or len(middlewares)
         if plan.known_at:
             at = len(self.middlewares) + plan.known_at
         return (*middlewares[:at], guard, *middlewares[at:])
+
+    def _all_of(self, plan: Plan) -> tuple[Any, ...]:
+        """Give the middlewares around the handler of `plan`: the application's, then its own."""
+        if not plan.middlewares:
+            return self.middlewares
+        found = self._turns.get(plan)
+        if found is None:
+            found = self._turns[plan] = in_turn(self._own + plan.middlewares)
+        return found
 
     async def _finish(self, request: Request, plan: Plan, view: Any, awaitable: Any) -> bytes:
         try:

@@ -23,6 +23,8 @@ cdef class Pipeline(replies.Replies):
     cdef readonly object overrides
     cdef readonly tuple dependencies
     cdef dict _plans
+    cdef tuple _own
+    cdef dict _turns
 
     cpdef object handle(self, bytes payload, bint is_binary, object connection=*)
     cpdef _Request adopt(self, _Request request, int form, object connection)

@@ -10,7 +10,7 @@ from aiorest_ws.exceptions import InvalidMessage, NoReverseMatch
 if TYPE_CHECKING:
     from contextvars import Context
 
-__all__ = ("Request", "Response", "blank", "check_id", "extra_of", "failed", "wrap")
+__all__ = ("Request", "Response", "blank", "check_id", "extra_of", "failed", "texts_of", "wrap")
 
 _MAX_ID_BYTES = 256
 
@@ -60,6 +60,7 @@ class Request:
     __slots__ = (
         "__dict__",
         "_args",
+        "_args_text",
         "_data",
         "_ended_in",
         "_envelope",
@@ -75,6 +76,7 @@ class Request:
         "_plan",
         "_started",
         "_status",
+        "_text",
         "_url",
         "connection",
         "token_payload",
@@ -93,6 +95,8 @@ class Request:
     _params: Any  # in order, and then by name
     _pipeline: Any
     _plan: Any
+    _text: bytes | None  # JSON of the message; where there is no `_envelope`, of `data`
+    _args_text: bytes | None
     _form: int
     _is_bare: bool
     _status: int
@@ -230,6 +234,17 @@ def extra_of(request: Request, name: str) -> Any:
     return None if envelope is None or name in _KNOWN else envelope.get(name)
 
 
+def texts_of(request: Request) -> tuple[bytes | None, bytes | None, bytes | None]:
+    """Give the JSON in which `request` came, that of its `args` and that of its `data`, as far as they are kept.
+
+    With the first there are no others. It is there until the request is routed, and then only for a plan that is
+    `exact`. The others stay, and are short.
+    """
+    if request._envelope is not None:
+        return request._text, None, None
+    return None, request._args_text, request._text
+
+
 def check_id(request: Request) -> None:
     """Take away an `id` that is not allowed, and with it the chance to answer anything but that."""
     value = request._id
@@ -257,6 +272,8 @@ def _clear(request: Request, form: int, connection: Any) -> None:
     request._params = ()
     request._pipeline = None
     request._plan = None
+    request._text = None
+    request._args_text = None
     request._form = form
     request._is_bare = False
     request._status = 200
