@@ -251,10 +251,17 @@ class NotSupportedArgumentType(BaseAPIException):
 
 
 class SerializerError(BaseAPIException):
-    """What the handler returned cannot be encoded."""
+    """What the handler returned cannot be encoded, or is not what its `response_model` says.
+
+    why    for the log and for who debugs: what in it is to blame; clients get `detail`
+    """
 
     status = 500
-    default_detail = "Error has occurred inside serializer class."
+    default_detail = "Error has occurred inside serializer class."  # as in 1.1.1, to requests without `id`
+
+    def __init__(self, detail: Any = None, *, why: str = "") -> None:
+        super().__init__(detail)
+        self.why = why
 
 
 class HandlerFailed(BaseAPIException):

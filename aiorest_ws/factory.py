@@ -13,9 +13,9 @@ from aiorest_ws._speedups import Pipeline, Request, Workers, is_installed
 from aiorest_ws.abstract import AbstractRouter
 from aiorest_ws.access_log import AccessLog
 from aiorest_ws.admissions import Admissions
-from aiorest_ws.complaints import Complaints, path_of
+from aiorest_ws.complaints import Complaints, path_of, printable
 from aiorest_ws.dependencies import effects_of
-from aiorest_ws.exceptions import ImproperlyConfigured, RouterNotDefined
+from aiorest_ws.exceptions import ImproperlyConfigured, RouterNotDefined, SerializerError
 from aiorest_ws.hooks import Hooks
 from aiorest_ws.hosts import Hosts
 from aiorest_ws.limits import Limits
@@ -26,6 +26,7 @@ from aiorest_ws.routers import SimpleRouter
 from aiorest_ws.seams import ExactTimer
 from aiorest_ws.stopwatch import TimedPipeline
 from aiorest_ws.threads import Threads
+from aiorest_ws.unsendable import giver
 from aiorest_ws.watch import Watch
 
 __all__ = ("RequestHandlerFactory",)
@@ -186,6 +187,8 @@ class RequestHandlerFactory(WebSocketServerFactory):
     def _report(self, request: Request, exc: BaseException) -> None:
         """Log an unexpected exception, once, with what was asked."""
         text = f"{request.method!r:.20} '{path_of(request.url)}' failed: {type(exc).__name__}"
+        if isinstance(exc, SerializerError) and exc.why:
+            text += f": {printable(exc.why)} (from {printable(giver(request))})"
         self.complaints.write(logging.ERROR, text, exc)
 
     @property

@@ -152,6 +152,8 @@ class Pipeline(replies.Replies):
         if self.dependencies:
             plan = self._depending(plan)
         request._plan = plan
+        if request._text is not None and not plan.exact:
+            request._text = None
         request._params = params
         if self.guarded or plan.guarded:
             return self._guard(request, plan, params)
