@@ -9,6 +9,7 @@ from typing import Any
 
 from aiorest_ws._speedups import COMPILED
 from aiorest_ws.app import Application
+from aiorest_ws.arguments import Arg
 from aiorest_ws.decorators import endpoint
 from aiorest_ws.dependencies import Depends
 from aiorest_ws.exceptions import HTTPError
@@ -21,6 +22,7 @@ from aiorest_ws.wrappers import Request, Response
 __all__ = (
     "COMPILED",
     "Application",
+    "Arg",
     "Depends",
     "HTTPError",
     "MethodBasedView",

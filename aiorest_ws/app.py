@@ -11,6 +11,7 @@ from dataclasses import fields
 from time import gmtime, strftime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakSet
 
 from aiorest_ws._speedups import COMPILED, REASON
 from aiorest_ws.calls import call
@@ -104,6 +105,7 @@ class Application:
         self.middlewares = [middleware_of(m) for m in self._options["middlewares"]]
         self.exception_handlers: dict[type, Any] = {}
         self._dependency_overrides: dict[Any, Any] = {}
+        self._factories: WeakSet[RequestHandlerFactory] = WeakSet()
         self.state: Any = SimpleNamespace()
         self._shared = Shared(self)
         self._lifespan: Lifespan | None = None
@@ -204,8 +206,40 @@ class Application:
         self._loop = asyncio.get_running_loop()
         host, port, path = self._options["host"], self._options["port"], self._options["path"]
         factory = self.generate_factory(self.generate_url(host or "0.0.0.0", port or 80, path))
+        self._factories.add(factory)
         factory.pipeline  # noqa: B018 (made now, so that what is wrong with it is said before anybody connects)
         return factory
+
+    def connections_of(self, user: Any) -> list[RequestHandlerProtocol]:
+        """Give the open connections of `user`: those whose handshake had a token of theirs, or that renewed it since.
+
+        user    a user, or the id of one: compared with the `id` of a connection's user, and with the `sub` of its token
+
+        Looks at every connection, and may be called from any thread.
+        """
+        return [
+            connection
+            for factory in list(self._factories)
+            for connection in list(factory.connections)
+            if connection.state == connection.STATE_OPEN and connection.is_of(user)
+        ]
+
+    def close_connections_of(self, user: Any, code: int = 4401, reason: str | None = None) -> int:
+        """Close the connections of `user`, and tell how many there are; from any thread.
+
+        A token that is still valid opens new ones: take it back, too (`is_revoked`).
+        """
+        connections = self.connections_of(user)
+        try:
+            here = asyncio.get_running_loop()
+        except RuntimeError:
+            here = None
+        for connection in connections:
+            if connection._loop is here:
+                connection.close(code, reason)
+            else:
+                connection._loop.call_soon_threadsafe(connection.close, code, reason)
+        return len(connections)
 
     def new_lifespan(self) -> Lifespan:
         """Give what is around the serving of a prepared application; to be started before it, and ended after."""
@@ -234,6 +268,7 @@ class Application:
         self._lifespan = lifespan = self.new_lifespan()
         try:
             await lifespan.start()
+            factory.context = lifespan.context
             warn_if_empty(factory.router)
             self._expose(factory)
             await self._listen(factory, context)

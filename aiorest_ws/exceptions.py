@@ -114,6 +114,10 @@ class BaseAPIException(Portable):
     status = 400
     default_detail = "A server error occurred."
 
+    # Not 0: the next authenticator is asked all the same; and if none knows more, how telling this is (1, 2, …).
+    leaves: int = 0
+    blame: Callable[[], None] | None = None  # to be called when it becomes the answer
+
     detail: Any
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
@@ -247,10 +251,17 @@ class NotSupportedArgumentType(BaseAPIException):
 
 
 class SerializerError(BaseAPIException):
-    """What the handler returned cannot be encoded."""
+    """What the handler returned cannot be encoded, or is not what its `response_model` says.
+
+    why    for the log and for who debugs: what in it is to blame; clients get `detail`
+    """
 
     status = 500
-    default_detail = "Error has occurred inside serializer class."
+    default_detail = "Error has occurred inside serializer class."  # as in 1.1.1, to requests without `id`
+
+    def __init__(self, detail: Any = None, *, why: str = "") -> None:
+        super().__init__(detail)
+        self.why = why
 
 
 class HandlerFailed(BaseAPIException):
@@ -323,10 +334,6 @@ class BaseAuthException(BaseAPIException):
 
     status = 401
     default_detail = "Error occurred in the authentication process."
-
-    # Not 0: the next authenticator is asked all the same; and if none knows more, how telling this is (1, 2, …).
-    leaves: int = 0
-    blame: Callable[[], None] | None = None  # to be called when it becomes the answer
 
 
 class NotAuthenticated(BaseAuthException):

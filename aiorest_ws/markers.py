@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any, get_origin
 
+from aiorest_ws.arguments import misplaced
+
 __all__ = ("gives_itself", "is_injection", "wrong_default", "wrong_mark")
 
 # Classes of other frameworks and injectors whose instances ask for a value, by name: they are never imported here.
@@ -50,6 +52,9 @@ def wrong_mark(mark: Any) -> str | None:
 
 def wrong_default(default: Any, hint: Any) -> str | None:
     """Tell what is wrong with `default` of a parameter that is annotated with `hint`: as `wrong_mark`."""
+    arg = misplaced(default)
+    if arg is not None:
+        return f"{_shown(default)}, which has its name on the wire: expected Annotated[…, {arg!r}]"
     if hint is float and type(default) is int:
         return None
     parts = (hint, *getattr(hint, "__args__", ()))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextvars import copy_context
 from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import parse_qsl
@@ -27,7 +28,7 @@ from aiorest_ws._speedups import (
 )
 from aiorest_ws.calls import call
 from aiorest_ws.complaints import path_of, printable
-from aiorest_ws.exceptions import PASSED_ON, BaseAuthException, ConnectionRefused
+from aiorest_ws.exceptions import PASSED_ON, BaseAPIException, ConnectionRefused
 from aiorest_ws.handshake import Handshake, client_address, client_scheme
 from aiorest_ws.limits import Limits
 from aiorest_ws.opening import Derived, Memoised
@@ -54,6 +55,7 @@ class RequestHandlerProtocol(AutobahnConnection):
     session            dict for the application, one per connection; it may set something else instead
     path, query        of the handshake: "/api", {"token": "1"}; of several values of one name the last
     headers, cookies   of the handshake, names of headers in lower case; of several cookies of one name the first
+    user               whom the token of the handshake names, or its renewal; None for nobody. A hook may set another
     subprotocol        what was agreed on, or None
     close_code, close_reason, close_was_clean    why the connection ended; None while it is up
     """
@@ -67,6 +69,7 @@ class RequestHandlerProtocol(AutobahnConnection):
     query = Memoised(lambda connection: dict(parse_qsl(connection._handshake.query, keep_blank_values=True)))
     headers = Derived(lambda connection: connection._handshake.headers)
     cookies = Memoised(lambda connection: connection._handshake.cookies)
+    user = Derived(lambda connection: connection._user())
     subprotocol = Derived(lambda connection: connection.websocket_protocol_in_use)
 
     _session: Any = None
@@ -84,6 +87,21 @@ class RequestHandlerProtocol(AutobahnConnection):
     @session.setter
     def session(self, session: Any) -> None:
         self._session = session
+
+    def _user(self) -> Any:
+        credentials = self._credentials
+        return credentials.user if credentials is not None and credentials.lasting else None
+
+    def is_of(self, user: Any) -> bool:
+        """Tell whether this connection is that of `user`: see `Application.connections_of`."""
+        wanted, own = getattr(user, "id", user), getattr(self.user, "id", self.user)
+        if wanted is None:
+            raise TypeError(f"user must be a user who has an id, or the id of one, got {user!r}")
+        if own is not None and (own == wanted or str(own) == str(wanted)):
+            return True
+        credentials = self._credentials
+        sub = None if credentials is None or not credentials.lasting else credentials.payload.get("sub")
+        return sub is not None and str(sub) == str(wanted)
 
     def send_event(self, name: Any, data: Any = None) -> None:
         """Push `{"event_name": name, "data": data}` as text. Dropped, and counted, when the connection is not open.
@@ -180,7 +198,11 @@ class RequestHandlerProtocol(AutobahnConnection):
             self.dropConnection(abort=True)
 
     def _log_reply(self, request: Request, size: int, seconds: float) -> None:
-        self.factory.access.write(self.peer, request, size, seconds)
+        write = self.factory.access.write
+        if request._ended_in is None:
+            write(self.peer, request, size, seconds)
+        else:
+            request._ended_in.copy().run(write, self.peer, request, size, seconds)
 
     # The handshake, and the end
 
@@ -274,7 +296,9 @@ class RequestHandlerProtocol(AutobahnConnection):
         RequestHandlerProtocol.close(self, WS_MESSAGE_VIOLATE_POLICY, "too many fragments")
 
     def connection_made(self, transport: Any) -> None:
-        self.factory.take(self)
+        factory = self.factory
+        self._context = copy_context() if factory.context is None else factory.context.copy()
+        factory.take(self)
         super().connection_made(transport)
         if self.factory.is_crowded:
             transport.abort()
@@ -290,9 +314,8 @@ class RequestHandlerProtocol(AutobahnConnection):
         finally:
             was_accepted = self._pipeline is not None
             if was_accepted and factory.on_disconnect is not None:
-                factory.hooks.tell(
-                    *("on_disconnect", factory.on_disconnect, self, self.close_code, self.close_reason),
-                )
+                hook = ("on_disconnect", factory.on_disconnect, self, self.close_code, self.close_reason)
+                (self._context or copy_context()).copy().run(factory.hooks.tell, *hook)
             if was_accepted and factory.metrics is not None:
                 factory.metrics.closed(self)
             if self._credentials is not None:
@@ -348,7 +371,7 @@ class RequestHandlerProtocol(AutobahnConnection):
 
 def _leaves(refused: ConnectionRefused) -> int:
     """Tell whether the next who may know a client is asked, and how telling the refusal is otherwise."""
-    return refused.__cause__.leaves if isinstance(refused.__cause__, BaseAuthException) else 0
+    return refused.__cause__.leaves if isinstance(refused.__cause__, BaseAPIException) else 0
 
 
 def _blamed(refused: ConnectionRefused) -> ConnectionRefused:

@@ -8,6 +8,7 @@ from traceback import walk_tb
 from typing import Any
 
 from aiorest_ws.annotations import parameters_of
+from aiorest_ws.arguments import misplaced
 from aiorest_ws.dependencies import fresh_of, named, needs_of
 from aiorest_ws.exceptions import IncorrectArgument, InvalidHandler
 
@@ -77,6 +78,12 @@ class Signature:
         parameters_found = parameters_of(handler)
         own = {parameter.name for parameter in parameters_found}
         for at, parameter in enumerate(parameters_found):
+            arg = misplaced(parameter.default)
+            if arg is not None:
+                raise InvalidHandler(
+                    f"parameter {parameter.name!r} of {named(handler)} has its name on the wire in its default: "
+                    f"expected {parameter.name}: Annotated[…, {arg!r}]"
+                )
             if parameter.name in self.needs:
                 if left and parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
                     self.positions[parameter.name] = at - positional + parameters

@@ -19,6 +19,7 @@ from weakref import WeakSet
 
 from aiorest_ws._speedups import Request, Typed, parse_template
 from aiorest_ws.annotations import Unreadable, fields_of, meaning_of, parameters_of
+from aiorest_ws.arguments import wire_names
 from aiorest_ws.bodies import check_first, check_place
 from aiorest_ws.converters import CONVERTERS, PATH, Converter
 from aiorest_ws.dependencies import Depends, named
@@ -86,7 +87,18 @@ def binder_of(signature: Signature, route: Any, *, direct: bool) -> Binder | Non
         signature.leave_out("data")
     defaults = {parameter.name: parameter.default for parameter in parameters_of(signature.innermost)}
     direct = direct and signature.innermost is signature.handler
-    return make_binder(signature, path, asked, defaults=defaults, direct=direct, title=named(signature.innermost))
+    title = named(signature.innermost)
+    wire = _wire_names(signature, asked, title)
+    return make_binder(signature, path, asked, defaults=defaults, wire=wire, direct=direct, title=title)
+
+
+def _wire_names(signature: Signature, asked: Sequence[Asked], title: str) -> dict[str, str]:
+    """Give the names of arguments that have others on the wire than in Python."""
+    hints = [(p.name, p.hint, p.place is None and p.name != "data") for p in asked]
+    try:
+        return wire_names(hints, signature.names, signature.taken)
+    except ValueError as exc:
+        raise InvalidHandler(f"{title} cannot be called: {exc}") from None
 
 
 def _path_parameters(route: Any) -> list[PathParameter]:

@@ -21,12 +21,14 @@ SOURCES = sorted(path for kind in ("*.py", "*.pyx", "*.pxd", "*.pyi") for path i
 # its modules that are not named themselves.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("calls", "gone"),
-    ("annotations", "defaults", "markers"),
+    ("annotations", "arguments", "defaults", "markers"),
     (
         *("exceptions", "status", "limits", "permissions", "abstract", "hosts", "rate", "converters", "spelling"),
-        *("bodies", "misses", "loggers", "middlewares", "recoveries", "threads", "dependencies", "scopes"),
+        *("bodies", "misses", "loggers", "middlewares", "recoveries", "turns", "threads", "dependencies", "scopes"),
+        *("values", "sieves"),
     ),
     ("origins", "handshake", "admissions", "sockets", "complaints", "conf", "lifespan", "signatures", "guards"),
+    ("unsendable",),
     ("hooks",),
     ("_speedups.msgpack",),
     ("_speedups.codec", "_speedups.trie", "_speedups.wrappers", "_speedups.plan", "_speedups.meter"),

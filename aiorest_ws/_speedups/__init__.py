@@ -42,6 +42,7 @@ __all__ = (
     "plain",
     "recognise",
     "split_segment",
+    "texts_of",
     "wrap",
     "write",
 )
@@ -116,7 +117,7 @@ if TYPE_CHECKING or not COMPILED:
     from .proof import Proof
     from .trie import Trie
     from .workers import Workers
-    from .wrappers import Request, Response, failed, wrap
+    from .wrappers import Request, Response, failed, texts_of, wrap
 else:
     from .codec_c import (
         BINARY_BASE64,
@@ -140,4 +141,4 @@ else:
     from .proof_c import Proof
     from .trie_c import Trie
     from .workers_c import Workers
-    from .wrappers_c import Request, Response, failed, wrap
+    from .wrappers_c import Request, Response, failed, texts_of, wrap

@@ -6,6 +6,7 @@ Whatever happens on the way becomes the one reply of its request.
 
 from __future__ import annotations
 
+from contextvars import copy_context
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from aiorest_ws.exceptions import (
 from aiorest_ws.middlewares import Layer, authenticates, known_at
 from aiorest_ws.misses import missed
 from aiorest_ws.scopes import Scope, begin, drive
+from aiorest_ws.turns import in_turn
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
@@ -45,6 +47,7 @@ class Pipeline(replies.Replies):
 
     process       a router's own `process_request` (request → bytes or an awaitable), or None to route with `trie`
     middlewares   instances; their `process_request(request, view)` runs in order, sync or async
+    logs          somebody wants to know, of every request, in which context it ended: `Request._ended_in`
     onion         one of `middlewares` is called with (request, call_next) instead
     debug, report, recoveries    see `Replies`
     threads       runs the handlers that block: (function, arguments) → an awaitable of its result; none: in the loop
@@ -59,6 +62,7 @@ class Pipeline(replies.Replies):
         process: Callable[[Request], Any] | None = None,
         middlewares: Iterable[Any] = (),
         onion: bool = False,
+        logs: bool = False,
         debug: bool = False,
         report: Callable[[Request, BaseException], None] | None = None,
         threads: Callable[..., Any] | None = None,
@@ -69,11 +73,14 @@ class Pipeline(replies.Replies):
         super().__init__(debug=debug, report=report, recoveries=recoveries)
         self.trie = trie
         self.process = process
-        self.middlewares = tuple(middlewares)
+        self._own = tuple(middlewares)
+        self._turns: dict[Plan, tuple[Any, ...]] = {}  # plans with middlewares → theirs, with the application's
+        self.middlewares = in_turn(self._own)
         self.known_at = known_at(self.middlewares)
         at = self.known_at or len(self.middlewares)
         self.steps = (*self.middlewares[:at], None, *self.middlewares[at:])  # None: the plan's guards are asked
         self.onion = onion
+        self.logs = logs
         self.guarded = bool(self.middlewares)
         self.threads = threads
         self.overrides = {} if overrides is None else overrides
@@ -149,6 +156,8 @@ class Pipeline(replies.Replies):
         if self.dependencies:
             plan = self._depending(plan)
         request._plan = plan
+        if request._text is not None and not plan.exact:
+            request._text = None
         request._params = params
         if self.guarded or plan.guarded:
             return self._guard(request, plan, params)
@@ -227,7 +236,11 @@ class Pipeline(replies.Replies):
                 result = yield from scope.call(request, args, kwargs)
             rendered = self._render(request, plan, view, result)
         except BaseException as exc:
+            if request._ended_in is None:
+                request._ended_in = copy_context()
             yield from scope.leave(exc)  # raises
+        if self.logs and request._ended_in is None:
+            request._ended_in = copy_context()
         if scope.opened:
             yield from scope.leave()
         return rendered
@@ -239,7 +252,10 @@ class Pipeline(replies.Replies):
         return self._call(request, plan, params, view)
 
     def _call_in_thread(self, request: Request, plan: Plan, params: tuple[str, ...], view: Any) -> Any:
-        return self._call(request, plan, params, view)
+        try:
+            return self._call(request, plan, params, view)
+        finally:
+            request._ended_in = copy_context()  # that of this thread
 
     def _step(self, step: Any, request: Request, plan: Plan, view: Any) -> Any:
         """Do one of `steps`; give what it may have to wait for."""
@@ -282,6 +298,7 @@ class Pipeline(replies.Replies):
         """Give what the middlewares make of the handler's result."""
 
         async def core(request: Request) -> wrappers.Response:
+            request._ended_in = None  # a middleware may ask more than once
             if scope is not None:
                 args, kwargs = self._call(request, plan, params, view)
                 return _response(await drive(scope.call(request, args, kwargs)))
@@ -292,7 +309,7 @@ class Pipeline(replies.Replies):
 
         guard = guards.Guard(plan, self.report)
         around = self._around(plan, guard)
-        given = await Layer(around, view, core, _response)(request)
+        given = await Layer(around, view, core, _response, self.logs)(request)
         if guard.asked or not plan.closed:
             return given
 
@@ -305,11 +322,20 @@ class Pipeline(replies.Replies):
 
     def _around(self, plan: Plan, guard: Any) -> tuple[Any, ...]:
         """Give all middlewares, and `guard` where the user is known: behind the last that authenticates, or all."""
-        middlewares = self.middlewares + plan.middlewares
+        middlewares = self._all_of(plan)
         at = self.known_at or len(middlewares)
         if plan.known_at:
             at = len(self.middlewares) + plan.known_at
         return (*middlewares[:at], guard, *middlewares[at:])
+
+    def _all_of(self, plan: Plan) -> tuple[Any, ...]:
+        """Give the middlewares around the handler of `plan`: the application's, then its own."""
+        if not plan.middlewares:
+            return self.middlewares
+        found = self._turns.get(plan)
+        if found is None:
+            found = self._turns[plan] = in_turn(self._own + plan.middlewares)
+        return found
 
     async def _finish(self, request: Request, plan: Plan, view: Any, awaitable: Any) -> bytes:
         try:

@@ -18,10 +18,13 @@ cdef class Pipeline(replies.Replies):
     cdef readonly tuple steps
     cdef readonly bint onion
     cdef readonly bint guarded
+    cdef readonly bint logs
     cdef readonly object threads
     cdef readonly object overrides
     cdef readonly tuple dependencies
     cdef dict _plans
+    cdef tuple _own
+    cdef dict _turns
 
     cpdef object handle(self, bytes payload, bint is_binary, object connection=*)
     cpdef _Request adopt(self, _Request request, int form, object connection)

@@ -26,6 +26,7 @@ class Plan:
     takes_nothing  an absent or empty `args` fits
     bind           (request, path parameters) → path parameters and keyword arguments as the handler's annotations want
                    them, or IncorrectArgument; stands in for `fit`. None: there is nothing to check
+    exact          `bind` asks for the digits of numbers: the text of the message is kept for it
     explain        called with (args, TypeError): gives the IncorrectArgument that explains it, or None
     auth_required, permissions    what the core checks before the handler
     closed         there is something to check
@@ -42,6 +43,7 @@ class Plan:
         "bare",
         "bind",
         "closed",
+        "exact",
         "explain",
         "fit",
         "function",
@@ -87,6 +89,7 @@ class Plan:
         self.fit = fit
         self.takes_nothing = takes_nothing
         self.bind = bind
+        self.exact = bool(getattr(bind, "exact", False))
         self.explain = explain
         self.auth_required = auth_required
         self.permissions = permissions

@@ -8,6 +8,7 @@ cdef class Plan:
     cdef readonly bint takes_nothing
     cdef readonly object bind
     cdef readonly object explain
+    cdef readonly bint exact
     cdef readonly bint auth_required
     cdef readonly tuple permissions
     cdef readonly bint closed

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from types import MappingProxyType, SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiorest_ws.exceptions import InvalidMessage, NoReverseMatch
 
-__all__ = ("Request", "Response", "blank", "check_id", "extra_of", "failed", "wrap")
+if TYPE_CHECKING:
+    from contextvars import Context
+
+__all__ = ("Request", "Response", "blank", "check_id", "extra_of", "failed", "texts_of", "wrap")
 
 _MAX_ID_BYTES = 256
 
@@ -57,7 +60,9 @@ class Request:
     __slots__ = (
         "__dict__",
         "_args",
+        "_args_text",
         "_data",
+        "_ended_in",
         "_envelope",
         "_event_name",
         "_extra",
@@ -71,6 +76,7 @@ class Request:
         "_plan",
         "_started",
         "_status",
+        "_text",
         "_url",
         "connection",
         "token_payload",
@@ -89,10 +95,13 @@ class Request:
     _params: Any  # in order, and then by name
     _pipeline: Any
     _plan: Any
+    _text: bytes | None  # JSON of the message; where there is no `_envelope`, of `data`
+    _args_text: bytes | None
     _form: int
     _is_bare: bool
     _status: int
     _started: float  # only where somebody observes
+    _ended_in: Context | None  # that of the handler, as it was at its end: what is logged of it is logged there
     connection: Any
     user: Any
     token_payload: Any
@@ -225,6 +234,17 @@ def extra_of(request: Request, name: str) -> Any:
     return None if envelope is None or name in _KNOWN else envelope.get(name)
 
 
+def texts_of(request: Request) -> tuple[bytes | None, bytes | None, bytes | None]:
+    """Give the JSON in which `request` came, that of its `args` and that of its `data`, as far as they are kept.
+
+    With the first there are no others. It is there until the request is routed, and then only for a plan that is
+    `exact`. The others stay, and are short.
+    """
+    if request._envelope is not None:
+        return request._text, None, None
+    return None, request._args_text, request._text
+
+
 def check_id(request: Request) -> None:
     """Take away an `id` that is not allowed, and with it the chance to answer anything but that."""
     value = request._id
@@ -252,9 +272,12 @@ def _clear(request: Request, form: int, connection: Any) -> None:
     request._params = ()
     request._pipeline = None
     request._plan = None
+    request._text = None
+    request._args_text = None
     request._form = form
     request._is_bare = False
     request._status = 200
+    request._ended_in = None
     request.connection = connection
     request.user = None
     request.token_payload = None

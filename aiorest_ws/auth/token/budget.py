@@ -15,6 +15,7 @@ class TooManyBadTokens(TooManyRequests):
 
     default_detail = "Too many tokens that are not valid. Try again in 10 seconds."
     retry_after = 10
+    leaves = 5
 
 
 class Budget:
