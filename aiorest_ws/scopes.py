@@ -96,7 +96,11 @@ class Scope:
                 self._leave_thread()
                 result = yield self._awaited(result)
         except BaseException as exc:
+            if request._ended_in is None:
+                request._ended_in = copy_context() if self._context is None else self._context.copy()
             yield from self.leave(exc)  # raises
+        if self._context is not None:
+            request._ended_in = self._context.copy()  # before the clean-up takes back what was set
         return result
 
     def leave(self, exc: BaseException | None = None) -> Steps:
@@ -120,6 +124,7 @@ class Scope:
         scope._order = self._order
         scope._spare = self._threads
         result = yield from scope.call(request, args, kwargs)
+        request._ended_in = copy_context()  # that of this thread
         yield from scope.leave()
         return result
 

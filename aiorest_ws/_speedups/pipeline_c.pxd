@@ -18,6 +18,7 @@ cdef class Pipeline(replies.Replies):
     cdef readonly tuple steps
     cdef readonly bint onion
     cdef readonly bint guarded
+    cdef readonly bint logs
     cdef readonly object threads
     cdef readonly object overrides
     cdef readonly tuple dependencies

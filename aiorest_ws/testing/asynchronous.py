@@ -48,9 +48,12 @@ class Running:
 
     async def start(self) -> None:
         self.factory = self._app.prepare()
+        if self._app._lifespan is not None:
+            self.factory.context = self._app._lifespan.context
         if not self._app.is_running:  # else what is around it is there already
             lifespan = self._app.new_lifespan()
             await lifespan.start()
+            self.factory.context = lifespan.context
             warn_if_empty(self.factory.router)
             lifespan.watch(self._on_lost)
             self._lifespan = lifespan
