@@ -48,7 +48,10 @@ def is_around(middlewares: Iterable[Any]) -> bool:
 
 def known_at(middlewares: Sequence[Any]) -> int:
     """Give how many of `middlewares` there are up to the last that authenticates; 0 if none does."""
-    return max((at for at, middleware in enumerate(middlewares, 1) if authenticates(middleware)), default=0)
+    count = len(middlewares)
+    while count and not authenticates(middlewares[count - 1]):
+        count -= 1
+    return count
 
 
 def authenticates(middleware: Any) -> bool:
