@@ -268,6 +268,7 @@ class Application:
         self._lifespan = lifespan = self.new_lifespan()
         try:
             await lifespan.start()
+            factory.context = lifespan.context
             warn_if_empty(factory.router)
             self._expose(factory)
             await self._listen(factory, context)

@@ -83,7 +83,7 @@ class Endpoint(Generic[P, R]):
         def handler(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
             return self.endpoint_function(request, *args, **kwargs)
 
-        verbs = [self.methods] if isinstance(self.methods, str) else self.methods
+        verbs = self.methods if isinstance(self.methods, (list, tuple)) else [self.methods]
         body: dict[str, Any] = {verb.strip().lower(): handler for verb in verbs if isinstance(verb, str)}
         body |= self.attrs
         body["endpoint_function"] = staticmethod(self.function)

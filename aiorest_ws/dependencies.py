@@ -109,8 +109,8 @@ class Step:
 
     def arguments(self, request: Any, values: list[Any]) -> dict[str, Any]:
         arguments = {name: request if index == REQUEST else values[index] for name, index in self.takes}
-        for name, copy in self.fresh.items():
-            arguments[name] = copy()
+        if self.fresh:
+            arguments |= {name: copy() for name, copy in self.fresh.items()}
         return arguments
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from contextvars import Context
 from typing import Any, ClassVar
 
 from autobahn.asyncio.websocket import WebSocketServerFactory
@@ -15,7 +16,7 @@ from aiorest_ws.access_log import AccessLog
 from aiorest_ws.admissions import Admissions
 from aiorest_ws.complaints import Complaints, path_of, printable
 from aiorest_ws.dependencies import effects_of
-from aiorest_ws.exceptions import ImproperlyConfigured, RouterNotDefined, SerializerError
+from aiorest_ws.exceptions import ImproperlyConfigured, RouterNotDefined, SerializerError, sole
 from aiorest_ws.hooks import Hooks
 from aiorest_ws.hosts import Hosts
 from aiorest_ws.limits import Limits
@@ -60,6 +61,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
     connections        the open connections, and those in their handshake
     admissions         which of them were let in
     hooks              runs `on_connect` and `on_disconnect`
+    context            the context variables that every connection begins with: a copy of these, None for those of now
     debug              show tracebacks to clients, log handlers that block the event loop, let local pages connect
     access_log         log a line per request: True, "text" or "json"
     metrics            a `metrics.Metrics` that counts connections and requests, or None
@@ -79,6 +81,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
     on_connect: Callable[[Any], Any] | None = None
     on_disconnect: Callable[[Any, Any, Any], Any] | None = None
     app: Any = None
+    context: Context | None = None
     debug = False
     access_log: bool | str = False
     metrics: Any = None
@@ -162,6 +165,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
                 process=None if plain else router.process_request,
                 middlewares=self.middlewares,
                 onion=is_around(self.middlewares),
+                logs=bool(self.access_log),
                 debug=self.debug,
                 report=self._report,
                 threads=self._threads.call,
@@ -188,10 +192,15 @@ class RequestHandlerFactory(WebSocketServerFactory):
 
     def _report(self, request: Request, exc: BaseException) -> None:
         """Log an unexpected exception, once, with what was asked."""
-        text = f"{request.method!r:.20} '{path_of(request.url)}' failed: {type(exc).__name__}"
-        if isinstance(exc, SerializerError) and exc.why:
-            text += f": {printable(exc.why)} (from {printable(giver(request))})"
-        self.complaints.write(logging.ERROR, text, exc)
+        why = sole(exc)
+        text = f"{request.method!r:.20} '{path_of(request.url)}' failed: {type(why).__name__}"
+        if isinstance(why, SerializerError) and why.why:
+            text += f": {printable(why.why)} (from {printable(giver(request))})"
+        context = request._ended_in
+        if context is None:
+            self.complaints.write(logging.ERROR, text, exc)
+        else:
+            context.copy().run(self.complaints.write, logging.ERROR, text, exc)
 
     @property
     def threads(self) -> int:

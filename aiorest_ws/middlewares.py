@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from typing import Any
 from uuid import uuid4
 
@@ -48,7 +48,10 @@ def is_around(middlewares: Iterable[Any]) -> bool:
 
 def known_at(middlewares: Sequence[Any]) -> int:
     """Give how many of `middlewares` there are up to the last that authenticates; 0 if none does."""
-    return max((at for at, middleware in enumerate(middlewares, 1) if authenticates(middleware)), default=0)
+    count = len(middlewares)
+    while count and not authenticates(middlewares[count - 1]):
+        count -= 1
+    return count
 
 
 def authenticates(middleware: Any) -> bool:
@@ -61,29 +64,49 @@ class Layer:
 
     answer    makes a Response of what a middleware gives
     core      the innermost: request → Response
+    logs      the context in which a request ends is wanted, also if it ends well
     """
 
-    __slots__ = ("_answer", "_at", "_core", "_middlewares", "_view")
+    __slots__ = ("_answer", "_at", "_core", "_logs", "_middlewares", "_view")
 
     def __init__(
-        self, middlewares: tuple[Any, ...], view: Any, core: CallNext, answer: Callable[[Any], Any], at: int = 0
+        self,
+        middlewares: tuple[Any, ...],
+        view: Any,
+        core: CallNext,
+        answer: Callable[[Any], Any],
+        logs: bool = False,
+        at: int = 0,
     ) -> None:
         self._middlewares = middlewares
         self._view = view
         self._core = core
         self._answer = answer
+        self._logs = logs
         self._at = at
 
     async def __call__(self, request: Any) -> Any:
         """Give the Response to `request`, or raise what goes wrong inside."""
-        if self._at == len(self._middlewares):
-            return await self._core(request)
-        middleware = self._middlewares[self._at]
-        inside = Layer(self._middlewares, self._view, self._core, self._answer, self._at + 1)
-        if hasattr(middleware, "process_request"):
-            await call(middleware.process_request, request, self._view)
-            return await inside(request)
-        given = await call(middleware, request, inside)
+        try:
+            if self._at == len(self._middlewares):
+                given = await self._core(request)
+            else:
+                middleware = self._middlewares[self._at]
+                inside = Layer(self._middlewares, self._view, self._core, self._answer, self._logs, self._at + 1)
+                if hasattr(middleware, "process_request"):
+                    await call(middleware.process_request, request, self._view)
+                    given = await inside(request)
+                else:
+                    given = self._answered(middleware, await call(middleware, request, inside))
+        except BaseException:
+            if request._ended_in is None:
+                request._ended_in = copy_context()  # before those outside take back what they set
+            raise
+        if self._logs and request._ended_in is None:
+            request._ended_in = copy_context()
+        return given
+
+    def _answered(self, middleware: Any, given: Any) -> Any:
         if given is None:
             raise TypeError(f"middleware {middleware!r} gave None, expected what call_next gives, or a Response")
         return self._answer(given)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextvars import copy_context
 from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import parse_qsl
@@ -197,7 +198,11 @@ class RequestHandlerProtocol(AutobahnConnection):
             self.dropConnection(abort=True)
 
     def _log_reply(self, request: Request, size: int, seconds: float) -> None:
-        self.factory.access.write(self.peer, request, size, seconds)
+        write = self.factory.access.write
+        if request._ended_in is None:
+            write(self.peer, request, size, seconds)
+        else:
+            request._ended_in.copy().run(write, self.peer, request, size, seconds)
 
     # The handshake, and the end
 
@@ -291,7 +296,9 @@ class RequestHandlerProtocol(AutobahnConnection):
         RequestHandlerProtocol.close(self, WS_MESSAGE_VIOLATE_POLICY, "too many fragments")
 
     def connection_made(self, transport: Any) -> None:
-        self.factory.take(self)
+        factory = self.factory
+        self._context = copy_context() if factory.context is None else factory.context.copy()
+        factory.take(self)
         super().connection_made(transport)
         self.factory.arrive(self, transport)
 
@@ -306,9 +313,8 @@ class RequestHandlerProtocol(AutobahnConnection):
         finally:
             was_accepted = self._pipeline is not None
             if was_accepted and factory.on_disconnect is not None:
-                factory.hooks.tell(
-                    *("on_disconnect", factory.on_disconnect, self, self.close_code, self.close_reason),
-                )
+                hook = ("on_disconnect", factory.on_disconnect, self, self.close_code, self.close_reason)
+                (self._context or copy_context()).copy().run(factory.hooks.tell, *hook)
             if was_accepted and factory.metrics is not None:
                 factory.metrics.closed(self)
             if self._credentials is not None:

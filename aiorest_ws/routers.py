@@ -293,7 +293,9 @@ class SimpleRouter(AbstractRouter):
             handler = handler()
         if not isinstance(handler, tuple) or len(handler) != 4:
             raise InvalidHandler(f"expected a function decorated with @endpoint, got {handler!r}")
-        self.register(*handler)
+        path, view, methods, name = handler
+        checked_verbs(methods)
+        self.register(path, view, methods, name)
 
     @spelled
     def include(self, router: SimpleRouter, prefix: str = "", *, name: str = "", dependencies: Any = ()) -> None:
@@ -317,6 +319,7 @@ class SimpleRouter(AbstractRouter):
         self._add([inclusion.moved(route) for route in router.routes])
         router._inclusions.append(inclusion)
 
+    @spelled
     def exception_handler(self, exception: type[Exception]) -> Callable[[H], H]:
         """Make the decorated function, `def` or `async def`, answer when a request fails with `exception`.
 

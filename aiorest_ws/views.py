@@ -5,10 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from dis import get_instructions
+from types import FunctionType
 from typing import Any, ClassVar
 
 from aiorest_ws._speedups import BINARY_MSGPACK, TEXT_JSON, Plan, Request, write
 from aiorest_ws.annotations import parameters_of
+from aiorest_ws.calls import layers_of
 from aiorest_ws.dependencies import Chain, Dependencies, gathered, named
 from aiorest_ws.exceptions import InvalidHandler, InvalidRenderer, MethodNotAllowed
 from aiorest_ws.gone import missing
@@ -109,9 +111,10 @@ def make_plan(
     function = getattr(view, "endpoint_function", None)
     bare = function is not None
     if function is not None:
-        fit = Signature(function, 1, parameters)
+        fit = _signature(function, parameters)
     else:
         function, fit = _handler(view, verb, parameters)
+    _check_marks(function)
     if view.dispatch is not MethodBasedView.dispatch:
         function, bare = view.dispatch, False
         dispatch = Signature(function, 2, parameters)
@@ -141,6 +144,13 @@ def make_plan(
         recoveries=recoveries,
         provide=provide,
     )
+
+
+def _signature(function: Callable[..., Any], parameters: int) -> Signature:
+    try:
+        return Signature(function, 1, parameters)
+    except ValueError as exc:
+        raise InvalidHandler(f"{named(function)} does not say what it takes, put it into a `def`: {exc}") from exc
 
 
 def _handler(view: type[MethodBasedView], verb: str, parameters: int) -> tuple[Callable[..., Any], Signature]:
@@ -213,6 +223,18 @@ def _check_attributes(view: type[MethodBasedView]) -> None:
             near = None if name in http_methods else _near(name)
             if near:
                 raise InvalidHandler(f"view {view.__qualname__} has an attribute {name!r}, did you mean {near!r}?")
+
+
+def _check_marks(function: Callable[..., Any]) -> None:
+    """Refuse what a decorator, say, has set on a function where it belongs to its view; `guards` has the guards."""
+    for layer in layers_of(function):
+        for name in vars(layer) if isinstance(layer, FunctionType) else ():
+            near = name if name in ATTRIBUTES else _near(name)
+            if near and name not in GUARDS:
+                raise InvalidHandler(
+                    f"{name!r} is set on {named(layer)}, where nobody looks at it: {near!r} is given to its decorator, "
+                    "or set in its view"
+                )
 
 
 def _near(name: str) -> str | None:

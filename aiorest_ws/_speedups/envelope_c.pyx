@@ -255,7 +255,6 @@ cdef Request scan(const unsigned char* text, Py_ssize_t size, int form, object c
             return None
         length = at - start
         at += 2
-        request._args_text = None
         value = read_value(text, &at, size, request)
         if at < 0:
             return None
@@ -265,24 +264,29 @@ cdef Request scan(const unsigned char* text, Py_ssize_t size, int form, object c
             request._url = value
         elif length == 10 and memcmp(text + start, b"event_name", 10) == 0:
             request._event_name = value
+            request._args_text = None
         elif length == 4 and memcmp(text + start, b"args", 4) == 0:
             if value is None:
                 return None  # null is told apart from absent by the envelope
             request._args = value
             args_text = request._args_text
+            request._args_text = None
         elif length == 4 and memcmp(text + start, b"data", 4) == 0:
             request._data = value
             request._text = request._args_text
+            request._args_text = None
         elif length == 2 and memcmp(text + start, b"id", 2) == 0:
             request._id = value
         elif length == 5 and memcmp(text + start, b"token", 5) == 0:
             request._extra = {"token": value}
+            request._args_text = None
         else:
             return None
         if at >= size:
             return None
         if text[at] == c"}":
-            request._args_text = args_text
+            if args_text is not None:
+                request._args_text = args_text
             return request if at + 1 == size else None
         if text[at] != c",":
             return None

@@ -27,7 +27,7 @@ cdef class Frames:
     cdef public unsigned long long _octets_out
     cdef public unsigned long long _frames_out
 
-    cdef bint feeding
+    cdef bint _feeding
     cdef int served
     cdef int fragments
     cdef int expects

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 from aiorest_ws.calls import is_awaitable
 from aiorest_ws.exceptions import BaseAPIException, NotAuthenticated
 from aiorest_ws.permissions import refusal_of, verdict
-from aiorest_ws.scopes import begin
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
     from .plan import Plan
 
@@ -47,8 +46,10 @@ def ask(plan: Plan, request: Any, view: Any, report: Report) -> Any:
     """Give None to let `request` pass, or an awaitable that ends when it may; raise what refuses it."""
     if plan.auth_required and not _is_known(request, report):
         raise NotAuthenticated()
-    if plan.permissions:
-        return begin(_ask_permissions(plan, request, view, report))
+    for at, permission in enumerate(plan.permissions):
+        answer = _answer(permission, request, view, report)
+        if answer is not True:
+            return _ask_later(plan.permissions[at:], answer, request, view, report)
     return None
 
 
@@ -86,21 +87,42 @@ def _says(user: Any, name: str, flag: Any) -> bool:
     return flag is True or verdict(flag, f"{name} of {type(user).__qualname__}")
 
 
-def _ask_permissions(plan: Plan, request: Any, view: Any, report: Report) -> Generator[Any, Any, None]:
-    """Ask each permission; yields each awaitable and takes its outcome back."""
-    for permission in plan.permissions:
-        try:
-            answer = permission.check(request, view)
-            if answer is not True and is_awaitable(answer):
-                answer = yield answer
-            allowed = verdict(answer, permission)
-        except BaseAPIException:
-            raise
-        except Exception as exc:
-            _complain(request, exc, report)
-            allowed = False
-        if not allowed:
-            raise refusal_of(permission)
+def _answer(permission: Any, request: Any, view: Any, report: Report) -> Any:
+    """Give True or something to await, or raise what `permission` refuses `request` with."""
+    try:
+        answer = permission.check(request, view)
+        if answer is not True and not is_awaitable(answer):
+            answer = verdict(answer, permission)
+    except BaseAPIException:
+        raise
+    except Exception as exc:
+        _complain(request, exc, report)
+        answer = False
+    if answer is False:
+        raise refusal_of(permission)
+    return answer
+
+
+async def _ask_later(permissions: tuple[Any, ...], pending: Any, request: Any, view: Any, report: Report) -> None:
+    """Ask `permissions`, the first of which has given `pending`."""
+    for permission in permissions:
+        if pending is None:
+            pending = _answer(permission, request, view, report)
+        if pending is not True:
+            await _settled(permission, pending, request, report)
+        pending = None
+
+
+async def _settled(permission: Any, pending: Any, request: Any, report: Report) -> None:
+    try:
+        allowed = verdict(await pending, permission)
+    except BaseAPIException:
+        raise
+    except Exception as exc:
+        _complain(request, exc, report)
+        allowed = False
+    if not allowed:
+        raise refusal_of(permission)
 
 
 def _complain(request: Any, exc: BaseException, report: Report) -> None:

@@ -9,6 +9,7 @@ cdef class Guard:
 
 cdef object ask(_Plan plan, object request, object view, object report)
 cpdef bint is_authenticated(object user) except -1
+cdef object _answer(object permission, object request, object view, object report)
 cdef bint _is_known(object request, object report) except -1
 cdef object _read(object user, str name, object otherwise)
 cdef bint _says(object user, str name, object flag) except -1

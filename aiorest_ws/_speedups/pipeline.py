@@ -6,6 +6,7 @@ Whatever happens on the way becomes the one reply of its request.
 
 from __future__ import annotations
 
+from contextvars import copy_context
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,7 @@ class Pipeline(replies.Replies):
 
     process       a router's own `process_request` (request → bytes or an awaitable), or None to route with `trie`
     middlewares   instances; their `process_request(request, view)` runs in order, sync or async
+    logs          somebody wants to know, of every request, in which context it ended: `Request._ended_in`
     onion         one of `middlewares` is called with (request, call_next) instead
     debug, report, recoveries    see `Replies`
     threads       runs the handlers that block: (function, arguments) → an awaitable of its result; none: in the loop
@@ -60,6 +62,7 @@ class Pipeline(replies.Replies):
         process: Callable[[Request], Any] | None = None,
         middlewares: Iterable[Any] = (),
         onion: bool = False,
+        logs: bool = False,
         debug: bool = False,
         report: Callable[[Request, BaseException], None] | None = None,
         threads: Callable[..., Any] | None = None,
@@ -77,6 +80,7 @@ class Pipeline(replies.Replies):
         at = self.known_at or len(self.middlewares)
         self.steps = (*self.middlewares[:at], None, *self.middlewares[at:])  # None: the plan's guards are asked
         self.onion = onion
+        self.logs = logs
         self.guarded = bool(self.middlewares)
         self.threads = threads
         self.overrides = {} if overrides is None else overrides
@@ -232,7 +236,11 @@ class Pipeline(replies.Replies):
                 result = yield from scope.call(request, args, kwargs)
             rendered = self._render(request, plan, view, result)
         except BaseException as exc:
+            if request._ended_in is None:
+                request._ended_in = copy_context()
             yield from scope.leave(exc)  # raises
+        if self.logs and request._ended_in is None:
+            request._ended_in = copy_context()
         if scope.opened:
             yield from scope.leave()
         return rendered
@@ -244,7 +252,10 @@ class Pipeline(replies.Replies):
         return self._call(request, plan, params, view)
 
     def _call_in_thread(self, request: Request, plan: Plan, params: tuple[str, ...], view: Any) -> Any:
-        return self._call(request, plan, params, view)
+        try:
+            return self._call(request, plan, params, view)
+        finally:
+            request._ended_in = copy_context()  # that of this thread
 
     def _step(self, step: Any, request: Request, plan: Plan, view: Any) -> Any:
         """Do one of `steps`; give what it may have to wait for."""
@@ -287,6 +298,7 @@ class Pipeline(replies.Replies):
         """Give what the middlewares make of the handler's result."""
 
         async def core(request: Request) -> wrappers.Response:
+            request._ended_in = None  # a middleware may ask more than once
             if scope is not None:
                 args, kwargs = self._call(request, plan, params, view)
                 return _response(await drive(scope.call(request, args, kwargs)))
@@ -297,7 +309,7 @@ class Pipeline(replies.Replies):
 
         guard = guards.Guard(plan, self.report)
         around = self._around(plan, guard)
-        given = await Layer(around, view, core, _response)(request)
+        given = await Layer(around, view, core, _response, self.logs)(request)
         if guard.asked or not plan.closed:
             return given
 

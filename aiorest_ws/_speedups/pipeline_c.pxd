@@ -18,6 +18,7 @@ cdef class Pipeline(replies.Replies):
     cdef readonly tuple steps
     cdef readonly bint onion
     cdef readonly bint guarded
+    cdef readonly bint logs
     cdef readonly object threads
     cdef readonly object overrides
     cdef readonly tuple dependencies
@@ -36,6 +37,7 @@ cdef class Pipeline(replies.Replies):
     cpdef object route(self, _Request request, _Trie trie)
     cdef _Plan _depending(self, _Plan plan)
     cdef object _call(self, _Request request, _Plan plan, tuple params, object view)
+    @cython.locals(done=Py_ssize_t)
     cdef object _guard(self, _Request request, _Plan plan, tuple params)
     cdef object _provide(self, _Request request, _Plan plan, tuple params, object view)
     cdef object _step(self, object step, _Request request, _Plan plan, object view)

@@ -7,7 +7,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from aiorest_ws import calls
-from aiorest_ws.exceptions import BaseAPIException, HandlerFailed, SerializerError
+from aiorest_ws.exceptions import BaseAPIException, HandlerFailed, SerializerError, sole
 from aiorest_ws.unsendable import unsendable
 
 if TYPE_CHECKING:
@@ -79,13 +79,19 @@ class Replies:
         return body
 
     def refuse(self, request: Request, exc: BaseException) -> bytes:
-        """Give the reply that says why `request` failed. Reports what is not the client's fault."""
+        """Give the reply that says why `request` failed. Reports what is not the client's fault.
+
+        A group of one exception stands for that exception.
+        """
+        whole, exc = exc, sole(exc)
         if isinstance(exc, KeyboardInterrupt):
             raise exc
-        exc = _explained(request, exc)
+        explained = _explained(request, exc)
+        if explained is not exc:
+            whole = exc = explained
         if not isinstance(exc, BaseAPIException) or isinstance(exc, SerializerError):
             if self.report is not None:
-                self.report(request, exc)
+                self.report(request, whole)
             if not isinstance(exc, BaseAPIException):
                 exc = HandlerFailed(_traceback(exc) if self.debug else None)
         detail = exc.detail
@@ -125,12 +131,13 @@ class Replies:
         """Give the reply of the exception handler that is there for `exc`, else the one that says what went wrong."""
         plan = request._plan
         recoveries = self.recoveries if plan is None else plan.recoveries + self.recoveries
+        whole, exc = exc, sole(exc)
         if not recoveries or not isinstance(exc, Exception):
-            return self.refuse(request, exc)
+            return self.refuse(request, whole)
         exc = _explained(request, exc)
         handler = _handler_for(exc, recoveries)
         if handler is None:
-            return self.refuse(request, exc)
+            return self.refuse(request, whole)
         request._status = 200
         try:
             result = handler(request, exc)

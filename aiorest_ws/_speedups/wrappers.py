@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from types import MappingProxyType, SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiorest_ws.exceptions import InvalidMessage, NoReverseMatch
+
+if TYPE_CHECKING:
+    from contextvars import Context
 
 __all__ = ("Request", "Response", "blank", "check_id", "extra_of", "failed", "texts_of", "wrap")
 
@@ -59,6 +62,7 @@ class Request:
         "_args",
         "_args_text",
         "_data",
+        "_ended_in",
         "_envelope",
         "_event_name",
         "_extra",
@@ -97,6 +101,7 @@ class Request:
     _is_bare: bool
     _status: int
     _started: float  # only where somebody observes
+    _ended_in: Context | None  # that of the handler, as it was at its end: what is logged of it is logged there
     connection: Any
     user: Any
     token_payload: Any
@@ -272,6 +277,7 @@ def _clear(request: Request, form: int, connection: Any) -> None:
     request._form = form
     request._is_bare = False
     request._status = 200
+    request._ended_in = None
     request.connection = connection
     request.user = None
     request.token_payload = None

@@ -22,6 +22,7 @@ cdef class Request:
     cdef bint _is_bare
     cdef int _status
     cdef double _started
+    cdef public object _ended_in
     cdef public object connection
     cdef public object user
     cdef public object token_payload

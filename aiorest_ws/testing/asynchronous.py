@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 from aiorest_ws.routers import warn_if_empty
 from aiorest_ws.shutdown import shut_down
 from aiorest_ws.status import WS_NORMAL
+from aiorest_ws.testing.acting import act_as
 from aiorest_ws.testing.clock import keep_going
 from aiorest_ws.testing.link import Link
 from aiorest_ws.testing.messages import Event, Reply, form_of, pack, reply_of, unpack
@@ -47,9 +48,12 @@ class Running:
 
     async def start(self) -> None:
         self.factory = self._app.prepare()
+        if self._app._lifespan is not None:
+            self.factory.context = self._app._lifespan.context
         if not self._app.is_running:  # else what is around it is there already
             lifespan = self._app.new_lifespan()
             await lifespan.start()
+            self.factory.context = lifespan.context
             warn_if_empty(self.factory.router)
             lifespan.watch(self._on_lost)
             self._lifespan = lifespan
@@ -94,6 +98,9 @@ class AsyncTestClient:
     form           "text", "text-base64", "binary", "binary-base64" or "msgpack": how requests are sent, unless they say
                    otherwise
     overrides      of dependencies, as in `Application.dependency_overrides`, for as long as the client is there
+    token          of the handshake, as its header `Authorization: Bearer`
+    user           whom the application takes the client for, whatever its authenticators say: a user, or the id of one
+    claims         of that user, as `request.token_payload` has them
     timeout        seconds that everything awaited here may take, then it is a TimeoutError
 
     After the handshake:
@@ -122,6 +129,9 @@ class AsyncTestClient:
         peer: Any = _PEER,
         form: str = "text",
         overrides: Mapping[Any, Any] | None = None,
+        token: str | None = None,
+        user: Any = None,
+        claims: Mapping[str, Any] | None = None,
         timeout: float = 5.0,
     ) -> None:
         form_of(form)
@@ -137,6 +147,13 @@ class AsyncTestClient:
             self._headers.append(("Origin", origin))
         if subprotocols := list(subprotocols):
             self._headers.append(("Sec-WebSocket-Protocol", ", ".join(subprotocols)))
+        if token is not None:
+            self._headers.append(("Authorization", f"Bearer {token}"))
+            if user is not None or [name.lower() for name, _ in self._headers].count("authorization") > 1:
+                raise TypeError("token must stand alone: no user, and no other header Authorization")
+        if user is None and claims is not None:
+            raise TypeError("claims must be those of a user: give one, or a token that has them")
+        self._user, self._claims = user, claims
         self._peer = peer
         self._overrides = dict(overrides or {})
         for function in (*self._overrides, *self._overrides.values()):
@@ -209,6 +226,8 @@ class AsyncTestClient:
 
     async def _open(self, factory: RequestHandlerFactory) -> None:
         self.connection = factory()
+        if self._user is not None:
+            act_as(factory, self.connection, self._user, self._claims)
         path = (factory.served_path or "/") if self._path is None else self._path
         if self._query:
             path += ("&" if "?" in path else "?") + urlencode(self._query, doseq=True)
