@@ -65,11 +65,12 @@ class Scope:
 
     __slots__ = ("_context", "_needs", "_order", "_spare", "_threads", "opened", "waits")
 
+    _spare: Callable[..., Any] | None  # threads to go on in, of one that has all of it in one call of a thread
+
     def __init__(self, needs: Dependencies, threads: Callable[..., Any] | None, overrides: Mapping[Any, Any]) -> None:
         self._needs = needs
         self._order: Order = needs.overridden(overrides) if overrides else needs.order
         self._threads = threads if needs.threaded else None
-        self._spare: Callable[..., Any] | None = None  # threads to go on in, for one that has all of it in this thread
         self._context: Context | None = None  # of what is called in threads, one after another
         self.opened: list[tuple[str, Any]] = []  # generators, and who made them
         self.waits: bool = needs.is_async or self._order.waits or self._threads is not None
@@ -92,7 +93,7 @@ class Scope:
                 result = self._needs.function(*placed, **kwargs)
             else:
                 result = yield self._in_thread(partial(self._needs.function, *placed, **kwargs))
-            if is_awaitable(result):
+            if type(result) not in _PLAIN_TYPES and is_awaitable(result):  # PERF: most are plain
                 self._leave_thread()
                 result = yield self._awaited(result)
         except BaseException as exc:
@@ -130,13 +131,17 @@ class Scope:
 
     def _leave_thread(self) -> None:
         """Go on in the loop, and in threads one after another: something has to be awaited where nobody thought so."""
-        if self._spare is not None:
-            self._threads, self._context, self._spare = self._spare, copy_context(), None
+        spare = getattr(self, "_spare", None)  # PERF: only `_all` sets it
+        if spare is not None and self._context is None:
+            self._threads, self._context = spare, copy_context()
 
     def _make(self, request: Any, values: list[Any]) -> Any:
         """Put the values of the steps into `values`, up to one that has to be waited for: gives what it gave."""
         for step in self._order.steps:
-            value = step.call() if step.alone else step.call(**step.arguments(request, values))
+            if step.asks:  # PERF: most do, and `arguments` costs more than all else here
+                value = step.call(request=request)
+            else:
+                value = step.call() if step.alone else step.call(**step.arguments(request, values))
             # PERF: what is none of these is a value, and most are; the look at each costs less than a call.
             kind = type(value)
             if kind not in _PLAIN_TYPES and (

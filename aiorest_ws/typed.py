@@ -72,7 +72,8 @@ def binder_of(signature: Signature, route: Any, *, direct: bool) -> Binder | Non
     if signature.innermost is not signature.handler and signature.behind is None:
         return None  # its decorator calls it with other arguments
     path = _path_parameters(route)
-    asked = list(_asked(signature, path))
+    parameters = parameters_of(signature.innermost)
+    asked = list(_asked(signature, path, parameters))
     if not asked:
         return None
     try:
@@ -85,7 +86,7 @@ def binder_of(signature: Signature, route: Any, *, direct: bool) -> Binder | Non
         ) from None
     if any(parameter.name == "data" and parameter.place is None for parameter in asked):
         signature.leave_out("data")
-    defaults = {parameter.name: parameter.default for parameter in parameters_of(signature.innermost)}
+    defaults = {parameter.name: parameter.default for parameter in parameters}
     direct = direct and signature.innermost is signature.handler
     title = named(signature.innermost)
     wire = _wire_names(signature, asked, title)
@@ -112,13 +113,15 @@ def _path_parameters(route: Any) -> list[PathParameter]:
     return list(zip(route.parameters, converters, strict=True))
 
 
-def _asked(signature: Signature, path: Sequence[PathParameter]) -> Iterator[Asked]:
+def _asked(
+    signature: Signature, path: Sequence[PathParameter], parameters: Sequence[inspect.Parameter]
+) -> Iterator[Asked]:
     """Give the parameters that are to be checked, in the order of the handler's signature."""
     handler = signature.innermost
     decorated = handler is not signature.handler
     names = [name for name, _ in path]
     at = -signature.given
-    for parameter in parameters_of(handler):
+    for parameter in parameters:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) or parameter.name in signature.needs:
             continue
         place = at if parameter.kind is not parameter.KEYWORD_ONLY and at < len(path) else None

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Annotated, Any
 
 import pytest
+from freezegun import freeze_time
 
 from aiorest_ws import Application, Depends, SimpleRouter, endpoint
 from aiorest_ws.auth.permissions import HasScope
@@ -335,6 +336,17 @@ def test_the_clock_is_looked_up_when_it_is_used(monkeypatch: pytest.MonkeyPatch)
         assert [client.get("/me", **sent).detail for sent in ({}, {"token": token})] == [EXPIRED, EXPIRED]
         with pytest.raises(TokenExpiredException):
             middleware.manager.verify(token)
+
+
+def test_a_token_expires_under_freezegun() -> None:
+    middleware = JSONWebTokenMiddleware(Manager())
+    with freeze_time("2026-01-01") as frozen:
+        token = middleware.manager.generate({}, sub="ada", exp=300)
+        app = Application(router=api(), middlewares=[middleware])
+        with TestClient(app, token=token) as client:
+            assert [client.get("/me", **sent).status for sent in ({}, {"token": token})] == [200, 200]
+            frozen.tick(301)
+            assert [client.get("/me", **sent).detail for sent in ({}, {"token": token})] == [EXPIRED, EXPIRED]
 
 
 def test_a_clock_of_ones_own_is_used(monkeypatch: pytest.MonkeyPatch) -> None:

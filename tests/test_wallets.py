@@ -7,6 +7,7 @@ import logging
 from typing import Any
 
 import pytest
+from autobahn.websocket.types import ConnectionDeny
 
 from aiorest_ws import Application, SimpleRouter, endpoint
 from aiorest_ws.auth.token import middlewares
@@ -211,6 +212,7 @@ FAULTS: dict[str, tuple[Any, int, str | None]] = {
     "HTTPError 418": (HTTPError(418), 418, None),
     "ConnectionRefused": (ConnectionRefused(409, "elsewhere"), 409, "elsewhere"),
     "ConnectionRefused 403": (ConnectionRefused(), 403, None),
+    "ConnectionDeny": (ConnectionDeny(403, "denied"), 403, "denied"),
     "ServerStopping": (ServerStopping(), 503, "The server is shutting down."),
     "ValidationError": (ValidationError({"user": ["gone"]}), 422, None),
     "RuntimeError": (RuntimeError("oh"), 500, None),

@@ -21,7 +21,7 @@ from aiorest_ws.auth.token.exceptions import (
     TokenRevokedException,
 )
 from aiorest_ws.auth.token.managers import JSONWebTokenManager
-from aiorest_ws.auth.token.offers import agreed_on, offered
+from aiorest_ws.auth.token.offers import INVALID_TOKEN, agreed_on, offered, refusal
 from aiorest_ws.auth.token.steps import finish, run
 from aiorest_ws.auth.token.wallet import Wallet
 from aiorest_ws.auth.user.models import User
@@ -36,7 +36,6 @@ __all__ = ("BaseTokenMiddleware", "JSONWebTokenMiddleware")
 logger = logging.getLogger("aiorest_ws.auth")
 
 _EXPIRED = 4401  # close code: 4000 and the status
-_REFUSED = (("WWW-Authenticate", 'Bearer error="invalid_token"'),)  # RFC 6750 §3
 _FAILURES, _FAILURES_PER_SECOND = 200, 20.0  # of one address
 _ABUSE = 100  # tokens that nobody looks at any more, until the connection is closed
 _FOREIGN_FOR = 10.0  # seconds that a token which was another's is not looked at again
@@ -365,7 +364,7 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
             credentials = yield from self._first_of(connection, tokens)
         except (BaseAPIException, ConnectionRefused) as exc:
             connection._agreed = connection._agreed or agreed_on(connection)  # it may be closed, not refused
-            raise _refusal(exc, self.refuse) from exc
+            raise refusal(exc, self.refuse) from exc
         self._remember(connection, credentials, 0, lasting=True)
         return agreed_on(connection)
 
@@ -396,20 +395,6 @@ def _wallet_of(connection: Any) -> Wallet:
 
 def _end(connection: Any, why: str) -> None:
     if connection.state == connection.STATE_CONNECTING:
-        connection.failHandshake(why, 401, _REFUSED)
+        connection.failHandshake(why, 401, INVALID_TOKEN)
     else:
         connection.close(_EXPIRED, why)
-
-
-def _refusal(exc: BaseAPIException | ConnectionRefused, refuse: str) -> ConnectionRefused:
-    """Give what answers a handshake where `exc` would answer a message."""
-    if isinstance(exc, ConnectionRefused):
-        close = 4000 + exc.status if refuse == "close" and exc.close is None else exc.close
-        return ConnectionRefused(exc.status, exc.reason, headers=exc.headers, close=close)
-    headers = _REFUSED if isinstance(exc, BaseTokenException) else ()
-    retry_after = getattr(exc, "retry_after", None)
-    if retry_after is not None:
-        headers = (*headers, ("Retry-After", str(retry_after)))
-    status = exc.status if isinstance(exc.status, int) and 400 <= exc.status <= 599 else 500
-    close = 4000 + status if refuse == "close" else None
-    return ConnectionRefused(int(status), str(exc.detail), headers=headers, close=close)

@@ -1,13 +1,17 @@
-"""A handshake → the tokens that came with it, and the subprotocol to agree on."""
+"""A handshake → the tokens that came with it, and what answers it: a subprotocol to agree on, or a refusal."""
 
 from __future__ import annotations
 
 from itertools import pairwise
 from typing import Any
 
-__all__ = ("SUBPROTOCOL", "agreed_on", "offered")
+from aiorest_ws.auth.token.exceptions import BaseTokenException
+from aiorest_ws.exceptions import BaseAPIException, ConnectionRefused
+
+__all__ = ("INVALID_TOKEN", "SUBPROTOCOL", "agreed_on", "offered", "refusal")
 
 SUBPROTOCOL = "bearer"
+INVALID_TOKEN = (("WWW-Authenticate", 'Bearer error="invalid_token"'),)  # RFC 6750 §3
 _MOST_COOKIES = 4  # of one name, that are looked at
 
 
@@ -30,6 +34,20 @@ def offered(connection: Any, cookie: str | None) -> list[str]:
 def agreed_on(connection: Any) -> str | None:
     """Give the subprotocol that a client which offers a token as one has to hear."""
     return None if _after(connection.websocket_protocols, SUBPROTOCOL) is None else SUBPROTOCOL
+
+
+def refusal(exc: BaseAPIException | ConnectionRefused, refuse: str) -> ConnectionRefused:
+    """Give what answers a handshake where `exc` would answer a message."""
+    if isinstance(exc, ConnectionRefused):
+        close = 4000 + exc.status if refuse == "close" and exc.close is None else exc.close
+        return ConnectionRefused(exc.status, exc.reason, headers=exc.headers, close=close)
+    headers = INVALID_TOKEN if isinstance(exc, BaseTokenException) else ()
+    retry_after = getattr(exc, "retry_after", None)
+    if retry_after is not None:
+        headers = (*headers, ("Retry-After", str(retry_after)))
+    status = exc.status if isinstance(exc.status, int) and 400 <= exc.status <= 599 else 500
+    close = 4000 + status if refuse == "close" else None
+    return ConnectionRefused(int(status), str(exc.detail), headers=headers, close=close)
 
 
 def _bearer(header: str) -> str | None:
