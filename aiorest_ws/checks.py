@@ -14,7 +14,7 @@ from typing import Any, Protocol, get_args, get_type_hints
 import msgspec
 from msgspec import inspect as types
 
-from aiorest_ws.sieves import Digits, class_of, closed_fields, sieve_of, wants_digits
+from aiorest_ws.sieves import Digits, Sieve, class_of, closed_fields, sieve_of, wants_digits
 from aiorest_ws.values import is_pydantics, is_read_from_text
 
 __all__ = (
@@ -79,7 +79,7 @@ def check_of(hint: Any, *, lax: bool = False, made: bool = False) -> Check:
     alone = next((class_of(info) for info in infos if _is_for_pydantic_alone(info)), None)
     if alone is not None:
         _refuse_beside(alone, infos)
-        return _pydantic_check(hint, lax=lax)
+        return _pydantic_check(hint, lax=lax, sieve=sieve_of(infos[0], infos))
     return PlainCheck(hint, infos, lax=lax)
 
 
@@ -389,9 +389,10 @@ class PydanticCheck:
     """Makes a value of a type that pydantic knows, of JSON and of what MessagePack has beside it.
 
     exact    as in PlainCheck
+    sieve    takes out what nobody may send, where msgspec knows of it
     """
 
-    def __init__(self, hint: Any, *, lax: bool) -> None:
+    def __init__(self, hint: Any, *, lax: bool, sieve: Sieve | None = None) -> None:
         try:
             self._adapter = adapter_of(hint)
             schema = self._adapter.core_schema
@@ -402,10 +403,13 @@ class PydanticCheck:
             raise NoCheck(str(exc).partition("\n")[0]) from exc
         self.schema = schema
         self._lax = lax
+        self._sieve = sieve
         self.exact = not lax and any(node.get("type") == "decimal" for node in nodes_of(schema))
         self._is_strict: bool | None = None
 
     def __call__(self, value: Any) -> Any:
+        if self._sieve is not None:
+            value = self._sieve(value)
         try:
             return self._adapter.validate_python(value)
         except ValueError as exc:
@@ -449,8 +453,8 @@ def _written(value: Any, inexact: set[tuple[Any, ...]] | None, at: tuple[Any, ..
     return value
 
 
-def _pydantic_check(hint: Any, *, lax: bool) -> PydanticCheck:
-    check = PydanticCheck(hint, lax=lax)
+def _pydantic_check(hint: Any, *, lax: bool, sieve: Sieve | None = None) -> PydanticCheck:
+    check = PydanticCheck(hint, lax=lax, sieve=sieve)
     if never_comes(check.schema):
         raise Unknown("no value of it can be made of what a client sends")
     return check

@@ -16,7 +16,7 @@ from typing import Any, get_origin
 from msgspec import ValidationError
 from msgspec import inspect as types
 
-__all__ = ("Digits", "class_of", "closed_fields", "digits_of", "sieve_of", "wants_digits")
+__all__ = ("Digits", "Sieve", "class_of", "closed_fields", "digits_of", "sieve_of", "wants_digits")
 
 _MOST_DIGITS = 1_000  # of a Decimal, and of its exponent's value: what comes of it is the handler's to calculate with
 

@@ -779,6 +779,21 @@ class NoInit:
 NoInit.__init__ = OwnInit.__init__  # type: ignore[assignment,method-assign]
 
 
+@dataclass
+class BoundedPrivate:
+    name: Annotated[str, Field(min_length=2)]
+    amount: Decimal = Decimal(0)
+    server: int = field(init=False, default=3)
+    _secret: int = 5
+
+
+def test_what_is_closed_is_so_where_pydantic_checks_too() -> None:
+    found = came(list[BoundedPrivate], f'[{{"name":"ada","amount":{N},"server":9,"_secret":9}}]')
+    assert found == [BoundedPrivate("ada", Decimal(N))]
+    assert came(BoundedPrivate, '{"name":"a"}')[0][0] == ["data", "name"]
+    assert came(BoundedPrivate, '{"name":"ada","amount":"NaN"}')[0][0] == ["data", "amount"]
+
+
 BOX: Any = GenericBody
 AROUND: Any = [lambda hint: hint, lambda hint: GenericAlias(list, (hint,)), lambda hint: BOX[hint]]
 
