@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields, is_dataclass
 from functools import cache
 from math import isfinite
-from typing import Any
+from typing import Any, get_origin
 
 from msgspec import ValidationError
 from msgspec import inspect as types
 
-__all__ = ("Digits", "closed_fields", "digits_of", "sieve_of", "wants_digits")
+from aiorest_ws.annotations import parameters_of
+
+__all__ = ("Digits", "Sieve", "class_of", "closed_fields", "digits_of", "sieve_of", "wants_digits")
 
 _MOST_DIGITS = 1_000  # of a Decimal, and of its exponent's value: what comes of it is the handler's to calculate with
 
@@ -50,26 +52,42 @@ def wants_digits(infos: Iterable[Any]) -> bool:
     return any(isinstance(info, types.DecimalType) for info in infos)
 
 
-def sieve_of(info: Any, infos: Iterable[Any]) -> Sieve | None:
-    """Give what has to be done to a value before msgspec makes an `info` of it; `infos` are all types in that."""
-    if not any(isinstance(i, types.DecimalType) or (isinstance(i, _OBJECTS) and closed_fields(i.cls)) for i in infos):
+def sieve_of(info: Any, infos: Iterable[Any], *, wanted: bool = False) -> Sieve | None:
+    """Give what has to be done to a value before msgspec makes an `info` of it; `infos` are all types in that.
+
+    `wanted`: what is to be made of a `types.CustomType` gets the digits of numbers, too.
+    """
+    if not wanted and not any(_is_sifted(i) for i in infos):
         return None
     return lambda value: _sift(info, value, "$.value")
 
 
-_OBJECTS = types.DataclassType
+def _is_sifted(info: Any) -> bool:
+    if isinstance(info, types.DataclassType):
+        return bool(closed_fields(class_of(info)))
+    return isinstance(info, types.DecimalType)
+
+
+def class_of(info: Any) -> Any:
+    """Give the class of a type of msgspec's, of a generic one without its arguments."""
+    return get_origin(info.cls) or info.cls
 
 
 @cache
 def closed_fields(cls: Any) -> frozenset[str]:
     """Give the fields that nobody may send: what `__init__` does not take, and private ones that have a default."""
     if is_dataclass(cls):
-        found = {field.name: field.init for field in fields(cls)}
+        found = {field.name: (field.name, field.init) for field in fields(cls)}
     else:
-        found = {attribute.name: attribute.init for attribute in getattr(cls, "__attrs_attrs__", ())}
+        attributes = getattr(cls, "__attrs_attrs__", ())
+        found = {attribute.name: (attribute.alias, attribute.init) for attribute in attributes}
+    parameters = parameters_of(cls.__init__)
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        taken = {parameter.name for parameter in parameters}
+        found = {name: (alias, alias in taken) for name, (alias, _) in found.items()}
     required = {field.name for field in types.type_info(cls).fields if field.required}  # type: ignore[attr-defined]
     return frozenset(
-        name for name, is_taken in found.items() if not is_taken or (name[:1] == "_" and name not in required)
+        name for name, (_, is_taken) in found.items() if not is_taken or (name[:1] == "_" and name not in required)
     )
 
 
@@ -80,6 +98,8 @@ def _sift(info: Any, value: Any, path: str) -> Any:
         return _sift_union(info, value, path)
     if isinstance(info, types.DecimalType):
         return _decimal(value, path)
+    if isinstance(info, types.CustomType):
+        return value  # what makes it looks at it
     if isinstance(value, dict):
         return _sift_object(info, value, path)
     if isinstance(value, (list, tuple)):
@@ -90,16 +110,16 @@ def _sift(info: Any, value: Any, path: str) -> Any:
 def _sift_union(info: Any, value: Any, path: str) -> Any:
     for part in info.types:
         if isinstance(value, (int, float)):
-            fits = isinstance(part, types.DecimalType)
+            fits = isinstance(part, (types.DecimalType, types.CustomType))
             fits = fits and not any(isinstance(other, types.FloatType) for other in info.types)
             fits = fits and not (type(value) is int and any(isinstance(p, types.IntType) for p in info.types))
         elif isinstance(value, dict):
             tag = getattr(part, "tag", None)
             fits = tag is None or value.get(part.tag_field) == tag
-            fits = fits and isinstance(part, (types.DictType, *_WITH_FIELDS))
+            fits = fits and isinstance(part, (types.DictType, types.CustomType, *_WITH_FIELDS))
         elif isinstance(value, (list, tuple)):
             tag = getattr(part, "tag", None)
-            fits = isinstance(part, _ARRAYS) and (tag is None or value[:1] == [tag])
+            fits = isinstance(part, (*_ARRAYS, types.CustomType)) and (tag is None or value[:1] == [tag])
         else:
             fits = isinstance(part, types.DecimalType)
         if fits:
@@ -117,7 +137,7 @@ _ARRAYS = (
 def _sift_object(info: Any, value: dict[Any, Any], path: str) -> dict[Any, Any]:
     if isinstance(info, _WITH_FIELDS):
         known = {field.encode_name: field.type for field in info.fields}
-        closed = closed_fields(info.cls) if isinstance(info, types.DataclassType) else ()
+        closed = closed_fields(class_of(info)) if isinstance(info, types.DataclassType) else ()
         anything = types.AnyType()
         return {
             name: _sift(known.get(name, anything), item, f"{path}.{name}")

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from aiorest_ws._speedups import BINARY_MSGPACK, TEXT_JSON, Plan, Request, write
 from aiorest_ws.annotations import parameters_of
-from aiorest_ws.calls import layers_of
+from aiorest_ws.calls import innermost, layers_of
 from aiorest_ws.dependencies import Chain, Dependencies, gathered, named
 from aiorest_ws.exceptions import InvalidHandler, InvalidRenderer, MethodNotAllowed
 from aiorest_ws.gone import missing
@@ -18,7 +18,7 @@ from aiorest_ws.guards import GUARDS, guards_of
 from aiorest_ws.models import answering
 from aiorest_ws.renderers import BaseRenderer, JSONRenderer
 from aiorest_ws.signatures import Signature
-from aiorest_ws.spelling import meant
+from aiorest_ws.spelling import elsewhere, meant
 from aiorest_ws.typed import binder_of
 
 __all__ = ("ATTRIBUTES", "MethodBasedView", "View", "http_methods", "make_plan")
@@ -190,7 +190,7 @@ def _is_threaded(view: type[MethodBasedView], function: Callable[..., Any]) -> b
     """Tell whether `function` is called in a thread; beside it a view may have methods that need none."""
     if type(view.threaded) is not bool:
         raise InvalidHandler(f"threaded of view {view.__qualname__} must be True or False, got {view.threaded!r}")
-    if not view.threaded or not inspect.iscoroutinefunction(inspect.unwrap(function)):
+    if not view.threaded or not inspect.iscoroutinefunction(innermost(function)):
         return view.threaded
     if hasattr(view, "endpoint_function"):
         raise InvalidHandler(f"{named(function)} is `async def`, which runs in the loop: it cannot be threaded")
@@ -209,7 +209,7 @@ def _dependencies(
         effects=effects,
         positions=fit.positions if fit.behind is None else fit.behind.positions,
         parameters=parameters,
-        is_async=any(inspect.iscoroutinefunction(f) for f in (inspect.unwrap(function), fit.innermost)),
+        is_async=any(inspect.iscoroutinefunction(f) for f in (innermost(function), fit.innermost)),
         threaded=threaded,
     )
 
@@ -220,6 +220,9 @@ def _check_attributes(view: type[MethodBasedView]) -> None:
         if cls in (MethodBasedView, View, object):
             continue
         for name in (*vars(cls), *_set_by_instances(cls)):
+            cure = elsewhere(name, "view")
+            if cure:
+                raise InvalidHandler(f"view {view.__qualname__} has an attribute {name!r}: {cure}")
             near = None if name in http_methods else _near(name)
             if near:
                 raise InvalidHandler(f"view {view.__qualname__} has an attribute {name!r}, did you mean {near!r}?")

@@ -16,32 +16,41 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum, IntFlag
 from fractions import Fraction
-from importlib import import_module
-from importlib.util import find_spec
 from ipaddress import IPv4Address, IPv6Network
 from pathlib import Path
-from types import MappingProxyType
+from types import GenericAlias, MappingProxyType
 from typing import Annotated, Any, ClassVar, NamedTuple, Never, TextIO, TypedDict
 from uuid import UUID
 
+import attrs
 import msgspec
 import pytest
 import typing_extensions
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct
-from pydantic import AnyUrl, BaseModel, ConfigDict, Field, RootModel, SecretBytes, SecretStr, Strict, computed_field
+from pydantic import (
+    AnyUrl,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    RootModel,
+    SecretBytes,
+    SecretStr,
+    Strict,
+    computed_field,
+)
 from pydantic.alias_generators import to_camel
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
-from aiorest_ws import Application, Arg, HTTPError, MethodBasedView, SimpleRouter, endpoint
+from aiorest_ws import Application, Arg, HTTPError, MethodBasedView, Response, SimpleRouter, endpoint
 from aiorest_ws.exceptions import InvalidHandler
 from aiorest_ws.renderers import BaseRenderer, JSONRenderer, XMLRenderer
 from aiorest_ws.testing import TestClient
 from aiorest_ws.values import iso_duration
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "values.md"
-HAS_ATTRS = find_spec("attrs") is not None
 FORMS = ("text", "base64", "msgpack")
 
 
@@ -86,20 +95,18 @@ class Stranger:
 
 
 NAMES: dict[str, Any] = globals()
-if HAS_ATTRS:
-    attrs: Any = import_module("attrs")
 
-    @attrs.define
-    class Shape:
-        x: int
 
-    @attrs.define
-    class ClosedShape:
-        x: int
-        b: int = attrs.field(init=False, default=3)
-        _secret: int = 5
+@attrs.define
+class Shape:
+    x: int
 
-    CLOSED: Any = ClosedShape
+
+@attrs.define
+class ClosedShape:
+    x: int
+    b: int = attrs.field(init=False, default=3)
+    _secret: int = 5
 
 
 def rows(columns: int) -> list[Any]:
@@ -107,7 +114,7 @@ def rows(columns: int) -> list[Any]:
     found = []
     for line in PAGE.read_text("utf-8").splitlines():
         cells = [cell.strip() for cell in line.strip("|").split(" | ")] if line.startswith("| `") else []
-        if len(cells) == columns and (HAS_ATTRS or "attrs" not in cells[0]):
+        if len(cells) == columns:
             found.append(pytest.param(*(re.findall("`([^`]*)`", cell)[0] if "`" in cell else cell for cell in cells)))
     return found
 
@@ -425,7 +432,7 @@ EVIL = '{"a":1,"role":"admin","_private":9,"more":[9],"c":2,"b":9,"x":1,"_secret
         (Nested, f'{{"items":[{EVIL}],"one":{EVIL}}}', Nested([Closed(1)], Closed(1))),
         (Outer, f'{{"by_name":{{"k":{EVIL}}},"pair":[{EVIL},1]}}', Outer({"k": Closed(1)}, (Closed(1), 1))),
         (ClosedLogin, EVIL, ClosedLogin(1)),
-        *([(CLOSED, EVIL, CLOSED(1))] if HAS_ATTRS else []),
+        (ClosedShape, EVIL, ClosedShape(1)),
     ],
     ids=str,
 )
@@ -468,6 +475,24 @@ class StrictPrice(BaseModel):
     when: date | None = None
 
 
+class HoldsModels(Struct):
+    one: StrictPrice
+    maybe: PriceModel | None = None
+    many: list[StrictPrice] = []
+    by_name: dict[str, PriceModel] = {}
+    anything: Any = None
+
+
+@dataclass
+class HoldsModel:
+    one: StrictPrice
+    server: int = field(init=False, default=3)
+
+
+class PairOfModel(NamedTuple):
+    one: StrictPrice
+
+
 N = "123456789.123456789123456789"
 SHORT = Decimal(repr(float(N)))
 PRICE = f'{{"amount":{N},"ratio":1.5,"anything":[1.5],"more":[{N},2],"by_name":{{"k":{N}}},"maybe":{N},"either":{N}}}'
@@ -475,6 +500,21 @@ PRICE = f'{{"amount":{N},"ratio":1.5,"anything":[1.5],"more":[{N},2],"by_name":{
 
 def price(number: Decimal) -> Price:
     return Price(number, 1.5, [1.5], [number, Decimal(2)], {"k": number}, number, number)
+
+
+MODEL = f'{{"amount":{N},"when":"2024-02-29"}}'
+HOLDS = (
+    f'{{"one":{MODEL},"maybe":{{"amount":{N}}},"many":[{MODEL}],"by_name":{{"k":{{"amount":{N}}}}},"anything":[1.5]}}'
+)
+
+
+def strict_price(number: Decimal) -> StrictPrice:
+    return StrictPrice(amount=number, when=date(2024, 2, 29))
+
+
+def holds(number: Decimal) -> HoldsModels:
+    one, lax = strict_price(number), PriceModel(amount=number)
+    return HoldsModels(one, lax, [one], {"k": lax}, [1.5])
 
 
 @pytest.mark.parametrize("space", ["", " " * 600], ids=["small", "large"])
@@ -495,6 +535,10 @@ def price(number: Decimal) -> Price:
             lambda n: StrictPrice(amount=n, ratio=1.5, when=date(2024, 2, 29)),
         ),
         (Annotated[Decimal, Field(ge=1)], N, Decimal),
+        (HoldsModels, HOLDS, holds),
+        (dict[str, HoldsModels], f'{{"k":{HOLDS}}}', lambda n: {"k": holds(n)}),
+        (HoldsModel, f'{{"one":{MODEL},"server":4}}', lambda n: HoldsModel(strict_price(n))),
+        (PairOfModel, f"[{MODEL}]", lambda n: PairOfModel(strict_price(n))),
     ],
     ids=lambda value: str(value)[:20],
 )
@@ -644,6 +688,160 @@ def test_a_model_of_pydantics_inside_a_struct_is_taken() -> None:
     assert came(Order, '{"user":{},"home":"/a"}') == [(["data", "user"], "firstName: Field required")]
 
 
+@pydantic_dataclass
+class Checked:
+    name: str = Field(min_length=3)
+    age: int = Field(default=1, alias="AGE", ge=1)
+
+
+class CheckedStruct(Struct):
+    who: Checked | None = None
+
+
+@dataclass
+class CheckedDataclass:
+    who: list[Checked]
+    at: AwareDatetime | None = None
+
+
+class CheckedTuple(NamedTuple):
+    who: Checked
+
+
+class CheckedDict(typing_extensions.TypedDict):
+    who: Checked
+
+
+class AwareStruct(Struct):
+    at: AwareDatetime
+
+
+@pytest.mark.parametrize("name", ["data", "value"])
+def test_what_only_pydantic_checks_is_checked_by_it_or_refused(name: str) -> None:
+    """msgspec takes a dataclass of pydantic's for a plain one, and nothing at all for an AwareDatetime."""
+    good, bad = '{"name":"ada","AGE":5}', '{"name":"a","AGE":0}'
+    expected = Checked(name="ada", AGE=5)
+    assert came(list[Checked], f"[{good}]", name=name) == [expected]
+    assert came(CheckedDataclass, f'{{"who":[{good}]}}', name=name) == CheckedDataclass([expected])
+    assert came(CheckedTuple, f"[{good}]", name=name) == (expected,)
+    assert came(CheckedDict, f'{{"who":{good}}}', name=name) == {"who": expected}
+    at = '{"who":[],"at":"2024-02-29T00:00:00Z"}'
+    assert came(CheckedDataclass, at, name=name).at == datetime(2024, 2, 29, tzinfo=UTC)
+    for hint, text in (
+        (CheckedDataclass, f'{{"who":[{bad}]}}'),
+        (CheckedTuple, f"[{bad}]"),
+        (CheckedDict, f'{{"who":{bad}}}'),
+        (dict[str, Checked], f'{{"k":{bad}}}'),
+    ):
+        found = came(hint, text, name=name)
+        assert [loc[-1] for loc, _ in found] == ["name", "AGE"]
+    for struct, inner in ((CheckedStruct, "Checked"), (AwareStruct, "AwareDatetime")):
+        text = f"`{inner}` is checked by pydantic, which does not know `{struct.__name__}`"
+        for within in (struct, GenericAlias(list, (struct,)), GenericAlias(dict, (str, struct))):
+            assert text in refusal(within, name=name)
+
+
+T = typing.TypeVar("T")
+
+
+@dataclass
+class GenericBody(typing.Generic[T]):
+    value: T
+    admin: bool = field(init=False, default=False)
+    name: str = "ada"
+
+
+@dataclass
+class BoundedGeneric(typing.Generic[T]):
+    value: T
+    name: Annotated[str, Field(min_length=2)] = "ada"
+
+
+class FrozenGeneric(Struct, typing.Generic[T], frozen=True):
+    value: T
+
+
+@dataclass
+class OwnInit:
+    value: int
+    admin: bool = False
+
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+
+@dataclass(init=False)
+class NoInit:
+    value: int
+    admin: bool = False
+
+
+NoInit.__init__ = OwnInit.__init__  # type: ignore[assignment,method-assign]
+
+
+@dataclass
+class BoundedPrivate:
+    name: Annotated[str, Field(min_length=2)]
+    amount: Decimal = Decimal(0)
+    server: int = field(init=False, default=3)
+    _secret: int = 5
+
+
+def test_what_is_closed_is_so_where_pydantic_checks_too() -> None:
+    found = came(list[BoundedPrivate], f'[{{"name":"ada","amount":{N},"server":9,"_secret":9}}]')
+    assert found == [BoundedPrivate("ada", Decimal(N))]
+    assert came(BoundedPrivate, '{"name":"a"}')[0][0] == ["data", "name"]
+    assert came(BoundedPrivate, '{"name":"ada","amount":"NaN"}')[0][0] == ["data", "amount"]
+
+
+BOX: Any = GenericBody
+AROUND: Any = [lambda hint: hint, lambda hint: GenericAlias(list, (hint,)), lambda hint: BOX[hint]]
+
+
+@pytest.mark.parametrize("hint", [GenericBody, GenericBody[int], OwnInit, NoInit], ids=str)
+@pytest.mark.parametrize("around", AROUND)
+def test_what_init_does_not_take_is_closed_in_every_dataclass(hint: Any, around: Any) -> None:
+    text, outer = '{"value":1,"admin":true}', around(hint)
+    if typing.get_origin(outer) is list:
+        text = f"[{text}]"
+    elif outer is not hint:
+        text = f'{{"value":{text},"admin":true}}'
+    found = came(outer, text)
+    while isinstance(found, list) or getattr(found, "value", 1) != 1:
+        assert not getattr(found, "admin", False)
+        found = found[0] if isinstance(found, list) else found.value
+    assert (found.value, found.admin) == (1, False)
+
+
+def test_generic_classes_are_looked_at_as_others_are() -> None:
+    assert came(BoundedGeneric[int], '{"value":1,"name":"a"}')[0][0] == ["data", "name"]
+    assert came(set[FrozenGeneric[int]], '[{"value":1}]') == {FrozenGeneric(1)}
+    assert came(FrozenGeneric[Decimal], f'{{"value":{N}}}') == FrozenGeneric(Decimal(N))
+
+
+def test_a_converter_of_attrs_that_msgspec_does_not_call_is_refused() -> None:
+    converted = attrs.make_class("Converted", {"x": attrs.field(type=int, converter=int)})
+    assert "`Converted.x` has a converter, which msgspec does not call" in refusal(converted)
+    bare = attrs.make_class("Bare", {"x": attrs.field(default=1)})
+    assert "a field without annotation: 'x'" in refusal(bare)
+
+
+def test_a_field_that_nobody_has_to_send_may_be_of_anything() -> None:
+    class WithHook(Struct):
+        name: str
+        hook: Callable[[], int] | None = None
+        stranger: Stranger | None = None
+
+    @dataclass
+    class WithLog:
+        name: str
+        log: typing.Optional[Stranger] = None  # noqa: UP045
+
+    assert came(WithHook, '{"name":"a","hook":null}') == WithHook("a")
+    assert came(WithLog, '{"name":"a"}') == WithLog("a")
+    assert came(WithHook, '{"name":"a","stranger":"b"}') == [(["data", "stranger"], "Expected `Stranger`, got `str`")]
+
+
 @dataclass
 class Bounded:
     name: Annotated[str, Field(min_length=2)]
@@ -748,6 +946,28 @@ def test_a_name_that_nobody_would_read_is_refused(annotation: str, text: str) ->
     assert text in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "alias", ['a"b', "a\\b", "\n", "é", "🎉", "a b", "$ref", "0", "None", "request", "self", "x" * 99]
+)
+def test_an_alias_may_be_any_text(alias: str) -> None:
+    def handler(request: Any, a: Any, b: int = 1) -> Any:
+        return [a, b]
+
+    handler.__annotations__["a"] = Annotated[int, Arg(alias)]
+    assert asked(handler, {alias: 5}) == [5, 1]
+    missing = (["args", alias], f"missing argument `{alias}`")
+    assert asked(handler, {"a": 5}) == [(["args", "a"], "unexpected argument `a`"), missing]
+
+
+@pytest.mark.parametrize(
+    "field", [Field(default=5), Field(default_factory=list), Field(5, ge=1)], ids=["default", "factory", "bounds"]
+)
+def test_a_default_in_a_field_that_nobody_would_read_is_refused(field: Any) -> None:
+    assert "has its default in pydantic.fields.FieldInfo, which is for fields: expected value: … = " in refusal(
+        Annotated[Any, field], name="value"
+    )
+
+
 @pytest.mark.parametrize("name", ["id", "data"])
 def test_an_arg_is_for_arguments_only(name: str) -> None:
     assert "is not one of `args`" in refusal(Annotated[int, Arg("a")], name=name, path="/{id}" if name == "id" else "/")
@@ -757,6 +977,11 @@ def test_an_arg_is_for_arguments_only(name: str) -> None:
 def test_an_alias_is_a_string(alias: Any) -> None:
     with pytest.raises(TypeError, match="alias of Arg must be a string that is not empty"):
         Arg(alias)
+
+
+def test_an_alias_is_text_that_json_can_say() -> None:
+    with pytest.raises(TypeError, match="alias of Arg must be text that JSON can say"):
+        Arg("a\ud800")
 
 
 # What cannot be sent
@@ -769,6 +994,16 @@ def loop() -> Any:
     value: list[Any] = []
     value.append({"again": value})
     return value
+
+
+class Keeper(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    session: Any = Field(default=None, exclude=True)
+    item: Any = None
+
+
+class Odd(Enum):
+    STRANGE = Stranger()
 
 
 class Broken(BaseModel):
@@ -793,6 +1028,14 @@ class Broken(BaseModel):
         (loop, "contains itself"),
         (lambda: [Broken()], "`[0]`: `Broken` raised ZeroDivisionError: no dump today"),
         (lambda: 1j, "the result: `complex` is not JSON serializable"),
+        (lambda: Keeper(session=Stranger(), item=[Stranger()]), "`.item[0]`: `Stranger` is not JSON serializable"),
+        (
+            lambda: [Keeper(item=Keeper.model_validate({"more": Stranger()}))],
+            "`[0].item.more`: `Stranger` is not JSON serializable",
+        ),
+        (lambda: Odd.STRANGE, "the result: `Stranger` is not JSON serializable"),
+        (lambda: HTTPError(404), "the result: `HTTPError` is not JSON serializable: is a `raise` missing?"),
+        (lambda: HTTPError, "the result: `type` is not JSON serializable: is a `raise` missing?"),
     ],
 )
 @pytest.mark.parametrize("form", ["text", "msgpack"])
@@ -860,7 +1103,72 @@ def test_a_result_that_is_not_of_its_model_is_told_with_its_place(caplog: pytest
     for model, value in ((list[User], [{"firstName": 5}]), (list[Item], [{"x": "a", "raw": ""}])):
         caplog.clear()
         assert sent(value, response_model=model) == 500
-        assert re.search(r"SerializerError: `0\.(firstName|x)` of response_model: ", caplog.text)
+        assert re.search(r"SerializerError: `0\.(firstName|x)` does not fit response_model: ", caplog.text)
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: (n for n in [1]), "the result: `generator` is not JSON serializable: send `list(...)` of it"),
+        (lambda: map(int, "1"), "the result: `map` is not JSON serializable: send `list(...)` of it"),
+        (lambda: [forgotten()], "is an `await` missing? `[0]`: `coroutine`"),
+        (lambda: {"a": 1}, "the result does not fit response_model: Expected `array`, got `object`"),
+        (Stranger, "the result does not fit response_model: Expected `array`, got `Stranger`"),
+    ],
+    ids=["generator", "map", "coroutine", "dict", "object"],
+)
+def test_what_does_not_fit_is_told_with_its_cure(make: Any, told: str, caplog: pytest.LogCaptureFixture) -> None:
+    assert sent(make(), response_model=list[int]) == 500
+    assert told in caplog.text
+
+
+@pytest.mark.parametrize(
+    "value",
+    [deque([1]), {"a": 1}.values(), {1: 2}.keys(), UserList([1]), {1}, (1,)],
+    ids=lambda value: type(value).__name__,
+)
+@pytest.mark.parametrize("model", [list[int], set[int], tuple[int, ...], list[Any]], ids=str)
+def test_what_is_sent_as_a_list_fits_a_model_that_is_one(value: Any, model: Any) -> None:
+    assert sent(value, response_model=model) == [1]
+
+
+def test_text_fits_what_is_read_from_text() -> None:
+    class Host(Struct):
+        ip: IPv4Address
+        home: Path | None = None
+
+    assert sent({"ip": "10.0.0.1", "home": "/a"}, response_model=Host) == {"ip": "10.0.0.1", "home": "/a"}
+    assert sent({"ip": "x"}, response_model=Host) == 500
+
+
+def test_the_rest_of_a_response_is_looked_at_too(caplog: pytest.LogCaptureFixture) -> None:
+    def handler(request: Any) -> Any:
+        response = Response([1])
+        response.content["meta"] = {"by": Stranger()}
+        return response
+
+    assert exchange(handler)["status"] == 500
+    assert "`.meta.by`: `Stranger` is not JSON serializable" in caplog.text
+
+
+@pytest.mark.parametrize("form", ["text", "msgpack"])
+def test_a_detail_that_cannot_be_encoded_is_logged(form: str, caplog: pytest.LogCaptureFixture) -> None:
+    def handler(request: Any) -> Any:
+        raise HTTPError(409, {"who": [Stranger()]})
+
+    reply = exchange(handler, form=form)
+    assert (reply["status"], reply["detail"]) == (409, "A server error occurred.")
+    (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert "`.detail.who[0]`: `Stranger` is not JSON serializable" in record.getMessage()
+
+
+def test_an_event_that_cannot_be_encoded_says_what(caplog: pytest.LogCaptureFixture) -> None:
+    def handler(request: Any) -> Any:
+        request.connection.send_event("news", {"by": Stranger()})
+
+    assert exchange(handler)["status"] == 500
+    assert "TypeError: Stranger is not JSON serializable" in caplog.text
+    assert "`.data.by`: `Stranger` is not JSON serializable" in caplog.text
 
 
 def test_debug_tells_the_client_too() -> None:
