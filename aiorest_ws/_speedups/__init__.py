@@ -22,6 +22,7 @@ __all__ = (
     "TEXT_JSON",
     "Connection",
     "Meters",
+    "Packer",
     "Pipeline",
     "Plan",
     "Proof",
@@ -29,6 +30,7 @@ __all__ = (
     "Response",
     "Trie",
     "Typed",
+    "Unpacker",
     "Workers",
     "converter_names",
     "decode",
@@ -39,6 +41,7 @@ __all__ = (
     "parameter_names",
     "parse_template",
     "plain",
+    "quickest",
     "recognise",
     "split_segment",
     "wrap",
@@ -46,8 +49,8 @@ __all__ = (
 )
 
 MODULES = (
-    *("msgpack", "codec", "wrappers", "envelope", "trie", "proof", "plan", "meter", "replies", "pipeline", "frames"),
-    *("step", "workers", "connection"),
+    *("msgpack", "codec", "wrappers", "envelope", "trie", "proof", "plan", "meter", "replies", "pipeline"),
+    *("deflate", "frames", "step", "workers", "connection"),
 )
 
 
@@ -104,6 +107,7 @@ if TYPE_CHECKING or not COMPILED:
         write,
     )
     from .connection import Connection
+    from .deflate import Packer, Unpacker, quickest
     from .meter import Meters
     from .msgpack import is_installed
     from .pipeline import Pipeline
@@ -127,6 +131,7 @@ else:
         write,
     )
     from .connection_c import Connection
+    from .deflate_c import Packer, Unpacker, quickest
     from .meter_c import Meters
     from .msgpack_c import is_installed
     from .pipeline_c import Pipeline
