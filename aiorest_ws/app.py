@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import fields
 from time import gmtime, strftime
 from types import SimpleNamespace
@@ -17,19 +15,21 @@ from aiorest_ws._speedups import COMPILED, REASON
 from aiorest_ws.exceptions import ImproperlyConfigured, RouterNotDefined
 from aiorest_ws.lifespan import Lifespan
 from aiorest_ws.limits import Limits
-from aiorest_ws.listener import listen, tls_context
+from aiorest_ws.listener import Listening, listen, tls_context
 from aiorest_ws.options import OPTIONS, checked, deflate_offer_accept, middleware_of
 from aiorest_ws.process import loop_factory, on_signals, set_up_logging
 from aiorest_ws.recoveries import adding_handler
 from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
-from aiorest_ws.routers import SimpleRouter
+from aiorest_ws.routers import SimpleRouter, warn_if_empty
 from aiorest_ws.shutdown import shut_down
+from aiorest_ws.sockets import Place
 from aiorest_ws.sources import configured
 from aiorest_ws.urls.base import set_urlconf
 
 if TYPE_CHECKING:
     from ssl import SSLContext
 
+    from aiorest_ws.abstract import AbstractRouter
     from aiorest_ws.metrics import Exposition
 
 __all__ = ("Application", "deflate_offer_accept")
@@ -42,14 +42,19 @@ class Application:
 
     When it starts, what is given in neither comes from the environment and from the settings module (see `sources`).
 
-    router            the SimpleRouter (or other AbstractRouter) that answers the requests
+    router            the SimpleRouter (or other AbstractRouter) that answers the requests; may be given by position
     middlewares       classes or instances with `process_request(request, handler)`, or that are called with (request,
                       call_next), in order
     host, port        address to listen on, None for all of the machine's; port 0 takes a free one (see `addresses`).
                       `ip` is another name of `host`
-    unix_path         listen on this Unix socket instead
+    reuse_port        let other processes listen on the port, too
+    unix_path         listen on this Unix socket instead; behind a NUL, in Linux's abstract namespace
+    unix_mode         permissions of its file, as of chmod: 0o660
+    sock, fd          listen on this socket, or descriptor of one, that is bound already. Without one of these, what
+                      systemd hands over (LISTEN_FDS) comes before host and port
     path              the only path that is accepted at the handshake; "" is "/"
     certificate, key  paths of PEM files: serve wss://, TLS 1.2 or newer
+    key_password      of an encrypted key
     ssl_context       an ssl.SSLContext instead of them
     compress          accept permessage-deflate, as `accept_function` decides
     factory, protocol subclasses of RequestHandlerFactory and RequestHandlerProtocol
@@ -76,8 +81,8 @@ class Application:
     Every field of `limits.Limits` is an option too. `state` is a namespace for whatever handlers share.
     """
 
-    def __init__(self, **options: Any) -> None:
-        self._given = checked(options)
+    def __init__(self, router: AbstractRouter | None = None, **options: Any) -> None:
+        self._given = checked(options if router is None else {"router": router, **options})
         self._options = OPTIONS | self._given
         self._configured: dict[str, Any] | None = None  # read when it starts
         self.middlewares = [middleware_of(m) for m in self._options["middlewares"]]
@@ -86,11 +91,10 @@ class Application:
         self.state: Any = SimpleNamespace()
         self._lifespan: Lifespan | None = None
         self.addresses: list[Any] = []
-        self._server: asyncio.Server | None = None
+        self._server: Listening | None = None
         self._listening: RequestHandlerFactory | None = None
         self._stopped: asyncio.Event | None = None
         self._hurry = asyncio.Event()  # set when nobody is to be waited for any more
-        self._socket_file: str | None = None
         self._exposition: Exposition | None = None
 
     def exception_handler(self, exception: type[Exception]) -> Callable[[H], H]:
@@ -139,7 +143,7 @@ class Application:
 
     def generate_url(self, host: str, port: int, path: str = "") -> str:
         """Give the url that clients connect to."""
-        host = f"[{host}]" if ":" in host else host
+        host = f"[{host}]" if ":" in host and not host.startswith("[") else host
         return self.url.format(host, port, path.strip("/"))
 
     def generate_factory(self, url: str, **options: Any) -> RequestHandlerFactory:
@@ -194,7 +198,7 @@ class Application:
         if self._lifespan is not None:
             raise RuntimeError("application is already running")
         factory = self.prepare(**options)
-        context = self._options["ssl_context"] or tls_context(self.certificate, self.key)
+        context = self._options["ssl_context"] or tls_context(self.certificate, self.key, self._options["key_password"])
         # Before the server is made: what it calls runs in the context of now.
         urlconf = {"path": factory.url, "router": factory.router}
         set_urlconf(urlconf)
@@ -202,6 +206,7 @@ class Application:
         self._lifespan = lifespan = self.new_lifespan()
         try:
             await lifespan.start()
+            warn_if_empty(factory.router)
             self._expose(factory)
             await self._listen(factory, context)
         except BaseException:  # raised again: what was started ends however the start failed
@@ -209,9 +214,9 @@ class Application:
             await lifespan.end(self._hurry)
             await self._conceal()
             raise
-        host, unix_path = self._options["host"], self._options["unix_path"]
-        if not unix_path and host:
-            urlconf["path"] = self.generate_url(host, self.addresses[0][1], self._options["path"]).rstrip("/")
+        host, address = self._options["host"], self.addresses[0]
+        if isinstance(address, tuple) and host:
+            urlconf["path"] = self.generate_url(host, address[1], self._options["path"]).rstrip("/")
         self._stopped = asyncio.Event()
 
     def _expose(self, factory: RequestHandlerFactory) -> None:
@@ -236,11 +241,10 @@ class Application:
         return None if self._exposition is None else self._exposition.address
 
     async def _listen(self, factory: RequestHandlerFactory, context: SSLContext | None) -> None:
-        host, port, unix_path = self._options["host"], self._options["port"], self._options["unix_path"]
-        self._server = await listen(factory, host, port, unix_path, context)
-        self._socket_file = None if unix_path is None else os.fspath(unix_path)
+        place = Place(**{field.name: self._options[field.name] for field in fields(Place)})
+        self._server = await listen(factory, place, context)
         self._listening = factory
-        self.addresses = [s.getsockname() if unix_path else s.getsockname()[:2] for s in self._server.sockets]
+        self.addresses = self._server.addresses
 
     async def stop(self) -> None:
         """Stop listening, let requests in flight finish, close every connection with 1001.
@@ -259,10 +263,6 @@ class Application:
             await lifespan.end(self._hurry)
             self._lifespan = None
             await self._conceal()
-        if self._socket_file is not None:
-            with suppress(FileNotFoundError):  # newer loops remove it themselves
-                os.unlink(self._socket_file)
-            self._socket_file = None
         self.addresses = []
         if self._stopped is not None:
             self._stopped.set()
@@ -323,8 +323,7 @@ class Application:
         from aiorest_ws import __version__
 
         path = self._options["path"]
-        unix_path = self._options["unix_path"]
-        urls = [f"unix:{unix_path}"] if unix_path else [self.generate_url(a[0], a[1], path) for a in self.addresses]
+        urls = [f"unix:{a}" if isinstance(a, str) else self.generate_url(a[0], a[1], path) for a in self.addresses]
         metrics = ["Metrics at http://{}:{}/metrics".format(*where)] if (where := self.metrics_address) else []
         python = f"{sys.implementation.name} {sys.version_info[0]}.{sys.version_info[1]}"
         return [

@@ -1,24 +1,55 @@
-"""A function → something that `SimpleRouter.register_endpoint` takes."""
+"""A function → something that `SimpleRouter.register_endpoint` takes, and that is called as the function is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import update_wrapper
-from typing import Any
+from typing import Any, Generic, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
-from aiorest_ws.views import MethodBasedView, http_methods, misspelt
+from aiorest_ws.dependencies import named
+from aiorest_ws.exceptions import InvalidHandler
+from aiorest_ws.spelling import meant
+from aiorest_ws.views import ATTRIBUTES, MethodBasedView, http_methods
 
-__all__ = ("Endpoint", "endpoint")
+__all__ = ("Endpoint", "EndpointOptions", "NamedOptions", "endpoint")
 
-_ATTRIBUTES = ("auth_required", "middlewares", "permission_classes", "renderers", "response_model", "threaded")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
-class Endpoint:
-    """A decorated function; calling it gives (path, view class, methods, name), what `SimpleRouter.register` takes."""
+class EndpointOptions(TypedDict, total=False):
+    """What may be said of a function that is registered: attributes of its view, see `MethodBasedView`."""
+
+    auth_required: bool
+    dependencies: Sequence[Any]
+    middlewares: Sequence[Any]
+    permission_classes: Sequence[Any]
+    renderers: Sequence[Any]
+    response_model: Any
+    threaded: bool
+
+
+class NamedOptions(EndpointOptions, total=False):
+    """As `EndpointOptions`, and the name for `url_for`."""
+
+    name: str | None
+
+
+class Endpoint(Generic[P, R]):
+    """A decorated function: called with arguments, it is that function.
+
+    Called without, it gives (path, view class, methods, name), what `SimpleRouter.register` takes.
+    """
 
     def __init__(
-        self, function: Callable[..., Any], path: str, methods: list[str] | str, name: str | None, attrs: dict[str, Any]
+        self,
+        function: Callable[P, R],
+        path: str,
+        methods: list[str] | str,
+        name: str | None,
+        attrs: dict[str, Any],
     ) -> None:
+        _check_function(function, path)
         update_wrapper(self, function)
         self.function = function
         self.path = path
@@ -26,7 +57,28 @@ class Endpoint:
         self.name = name
         self.attrs = attrs
 
-    def __call__(self) -> tuple[str, type[MethodBasedView], list[str] | str, str | None]:
+    @overload
+    def __call__(self) -> tuple[str, type[MethodBasedView], list[str] | str, str | None]: ...
+
+    @overload
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if args or kwargs:
+            return self.function(*args, **kwargs)
+        return self.path, self._view(), self.methods, self.name
+
+    def __getattr__(self, name: str) -> Any:
+        """Give what else the function has: by `__code__` and its like `inspect` knows an `async def`."""
+        if name == "function":  # of one that is not made yet
+            raise AttributeError(name)
+        return getattr(self.function, name)
+
+    def __reduce__(self) -> str:
+        """Let it be pickled by its name, as a function is."""
+        return self.__qualname__  # type: ignore[no-any-return]
+
+    def _view(self) -> type[MethodBasedView]:
         def handler(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
             return self.endpoint_function(request, *args, **kwargs)
 
@@ -34,30 +86,38 @@ class Endpoint:
         body: dict[str, Any] = {verb.strip().lower(): handler for verb in verbs if isinstance(verb, str)}
         body |= self.attrs
         body["endpoint_function"] = staticmethod(self.function)
-        view = type("FunctionView", (MethodBasedView,), body)
-        return self.path, view, self.methods, self.name
+        return type("FunctionView", (MethodBasedView,), body)
+
+
+def _check_function(function: Any, path: str) -> None:
+    if isinstance(function, Endpoint):  # what that says of it would be lost
+        raise InvalidHandler(f"{named(function)} is an endpoint of {function.path} already, it cannot be one of {path}")
+    if isinstance(function, type) or not callable(function):
+        raise InvalidHandler(f"expected a function for {path}, got {function!r}: a view is registered, not decorated")
 
 
 def endpoint(
-    path: str, methods: list[str] | str, name: str | None = None, **attrs: Any
-) -> Callable[[Callable[..., Any]], Endpoint]:
-    """Make a function, `def` or `async def`, the handler of `path` for `methods`.
+    path: str, methods: list[str] | str, name: str | None = None, **attrs: Unpack[EndpointOptions]
+) -> Callable[[Callable[P, R]], Endpoint[P, R]]:
+    """Make a function, `def` or `async def`, the handler of `path` for `methods`; to be registered with a router.
 
         @endpoint("/sum/{a}/{b}", "GET")
         def add(request, a, b, *args, **kwargs):
             return int(a) + int(b)
 
-    Further keywords (`renderers`, `permission_classes`, `auth_required`, `middlewares`, `threaded`, `response_model`)
-    become attributes of its view. Raises TypeError for one that is almost called like these, but not quite.
+    Further keywords (`renderers`, `permission_classes`, `auth_required`, `middlewares`, `dependencies`, `threaded`,
+    `response_model`, and what else its permissions or middlewares look for) become attributes of its view. Raises
+    TypeError for one that is almost called like these, but not quite. `router.get(path)` does all of it at once.
     """
     if isinstance(name, str) and name.isupper() and name.lower() in http_methods:
         raise TypeError(f"the name of endpoint {path} is the verb {name!r}: several verbs are a list")
     for key in attrs:
-        near = misspelt(key.lower(), _ATTRIBUTES, cutoff=0.75)
+        near = meant(key.lower(), (*ATTRIBUTES, "methods"))
         if near:
             raise TypeError(f"unknown keyword {key.lower()!r} of endpoint {path}, did you mean {near!r}?")
+    body = {key.lower(): value for key, value in attrs.items()}
 
-    def decorate(function: Callable[..., Any]) -> Endpoint:
-        return Endpoint(function, path, methods, name, {key.lower(): value for key, value in attrs.items()})
+    def decorate(function: Callable[P, R]) -> Endpoint[P, R]:
+        return Endpoint(function, path, methods, name, body)
 
     return decorate

@@ -1,68 +1,83 @@
-"""An address and a factory → a server that listens there, whose connections the factory serves; with TLS or without."""
+"""Bound sockets and a factory → servers whose connections the factory serves; with TLS or without."""
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 import socket
-from ipaddress import ip_address
+import sys
 from typing import TYPE_CHECKING, Any
 
 from aiorest_ws.exceptions import ImproperlyConfigured
+from aiorest_ws.sockets import Bound, Place, bind
 
 if TYPE_CHECKING:
     from ssl import SSLContext
 
-__all__ = ("Listener", "listen", "tls_context")
+__all__ = ("Listening", "listen", "tls_context")
 
-_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_BACKLOG = 1024
 
 
-class Listener(socket.socket):
-    """A socket that says once that there are no descriptors left, then that nobody is waiting.
+class Listening:
+    """What accepts connections, on every socket of one place.
 
-    asyncio accepts up to `backlog` connections at a time, and up to CPython 3.14 does not end that when there are no
-    descriptors left (python/cpython#151615): 1,024 tracebacks a second, half of the processor, and no service.
+    addresses   host and port of each socket, or what a Unix socket is called
     """
 
-    _exhausted = False
+    def __init__(self, servers: list[asyncio.Server], bound: Bound) -> None:
+        self.servers = servers
+        self.addresses = bound.addresses
+        self._file = bound.file
 
-    def accept(self) -> tuple[socket.socket, object]:
-        if self._exhausted:
-            self._exhausted = False
-            raise BlockingIOError(errno.EAGAIN, "no descriptors left, as was said")
-        try:
-            return super().accept()
-        except OSError as exc:
-            self._exhausted = exc.errno in _EXHAUSTED
-            raise
+    def close(self) -> None:
+        """Accept nothing more."""
+        for server in self.servers:
+            server.close()
+        if self._file is not None:
+            self._file.remove()
+
+    async def wait_closed(self) -> None:
+        for server in self.servers:
+            await server.wait_closed()
 
 
-async def listen(
-    factory: Any, host: str | None, port: int, unix_path: str | os.PathLike[str] | None, context: SSLContext | None
-) -> asyncio.Server:
-    """Listen on a Unix socket if there is a path for one, else on host and port. Raises ImproperlyConfigured."""
-    loop = asyncio.get_running_loop()
-    secure: dict[str, Any] = {"ssl": context, "backlog": 1024}
-    if context is not None and factory.openHandshakeTimeout > 0:
-        secure["ssl_handshake_timeout"] = factory.openHandshakeTimeout
-    bound = None
+async def listen(factory: Any, place: Place, context: SSLContext | None) -> Listening:
+    """Listen at `place`. Raises ImproperlyConfigured, one line."""
+    bound = await bind(place)
+    servers: list[asyncio.Server] = []
     try:
-        if unix_path is not None:
-            return await loop.create_unix_server(factory, os.fspath(unix_path), **secure)
-        bound = _bound(host, port)
-        where: dict[str, Any] = {"host": host, "port": port} if bound is None else {"sock": bound}
-        return await loop.create_server(factory, **where, **secure)
-    except OSError as exc:
-        if bound is not None:
-            bound.close()
-        reason = os.strerror(exc.errno) if exc.errno and exc.errno > 0 else str(exc)
-        raise ImproperlyConfigured(f"cannot listen on {unix_path or f'{host}:{port}'}: {reason.lower()}") from exc
+        for sock in bound.sockets:
+            servers.append(await _serve(factory, sock, context))  # noqa: PERF401 (those before it are closed)
+        if bound.file is not None:
+            bound.file.put()
+    except BaseException as exc:
+        for server in servers:
+            server.close()
+        bound.close()
+        if isinstance(exc, OSError):
+            raise ImproperlyConfigured(f"cannot listen on {place}: {exc}") from exc
+        raise
+    return Listening(servers, bound)
 
 
-def tls_context(certificate: str | None, key: str | None) -> SSLContext | None:
-    """Give what serves wss:// with these two PEM files, None if there is neither. Raises ImproperlyConfigured."""
+async def _serve(factory: Any, sock: socket.socket, context: SSLContext | None) -> asyncio.Server:
+    options: dict[str, Any] = {"sock": sock, "ssl": context, "backlog": _BACKLOG}
+    if context is not None and factory.openHandshakeTimeout > 0:
+        options["ssl_handshake_timeout"] = factory.openHandshakeTimeout
+    loop = asyncio.get_running_loop()
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
+        return await loop.create_server(factory, **options)
+    if sys.version_info >= (3, 13) and isinstance(loop, asyncio.SelectorEventLoop):
+        options["cleanup_socket"] = False  # it looks for the file where that was made
+    return await loop.create_unix_server(factory, **options)
+
+
+def tls_context(certificate: str | None, key: str | None, password: str | None = None) -> SSLContext | None:
+    """Give what serves wss:// with these two PEM files, None if there is neither. Raises ImproperlyConfigured.
+
+    password   of the key, where that is encrypted
+    """
     if not certificate and not key:
         return None
     if not certificate or not key:
@@ -74,31 +89,17 @@ def tls_context(certificate: str | None, key: str | None) -> SSLContext | None:
 
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    asked: list[None] = []
+
+    def given() -> str:
+        asked.append(None)  # OpenSSL would ask on the terminal, and wait there
+        return password or ""
+
     try:
-        context.load_cert_chain(certificate, key)
+        context.load_cert_chain(certificate, key, given)
     except (ssl.SSLError, OSError) as exc:
-        raise ImproperlyConfigured(f"cannot load certificate {certificate!r} with key {key!r}: {exc}") from exc
+        if asked and password is None:
+            raise ImproperlyConfigured(f"key {key!r} is encrypted: give its password as key_password") from exc
+        wrong = " (is key_password the right one?)" if asked else ""
+        raise ImproperlyConfigured(f"cannot load certificate {certificate!r} with key {key!r}: {exc}{wrong}") from exc
     return context
-
-
-def _bound(host: str | None, port: int) -> socket.socket | None:
-    """Give a socket that is bound to a numeric address, None for a host that has to be looked up.
-
-    PERF: uvloop looks up every host in a pool of threads that stays, and each system call of a process with threads
-    takes longer (bench/peers.py, 64 x 1: 5 %).
-    """
-    try:
-        family = socket.AF_INET6 if ip_address(host or "").version == 6 else socket.AF_INET
-    except ValueError:
-        return None
-    bound = Listener(family, socket.SOCK_STREAM)
-    try:
-        if os.name == "posix":
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        bound.bind((host, port))
-    except BaseException:
-        bound.close()
-        raise
-    return bound

@@ -15,6 +15,8 @@ from aiorest_ws.limits import Limits, check_limit
 from aiorest_ws.middlewares import middleware_of
 from aiorest_ws.origins import check_origins
 from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
+from aiorest_ws.sockets import check_host, check_mode, check_sock
+from aiorest_ws.spelling import unknown
 
 __all__ = ("LOG_LEVELS", "OPTIONS", "checked", "deflate_offer_accept", "middleware_of")
 
@@ -48,8 +50,10 @@ OPTIONS: dict[str, Any] = {
     "debug": False,
     "factory": RequestHandlerFactory,
     "factory_options": {},
+    "fd": None,
     "host": "127.0.0.1",
     "key": None,
+    "key_password": None,
     "lifespan": None,
     "log_level": "info",
     "loop": "auto",
@@ -64,11 +68,14 @@ OPTIONS: dict[str, Any] = {
     "path": "",
     "port": 8080,
     "protocol": RequestHandlerProtocol,
+    "reuse_port": False,
     "router": None,
+    "sock": None,
     "ssl_context": None,
     "subprotocols": (),
     "threads": None,
     "trusted_proxies": 0,
+    "unix_mode": None,
     "unix_path": None,
     **{field.name: field.default for field in fields(Limits)},
 }
@@ -82,18 +89,11 @@ def checked(options: dict[str, Any]) -> dict[str, Any]:
         options = {("host" if name == "ip" else name): value for name, value in options.items()}
     for name, value in options.items():
         if name not in OPTIONS:
-            raise TypeError(_unknown(name))
+            raise TypeError(unknown(name, OPTIONS, "option"))
         check = _CHECKS.get(name)
         if check is not None:
             check(name, value)
     return options
-
-
-def _unknown(name: str) -> str:
-    from difflib import get_close_matches
-
-    near = get_close_matches(name, OPTIONS, n=1, cutoff=0)
-    return f"unknown option {name!r}, did you mean {near[0]!r}?"
 
 
 def _check_subclass(base: type) -> Callable[[str, Any], None]:
@@ -127,6 +127,16 @@ def _check_middlewares(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be a list, got {value!r}")
 
 
+def _check_fd(name: str, value: Any) -> None:
+    if value is not None:
+        _check_int(0, 2**31 - 1)(name, value)
+
+
+def _check_text(name: str, value: Any) -> None:
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"{name} must be a string or None, got a {type(value).__qualname__}")  # it may be a secret
+
+
 def _check_threads(name: str, value: Any) -> None:
     if value is not None:
         _check_int(1, 1000)(name, value)
@@ -137,11 +147,6 @@ def _check_path(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be a string, got {value!r}")
     if not value.isascii() or not value.isprintable() or any(mark in value for mark in " ?#"):
         raise ValueError(f"{name} must be as clients send it, percent-encoded and without a query, got {value!r}")
-
-
-def _check_host(name: str, value: Any) -> None:
-    if value is not None and not isinstance(value, str):
-        raise TypeError(f"{name} must be a string or None, got {value!r}")
 
 
 def _check_hook(name: str, value: Any) -> None:
@@ -204,10 +209,13 @@ _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "compress": _check_flag,
     "debug": _check_flag,
     "factory_options": _check_mapping,
+    "fd": _check_fd,
     "key": _check_file,
+    "key_password": _check_text,
+    "unix_mode": check_mode,
     "unix_path": _check_file,
     "factory": _check_subclass(RequestHandlerFactory),
-    "host": _check_host,
+    "host": check_host,
     "protocol": _check_subclass(RequestHandlerProtocol),
     "lifespan": _check_hook,
     "log_level": _check_choice(LOG_LEVELS),
@@ -222,7 +230,9 @@ _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "on_startup": _check_hooks,
     "path": _check_path,
     "port": _check_int(0, 65535),
+    "reuse_port": _check_flag,
     "router": _check_router,
+    "sock": check_sock,
     "subprotocols": _check_subprotocols,
     "threads": _check_threads,
     "trusted_proxies": _check_int(0, 100),

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from inspect import iscoroutinefunction
-from typing import Any, TypeVar
+from types import MappingProxyType
+from typing import Any, TypeVar, Unpack
 
 from aiorest_ws._speedups import Pipeline, Plan, Request, Trie, converter_names, parameter_names, parse_template
 from aiorest_ws.abstract import AbstractEndpoint, AbstractRouter
 from aiorest_ws.converters import CONVERTERS, Converter
-from aiorest_ws.decorators import Endpoint
+from aiorest_ws.declarations import checked_template, checked_verbs, checked_view
+from aiorest_ws.decorators import Endpoint, NamedOptions, endpoint
 from aiorest_ws.exceptions import (
     BaseAPIException,
     EndpointValueError,
     InvalidHandler,
-    InvalidPathArgument,
     NoReverseMatch,
     NotSpecifiedHandler,
     NotSupportedArgumentType,
 )
 from aiorest_ws.middlewares import middlewares_of
 from aiorest_ws.recoveries import adding_handler
+from aiorest_ws.spelling import meant, spelled
 from aiorest_ws.templates import fill_template
-from aiorest_ws.views import MethodBasedView, make_plan
+from aiorest_ws.views import make_plan
 
-__all__ = ("Route", "SimpleRouter")
+__all__ = ("Route", "SimpleRouter", "warn_if_empty")
+
+logger = logging.getLogger("aiorest_ws")
 
 H = TypeVar("H", bound=Callable[..., Any])
 
@@ -32,6 +38,7 @@ H = TypeVar("H", bound=Callable[..., Any])
 class Route(AbstractEndpoint):
     """One registration: a path template, a view class, its methods (upper case) and perhaps a name.
 
+    name           for `url_for`; with the namespaces of the routers that include it, `v1:users`
     routers        where it was registered, then every router that included that one: the innermost first
     middlewares    what is around the handler, the outermost first, inside the application's
     converters     by name, those that the template may use
@@ -48,19 +55,38 @@ class Route(AbstractEndpoint):
         routers: tuple[SimpleRouter, ...] = (),
         own: tuple[Any, ...] | None = None,
         converters: Mapping[str, Converter | None] = CONVERTERS,
+        namespaces: tuple[str, ...] = (),
     ) -> None:
         super().__init__(path, handler, methods, name)
         self.routers = routers
         self._own = middlewares_of(getattr(handler, "middlewares", ())) if own is None else own
         self.middlewares = (*(m for router in reversed(routers) for m in router.middlewares), *self._own)
         self.converters = converters
+        self.namespaces = namespaces  # the outermost first
         self.router: SimpleRouter | None = None
 
-    def moved(self, prefix: str, router: SimpleRouter, converters: Mapping[str, Converter | None]) -> Route:
-        """Give this route as `router` includes it."""
-        routers = (*self.routers, router)
-        path = prefix + self.path
-        return Route(path, self.handler, self.methods, self.name, routers=routers, own=self._own, converters=converters)
+    def moved(self, inclusion: Inclusion, converters: Mapping[str, Converter | None]) -> Route:
+        """Give this route as a router includes it."""
+        space = inclusion.name
+        return Route(
+            inclusion.prefix + self.path,
+            self.handler,
+            self.methods,
+            f"{space}:{self.name}" if space and self.name else self.name,
+            routers=(*self.routers, inclusion.router),
+            own=self._own,
+            converters=converters,
+            namespaces=(space, *self.namespaces) if space else self.namespaces,
+        )
+
+    def url_for(self, name: str, /, **params: Any) -> str:
+        """Give the url of a route with this name, looked for in the namespaces of this one, the innermost first."""
+        assert self.router is not None
+        for depth in range(len(self.namespaces), 0, -1):
+            near = ":".join((*self.namespaces[:depth], name))
+            if near in self.router.names:
+                return self.router.url_for(near, **params)
+        return self.router.url_for(name, **params)
 
     @property
     def parameters(self) -> list[str]:
@@ -80,13 +106,44 @@ class Route(AbstractEndpoint):
         return f"<Route {','.join(self.methods)} {self.path}>"
 
 
+@dataclass(frozen=True, slots=True)
+class Inclusion:
+    """That `router` includes another one, with `prefix` before its paths and `name:` before its names."""
+
+    router: SimpleRouter
+    prefix: str
+    name: str
+
+    def moved(self, route: Route) -> Route:
+        """Give `route` as it is in the router that includes its own."""
+        converters = route.converters
+        own = self.router._converters
+        used = converter_names(self.prefix)
+        if used:
+            parse_template(f"{self.prefix}/", own)
+            for name in used:
+                if converters.get(name, own[name]) != own[name]:
+                    raise EndpointValueError(
+                        f"converter '{name}' of prefix {self.prefix} is another one in {route.path}"
+                    )
+            converters = {**converters, **{name: own[name] for name in used}}
+        return route.moved(self, converters)
+
+
 class SimpleRouter(AbstractRouter):
     """Routes by path template and method.
 
         router = SimpleRouter()
+
+        @router.get("/sum/{a:int}/{b:int}")
+        def add(request, a, b):
+            return a + b
+
         router.register("/users/{user_id}", User, ["GET", "PUT"], name="user-detail")
-        router.register_endpoint(add)
-        router.include(other_router, prefix="/v2")
+        router.include(other_router, prefix="/v2", name="v2")
+
+    `get`, `post`, `put`, `patch`, `delete`, `head`, `options`, `trace` and, for several methods, `route` decorate
+    functions, and give them back as they are. They take every keyword of `@endpoint`, `name` among them.
 
     At each segment a literal beats a segment with literals and parameters, then come a parameter with a converter, one
     without, and one for all the rest of the path; a template that lacks the method is passed over. The same path and
@@ -99,14 +156,15 @@ class SimpleRouter(AbstractRouter):
     middlewares    classes or instances around every route, in order; they stay with the routes through `include`
     """
 
-    def __init__(self, *args: Any, middlewares: Any = (), **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    @spelled
+    def __init__(self, *, middlewares: Any = ()) -> None:
+        super().__init__()
         self.middlewares = middlewares_of(middlewares)
         self.exception_handlers: dict[type, Any] = {}
         self._trie = Trie()
         self._routes: list[Route] = []
         self._names: dict[str, Route] = {}
-        self._parents: list[tuple[SimpleRouter, str]] = []
+        self._inclusions: list[Inclusion] = []  # of this router in others
         self._converters = dict(CONVERTERS)
         self._any_method: Trie | None = None  # template → route, made when it is asked for
 
@@ -115,22 +173,80 @@ class SimpleRouter(AbstractRouter):
         """Every route, included ones too, in the order of registration."""
         return tuple(self._routes)
 
+    @property
+    def names(self) -> Mapping[str, Route]:
+        """Every route that has a name, by name."""
+        return MappingProxyType(self._names)
+
+    @spelled
     def register(self, path: Any, handler: Any = None, methods: Any = None, name: Any = None) -> None:
-        """Make `handler`, a view class, answer `methods` (a string or a list) on `path`.
+        """Make `handler` answer `methods` (a string or a list) on `path`.
+
+        handler    a view class, without `methods` for every verb that it has; or a function, without them for GET
 
         Raises InvalidPathArgument, InvalidHandler, NotSupportedArgumentType or EndpointValueError, and then changes
         nothing.
         """
-        if isinstance(path, Endpoint):
+        if isinstance(path, Endpoint) and handler is methods is name is None:
             self.register_endpoint(path)
             return
-        path = _template(path)
-        _check_view(handler)
-        verbs = _verbs(methods)
+        path = checked_template(path, self._converters)
+        view, methods = checked_view(path, handler, methods)
+        verbs = checked_verbs(methods)
         if name and not isinstance(name, str):
             raise NotSupportedArgumentType("name variable must be string type")
-        self._add([Route(path, handler, verbs, name or None, routers=(self,), converters=self._converters)])
+        self._add([Route(path, view, verbs, name or None, routers=(self,), converters=self._converters)])
 
+    def route(self, path: str, methods: list[str] | str, **options: Unpack[NamedOptions]) -> Callable[[H], H]:
+        """Make the decorated function, `def` or `async def`, answer `methods` on `path`.
+
+            @router.route("/users/{id:int}", ["PUT", "PATCH"], name="user", auth_required=True)
+            async def change(request, id, data: User): ...
+
+        It is given back as it is. The keywords are those of `@endpoint`; raises as that does, and as `register`.
+        """
+        checked_template(path, self._converters)  # now, as `@router.get` without a path would take the function for it
+        decorate = endpoint(path, methods, **options)
+
+        def register(function: H) -> H:
+            self.register_endpoint(decorate(function))
+            return function
+
+        return register
+
+    def get(self, path: str, **options: Unpack[NamedOptions]) -> Callable[[H], H]:
+        """Make the decorated function answer GET on `path`; see `route`."""
+        return self.route(path, "GET", **options)
+
+    def post(self, path: str, **options: Unpack[NamedOptions]) -> Callable[[H], H]:
+        """Make the decorated function answer POST on `path`; see `route`."""
+        return self.route(path, "POST", **options)
+
+    def put(self, path: str, **options: Unpack[NamedOptions]) -> Callable[[H], H]:
+        """Make the decorated function answer PUT on `path`; see `route`."""
+        return self.route(path, "PUT", **options)
+
+    def patch(self, path: str, **options: Unpack[NamedOptions]) -> Callable[[H], H]:
+        """Make the decorated function answer PATCH on `path`; see `route`."""
+        return self.route(path, "PATCH", **options)
+
+    def delete(self, path: str, **options: Unpack[NamedOptions]) -> Callable[[H], H]:
+        """Make the decorated function answer DELETE on `path`; see `route`."""
+        return self.route(path, "DELETE", **options)
+
+    def head(self, path: str, **options: Unpack[NamedOptions]) -> Callable[[H], H]:
+        """Make the decorated function answer HEAD on `path`; see `route`."""
+        return self.route(path, "HEAD", **options)
+
+    def options(self, path: str, **options: Unpack[NamedOptions]) -> Callable[[H], H]:
+        """Make the decorated function answer OPTIONS on `path`; see `route`."""
+        return self.route(path, "OPTIONS", **options)
+
+    def trace(self, path: str, **options: Unpack[NamedOptions]) -> Callable[[H], H]:
+        """Make the decorated function answer TRACE on `path`; see `route`."""
+        return self.route(path, "TRACE", **options)
+
+    @spelled
     def add_converter(self, name: str, convert: Callable[[str], Any], to_text: Callable[[Any], str] = str) -> None:
         """Let templates of this router that are registered from now on say `{parameter:name}`.
 
@@ -149,22 +265,32 @@ class SimpleRouter(AbstractRouter):
         self._converters[name] = Converter(name, convert, to_text)
 
     def register_endpoint(self, handler: Any) -> None:
-        """Register a function that `@endpoint` decorates."""
-        if not isinstance(handler, Endpoint):
+        """Register a function that `@endpoint` decorates, or what that gives when it is called without arguments."""
+        if isinstance(handler, Endpoint):
+            handler = handler()
+        if not isinstance(handler, tuple) or len(handler) != 4:
             raise InvalidHandler(f"expected a function decorated with @endpoint, got {handler!r}")
-        self.register(*handler())
+        self.register(*handler)
 
-    def include(self, router: SimpleRouter, prefix: str = "") -> None:
-        """Take in every route of `router`, now and later, with `prefix` in front of its path."""
+    @spelled
+    def include(self, router: SimpleRouter, prefix: str = "", *, name: str = "") -> None:
+        """Take in every route of `router`, now and later.
+
+        prefix    in front of its path
+        name      a namespace, with a colon in front of its name: `users` of `router` is `v1:users` here. With it a
+                  router may be included more than once, names and all. Handlers of `router` say `users` as before
+        """
         if not isinstance(router, AbstractRouter):
             raise TypeError("Passed router must be inherited from the AbstractRouter class.")
         if not isinstance(router, SimpleRouter):
             raise TypeError(f"only a SimpleRouter can be included, got {type(router).__qualname__}")
         if self._is_inside(router):
             raise EndpointValueError("a router cannot include itself")
-        prefix = _template(prefix)[:-1] if prefix else ""
-        self._add([self._moved(route, prefix) for route in router.routes])
-        router._parents.append((self, prefix))
+        if not isinstance(name, str) or ":" in name:
+            raise NotSupportedArgumentType(f"name of an include must be a string without a colon, got {name!r}")
+        inclusion = Inclusion(self, checked_template(prefix, self._converters)[:-1] if prefix else "", name)
+        self._add([inclusion.moved(route) for route in router.routes])
+        router._inclusions.append(inclusion)
 
     def exception_handler(self, exception: type[Exception]) -> Callable[[H], H]:
         """Make the decorated function, `def` or `async def`, answer when a request fails with `exception`.
@@ -223,7 +349,9 @@ class SimpleRouter(AbstractRouter):
 
     def _named(self, name: str) -> Route:
         if name not in self._names:
-            raise NoReverseMatch(f"no route is named {name!r}")
+            near = next((known for known in self._names if known.endswith(f":{name}")), meant(name, self._names))
+            cure = f", did you mean {near!r}?" if near else ""
+            raise NoReverseMatch(f"no route is named {name!r}{cure}")
         return self._names[name]
 
     def process_request(self, request: Request) -> bytes | Awaitable[bytes]:
@@ -232,7 +360,7 @@ class SimpleRouter(AbstractRouter):
         return pipeline.route(request, self._trie)
 
     def _is_inside(self, router: SimpleRouter) -> bool:
-        return self is router or any(parent._is_inside(router) for parent, _ in self._parents)
+        return self is router or any(inclusion.router._is_inside(router) for inclusion in self._inclusions)
 
     def _add(self, routes: list[Route]) -> None:
         """Add `routes` here and wherever this router is included, or raise and add none of them anywhere."""
@@ -246,8 +374,8 @@ class SimpleRouter(AbstractRouter):
     def _place(self, routes: list[Route], places: dict[SimpleRouter, list[tuple[Route, dict[str, Plan]]]]) -> None:
         """Note in `places` what `routes` are here and, with the prefixes of `include`, in every router above."""
         places.setdefault(self, []).extend((route, _plans(route)) for route in routes)
-        for parent, prefix in self._parents:
-            parent._place([parent._moved(route, prefix) for route in routes], places)
+        for inclusion in self._inclusions:
+            inclusion.router._place([inclusion.moved(route) for route in routes], places)
 
     def _check(self, routes: list[tuple[Route, dict[str, Plan]]]) -> None:
         names = dict(self._names)
@@ -255,7 +383,10 @@ class SimpleRouter(AbstractRouter):
         for route, plans in routes:
             if route.name:
                 if route.name in names:
-                    raise EndpointValueError(f"Duplicate {route.name}, already handled by {names[route.name]!r}")
+                    raise EndpointValueError(
+                        f"Duplicate {route.name}, already handled by {names[route.name]!r}: {route!r} needs another "
+                        "name, or its include a namespace (`name=`)"
+                    )
                 names[route.name] = route
             for verb in plans:
                 known = self._trie.find(route.path, verb, route.converters)
@@ -273,46 +404,11 @@ class SimpleRouter(AbstractRouter):
             if route.name:
                 self._names[route.name] = route
 
-    def _moved(self, route: Route, prefix: str) -> Route:
-        """Give `route` as it is in this router, which includes its router with `prefix`."""
-        converters = route.converters
-        used = converter_names(prefix)
-        if used:
-            parse_template(f"{prefix}/", self._converters)
-            for name in used:
-                if converters.get(name, self._converters[name]) != self._converters[name]:
-                    raise EndpointValueError(f"converter '{name}' of prefix {prefix} is another one in {route.path}")
-            converters = {**converters, **{name: self._converters[name] for name in used}}
-        return route.moved(prefix, self, converters)
 
-
-def _template(path: Any) -> str:
-    if not isinstance(path, str):
-        raise NotSupportedArgumentType('Variable with name "path" must be `str` type.')
-    template = path.strip()
-    if not template.startswith("/"):
-        raise InvalidPathArgument("Path should be started with `/` symbol")
-    return template if template.endswith("/") else template + "/"
-
-
-def _check_view(handler: Any) -> None:
-    if not isinstance(handler, type):
-        raise InvalidHandler()
-    if not issubclass(handler, MethodBasedView):
-        raise InvalidHandler("Your class should be inherited from the MethodBasedView class")
-
-
-def _verbs(methods: Any) -> tuple[str, ...]:
-    """Give the declared verbs, upper case, each once."""
-    if not isinstance(methods, (list, str)):
-        raise NotSupportedArgumentType('Variable with name "methods" must be `list` or `str` type.')
-    verbs = [methods] if isinstance(methods, str) else methods
-    if not verbs:
-        raise NotSupportedArgumentType("methods must name at least one verb, got an empty list")
-    for verb in verbs:
-        if not isinstance(verb, str) or not verb.strip().isidentifier() or not verb.isascii() or verb.strip()[0] == "_":
-            raise NotSupportedArgumentType(f"a method must be the name of a verb such as 'GET', got {verb!r}")
-    return tuple(dict.fromkeys(verb.strip().upper() for verb in verbs))
+def warn_if_empty(router: Any) -> None:
+    """Log that an application which starts will answer nothing."""
+    if isinstance(router, SimpleRouter) and not router.routes:
+        logger.warning("router has no routes, so every request is a 404: register some, or include their router")
 
 
 def _plans(route: Route) -> dict[str, Plan]:

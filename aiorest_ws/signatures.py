@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from traceback import walk_tb
 from typing import Any
 
@@ -44,6 +44,8 @@ class Signature:
         self.needs = needs_of(self.innermost, named(self.innermost))
         self.positions: dict[str, int] = {}
         if self.innermost is not handler:
+            if _passes_on(handler, given, self.innermost, given + parameters):
+                _check_order(self.innermost, given, self.needs)
             try:
                 self.behind = Signature(self.innermost, given, parameters)
             except InvalidHandler:
@@ -53,6 +55,7 @@ class Signature:
         self.takes_format: bool = "format" in self.names or passed_on
 
     def _read(self, handler: Callable[..., Any], positional: int, parameters: int) -> None:
+        _check_order(handler, self.given, self.needs)
         left = positional
         takes_any = False
         for at, parameter in enumerate(parameters_of(handler)):
@@ -129,6 +132,25 @@ class Signature:
         except IncorrectArgument as misfit:
             return misfit
         return None
+
+
+def _check_order(handler: Any, given: int, needs: Collection[str]) -> None:
+    """Refuse a handler to which `request` would come as something else: arguments bind by position."""
+    names = [parameter.name for parameter in parameters_of(handler) if parameter.name not in needs]
+    if "request" in (*names[: given - 1], *names[given:]) or "data" in names[given - 1 : given]:
+        first = "`request`" if given == 1 else "`self` and `request`"
+        raise InvalidHandler(f"{named(handler)} must take {first} first, its parameters are {', '.join(names)}")
+
+
+def _passes_on(decorator: Any, given: int, handler: Any, positional: int) -> bool:
+    """Tell whether `decorator` takes any arguments, and `handler` no more than come: then it adds none of its own."""
+    own = [parameter for parameter in parameters_of(decorator) if parameter.kind is parameter.POSITIONAL_OR_KEYWORD]
+    needed = [
+        parameter
+        for parameter in parameters_of(handler)
+        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD and parameter.default is parameter.empty
+    ]
+    return len(own) < given and len(needed) <= positional
 
 
 def parameters_of(handler: Any) -> list[inspect.Parameter]:

@@ -84,6 +84,14 @@ def _number(text: str) -> int | float:
     raise ValueError(f"expected a number, got {text!r}")
 
 
+def _mode(text: str) -> int:
+    """Give permissions that are written as for chmod: `660`, `0660` or `0o660`."""
+    try:
+        return int(text, 8)
+    except ValueError:
+        raise ValueError(f"expected octal digits such as 660, got {text!r}") from None
+
+
 def _flag(text: str) -> bool:
     if text.lower() not in _TRUE + _FALSE:
         raise ValueError(f"expected one of {', '.join(_TRUE + _FALSE)}, got {text!r}")
@@ -100,8 +108,10 @@ def _list(text: str) -> list[str]:
 
 _PARSERS: dict[str, Callable[[str], Any]] = {
     **dict.fromkeys(("certificate", "host", "key", "log_level", "loop", "metrics_host", "path", "unix_path"), str),
-    **dict.fromkeys(("metrics_port", "port", "threads", "trusted_proxies", *_LIMITS), _number),
+    "key_password": str,
+    "unix_mode": _mode,
+    **dict.fromkeys(("fd", "metrics_port", "port", "threads", "trusted_proxies", *_LIMITS), _number),
     "access_log": _access_log,
-    **dict.fromkeys(("compress", "debug"), _flag),
+    **dict.fromkeys(("compress", "debug", "reuse_port"), _flag),
     **dict.fromkeys(("allowed_origins", "subprotocols"), _list),
 }

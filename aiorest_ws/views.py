@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from dis import get_instructions
 from typing import Any, ClassVar
 
 from aiorest_ws._speedups import BINARY_MSGPACK, TEXT_JSON, Plan, Request, write
@@ -12,11 +13,18 @@ from aiorest_ws.exceptions import InvalidHandler, InvalidRenderer, MethodNotAllo
 from aiorest_ws.models import answering
 from aiorest_ws.renderers import BaseRenderer, JSONRenderer
 from aiorest_ws.signatures import Signature
+from aiorest_ws.spelling import meant
 from aiorest_ws.typed import binder_of
 
-__all__ = ("MethodBasedView", "View", "http_methods", "make_plan", "misspelt")
+__all__ = ("ATTRIBUTES", "MethodBasedView", "View", "http_methods", "make_plan")
 
 http_methods = frozenset(("get", "post", "head", "options", "delete", "put", "trace", "patch"))
+
+ATTRIBUTES = (
+    *("auth_required", "dependencies", "middlewares", "permission_classes", "renderers", "response_model"),
+    "threaded",
+)
+"""What a view may say of itself; what is almost called so would be read by nobody, and is refused."""
 
 
 class View:
@@ -83,7 +91,7 @@ def make_plan(
     `middlewares` are those of routers and view, in order, `recoveries` the exception handlers of the
     routers around it, innermost first.
     """
-    _check_guards(view)
+    _check_attributes(view)
     function = getattr(view, "endpoint_function", None)
     bare = function is not None
     if function is not None:
@@ -162,24 +170,36 @@ def _dependencies(fit: Signature, function: Callable[..., Any], parameters: int,
     )
 
 
-def misspelt(name: str, known: Sequence[str], *, cutoff: float) -> str | None:
-    """Give which of `known` is meant by `name`, None if it is one of them, or like none."""
-    if name in known:
-        return None
-    from difflib import get_close_matches
-
-    return next(iter(get_close_matches(name, known, n=1, cutoff=cutoff)), None)
-
-
-def _check_guards(view: type[MethodBasedView]) -> None:
-    """Refuse an attribute that is meant to close the view, and that nobody would look at."""
-    for cls in view.__mro__[: view.__mro__.index(MethodBasedView)]:
-        for name in vars(cls).keys() - http_methods:
-            if name.startswith("_"):
-                continue
-            near = misspelt(name, ("auth_required", "permission_classes"), cutoff=0.85)
+def _check_attributes(view: type[MethodBasedView]) -> None:
+    """Refuse an attribute that is meant to be one of ours, and that nobody would look at."""
+    for cls in view.__mro__:
+        if cls in (MethodBasedView, View, object):
+            continue
+        for name in (*vars(cls), *_set_by_instances(cls)):
+            near = None if name in http_methods else _near(name)
             if near:
                 raise InvalidHandler(f"view {view.__qualname__} has an attribute {name!r}, did you mean {near!r}?")
+
+
+def _near(name: str) -> str | None:
+    if not name.startswith("_"):
+        return meant(name, ATTRIBUTES)
+    guard = name.strip("_")  # other private names are the view's own
+    return guard if guard in ("auth_required", "permission_classes") else None
+
+
+def _set_by_instances(cls: type) -> Iterator[str]:
+    """Give the attributes that `__init__` of `cls` itself sets on `self`."""
+    code = getattr(vars(cls).get("__init__"), "__code__", None)
+    if code is None or not code.co_argcount or not any(map(_near, code.co_names)):
+        return
+    loaded: Any = None
+    for instruction in get_instructions(code):
+        # One instruction may load two variables, the object last.
+        holder = loaded[-1] if isinstance(loaded, tuple) and loaded else loaded
+        if instruction.opname == "STORE_ATTR" and holder == code.co_varnames[0]:
+            yield instruction.argval
+        loaded = instruction.argval
 
 
 def _permissions(view: type[MethodBasedView]) -> tuple[Any, ...]:

@@ -136,6 +136,12 @@ class HandshakeRefused(Exception):
         self.status = status
 
 
+async def _open_unix(name: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    sock = socket.socket(socket.AF_UNIX)
+    sock.connect(f"\0{name[1:]}" if name.startswith("@") else name)  # uvloop itself connects to no abstract name
+    return await asyncio.open_unix_connection(sock=sock)
+
+
 class Client:
     """A WebSocket client for tests: masks what it sends (RFC 6455 §5.3), and interprets nothing."""
 
@@ -158,11 +164,11 @@ class Client:
         address = where.addresses[0] if isinstance(where, Application) else where
         connecting: Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
         if isinstance(address, str):
-            connecting = asyncio.open_unix_connection(address)
+            connecting = _open_unix(address)
             host = "localhost"
         else:
             connecting = asyncio.open_connection(*address, ssl=tls)
-            host = f"{address[0]}:{address[1]}"
+            host = "[{}]:{}".format(*address) if ":" in address[0] else "{}:{}".format(*address)
         reader, writer = await asyncio.wait_for(connecting, TIMEOUT)
         key = base64.b64encode(os.urandom(16)).decode()
         lines = [

@@ -13,6 +13,7 @@ from aiorest_ws import Application, MethodBasedView, RequestHandlerFactory, Requ
 from aiorest_ws.exceptions import BaseAPIException, BaseAuthException, ImproperlyConfigured, PermissionDeniedException
 from aiorest_ws.limits import Limits
 from aiorest_ws.options import OPTIONS
+from aiorest_ws.testing import AsyncTestClient, TestClient
 from tests.serving import LOOPS, Client, HandshakeRefused, asynchronous, make_router, serving, turn_over
 
 on_each_loop = pytest.mark.parametrize("loop", LOOPS)
@@ -39,10 +40,11 @@ def test_uvloop_is_under_test_where_it_exists() -> None:
     ],
 )
 def test_unknown_option_names_the_nearest(wrong: str, near: str) -> None:
+    options: Any = {wrong: 1}
     with pytest.raises(TypeError, match=f"unknown option '{wrong}', did you mean '{near}'\\?"):
-        Application(**{wrong: 1})
+        Application(**options)
     with pytest.raises(TypeError, match=f"unknown option '{wrong}', did you mean '{near}'\\?"):
-        Application().run(**{wrong: 1})
+        Application().run(**options)
 
 
 def test_middlewares_that_are_no_list_are_refused() -> None:
@@ -352,7 +354,7 @@ async def test_application_closes_its_server_when_nobody_is_connected() -> None:
     await app.stop()
     await turn_over()
     assert server is not None
-    assert not server.is_serving()
+    assert not any(each.is_serving() for each in server.servers)
 
 
 # The path
@@ -380,14 +382,16 @@ async def test_application_closes_its_server_when_nobody_is_connected() -> None:
         ("api", "/%61pi", 404),
         ("api/v2", "/api/v2", 101),
         ("api/v2", "/api", 404),
-        ("api", "ws://127.0.0.1/api", 101),
-        ("api", "ws://127.0.0.1/", 404),
-        ("", "ws://127.0.0.1", 101),
+        ("api", "ws://HOST/api", 101),
+        ("api", "ws://HOST/", 404),
+        ("", "ws://HOST", 101),
+        ("", "http://HOST/?a=1", 101),
     ],
 )
 @asynchronous
 async def test_only_the_path_is_accepted_at_the_handshake(path: str, target: str, status: int) -> None:
     async with serving(make_router(), path=path) as app:
+        target = target.replace("HOST", "{}:{}".format(*app.addresses[0]))
         if status == 101:
             async with await Client.connect(app, target) as client:
                 assert (await client.ask())["data"] == "Hello, world!"
@@ -552,3 +556,39 @@ async def test_what_a_middleware_raises_becomes_the_reply(
         assert (await client.ask(url="/nowhere", id=1))["status"] == 404
         assert (await client.leave()).close_code == 1000
     assert calls == []
+
+
+# The router
+
+
+def test_the_router_may_be_given_by_position() -> None:
+    router = SimpleRouter()
+    router.get("/hello")(lambda request: "hello")
+    with TestClient(Application(router, debug=True)) as client:
+        assert client.get("/hello").data == "hello"
+    with pytest.raises(TypeError, match="router"):
+        Application(router, router=router)  # type: ignore[misc]
+    with pytest.raises(TypeError, match="router must be an instance of AbstractRouter, got <class"):
+        Application(SimpleRouter)  # type: ignore[arg-type]
+
+
+@asynchronous
+async def test_a_router_without_routes_is_told_of_when_it_starts(caplog: pytest.LogCaptureFixture) -> None:
+    empty, filled, late = SimpleRouter(), SimpleRouter(), SimpleRouter()
+    filled.get("/hello")(lambda request: "hello")
+
+    def on_startup(app: Application) -> None:
+        if not late.routes:
+            late.get("/late")(lambda request: "late")
+
+    for router, lines in ((empty, 1), (filled, 0), (late, 0)):
+        caplog.clear()
+        app = Application(router, port=0, on_startup=[on_startup] if router is late else [])
+        await app.start()
+        await app.stop()
+        told = [record for record in caplog.records if "router has no routes" in record.message]
+        assert [record.levelname for record in told] == ["WARNING"] * lines
+        caplog.clear()
+        async with AsyncTestClient(app):
+            pass
+        assert len([record for record in caplog.records if "router has no routes" in record.message]) == lines

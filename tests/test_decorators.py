@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import copy
 import functools
 import inspect
+import pickle
 from typing import Any
 
 import pytest
@@ -15,14 +18,16 @@ from aiorest_ws.routers import SimpleRouter
 from aiorest_ws.views import MethodBasedView
 from aiorest_ws.wrappers import Request
 
+FREE: Any = {"RENDERERS": (XMLRenderer,), "Auth_Level": 5}  # type checkers know only the keywords that we have
 
-@endpoint("/sum/{a}/{b}", ["GET", "put"], name="sum", RENDERERS=(XMLRenderer,), Auth_Level=5)
+
+@endpoint("/sum/{a}/{b}", ["GET", "put"], name="sum", **FREE)
 def add(request: Any, a: str, b: str, *args: Any, **kwargs: Any) -> int:
     """Add two numbers."""
     return int(a) + int(b)
 
 
-def ask(decorated: Endpoint, url: str, **envelope: Any) -> Any:
+def ask(decorated: Endpoint[..., Any], url: str, **envelope: Any) -> Any:
     router = SimpleRouter()
     router.register_endpoint(decorated)
     return router.process_request(Request(**{"method": "GET", "url": url} | envelope))
@@ -38,7 +43,7 @@ def test_calling_it_gives_what_register_takes() -> None:
 
 
 def test_it_keeps_name_and_docstring_of_the_function() -> None:
-    assert (add.__name__, add.__doc__, add.__module__) == ("add", "Add two numbers.", __name__)  # type: ignore[attr-defined]
+    assert (add.__name__, add.__doc__, add.__module__) == ("add", "Add two numbers.", __name__)
     assert add.function(None, "1", "2") == 3
 
 
@@ -65,6 +70,60 @@ def test_a_function_is_called_with_request_and_strings() -> None:
     assert ask(add, "/sum/29/70") == (
         b'<?xml version="1.0" encoding="utf-8"?>\n<root><data>99</data><event_name></event_name></root>'
     )
+
+
+async def later(request: Any, number: int = 1) -> int:
+    """Wait."""
+    return number + 1
+
+
+later_endpoint = endpoint("/later", "GET")(later)
+
+
+@endpoint("/pickled", "GET")
+async def pickled(request: Any) -> str:
+    return "ok"
+
+
+def test_called_with_arguments_it_is_the_function() -> None:
+    assert add(None, "1", "2") == 3
+    assert add(request=None, a="1", b="2") == 3
+    assert asyncio.run(later_endpoint(None, 2)) == 3
+    with pytest.raises(TypeError, match=r"add\(\) missing 1 required positional argument: 'b'"):
+        add(None, "1")  # type: ignore[call-overload]
+
+
+def test_tools_see_the_function() -> None:
+    assert inspect.iscoroutinefunction(later_endpoint)
+    assert not inspect.iscoroutinefunction(add)
+    assert inspect.signature(later_endpoint) == inspect.signature(later)
+    assert inspect.getdoc(later_endpoint) == "Wait."
+    assert inspect.unwrap(later_endpoint) is later
+    assert later_endpoint.__code__ is later.__code__
+    with pytest.raises(AttributeError, match="'function' object has no attribute 'nothing'"):
+        later_endpoint.nothing  # noqa: B018
+
+
+def test_it_is_pickled_and_copied_as_a_function_is() -> None:
+    assert pickle.loads(pickle.dumps(pickled)) is pickled
+    assert copy.deepcopy(pickled) is copy.copy(pickled) is pickled
+
+
+def test_an_endpoint_of_an_endpoint_is_refused() -> None:
+    """What the inner one says, perhaps that a user is needed, would be lost."""
+    router = SimpleRouter()
+    for decorate in (endpoint("/b", "GET"), router.get("/b")):
+        with pytest.raises(InvalidHandler, match=r"add is an endpoint of /sum/{a}/{b} already, it cannot be one of /b"):
+            decorate(add)
+    with pytest.raises(InvalidHandler, match="add is decorated with @endpoint, which has its path"):
+        router.register("/b", add, "GET")
+    assert router.routes == ()
+
+
+@pytest.mark.parametrize("other", [MethodBasedView, int, None, "add"], ids=str)
+def test_only_a_function_is_decorated(other: Any) -> None:
+    with pytest.raises(InvalidHandler, match="expected a function for /a, got"):
+        endpoint("/a", "GET")(other)
 
 
 def test_an_async_function_stays_one() -> None:
@@ -118,16 +177,29 @@ def test_a_function_that_takes_no_request_is_refused_at_registration() -> None:
         ("middleware", "middlewares"),
         ("reponse_model", "response_model"),
         ("thread", "threaded"),
+        ("guards", "permission_classes"),
+        ("permission", "permission_classes"),
+        ("login_required", "auth_required"),
+        ("depends", "dependencies"),
+        ("dependency", "dependencies"),
+        ("dependancies", "dependencies"),
+        ("authentication_classes", "middlewares"),
+        ("throttle_classes", "middlewares"),
+        ("decorators", "middlewares"),
+        ("authRequired", "auth_required"),
+        ("method", "methods"),
     ],
 )
 def test_a_misspelt_keyword_is_refused(wrong: str, near: str) -> None:
     """As an attribute of the view it would do nothing: what was to be closed would be open."""
+    attrs: Any = {wrong: True}
     with pytest.raises(TypeError, match=f"unknown keyword '{wrong.lower()}' of endpoint /a, did you mean '{near}'\\?"):
-        endpoint("/a", "GET", None, **{wrong: True})
+        endpoint("/a", "GET", None, **attrs)
 
 
 def test_keywords_of_ones_own_become_attributes() -> None:
-    decorated = endpoint("/a", "GET", cost=3, audit="all")(lambda request: None)
+    attrs: Any = {"cost": 3, "audit": "all", "roles": ["admin"], "tags": [], "summary": "", "threshold": 1}
+    decorated = endpoint("/a", "GET", **attrs)(lambda request: None)
     _, view, _, _ = decorated()
     assert (view.cost, view.audit) == (3, "all")  # type: ignore[attr-defined]
 
@@ -142,7 +214,8 @@ def test_a_dispatch_given_as_attribute_wraps_the_function() -> None:
     def dispatch(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
         return ["dispatched", MethodBasedView.dispatch(self, request, *args, **kwargs)]
 
-    decorated = endpoint("/{x}", "GET", dispatch=dispatch)(lambda request, x, a=1: [x, a])
+    attrs: Any = {"dispatch": dispatch}
+    decorated = endpoint("/{x}", "GET", **attrs)(lambda request, x, a=1: [x, a])
     assert ask(decorated, "/1") == b'{"data":["dispatched",["1",1]],"event_name":null}'
     assert ask(decorated, "/1", args={"a": 2}) == b'{"data":["dispatched",["1",2]],"event_name":null}'
 

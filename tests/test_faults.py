@@ -102,7 +102,7 @@ async def start(**options: Any) -> tuple[Program, tuple[str, int]]:
         await program.__aexit__()
         raise
     host, _, port = line.partition("//")[2].partition("/")[0].rpartition(":")
-    return program, (host, int(port))
+    return program, (host.strip("[]"), int(port))
 
 
 async def ask(client: Client, url: str, **args: Any) -> Any:
@@ -362,9 +362,10 @@ async def test_client_whose_window_is_full_is_not_taken_for_dead(loop: str) -> N
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors in /proc")
 @on_each_loop
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 @asynchronous
-async def test_without_descriptors_the_others_are_served_and_it_recovers(loop: str) -> None:
-    program, address = await start(loop=loop)
+async def test_without_descriptors_the_others_are_served_and_it_recovers(loop: str, host: str) -> None:
+    program, address = await start(loop=loop, host=host)
     coming: list[asyncio.Task[Client]] = []
     async with program, await Client.connect(address) as watcher:
         try:

@@ -22,10 +22,10 @@ SOURCES = sorted(path for kind in ("*.py", "*.pyx", "*.pxd", "*.pyi") for path i
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("calls",),
     (
-        *("exceptions", "status", "limits", "permissions", "abstract", "origins", "rate", "converters"),
+        *("exceptions", "status", "limits", "permissions", "abstract", "origins", "rate", "converters", "spelling"),
         *("middlewares", "recoveries", "threads", "dependencies", "scopes"),
     ),
-    ("handshake", "admissions", "complaints", "conf", "lifespan", "signatures"),
+    ("handshake", "admissions", "sockets", "complaints", "conf", "lifespan", "signatures"),
     ("hooks",),
     ("_speedups.msgpack",),
     ("_speedups.codec", "_speedups.trie", "_speedups.wrappers", "_speedups.plan", "_speedups.meter"),
@@ -37,7 +37,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("_speedups.connection",),
     ("_speedups",),
     ("wrappers", "renderers", "templates", "typed", "binders", "checks", "models"),
-    ("views", "decorators", "auth"),
+    ("views", "auth"),
+    ("decorators", "declarations"),
     ("routers", "urls"),
     ("opening",),
     ("seams", "watch", "stopwatch", "listener", "access_log"),

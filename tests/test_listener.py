@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import ssl
 import struct
 import sys
+import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,11 +19,14 @@ from aiorest_ws.exceptions import ImproperlyConfigured
 from aiorest_ws.listener import tls_context
 from tests.serving import LOOPS, Certificate, Client, asynchronous, client_context, connection_of, make_router, serving
 
+ROOT = str(Path(__file__).resolve().parent.parent)
+
 on_each_loop = pytest.mark.parametrize("loop", LOOPS)
 on_posix = sys.platform != "win32"
+on_posix_only = pytest.mark.skipif(not on_posix, reason="Windows has no Unix sockets in asyncio")
 
 
-@pytest.mark.skipif(not on_posix, reason="Windows has no Unix sockets in asyncio")
+@on_posix_only
 @on_each_loop
 @asynchronous
 async def test_unix_socket(loop: str, tmp_path: Path) -> None:
@@ -33,12 +39,253 @@ async def test_unix_socket(loop: str, tmp_path: Path) -> None:
     assert not path.exists()
 
 
-@pytest.mark.skipif(not on_posix, reason="Windows has no Unix sockets in asyncio")
+@on_posix_only
 @asynchronous
 async def test_unix_socket_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "no" / "s"
     with pytest.raises(ImproperlyConfigured, match=f"cannot listen on {path}: no such file or directory"):
         await Application(router=make_router(), unix_path=path).start()
+
+
+# Unix sockets: whose is the file
+
+
+def mode_of(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(os.listdir(folder))
+
+
+def put(path: str | Path, text: str) -> None:
+    Path(path).write_text(text)
+
+
+def text_of(path: str | Path) -> str:
+    return Path(path).read_text()
+
+
+@on_posix_only
+@on_each_loop
+@asynchronous
+async def test_second_server_on_a_live_socket_is_refused_and_harms_nobody(loop: str, tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    async with serving(make_router(), unix_path=path) as app:
+        with pytest.raises(ImproperlyConfigured, match=f"cannot listen on {path}: another server listens there"):
+            await Application(router=make_router(), unix_path=path).start()
+        assert names_in(tmp_path) == ["s"]
+        async with await Client.connect(app) as client:
+            assert (await client.ask())["data"] == "Hello, world!"
+            await client.leave()
+
+
+@on_posix_only
+@on_each_loop
+@asynchronous
+async def test_socket_that_a_dead_server_left_is_replaced(loop: str, tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    async with serving(make_router(), unix_path=path) as app, await Client.connect(app) as client:
+        assert (await client.ask())["data"] == "Hello, world!"
+        await client.leave()
+    assert names_in(tmp_path) == []
+
+
+@on_posix_only
+@asynchronous
+async def test_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    put(path, "precious")
+    with pytest.raises(ImproperlyConfigured, match="which is no socket"):
+        await Application(router=make_router(), unix_path=path).start()
+    assert text_of(path) == "precious"
+    assert names_in(tmp_path) == ["s"]
+
+
+@on_posix_only
+@on_each_loop
+@asynchronous
+async def test_stop_removes_only_the_file_that_start_made(
+    loop: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    app = Application(router=make_router(), unix_path="s")
+    await app.start()
+    assert app.addresses == [str(tmp_path / "s")]
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    put("s", "a stranger's")
+    await app.stop()
+    assert text_of("s") == "a stranger's"
+    assert not (tmp_path / "s").exists()
+
+
+@on_posix_only
+@on_each_loop
+@asynchronous
+async def test_stop_leaves_the_socket_of_a_server_that_came_later(loop: str, tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    first = Application(router=make_router(), unix_path=path)
+    await first.start()
+    path.unlink()  # as a deployment script may
+    async with serving(make_router(), unix_path=path) as second:
+        await first.stop()
+        async with await Client.connect(second) as client:
+            assert (await client.ask())["data"] == "Hello, world!"
+            await client.leave()
+
+
+@on_posix_only
+@on_each_loop
+@pytest.mark.parametrize("mode", [0o600, 0o660, 0o666, 0o777])
+@asynchronous
+async def test_socket_appears_with_its_mode(loop: str, tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "s"
+    seen: list[bool] = []
+    hooks = {"on_startup": [lambda app: seen.append(path.exists())]}
+    async with serving(make_router(), unix_path=path, unix_mode=mode, **hooks):
+        assert mode_of(path) == mode
+    assert seen == [False]  # nobody finds it before the server is ready
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has abstract names")
+@on_each_loop
+@asynchronous
+async def test_abstract_name(loop: str) -> None:
+    name = f"aiorest-ws-{os.getpid()}-{loop}"
+    async with serving(make_router(), unix_path=f"\0{name}") as app:
+        assert app.addresses == [f"@{name}"]
+        async with await Client.connect(app) as client:
+            assert (await client.ask())["data"] == "Hello, world!"
+            await client.leave()
+        with pytest.raises(ImproperlyConfigured, match=f"cannot listen on @{name}: address already in use"):
+            await Application(router=make_router(), unix_path=f"\0{name}").start()
+    assert app.addresses == []
+
+
+# Hosts, ports, and sockets of others
+
+
+@on_each_loop
+@pytest.mark.parametrize("host", ["localhost", None])
+@asynchronous
+async def test_every_address_of_a_host_has_the_same_port(loop: str, host: str | None) -> None:
+    async with serving(make_router(), host=host, port=0) as app:
+        assert len({port for _, port in app.addresses}) == 1
+
+
+@on_each_loop
+@pytest.mark.parametrize("host", ["[::1]", "::1"])
+@asynchronous
+async def test_ipv6_address_in_brackets_or_not(loop: str, host: str) -> None:
+    async with serving(make_router(), host=host, port=0) as app, await Client.connect(app) as client:
+        assert app.addresses[0][0] == "::1"
+        assert (await client.ask())["data"] == "Hello, world!"
+        await client.leave()
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "256.0.0.1", "a" * 70])
+@asynchronous
+async def test_host_that_is_none_is_one_line(host: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match="cannot listen on") as caught:
+        await Application(router=make_router(), host=host, port=0).start()
+    assert "\n" not in str(caught.value)
+
+
+@on_each_loop
+@pytest.mark.parametrize("given", ["sock", "fd"])
+@asynchronous
+async def test_socket_that_is_bound_already(loop: str, given: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        options: dict[str, Any] = {"sock": bound} if given == "sock" else {"fd": bound.fileno()}
+        for _ in range(2):  # it stays the caller's
+            async with serving(make_router(), **options) as app, await Client.connect(app) as client:
+                assert app.addresses == [bound.getsockname()]
+                assert (await client.ask())["data"] == "Hello, world!"
+                await client.leave()
+        assert bound.fileno() >= 0
+
+
+@on_posix_only
+@asynchronous
+async def test_what_is_no_bound_socket_is_one_line(tmp_path: Path) -> None:
+    with (
+        (tmp_path / "f").open("w") as file,
+        socket.socket() as unbound,
+        socket.socket(type=socket.SOCK_DGRAM) as datagram,
+    ):
+        datagram.bind(("127.0.0.1", 0))
+        for options in ({"fd": file.fileno()}, {"sock": unbound}, {"sock": datagram}, {"fd": 9999}):
+            with pytest.raises(ImproperlyConfigured, match=r"cannot listen on (descriptor|the given sock)") as caught:
+                await Application(router=make_router(), **options).start()
+            assert "\n" not in str(caught.value)
+
+
+@on_posix_only
+@on_each_loop
+@asynchronous
+async def test_two_servers_share_a_port(loop: str) -> None:
+    async with serving(make_router(), port=0, reuse_port=True) as app:
+        _, port = app.addresses[0]
+        async with serving(make_router(), port=port, reuse_port=True) as other:
+            assert other.addresses == app.addresses
+
+
+@on_posix_only
+@asynchronous
+async def test_descriptors_of_systemd_are_served(tmp_path: Path) -> None:
+    program = textwrap.dedent("""
+        import asyncio, os, socket
+        bound = socket.create_server(("127.0.0.1", 0))
+        other = socket.socket(socket.AF_UNIX)
+        other.bind("s")
+        for number, sock in ((3, bound), (4, other)):
+            os.dup2(sock.fileno(), number)
+        os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="2", LISTEN_FDNAMES="a:b")
+        from aiorest_ws import Application
+        from tests.serving import make_router
+
+        async def main():
+            app = Application(router=make_router())
+            await app.start()
+            assert app.addresses[0] == bound.getsockname(), app.addresses
+            assert app.addresses[1].endswith("s"), app.addresses
+            assert not any(name.startswith("LISTEN_") for name in os.environ)
+            await app.stop()
+            assert os.path.exists("s")  # it is systemd's
+
+        asyncio.run(main())
+    """)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", program), cwd=tmp_path, env={**os.environ, "PYTHONPATH": ROOT}, stderr=-1
+    )
+    _, stderr = await process.communicate()
+    assert (process.returncode, stderr.decode()) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"unix_mode": "rw"}, "unix_mode must be an integer as of chmod, such as 0o660, got 'rw'"),
+        ({"unix_mode": 0o10000}, "unix_mode must be from 0 to 0o777, got 0o10000"),
+        ({"unix_mode": True}, "unix_mode must be an integer"),
+        ({"host": "[::1"}, "host must be a name or an address, without scheme and port, got '\\[::1'"),
+        ({"host": "[localhost]"}, "host must be a name or an address"),
+        ({"host": "http://localhost"}, "host must be a name or an address"),
+        ({"host": "localhost:8080"}, "host must be a name or an address"),
+        ({"host": "local host"}, "host must be a name or an address"),
+        ({"host": "[::1]:80"}, "host must be a name or an address"),
+        ({"fd": -1}, "fd must be from 0"),
+        ({"fd": "3"}, "fd must be an integer"),
+        ({"sock": 3}, "sock must be a socket.socket or None, got 3"),
+        ({"reuse_port": 2}, "reuse_port must be True or False"),
+    ],
+)
+def test_place_that_cannot_be_is_refused(options: dict[str, Any], text: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=text):
+        Application(**options)
 
 
 # TLS
@@ -136,3 +383,30 @@ async def test_bad_certificate_is_one_line(
     with pytest.raises(ImproperlyConfigured, match=text) as caught:
         await app.start()
     assert "\n" not in str(caught.value)
+
+
+# Keys
+
+
+def encrypted(key: str, path: Path) -> str:
+    from cryptography.hazmat.primitives import serialization as form
+
+    loaded = form.load_pem_private_key(Path(key).read_bytes(), None)
+    locked = form.BestAvailableEncryption(b"sesame")
+    path.write_bytes(loaded.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, locked))
+    return str(path)
+
+
+@asynchronous
+async def test_encrypted_key(certificate: Certificate, tmp_path: Path) -> None:
+    options = {"certificate": certificate.path, "key": encrypted(certificate.key, tmp_path / "key.pem")}
+    for password, text in ((None, "is encrypted: give its password as key_password"), ("wrong", "is key_password the")):
+        with pytest.raises(ImproperlyConfigured, match=text) as caught:
+            await Application(router=make_router(), port=0, key_password=password, **options).start()
+        assert "\n" not in str(caught.value)
+    async with (
+        serving(make_router(), key_password="sesame", **options) as app,
+        await Client.connect(app, tls=client_context(certificate)) as client,
+    ):
+        assert (await client.ask())["data"] == "Hello, world!"
+        await client.leave()

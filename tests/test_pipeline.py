@@ -133,7 +133,7 @@ class HelloLater(MethodBasedView):
         return "Hello, world!"
 
 
-def get(function: Callable[..., Any], path: str = "/", **attrs: Any) -> Endpoint:
+def get(function: Callable[..., Any], path: str = "/", **attrs: Any) -> Endpoint[..., Any]:
     """Make `function` the GET endpoint of `path`."""
     return endpoint(path, "GET", **attrs)(function)
 
@@ -952,7 +952,7 @@ def test_a_response_chooses_status_and_data(impl: Impl, later: bool) -> None:
     class Special(response):  # type: ignore[misc, valid-type]
         pass
 
-    def serve(make: Callable[[], Any], path: str) -> Endpoint:
+    def serve(make: Callable[[], Any], path: str) -> Endpoint[..., Any]:
         async def handler(request: Any) -> Any:
             return make()
 

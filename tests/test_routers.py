@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from aiorest_ws.abstract import AbstractRouter
+from aiorest_ws.app import Application
 from aiorest_ws.auth.permissions import HasScope, IsAuthenticated
 from aiorest_ws.decorators import endpoint
 from aiorest_ws.exceptions import (
@@ -15,10 +16,14 @@ from aiorest_ws.exceptions import (
     InvalidHandler,
     InvalidPathArgument,
     MethodNotAllowed,
+    NoReverseMatch,
     NotSpecifiedHandler,
     NotSupportedArgumentType,
 )
+from aiorest_ws.renderers import XMLRenderer
 from aiorest_ws.routers import Route, SimpleRouter
+from aiorest_ws.testing import TestClient
+from aiorest_ws.urls import resolve, reverse
 from aiorest_ws.views import MethodBasedView
 from aiorest_ws.wrappers import Request
 
@@ -140,7 +145,7 @@ def test_parameters_are_given_in_the_order_of_the_template(
 # Handlers
 
 
-@pytest.mark.parametrize("handler", [None, 5, "view", object(), lambda request: 1, Anything()], ids=str)
+@pytest.mark.parametrize("handler", [None, 5, "view", object(), Anything()], ids=str)
 def test_what_is_no_class_is_an_invalid_handler(router: SimpleRouter, handler: Any) -> None:
     assert refused(router, InvalidHandler, "/", handler, "GET") == (
         "Received handler isn't correct. It shall be function or class, inherited from the MethodBasedView class."
@@ -212,7 +217,7 @@ def test_a_view_that_is_open_by_a_slip_of_the_pen_is_refused(router: SimpleRoute
 
 
 def test_a_view_may_have_attributes_of_its_own(router: SimpleRouter) -> None:
-    router.register("/", type("View", (GetOnly,), {"author": 1, "required": 2, "permissions": 3, "classes": 4}), "GET")
+    router.register("/", type("View", (GetOnly,), {"author": 1, "required": 2, "roles": 3, "classes": 4}), "GET")
 
 
 def test_permissions_that_are_no_list_are_refused(router: SimpleRouter) -> None:
@@ -234,7 +239,7 @@ def test_a_permission_that_is_a_class_where_an_instance_is_due_is_refused(router
 # Methods
 
 
-@pytest.mark.parametrize("methods", [("GET",), None, {"GET"}, 5, {"GET": 1}, frozenset(["GET"])], ids=str)
+@pytest.mark.parametrize("methods", [("GET",), {"GET"}, 5, {"GET": 1}, frozenset(["GET"])], ids=str)
 def test_methods_must_be_a_list_or_a_string(router: SimpleRouter, methods: Any) -> None:
     assert refused(router, NotSupportedArgumentType, "/", Anything, methods) == (
         'Variable with name "methods" must be `list` or `str` type.'
@@ -392,7 +397,7 @@ def test_register_endpoint_and_register_take_a_decorated_function(router: Simple
     ]
 
 
-@pytest.mark.parametrize("handler", [None, lambda: ("/", Anything, "GET", None), Anything, 5], ids=str)
+@pytest.mark.parametrize("handler", [None, lambda: ("/", Anything, "GET", None), Anything, 5, ("/", Anything)], ids=str)
 def test_register_endpoint_refuses_anything_else(router: SimpleRouter, handler: Any) -> None:
     with pytest.raises(InvalidHandler, match="@endpoint"):
         router.register_endpoint(handler)
@@ -616,3 +621,179 @@ def test_thousands_of_routes_are_registered_and_matched(router: SimpleRouter) ->
     for number in range(2000):
         router.register(f"/r{number}/{{x}}", GetOnly, "GET")
     assert json.dumps(matches(router, "/r1999/5")) == '["/r1999/{x}/", ["5"]]'
+
+
+# Decorators of the router
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_verb_has_a_decorator_that_gives_the_function_back(router: SimpleRouter, verb: str) -> None:
+    def plain(request: Any, number: int) -> list[Any]:
+        return ["plain", number]
+
+    async def waiting(request: Any, number: int) -> list[Any]:
+        return ["waiting", number]
+
+    decorator = getattr(router, verb.lower())
+    assert decorator("/plain/{number:int}")(plain) is plain
+    assert decorator("/waiting/{number:int}", name="waiting")(waiting) is waiting
+    assert [(route.methods, route.name) for route in router.routes] == [((verb,), None), ((verb,), "waiting")]
+    assert plain(None, 1) == ["plain", 1]
+    with TestClient(Application(router)) as client:
+        for kind in ("plain", "waiting"):
+            assert client.request(verb, f"/{kind}/7").data == [kind, 7]
+
+
+def test_route_takes_several_methods_and_functions_may_be_decorated_again(router: SimpleRouter) -> None:
+    @router.get("/other")
+    @router.route("/items/{number}", ["PUT", "patch"], name="item")
+    def change(request: Any, number: str = "none") -> str:
+        return number
+
+    assert [(route.path, route.methods) for route in router.routes] == [
+        ("/items/{number}/", ("PUT", "PATCH")),
+        ("/other/", ("GET",)),
+    ]
+
+
+def test_decorators_take_every_keyword_of_endpoint(router: SimpleRouter) -> None:
+    options: Any = {"ROLES": ["admin"]}
+
+    @router.get(
+        "/a",
+        name="a",
+        auth_required=True,
+        middlewares=[],
+        permission_classes=[IsAuthenticated],
+        renderers=[XMLRenderer],
+        response_model=None,
+        threaded=True,
+        **options,
+    )
+    def function(request: Any) -> None: ...
+
+    view = router.routes[0].handler
+    assert (view.auth_required, view.threaded, view.roles) == (True, True, ["admin"])
+    assert (view.permission_classes, view.renderers) == ([IsAuthenticated], [XMLRenderer])
+
+
+def test_a_guard_of_a_decorator_guards(router: SimpleRouter) -> None:
+    @router.get("/a", permission_classes=[IsAuthenticated])
+    def function(request: Any) -> str:
+        return "let in"
+
+    with TestClient(Application(router)) as client:
+        assert client.get("/a").status in (401, 403)
+
+
+@pytest.mark.parametrize("wrong", ["methods", "path"])
+def test_a_decorator_of_one_verb_takes_no_methods(router: SimpleRouter, wrong: str) -> None:
+    options: Any = {wrong: "POST"}
+    with pytest.raises(TypeError, match=f"multiple values for argument '{wrong}'"):
+        router.get("/a", **options)
+
+
+def test_what_a_decorator_refuses_changes_nothing(router: SimpleRouter) -> None:
+    router.get("/a")(lambda request: None)
+    with pytest.raises(EndpointValueError, match="GET /a/ is already registered as GET /a/"):
+        router.get("/a")(lambda request: None)
+    with pytest.raises(InvalidPathArgument):
+        router.get("a")
+    assert len(router.routes) == 1
+
+
+def test_register_endpoint_takes_what_an_endpoint_gives(router: SimpleRouter) -> None:
+    @endpoint("/a", "GET")
+    def first(request: Any) -> None: ...
+
+    router.register_endpoint(first())
+    assert router.routes[0].path == "/a/"
+
+
+# Namespaces
+
+
+def named_users() -> SimpleRouter:
+    users = SimpleRouter()
+
+    @users.get("/users", name="users")
+    def listing(request: Any) -> Any:
+        return [request.url_for("users"), request.url_for("user", number=1)]
+
+    @users.get("/users/{number:int}", name="user")
+    def detail(request: Any, number: int) -> Any:
+        return request.url_for("user", number=number + 1)
+
+    return users
+
+
+def test_a_router_may_be_included_twice_with_names(router: SimpleRouter) -> None:
+    users = named_users()
+    router.include(users, prefix="/v1", name="v1")
+    router.include(users, prefix="/v2", name="v2")
+    users.get("/late", name="late")(lambda request: None)
+    assert sorted(router.names) == ["v1:late", "v1:user", "v1:users", "v2:late", "v2:user", "v2:users"]
+    assert router.url_for("v1:users") == "/v1/users/"
+    assert router.url_for("v2:user", number=7) == "/v2/users/7/"
+    assert users.url_for("user", number=7) == "/users/7/"
+    assert reverse("v2:user", router, args=[7], relative=True) == "/v2/users/7/"
+    assert resolve("/v1/users/7", router).view_name == "v1:user"
+
+
+def test_namespaces_nest(router: SimpleRouter) -> None:
+    api, bare = SimpleRouter(), SimpleRouter()
+    users = named_users()
+    api.include(users, prefix="/v1", name="v1")
+    bare.include(users, prefix="/bare")  # adds nothing to the names
+    router.include(api, prefix="/api", name="api")
+    router.include(bare, name="other")
+    assert sorted(router.names) == ["api:v1:user", "api:v1:users", "other:user", "other:users"]
+    assert router.url_for("api:v1:user", number=1) == "/api/v1/users/1/"
+
+
+def test_a_handler_finds_the_names_of_its_own_namespace(router: SimpleRouter) -> None:
+    """It does not know where its router is included."""
+    api = SimpleRouter()
+    api.include(named_users(), prefix="/v1", name="v1")
+    router.include(api, prefix="/api", name="api")
+    router.include(named_users(), prefix="/plain")
+
+    @api.get("/near")
+    def near(request: Any) -> Any:
+        return [request.url_for(name) for name in ("v1:users", "api:v1:users", "users")]
+
+    with TestClient(Application(router)) as client:
+        assert client.get("/api/v1/users").data == ["/api/v1/users/", "/api/v1/users/1/"]
+        assert client.get("/api/v1/users/4").data == "/api/v1/users/5/"
+        assert client.get("/plain/users").data == ["/plain/users/", "/plain/users/1/"]
+        assert client.get("/api/near").data == ["/api/v1/users/", "/api/v1/users/", "/plain/users/"]
+
+
+def test_names_that_clash_are_named_with_the_cure(router: SimpleRouter) -> None:
+    users = named_users()
+    router.include(users, prefix="/v1", name="v1")
+    before = state(router)
+    for prefix, name in (("/v2", "v1"), ("/v3", "v1")):
+        with pytest.raises(EndpointValueError) as caught:
+            router.include(users, prefix=prefix, name=name)
+        assert str(caught.value) == (
+            "Duplicate v1:users, already handled by <Route GET /v1/users/>: "
+            f"<Route GET {prefix}/users/> needs another name, or its include a namespace (`name=`)"
+        )
+    assert state(router) == before
+    router.include(users, prefix="/v2", name="v2")
+
+
+@pytest.mark.parametrize("name", ["a:b", ":", 5, None, ["v1"]], ids=repr)
+def test_a_namespace_is_text_without_a_colon(router: SimpleRouter, name: Any) -> None:
+    with pytest.raises(NotSupportedArgumentType, match="name of an include must be a string without a colon, got"):
+        router.include(SimpleRouter(), name=name)
+
+
+@pytest.mark.parametrize(("wrong", "near"), [("users", "v1:users"), ("v1:user_list", ""), ("v1:usres", "v1:users")])
+def test_a_name_that_is_not_there_names_the_one_that_is_meant(router: SimpleRouter, wrong: str, near: str) -> None:
+    router.include(named_users(), prefix="/v1", name="v1")
+    cure = f", did you mean '{near}'?" if near else ""
+    with pytest.raises(NoReverseMatch) as caught:
+        router.url_for(wrong)
+    assert str(caught.value) == f"no route is named {wrong!r}{cure}"

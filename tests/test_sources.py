@@ -65,7 +65,7 @@ def test_only_options_that_are_objects_cannot_come_from_the_environment(
         "protocol",
         "router",
     }
-    objects |= {"on_connect", "on_disconnect", "on_shutdown", "on_startup", "ssl_context"}
+    objects |= {"on_connect", "on_disconnect", "on_shutdown", "on_startup", "sock", "ssl_context"}
     monkeypatch.setenv(f"AIOREST_WS_{name.upper()}", "?")
     try:
         configured()

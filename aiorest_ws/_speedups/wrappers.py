@@ -153,10 +153,13 @@ class Request:
         return extra_of(self, name)
 
     def url_for(self, name: str, /, **params: Any) -> str:
-        """Give the url of the route with this name, as `SimpleRouter.url_for` of the router that answers."""
+        """Give the url of the route with this name, as `SimpleRouter.url_for` of the router that answers.
+
+        In a router that is included with a namespace, names of its own need none.
+        """
         if self._plan is None:
             raise NoReverseMatch(f"no url for {name!r}: the request has no route yet, ask its router")
-        return self._plan.route.router.url_for(name, **params)  # type: ignore[no-any-return]
+        return self._plan.route.url_for(name, **params)  # type: ignore[no-any-return]
 
     def to_representation(self) -> dict[str, Any]:
         """Give what a reply repeats of this request: {'event_name': …}."""

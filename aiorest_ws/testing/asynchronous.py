@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from aiorest_ws.routers import warn_if_empty
 from aiorest_ws.shutdown import shut_down
 from aiorest_ws.status import WS_NORMAL
 from aiorest_ws.testing.link import Link
@@ -40,6 +41,7 @@ class Running:
         if not self._app.is_running:  # else what is around it is there already
             lifespan = self._app.new_lifespan()
             await lifespan.start()
+            warn_if_empty(self.factory.router)
             self._lifespan = lifespan
 
     async def stop(self) -> None:

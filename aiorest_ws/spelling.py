@@ -1,0 +1,103 @@
+"""A name that somebody wrote → the one of ours that is meant: what nobody would read is refused, not swallowed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import lru_cache, wraps
+from typing import Any, Final, TypeVar
+
+__all__ = ("meant", "spelled", "unknown")
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# What other frameworks call it, lower case and without underscores. Words that programs use for values of their own
+# (`roles`, `scopes`, `filters`, `tags`) are not here.
+_PEERS: Final = {
+    word: option
+    for option, words in {
+        "auth_required": "auth authenticated authentication_required authorization_required is_authenticated "
+        "is_auth_required login_required needs_auth private_auth require_auth requires_auth requires_login",
+        "dependencies": "depend depends dependency depends_on",
+        "middlewares": "authentication authentication_class authentication_classes authenticator authenticators "
+        "decorator decorators method_decorators interceptor interceptors middleware middleware_classes "
+        "throttle throttles throttle_class throttle_classes get_authenticators get_throttles",
+        "permission_classes": "permission permissions permission_required permissions_required perms guard guards "
+        "get_permissions",
+        "renderers": "renderer_class renderer_classes response_class get_renderers",
+        "response_model": "response_schema return_model output_model",
+        "threaded": "sync_to_thread run_in_thread in_thread use_threads",
+    }.items()
+    for word in words.replace("_", "").split()
+}
+
+_MANY: Final = 3  # slips of the pen, at most
+
+
+def meant(name: str, known: Iterable[str]) -> str | None:
+    """Give which of `known` is meant by `name`; None if it is one of them, or like none.
+
+    What differs in case, underscores or by one or two slips of the pen is alike (of a short name by one, of a very long
+    one by three), and so is another framework's word for the same thing.
+    """
+    return _meant(name, tuple(known))
+
+
+@lru_cache(maxsize=1024)  # registration asks for the same names with every route
+def _meant(name: str, known: tuple[str, ...]) -> str | None:
+    if name in known:
+        return None
+    plain = _plain(name)
+    peer = _PEERS.get(plain)
+    if peer in known:
+        return peer
+    alike = [(slips, option) for option in known if (slips := _slips(plain, _plain(option))) <= _most(option)]
+    return min(alike)[1] if alike else None
+
+
+def unknown(name: str, known: Iterable[str], what: str = "keyword", of: str = "") -> str:
+    """Say that `name` is none of `known`, and which is meant, or what there is."""
+    known = tuple(known)
+    near = meant(name, known)
+    cure = f"did you mean {near!r}?" if near else f"expected one of {', '.join(sorted(known))}"
+    return f"unknown {what} {name!r:.100}{of and f' of {of}'}, {cure}"
+
+
+def spelled(function: F) -> F:
+    """Make `function` say which of its keywords is meant by one that it does not have."""
+    code = function.__code__
+    known = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]  # without self
+    title = function.__qualname__.removesuffix(".__init__")
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        for name in kwargs:
+            if name not in known:
+                raise TypeError(unknown(name, known, of=title))
+        return function(*args, **kwargs)
+
+    return call  # type: ignore[return-value]
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "").replace("-", "")
+
+
+def _most(option: str) -> int:
+    """Give how many slips of the pen may be in `option`."""
+    return 1 if len(option) < 6 else 2 if len(option) < 18 else _MANY
+
+
+def _slips(one: str, other: str) -> int:
+    """Count the letters to insert, leave out, replace or swap with the next (Damerau's distance)."""
+    if abs(len(one) - len(other)) > _MANY:
+        return _MANY + 1
+    older: list[int] = []
+    above = list(range(len(other) + 1))
+    for i, a in enumerate(one):
+        row = [i + 1]
+        for j, b in enumerate(other):
+            row.append(min(above[j + 1] + 1, row[j] + 1, above[j] + (a != b)))
+            if i and j and (a, b) == (other[j - 1], one[i - 1]):
+                row[-1] = min(row[-1], older[j - 1] + 1)
+        older, above = above, row
+    return above[-1]
