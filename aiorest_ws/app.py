@@ -57,6 +57,7 @@ class Application:
     key_password      of an encrypted key
     ssl_context       an ssl.SSLContext instead of them
     compress          accept permessage-deflate, as `accept_function` decides
+    compress_threshold    bytes of a reply or a push, from which on it is compressed
     factory, protocol subclasses of RequestHandlerFactory and RequestHandlerProtocol
     factory_options   keyword arguments of the factory
     loop              "auto" (uvloop when it is installed), "asyncio" or "uvloop"; only `run` makes a loop
@@ -161,7 +162,8 @@ class Application:
         factory.debug = settings["debug"]
         factory.access_log = settings["access_log"]
         factory.threads = settings["threads"]
-        for name in ("allowed_origins", "metrics", "subprotocols", "on_connect", "on_disconnect"):
+        names = ("allowed_origins", "compress_threshold", "metrics", "subprotocols", "on_connect", "on_disconnect")
+        for name in names:
             if settings[name] != OPTIONS[name]:  # a factory class may bring its own
                 setattr(factory, name, settings[name])
         factory.setProtocolOptions(**_protocol_options(settings))

@@ -9,11 +9,12 @@ from typing import Any, ClassVar
 
 from autobahn.asyncio.websocket import WebSocketServerFactory
 
-from aiorest_ws._speedups import Pipeline, Request, Workers, is_installed
+from aiorest_ws._speedups import Pipeline, Request, Workers, is_installed, quickest
 from aiorest_ws.abstract import AbstractRouter
 from aiorest_ws.access_log import AccessLog
 from aiorest_ws.admissions import Admissions
 from aiorest_ws.complaints import Complaints, path_of
+from aiorest_ws.compression import Packers
 from aiorest_ws.exceptions import RouterNotDefined
 from aiorest_ws.hooks import Hooks
 from aiorest_ws.limits import Limits
@@ -48,6 +49,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
     limits             what clients may take of the server, a `limits.Limits`
     served_path        the only path that is accepted at the handshake ("/api"), or None for any
     allowed_origins    whose pages may connect: None for the server's own, or a list as `origins.Origins` takes it
+    compress_threshold    bytes of a reply or a push, from which on it is compressed, where that was agreed on
     subprotocols       in order of preference
     on_connect, on_disconnect    functions of the application, `def` or `async def`
     app                the Application that listens; None for a factory that is used without one
@@ -66,6 +68,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
     stopping = False
     served_path: str | None = None
     allowed_origins: Iterable[str] | None = None
+    compress_threshold = 1024
     subprotocols: Iterable[str] = ()
     on_connect: Callable[[Any], Any] | None = None
     on_disconnect: Callable[[Any, Any, Any], Any] | None = None
@@ -80,6 +83,8 @@ class RequestHandlerFactory(WebSocketServerFactory):
         options = {"server": "aiorest-ws"} if len(args) < 3 else {}
         options |= {key: kwargs[key] for key in self._AUTOBAHN if key in kwargs}
         super().__init__(*args, **options)
+        self.packers = Packers()
+        self.declines_compression = self.perMessageCompressionAccept
         self._batched_timer = ExactTimer()
         self.setProtocolOptions(failByDrop=False)
         self._watch: Watch | None = None
@@ -143,7 +148,10 @@ class RequestHandlerFactory(WebSocketServerFactory):
             router = self._router
             if router is None:
                 raise RouterNotDefined()
-            is_installed()  # imports msgspec, if it is there: at the first MessagePack, it would keep everybody waiting
+            # What is imported here would keep everybody waiting at the first MessagePack, and at the first long reply.
+            is_installed()
+            if self.perMessageCompressionAccept is not self.declines_compression:
+                quickest()
             plain = type(router).process_request is SimpleRouter.process_request
             self._pipeline = (TimedPipeline if self.debug else Pipeline)(
                 router._trie if plain and isinstance(router, SimpleRouter) else None,

@@ -50,6 +50,7 @@ class Impl:
     meter: Any
     replies: Any
     pipeline: Any
+    deflate: Any
     frames: Any
     step: Any
     workers: Any

@@ -1,7 +1,7 @@
 """Compressed messages in, their bytes out, and back: permessage-deflate (RFC 7692) of one direction of a connection.
 
-It is the standard library's zlib that inflates: a small message takes it 1 us, isal 4, and what a connection keeps for the
-next message is 11 KiB, not 87. What deflates is the quickest that is installed.
+It is the standard library's zlib that inflates: a small message takes it 1 us, isal 4, and what a connection keeps for
+the next message is 11 KiB, not 87. What deflates is the quickest that is installed.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """TCP bytes → whole messages; replies → TCP bytes, gathered into few writes (RFC 6455 §5).
 
 `Frames` finds every frame's boundary, by offset, in one pass over what the transport delivers. It serves what is usual:
-whole, masked, unfragmented data frames, compressed messages in any number of frames, pings and pongs. Whatever else there
-is (close frames, other fragments, faults) goes to the subclass one frame at a time, in the pieces in which it arrives.
-This is the specification of `frames_c.pyx`, its compiled twin.
+whole, masked, unfragmented data frames, compressed messages in any number of frames, pings and pongs. Whatever else
+there is (close frames, other fragments, faults) goes to the subclass one frame at a time, in the pieces in which it
+arrives. This is the specification of `frames_c.pyx`, its compiled twin.
 """
 
 from __future__ import annotations
@@ -387,7 +387,7 @@ class Frames:
         self._left = length
         assert self._unpacker is not None
         limit = self._unpacker.limit
-        if 0 < limit and limit + (limit >> 3) + 1024 < length:  # more than DEFLATE makes of anything
+        if limit > 0 and limit + (limit >> 3) + 1024 < length:  # more than DEFLATE makes of anything
             self._expects = _SKIP
             self._on_bad_message(OverflowError(f"message has more than {limit} bytes"))
         elif have - header < length:
