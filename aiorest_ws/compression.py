@@ -52,9 +52,11 @@ def extensions(header: str) -> list[tuple[str, dict[str, list[Any]]]]:
 
 def _parameters(text: str) -> dict[str, list[Any]]:
     parameters: dict[str, list[Any]] = {}
-    for name, value, quoted in _PARAMETER.findall(text):
-        values = parameters.setdefault(name.lower(), [])
-        values.append(value or re.sub(r"\\(.)", r"\1", quoted) or True)
+    for found in _PARAMETER.finditer(text):
+        name, value, quoted = found.groups()
+        if quoted is not None:
+            value = re.sub(r"\\(.)", r"\1", quoted)
+        parameters.setdefault(name.lower(), []).append(True if value is None else value)
     return parameters
 
 

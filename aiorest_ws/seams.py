@@ -156,6 +156,11 @@ class AutobahnConnection(Opening, Connection, WebSocketServerProtocol):
     autoPingPendingSent: int | None = None
     current_frame: Any = None
 
+    # What Autobahn looks at when a frame with a fault comes inside of a message that is not its own.
+    message_data_total_length = 0
+    utf8validateIncomingCurrentMessage = False
+    _isMessageCompressed = False
+
     send_queue = Lazy(lambda protocol: deque())
     utf8validator = Lazy(lambda protocol: Utf8Validator())
     is_open = Lazy(_opened)

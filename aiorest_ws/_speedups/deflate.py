@@ -114,15 +114,15 @@ class Unpacker:
             inflater = self._inflater
             if inflater.eof:
                 rest = inflater.unused_data
+                self._streams += 1
+                if self._streams > _MOST_STREAMS:
+                    raise ValueError(f"more than {_MOST_STREAMS} final blocks in a message")
                 # What comes next may still refer to what was before: to this message, as far as it is known here.
                 seen = b"".join(blocks[-_MOST_STREAMS - 1 :])[-(1 << self.window_bits) :]  # all but one may be short
                 self._inflater = zlib.decompressobj(-self.window_bits, zdict=seen)
                 if not rest or (is_last and rest == _TAIL):
                     self._inside = False
                     break
-                self._streams += 1
-                if self._streams > _MOST_STREAMS:
-                    raise ValueError(f"more than {_MOST_STREAMS} final blocks in a message")
             elif len(inflated) == _BLOCK or inflater.unconsumed_tail:
                 rest = inflater.unconsumed_tail
             else:
