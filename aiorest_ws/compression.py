@@ -60,7 +60,7 @@ def _parameters(text: str) -> dict[str, list[Any]]:
     return parameters
 
 
-class DeflateOffer(PerMessageDeflateOffer):  # type: ignore[misc]
+class DeflateOffer(PerMessageDeflateOffer):
     """An offer of permessage-deflate, with what Autobahn's own does not keep.
 
     client_max_window_bits    how far back the client will refer at most, as a power of 2, 8 to 15; 0: it takes no limit

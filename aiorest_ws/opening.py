@@ -118,6 +118,7 @@ class Opening(_Protocol):
     logOctets: Any
     maxConnections: Any
     trustXForwardedFor: Any
+    perMessageCompressionAccept: Any
     wasNotCleanReason: Any
     openHandshakeTimeoutCall: Any
     websocket_protocol_in_use: Any = None

@@ -85,7 +85,7 @@ def main() -> None:
     protocol, router = via[options.via]
     # Set 9 of the suite sends 16 MiB in a message, and 4 MiB in fragments of 64 bytes: far beyond the default limits.
     limits: dict[str, Any] = {"max_message_size": 16 * 1024 * 1024, "max_fragments": None}
-    compression: dict[str, Any] = {"compress": options.compress, "compress_threshold": 0}  # so that every echo is packed
+    compression: dict[str, Any] = {"compress": options.compress, "compress_threshold": 0}  # all is packed
     app = Application(router=router, protocol=protocol, loop=options.loop, **compression, **limits)
     app.run(port=options.port, log_level="error")
     names = ("connections", "messages", "fast_frames", "unusual_frames", "compressed")

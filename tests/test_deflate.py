@@ -1,4 +1,4 @@
-"""One direction of permessage-deflate: both implementations alone and one against the other, over every zlib there is."""
+"""One direction of permessage-deflate: both implementations alone and together, over each zlib there is."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def packer_of(impl: Impl, library: str, monkeypatch: pytest.MonkeyPatch, *args: 
 def flushed(message: bytes, packer: Any = None) -> bytes:
     """Give the payload of a compressed message (RFC 7692 §7.2.1)."""
     packer = zlib.compressobj(wbits=-15) if packer is None else packer
-    return bytes(packer.compress(message) + packer.flush(zlib.Z_SYNC_FLUSH))[:-4]
+    packed: bytes = packer.compress(message) + packer.flush(zlib.Z_SYNC_FLUSH)
+    return packed[:-4]
 
 
 def finished(message: bytes) -> bytes:
@@ -43,7 +44,8 @@ def finished(message: bytes) -> bytes:
 def inflated_in_bytes(payload: bytes, window_bits: int, inflater: Any = None) -> bytes:
     """Inflate as the smallest client would: what its window does not reach is not there."""
     inflater = zlib.decompressobj(-window_bits) if inflater is None else inflater
-    found, rest = b"", payload + TAIL
+    found: bytes = b""
+    rest = payload + TAIL
     while True:
         piece = inflater.decompress(rest, 64)
         found, rest = found + piece, inflater.unconsumed_tail
@@ -201,12 +203,16 @@ def test_what_is_not_deflate_is_a_value_error(impl: Impl, payload: bytes, takes_
 def test_message_that_ends_inside_of_a_block_is_a_value_error(impl: Impl, cut: int) -> None:
     """Where nothing of it is kept, it shows at once; else with the next message at the latest."""
     payload = flushed(LONG[:3000])[:-cut]
-    with pytest.raises(ValueError, match="^not compressed as agreed: "):
+    with pytest.raises(ValueError, match=r"^not compressed as agreed: "):
         unpack(impl.deflate.Unpacker(15, takes_over=False), payload, 1000)
     unpacker = impl.deflate.Unpacker(15, takes_over=True)
-    with pytest.raises(ValueError, match="^not compressed as agreed: "):
+
+    def unpack_on() -> None:
         for _ in range(20):
             unpack(unpacker, payload, 1000)
+
+    with pytest.raises(ValueError, match=r"^not compressed as agreed: "):
+        unpack_on()
 
 
 def test_messages_may_refer_to_those_before_only_as_agreed(impl: Impl) -> None:
@@ -215,7 +221,7 @@ def test_messages_may_refer_to_those_before_only_as_agreed(impl: Impl) -> None:
     kept, forgotten = (impl.deflate.Unpacker(12, takes_over=kept) for kept in (True, False))
     assert [unpack(kept, payload, 100) for payload in payloads] == [LONG[:4000]] * 3
     assert unpack(forgotten, payloads[0], 100) == LONG[:4000]
-    with pytest.raises(ValueError, match="^not compressed as agreed: "):
+    with pytest.raises(ValueError, match=r"^not compressed as agreed: "):
         unpack(forgotten, payloads[1], 100)
 
 
@@ -246,7 +252,7 @@ def test_a_bomb_takes_no_more_than_the_limit_and_a_block(impl: Impl, final: bool
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    # What is handed in gets a tail and leaves a rest, and the rest another: copies of it. zlib joins two halves of a block.
+    # What is handed in gets a tail and leaves a rest, and that another: copies. zlib joins two halves of a block.
     assert peak < 1_000_000 + 65_536 + 3 * len(bomb) + 2 * 65_536
 
 
