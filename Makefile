@@ -10,7 +10,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -qq
 # Installed without isolation: setuptools and Cython are in the dev group, and a rebuild takes seconds.
 INSTALL := $(PIP) install --no-build-isolation -e .
 
-.PHONY: help demo dev test test-compiled test-pure test-packaging lint bench bench-smoke fuzz fuzz-smoke fuzz-frames \
+.PHONY: help demo dev compiler test test-compiled test-pure test-packaging lint bench bench-smoke fuzz fuzz-smoke fuzz-frames \
 	fuzz-rooms fuzz-guided fuzz-reached sanitize bench-peers conformance soak hold docs wheel clean
 
 help:
@@ -31,18 +31,19 @@ help:
 	@echo "make wheel           dist/: the wheel and the sdist"
 	@echo "make clean           everything that was generated, .venv too"
 
-demo: $(VENV)/.installed
+# Where the whole environment is, the demo takes it; else it makes a small one.
+demo: $(or $(wildcard $(VENV)/.installed),$(VENV)/.demo)
 	$(BIN)/python -m examples.demo
 
 dev: $(VENV)/.installed
 
 test: test-compiled test-pure
 
-test-compiled: $(VENV)/.compiled
-	$(BARE) $(STRICT) $(BIN)/python -m pytest -q
+test-compiled: compiler $(VENV)/.compiled
+	$(BARE) $(STRICT) $(BIN)/python -m pytest -q $(ARGS)
 
 test-pure: $(VENV)/.installed
-	$(BARE) $(PLAIN) $(BIN)/python -m pytest -q
+	$(BARE) $(PLAIN) $(BIN)/python -m pytest -q $(ARGS)
 
 test-packaging: $(VENV)/.compiled
 	$(BARE) $(BIN)/python -m pytest -q -m packaging
@@ -139,22 +140,37 @@ $(BIN)/python:
 		echo "aiorest-ws needs Python 3.11 or newer, $(PYTHON) is `$(PYTHON) -V 2>&1`: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo "$(PYTHON) has no venv module (Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
-	@echo "creating $(VENV), once: about a minute"
-	$(PYTHON) -m venv $(VENV)
+	@echo "making $(VENV) with `$(PYTHON) -V`"
+	@$(PYTHON) -m venv $(VENV)
+
+# One line that says what is missing, before minutes of work end in lines of gcc.
+compiler: | $(BIN)/python
+	@$(BIN)/python .ci/compiler.py
+
+# What the demo needs and no more, built fast: what is built for the tests takes its place. --no-compile: smaller.
+$(VENV)/.demo: setup.py pyproject.toml $(HOT) | $(BIN)/python
+	@echo "1 of 2: installing setuptools and Cython"
+	@$(PIP) install --no-compile 'setuptools >= 77' 'Cython >= 3.1, < 4'
+	@echo "2 of 2: installing Autobahn and building aiorest-ws, about half a minute"
+	@CFLAGS=-O1 $(BARE) $(INSTALL) --no-compile
+	@touch $@
 
 # pip below 25.1 does not know --group.
 $(VENV)/.deps: pyproject.toml | $(BIN)/python
-	$(PIP) install --upgrade 'pip >= 25.1'
-	$(PIP) install --group dev
+	@echo "1 of 2: installing what the tests need, 300 MB, about a minute"
+	@$(PIP) install --upgrade 'pip >= 25.1'
+	@$(PIP) install --group dev
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/.deps setup.py $(HOT)
-	$(BARE) $(INSTALL)
+	@echo "2 of 2: building aiorest-ws, about a minute"
+	@$(BARE) $(INSTALL)
+	@rm -f $(VENV)/.demo
 	@touch $@
 
-# What `make demo` built is good enough if it is compiled; otherwise build again, where a failure is an error.
+# What was built is good enough if it is compiled; otherwise build again, where a failure is an error.
 $(VENV)/.compiled: $(VENV)/.installed
-	$(BARE) $(STRICT) $(BIN)/python -c 'import aiorest_ws._speedups' 2>/dev/null || $(BARE) $(STRICT) $(INSTALL)
+	@$(BARE) $(STRICT) $(BIN)/python -c 'import aiorest_ws._speedups' 2>/dev/null || $(BARE) $(STRICT) $(INSTALL)
 	@touch $@
 
 .venv-docs/.deps: pyproject.toml
@@ -172,7 +188,7 @@ COVERED := -O1 -g -fno-sanitize=all -Xclang -fsanitize-coverage-type=3 -Xclang -
 	$(PYTHON) -m venv .venv-fuzz
 	$(FUZZ) -m pip --disable-pip-version-check -qq install --upgrade 'pip >= 25.1'
 	$(FUZZ) -m pip --disable-pip-version-check -qq install --group fuzz
-	$(BARE) $(PURE) $(FUZZ) -m pip --disable-pip-version-check -qq install --no-build-isolation -e .
+	$(BARE) $(PLAIN) $(FUZZ) -m pip --disable-pip-version-check -qq install --no-build-isolation -e .
 	$(FUZZ) -c 'import atheris, ziglang'
 	@touch $@
 

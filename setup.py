@@ -29,6 +29,7 @@ TABLE = {
     "workers_c": ("workers.py", "workers_c.pxd"),
     "connection_c": ("connection.py", "connection_c.pxd"),
     "replies_c": ("replies.py", "replies_c.pxd"),
+    "guards_c": ("guards.py", "guards_c.pxd"),
     "pipeline_c": ("pipeline.py", "pipeline_c.pxd"),
 }
 

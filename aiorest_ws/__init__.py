@@ -4,11 +4,16 @@ from __future__ import annotations
 
 __version__ = "2.0.0"
 
+import sys
+from typing import Any
+
 from aiorest_ws._speedups import COMPILED
 from aiorest_ws.app import Application
+from aiorest_ws.arguments import Arg
 from aiorest_ws.decorators import endpoint
 from aiorest_ws.dependencies import Depends
 from aiorest_ws.exceptions import HTTPError
+from aiorest_ws.gone import Finder, missing
 from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
 from aiorest_ws.routers import SimpleRouter
 from aiorest_ws.views import MethodBasedView
@@ -17,6 +22,7 @@ from aiorest_ws.wrappers import Request, Response
 __all__ = (
     "COMPILED",
     "Application",
+    "Arg",
     "Depends",
     "HTTPError",
     "MethodBasedView",
@@ -28,3 +34,10 @@ __all__ = (
     "__version__",
     "endpoint",
 )
+
+if Finder not in sys.meta_path:
+    sys.meta_path.append(Finder)
+
+
+def __getattr__(name: str) -> Any:
+    raise missing(__name__, name)

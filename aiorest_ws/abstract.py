@@ -42,7 +42,8 @@ class AbstractRouter(ABC):
 class AbstractMiddleware(ABC):
     """Sees every request between routing and the handler; what it raises becomes the reply.
 
-    authenticates    True for a middleware that sets `request.user`; views with `auth_required` need one
+    authenticates    True for a middleware that sets `request.user`; views with `auth_required` need one. Who may
+                     pass is checked behind the last of them
 
     A method `at_handshake(connection)`, if there is one, is called with each connection before it is accepted, and
     before `on_connect`. It may raise exceptions.ConnectionRefused, and gives the subprotocol to agree on, or None.

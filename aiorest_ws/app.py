@@ -4,29 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import fields
 from time import gmtime, strftime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakSet
 
 from aiorest_ws._speedups import COMPILED, REASON
-from aiorest_ws.exceptions import ImproperlyConfigured, RouterNotDefined
-from aiorest_ws.lifespan import Lifespan
+from aiorest_ws.calls import call
+from aiorest_ws.exceptions import PASSED_ON, ImproperlyConfigured, RouterNotDefined
+from aiorest_ws.hosts import is_loopback
+from aiorest_ws.lifespan import Lifespan, Shared, described
 from aiorest_ws.limits import Limits
 from aiorest_ws.listener import Listening, listen, tls_context
+from aiorest_ws.loggers import enable_loggers
 from aiorest_ws.options import OPTIONS, checked, deflate_offer_accept, middleware_of
-from aiorest_ws.process import loop_factory, on_signals, set_up_logging
+from aiorest_ws.process import loop_factory, notify, on_signals, set_up_logging
 from aiorest_ws.recoveries import adding_handler
 from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
 from aiorest_ws.routers import SimpleRouter, warn_if_empty
 from aiorest_ws.shutdown import shut_down
 from aiorest_ws.sockets import Place
-from aiorest_ws.sources import configured
+from aiorest_ws.sources import configured, strangers
 from aiorest_ws.urls.base import set_urlconf
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
     from ssl import SSLContext
 
     from aiorest_ws.abstract import AbstractRouter
@@ -35,6 +41,21 @@ if TYPE_CHECKING:
 __all__ = ("Application", "deflate_offer_accept")
 
 H = TypeVar("H", bound=Callable[..., Any])
+T = TypeVar("T")
+
+# Options that a factory class may bring itself.
+_OF_FACTORY = (
+    *(
+        "allowed_hosts",
+        "allowed_origins",
+        "compress_threshold",
+        "dependencies",
+        "metrics",
+        "on_connect",
+        "on_disconnect",
+    ),
+    "subprotocols",
+)
 
 
 class Application:
@@ -45,6 +66,7 @@ class Application:
     router            the SimpleRouter (or other AbstractRouter) that answers the requests; may be given by position
     middlewares       classes or instances with `process_request(request, handler)`, or that are called with (request,
                       call_next), in order
+    dependencies      list of Depends(…): they run before those of every route for their effect
     host, port        address to listen on, None for all of the machine's; port 0 takes a free one (see `addresses`).
                       `ip` is another name of `host`
     reuse_port        let other processes listen on the port, too
@@ -61,19 +83,23 @@ class Application:
     factory, protocol subclasses of RequestHandlerFactory and RequestHandlerProtocol
     factory_options   keyword arguments of the factory
     loop              "auto" (uvloop when it is installed), "asyncio" or "uvloop"; only `run` makes a loop
-    log_level         "critical", "error", "warn", "info", "debug" or "trace"; only `run` sets up logging
+    log_level         "critical", "error", "warn" or "warning", "info", "debug" or "trace"; only `run` sets up logging
     access_log        log a line per request to "aiorest_ws.access": True or "text", or "json"
     metrics           a `metrics.Metrics` that counts connections and requests
     metrics_port      serve them on this port, too (of `metrics_host`, 127.0.0.1), for Prometheus; see `metrics_address`
     debug             show tracebacks of failed handlers to clients, log those that block the event loop; pages of this
                       machine, and files, may connect
+    allowed_hosts     what clients may call the server in the header Host: names, "*.example.com", "*". None is any, but
+                      for pages: one that is reached from its own machine only, they call by names of that
     allowed_origins   whose pages may connect: None for the server's own, or a list as `origins.Origins` takes it
     trusted_proxies   how many proxies there are in front of the server, whose X-Forwarded-For and -Proto are believed
     subprotocols      of the server, in order of preference
     threads           how many there may be for views that are `threaded`; None: 4 more than processors, at most 32
     lifespan          given the application, gives an async context manager: entered before the server listens, left
-                      after its last connection
+                      after its last connection; a dict that it yields is put into `state`. If it ends before, the
+                      server stops
     on_startup        functions called with the application, `def` or `async def`, before the server listens
+    on_listening      once it does, and `addresses` says where
     on_shutdown       and after its last connection
     on_connect        called with each connection before it is accepted, may be `async def`: raises
                       exceptions.ConnectionRefused or gives False to refuse it, may set its `session`
@@ -89,12 +115,19 @@ class Application:
         self.middlewares = [middleware_of(m) for m in self._options["middlewares"]]
         self.exception_handlers: dict[type, Any] = {}
         self._dependency_overrides: dict[Any, Any] = {}
+        self._factories: WeakSet[RequestHandlerFactory] = WeakSet()
         self.state: Any = SimpleNamespace()
+        self._shared = Shared(self)
         self._lifespan: Lifespan | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None  # that serves
         self.addresses: list[Any] = []
         self._server: Listening | None = None
         self._listening: RequestHandlerFactory | None = None
-        self._stopped: asyncio.Event | None = None
+        self._stopped = asyncio.Event()
+        self._asked = asyncio.Event()  # set when it is to end, for who waits for that
+        self._is_awaited = False  # somebody does
+        self._lost: RuntimeError | None = None  # why it ends, if the lifespan did
+        self._stopping: asyncio.Task[None] | None = None  # because nobody waits
         self._hurry = asyncio.Event()  # set when nobody is to be waited for any more
         self._exposition: Exposition | None = None
 
@@ -162,8 +195,7 @@ class Application:
         factory.debug = settings["debug"]
         factory.access_log = settings["access_log"]
         factory.threads = settings["threads"]
-        names = ("allowed_origins", "compress_threshold", "metrics", "subprotocols", "on_connect", "on_disconnect")
-        for name in names:
+        for name in _OF_FACTORY:
             if settings[name] != OPTIONS[name]:  # a factory class may bring its own
                 setattr(factory, name, settings[name])
         factory.setProtocolOptions(**_protocol_options(settings))
@@ -178,14 +210,51 @@ class Application:
         if self._options["router"] is None:
             raise RouterNotDefined()
         self._check_authentication()
+        enable_loggers()
+        for level, line in strangers():
+            logging.getLogger("aiorest_ws").log(level, "%s", line)
+        self._loop = asyncio.get_running_loop()
         host, port, path = self._options["host"], self._options["port"], self._options["path"]
         factory = self.generate_factory(self.generate_url(host or "0.0.0.0", port or 80, path))
+        self._factories.add(factory)
         factory.pipeline  # noqa: B018 (made now, so that what is wrong with it is said before anybody connects)
         return factory
 
+    def connections_of(self, user: Any) -> list[RequestHandlerProtocol]:
+        """Give the open connections of `user`: those whose handshake had a token of theirs, or that renewed it since.
+
+        user    a user, or the id of one: compared with the `id` of a connection's user, and with the `sub` of its token
+
+        Looks at every connection, and may be called from any thread.
+        """
+        return [
+            connection
+            for factory in list(self._factories)
+            for connection in list(factory.connections)
+            if connection.state == connection.STATE_OPEN and connection.is_of(user)
+        ]
+
+    def close_connections_of(self, user: Any, code: int = 4401, reason: str | None = None) -> int:
+        """Close the connections of `user`, and tell how many there are; from any thread.
+
+        A token that is still valid opens new ones: take it back, too (`is_revoked`).
+        """
+        connections = self.connections_of(user)
+        try:
+            here = asyncio.get_running_loop()
+        except RuntimeError:
+            here = None
+        for connection in connections:
+            if connection._loop is here:
+                connection.close(code, reason)
+            else:
+                connection._loop.call_soon_threadsafe(connection.close, code, reason)
+        return len(connections)
+
     def new_lifespan(self) -> Lifespan:
         """Give what is around the serving of a prepared application; to be started before it, and ended after."""
-        return Lifespan(self, *(self._options[name] for name in ("lifespan", "on_startup", "on_shutdown")))
+        options = self._options
+        return Lifespan(self, options["lifespan"], options["on_startup"], options["on_shutdown"], self._shared)
 
     @property
     def is_running(self) -> bool:
@@ -195,6 +264,7 @@ class Application:
     async def start(self, **options: Any) -> None:
         """Listen. Returns once connections are accepted; `addresses` says where.
 
+        If the lifespan ends before its time, the application stops by itself: then it `is_running` no longer.
         Raises ImproperlyConfigured with one line that says what to change.
         """
         if self._lifespan is not None:
@@ -208,6 +278,7 @@ class Application:
         self._lifespan = lifespan = self.new_lifespan()
         try:
             await lifespan.start()
+            factory.context = lifespan.context
             warn_if_empty(factory.router)
             self._expose(factory)
             await self._listen(factory, context)
@@ -220,6 +291,31 @@ class Application:
         if isinstance(address, tuple) and host:
             urlconf["path"] = self.generate_url(host, address[1], self._options["path"]).rstrip("/")
         self._stopped = asyncio.Event()
+        self._lost = None
+        try:
+            await self._tell_listening()
+        except BaseException:  # raised again
+            await self.stop()
+            raise
+        notify("READY=1")
+        lifespan.watch(self._on_lost)
+
+    async def _tell_listening(self) -> None:
+        for hook in self._options["on_listening"]:
+            try:
+                await call(hook, self)
+            except PASSED_ON:
+                raise
+            except BaseException as exc:
+                raise ImproperlyConfigured(f"on_listening {hook!r} failed: {described(exc)}") from exc
+
+    def _on_lost(self, error: RuntimeError) -> None:
+        """End as at a signal: what the handlers need is gone."""
+        self._lost = error
+        if self._is_awaited:
+            self._asked.set()
+        else:
+            self._stopping = asyncio.ensure_future(self.stop())
 
     def _expose(self, factory: RequestHandlerFactory) -> None:
         """Serve the metrics, if there is a port for them."""
@@ -247,6 +343,7 @@ class Application:
         self._server = await listen(factory, place, context)
         self._listening = factory
         self.addresses = self._server.addresses
+        factory.is_local = not self._options["trusted_proxies"] and all(_is_loopback(a) for a in self.addresses)
 
     async def stop(self) -> None:
         """Stop listening, let requests in flight finish, close every connection with 1001.
@@ -257,6 +354,7 @@ class Application:
         if server is None or factory is None or lifespan is None:
             return
         self._server = self._listening = None
+        notify("STOPPING=1")
         server.close()
         try:
             await shut_down(factory, grace=factory.limits.shutdown_timeout, hurry=self._hurry)
@@ -266,22 +364,72 @@ class Application:
             self._lifespan = None
             await self._conceal()
         self.addresses = []
-        if self._stopped is not None:
-            self._stopped.set()
+        self._loop = None
+        self._stopped.set()
 
     async def serve(self, **options: Any) -> None:
-        """Start, and run until `stop` is called or this coroutine is cancelled."""
-        await self.start(**options)
-        assert self._stopped is not None
+        """Start, and run until `stop` is called or this coroutine is cancelled.
+
+        Raises RuntimeError if the lifespan ends before, once everything is stopped.
+        """
+        self._await()
         try:
-            await self._stopped.wait()
+            await self.start(**options)
+            await self._end()
         finally:
+            self._is_awaited = False
             await self.stop()
+        if self._lost is not None:
+            raise self._lost
+
+    def _await(self) -> None:
+        self._asked, self._is_awaited = asyncio.Event(), True
+
+    async def _end(self) -> None:
+        """Wait until somebody asks for the end, or has brought it about."""
+        ends = [asyncio.ensure_future(event.wait()) for event in (self._asked, self._stopped)]
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for end in ends:
+                end.cancel()
+
+    # From threads
+
+    def call_soon(self, function: Callable[..., Any], /, *args: Any) -> None:
+        """Have `function` called in the loop that serves, soon; from any thread. What it raises is logged.
+
+        Raises RuntimeError when no loop serves.
+        """
+        self._serving_loop(function).call_soon_threadsafe(_call_logged, function, args)
+
+    def run_coroutine(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run `coroutine` in the loop that serves, and give a future: `result()` waits for it, in another thread.
+
+        Raises RuntimeError when no loop serves, and in the loop's own thread, where it would wait for itself.
+        """
+        if not asyncio.iscoroutine(coroutine):
+            raise TypeError(f"expected a coroutine, got {coroutine!r:.200}: call the function, as f() and not f")
+        try:
+            loop = self._serving_loop(coroutine)
+            if asyncio._get_running_loop() is loop:
+                raise RuntimeError("run_coroutine is for threads: here, `await` the coroutine, or make a task of it")
+        except RuntimeError:
+            coroutine.close()
+            raise
+        return asyncio.run_coroutine_threadsafe(_without_exit(coroutine), loop)
+
+    def _serving_loop(self, what: object) -> asyncio.AbstractEventLoop:
+        loop = self._loop
+        if loop is None or loop.is_closed():
+            raise RuntimeError(f"the application is not running, there is no loop for {what!r:.200}: start it first")
+        return loop
 
     def run(self, **options: Any) -> None:
         """Serve until SIGINT or SIGTERM, then `stop`; at the second signal at once.
 
-        Blocks; what keeps it from starting is one line on stderr and exit code 1.
+        Blocks; what keeps it from starting is one line on stderr and exit code 1. So does a lifespan that ends before
+        its time: that is logged, and ends it as a signal does, but with exit code 1.
         """
         try:
             self._take(options)
@@ -302,11 +450,13 @@ class Application:
         except ImproperlyConfigured as exc:
             logging.getLogger("aiorest_ws").debug("cannot start", exc_info=exc)
             raise SystemExit(f"aiorest-ws: {exc}") from None
+        if self._lost is not None:
+            raise SystemExit(1)
 
     async def _run(self) -> None:
-        stop = asyncio.Event()
-        on_signals(lambda: self._hurry.set() if stop.is_set() else stop.set())
-        starting, stopping = asyncio.ensure_future(self.start()), asyncio.ensure_future(stop.wait())
+        self._await()
+        on_signals(self._on_signal)
+        starting, stopping = asyncio.ensure_future(self.start()), asyncio.ensure_future(self._asked.wait())
         await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         if not starting.done():  # a lifespan that takes long to start is not waited for
@@ -317,9 +467,20 @@ class Application:
         try:
             for line in self._banner():
                 print(line, flush=True)
-            await stop.wait()
+            await self._end()
         finally:
             await self.stop()
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        if self._asked.is_set():
+            self._hurry.set()
+            return
+        self._asked.set()
+        running = sum(connection._in_flight for connection in self._listening.connections) if self._listening else 0
+        if running:
+            again = "Ctrl-C" if number == signal.SIGINT else number.name
+            requests = "1 request" if running == 1 else f"{running} requests"
+            print(f"shutting down: {requests} in flight; {again} again to stop at once", flush=True)
 
     def _banner(self) -> list[str]:
         from aiorest_ws import __version__
@@ -360,6 +521,27 @@ class Application:
                     f"view {route.handler.__qualname__} at {route.path} has auth_required, but no middleware of the "
                     "application authenticates: add one that has `authenticates = True`"
                 )
+
+
+def _is_loopback(address: Any) -> bool:
+    return isinstance(address, tuple) and is_loopback(address[0])
+
+
+def _call_logged(function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    try:
+        function(*args)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        logging.getLogger("aiorest_ws").exception("call_soon(%.200r) failed", function)
+
+
+async def _without_exit(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Give what `coroutine` gives, but for SystemExit, which would end the loop and not reach who waits."""
+    try:
+        return await coroutine
+    except SystemExit as exc:
+        raise RuntimeError(f"run_coroutine: the coroutine raised SystemExit({exc.code!r})") from exc
 
 
 def _protocol_options(settings: dict[str, Any]) -> dict[str, Any]:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator
-from functools import partial
-from typing import Any, get_args
+from collections.abc import Iterator
+from functools import cache, partial
+from typing import Any, Protocol, get_args, get_type_hints
 
 import msgspec
 from msgspec import inspect as types
+
+from aiorest_ws.sieves import Digits, closed_fields, sieve_of, wants_digits
+from aiorest_ws.values import is_pydantics, is_read_from_text
 
 __all__ = (
     "MOST_FAULTS",
@@ -20,16 +23,28 @@ __all__ = (
     "Fault",
     "NoCheck",
     "Unknown",
+    "adapter_of",
     "box_of",
     "check_of",
     "fault",
     "faults_of",
     "goes_plainly",
+    "infos_of",
+    "is_hashable",
     "is_pydantic",
+    "is_sent_as_key",
 )
 
 Fault = dict[str, Any]
-Check = Callable[[Any], Any]
+
+
+class Check(Protocol):
+    """Makes a value of what a client sent, or raises; `exact`: it wants the digits of numbers."""
+
+    exact: bool
+
+    def __call__(self, value: Any) -> Any: ...
+
 
 MOST_FAULTS = 50
 _MOST_COUNTED = 10_000  # pydantic tells all of them or none, and takes 3 µs for each
@@ -58,33 +73,58 @@ def check_of(hint: Any, *, lax: bool = False, made: bool = False) -> Check:
     made    what comes is no JSON, but what a converter made
     """
     if is_pydantic(hint):
-        return _pydantic_check(hint)
-    if not made:
-        _refuse_unknown(hint)
-    box = box_of([("value", hint)])
-    options: dict[str, Any] = {"strict": False} if lax else {}
-    if not made and _wants_keys(hint):
-        options["str_keys"] = True
-    convert = partial(msgspec.convert, **options) if options else msgspec.convert
+        return PydanticCheck(hint, lax=lax)
+    infos = [] if made else infos_of(hint)
+    refuse_unsent(infos, lax=lax)
+    constrained = [info.cls for info in infos if isinstance(info, _WITH_FIELDS) and _has_foreign_constraints(info.cls)]
+    if any(hasattr(cls, "__struct_config__") for cls in constrained):
+        raise NoCheck(
+            f"`{constrained[0].__qualname__}` has constraints that msgspec does not read: expected msgspec.Meta"
+        )
+    if constrained:
+        return PydanticCheck(hint, lax=lax)
+    return PlainCheck(hint, infos, lax=lax)
 
-    def check(value: Any) -> Any:
+
+class PlainCheck:
+    """Makes a value of a type that msgspec knows.
+
+    exact    it is to be given the digits of numbers, `sieves.Digits`, where they are known
+    """
+
+    def __init__(self, hint: Any, infos: list[Any], *, lax: bool) -> None:
+        options: dict[str, Any] = {"strict": False} if lax else {}
+        if _wants_keys(infos):
+            options["str_keys"] = True
+        if any(isinstance(info, types.CustomType) for info in infos):
+            options["dec_hook"] = made_of_text
+        self._box = box_of([("value", hint)], dec_hook=options.get("dec_hook"))
+        self._convert = partial(msgspec.convert, **options) if options else msgspec.convert
+        self._sieve = sieve_of(infos[0], infos) if infos else None
+        self._is_finite = lax and _has_floats(infos)
+        self.exact = wants_digits(infos) and not lax
+
+    def __call__(self, value: Any) -> Any:
         try:
-            return convert({"value": value}, box).value
+            if self._sieve is not None:
+                value = self._sieve(value)
+            value = self._convert({"value": value}, self._box).value
         except (TypeError, ValueError) as exc:
             # A year 10000, a signalling NaN in a set: of some values msgspec does not say itself that they are wrong.
             if isinstance(exc, msgspec.ValidationError) or not _is_raised_here(exc):
                 raise
             raise msgspec.ValidationError("Invalid value") from exc
+        if self._is_finite:
+            _check_finite(value)
+        return value
 
-    return _finite(check) if lax and _has_floats(hint) else check
 
-
-def box_of(fields: list[Any], **options: Any) -> Any:
+def box_of(fields: list[Any], *, dec_hook: Any = None, **options: Any) -> Any:
     """Give a Struct with these fields: msgspec works out what it has to do once for a Struct, else with every call."""
     try:
         box = msgspec.defstruct("Box", fields, kw_only=True, **options)
         try:
-            msgspec.convert(None, box)
+            msgspec.convert(None, box, dec_hook=dec_hook)
         except msgspec.ValidationError:
             pass
     except Exception as exc:
@@ -92,15 +132,112 @@ def box_of(fields: list[Any], **options: Any) -> Any:
     return box
 
 
-def _refuse_unknown(hint: Any) -> None:
+def infos_of(hint: Any) -> list[Any]:
+    """Give all types in `hint`, its own first, as msgspec.inspect has them, or raise NoCheck."""
     try:
-        info = types.type_info(hint)
+        return list(_walk(types.type_info(hint), set()))
     except Exception as exc:
         raise NoCheck(str(exc) or type(exc).__name__) from exc
-    for found in _walk(info, set()):
-        if isinstance(found, types.CustomType):
-            name = getattr(found.cls, "__qualname__", found.cls)
+
+
+def refuse_unsent(infos: list[Any], *, lax: bool = False) -> None:
+    """Raise NoCheck for a type that no client can ever send."""
+    for info in infos:
+        if _is_foreign(info):
+            name = getattr(info.cls, "__qualname__", info.cls)
             raise Unknown(f"msgspec cannot make a `{name}` of what a client sends")
+        if isinstance(info, (types.RawType, types.ExtType)):
+            raise NoCheck(f"a `msgspec.{type(info).__name__.removesuffix('Type')}` never comes: ask for Any")
+        if isinstance(info, types.DictType) and not _can_be(info.key_type, _KEYS):
+            raise NoCheck(f"keys of objects are strings, of which no {_name_of(info.key_type)} can be made")
+        if isinstance(info, (types.SetType, types.FrozenSetType)) and not is_hashable(info.item_type):
+            raise NoCheck(f"{_name_of(info.item_type)} cannot be in a set: ask for a list")
+        if isinstance(info, types.DataclassType):
+            _refuse_never_set(info)
+    if lax and infos and not _can_be(infos[0], (*_KEYS, types.BoolType, types.NoneType)):
+        raise NoCheck(f"a path parameter is text, of which no {_name_of(infos[0])} can be made")
+
+
+# What msgspec makes of a string.
+_KEYS = (
+    *(types.AnyType, types.StrType, types.IntType, types.FloatType, types.DecimalType, types.UUIDType),
+    *(types.DateTimeType, types.DateType, types.TimeType, types.TimeDeltaType, types.BytesType),
+    *(types.EnumType, types.LiteralType, types.CustomType),
+)
+_UNHASHABLE = (
+    *(types.ListType, types.SetType, types.DictType, types.TypedDictType, types.ByteArrayType, types.CollectionType),
+)
+
+
+def _is_foreign(info: Any) -> bool:
+    return isinstance(info, types.CustomType) and not (is_pydantics(info.cls) or is_read_from_text(info.cls))
+
+
+_WITH_FIELDS = (types.StructType, types.DataclassType, types.TypedDictType, types.NamedTupleType)
+
+
+@cache
+def _has_foreign_constraints(cls: Any) -> bool:
+    """Tell whether a field of `cls` has a constraint that only pydantic looks at."""
+    try:
+        hints = get_type_hints(cls, include_extras=True)
+    except Exception:  # what cannot be resolved msgspec has refused, or does not need
+        return False
+    return any(_is_constrained(hint) for hint in hints.values())
+
+
+def _is_constrained(hint: Any) -> bool:
+    if any(type(m).__module__.partition(".")[0] in _CONSTRAIN for m in _metadata(hint)):
+        return True
+    return any(_is_constrained(part) for part in get_args(hint) if not isinstance(part, (str, int, bytes)))
+
+
+_CONSTRAIN = ("pydantic", "annotated_types")
+
+
+def is_sent_as_key(info: Any) -> bool:
+    """Tell whether JSON has a string for some value of this type."""
+    kinds = tuple(kind for kind in _KEYS if kind is not types.BytesType)
+    return _can_be(info, (*kinds, types.BoolType, types.NoneType))
+
+
+def _can_be(info: Any, kinds: tuple[Any, ...]) -> bool:
+    if isinstance(info, types.Metadata):
+        return _can_be(info.type, kinds)
+    if isinstance(info, types.UnionType):
+        return any(_can_be(part, kinds) for part in info.types)
+    return isinstance(info, kinds)
+
+
+def is_hashable(info: Any) -> bool:
+    """Tell whether a value of this type can be in a set."""
+    if isinstance(info, types.Metadata):
+        return is_hashable(info.type)
+    if isinstance(info, types.UnionType):
+        return any(is_hashable(part) for part in info.types)
+    if isinstance(info, types.StructType):
+        config = info.cls.__struct_config__
+        return bool(config.frozen or not config.eq)
+    if isinstance(info, types.DataclassType):
+        return info.cls.__hash__ is not None
+    return not isinstance(info, _UNHASHABLE)
+
+
+def _name_of(info: Any) -> str:
+    if isinstance(info, types.Metadata):
+        return _name_of(info.type)
+    cls = getattr(info, "cls", None)
+    return f"`{cls.__qualname__}`" if cls is not None else f"`{type(info).__name__.removesuffix('Type').lower()}`"
+
+
+def _refuse_never_set(info: Any) -> None:
+    closed = closed_fields(info.cls)
+    for field in info.fields:
+        if field.required and field.name in closed:
+            name = f"{info.cls.__qualname__}.{field.name}"
+            raise NoCheck(
+                f"nobody sets `{name}`, which has `init=False` and no default: give it one, or ask for a Struct"
+            )
 
 
 def _walk(info: Any, seen: set[int]) -> Iterator[Any]:
@@ -108,7 +245,7 @@ def _walk(info: Any, seen: set[int]) -> Iterator[Any]:
     if id(info) in seen:
         return
     seen.add(id(info))
-    if isinstance(info, types.Field) and not info.required and isinstance(info.type, types.CustomType):
+    if isinstance(info, types.Field) and not info.required and _is_foreign(info.type):
         return  # its default will do
     if isinstance(info, types.Type):
         yield info
@@ -121,18 +258,29 @@ def _walk(info: Any, seen: set[int]) -> Iterator[Any]:
 
 def goes_plainly(hint: Any, *, lax: bool = False) -> bool:
     """Tell whether `msgspec.convert` without more ado does what the check of `hint` does."""
-    return not is_pydantic(hint) and not _wants_keys(hint) and not (lax and _has_floats(hint))
+    if hint in _PLAIN and not lax:
+        return True
+    if is_pydantic(hint):
+        return False
+    infos = infos_of(hint)
+    if any(isinstance(info, _WITH_FIELDS) and _has_foreign_constraints(info.cls) for info in infos):
+        return False
+    if any(isinstance(info, types.CustomType) for info in infos) or sieve_of(infos[0], infos) is not None:
+        return False
+    return not _wants_keys(infos) and not (lax and _has_floats(infos))
 
 
-def _wants_keys(hint: Any) -> bool:
-    """Tell whether `hint` has objects whose keys are no strings: JSON has them as strings."""
+_PLAIN = (Any, str, int, bool, float)
+
+
+def _wants_keys(infos: list[Any]) -> bool:
+    """Tell whether there are objects whose keys are no strings: JSON has them as strings."""
     text = (types.StrType, types.AnyType)
-    found = _walk(types.type_info(hint), set())
-    return any(isinstance(info, types.DictType) and not isinstance(info.key_type, text) for info in found)
+    return any(isinstance(info, types.DictType) and not isinstance(info.key_type, text) for info in infos)
 
 
-def _has_floats(hint: Any) -> bool:
-    return any(isinstance(i, (types.FloatType, types.DecimalType)) for i in _walk(types.type_info(hint), set()))
+def _has_floats(infos: list[Any]) -> bool:
+    return any(isinstance(info, (types.FloatType, types.DecimalType)) for info in infos)
 
 
 def _is_raised_here(exc: Exception) -> bool:
@@ -140,20 +288,30 @@ def _is_raised_here(exc: Exception) -> bool:
     return exc.__traceback__ is not None and exc.__traceback__.tb_next is None
 
 
-def _finite(check: Check) -> Check:
-    """Let `check` refuse what JSON has no word for, and `{x:float}` does not take either."""
+def _check_finite(value: Any) -> None:
+    """Refuse what JSON has no word for, and `{x:float}` does not take either."""
     from decimal import Decimal
     from math import isfinite
 
-    def checked(text: Any) -> Any:
-        value = check(text)
-        # A Decimal is asked itself: as a float a signalling NaN is a ValueError, and 1E+400 infinite.
-        is_finite = value.is_finite() if isinstance(value, Decimal) else not isinstance(value, float) or isfinite(value)
-        if not is_finite:
-            raise msgspec.ValidationError("Expected a finite number")
-        return value
+    # A Decimal is asked itself: as a float a signalling NaN is a ValueError, and 1E+400 infinite.
+    is_finite = value.is_finite() if isinstance(value, Decimal) else not isinstance(value, float) or isfinite(value)
+    if not is_finite:
+        raise msgspec.ValidationError("Expected a finite number")
 
-    return checked
+
+def made_of_text(cls: Any, value: Any) -> Any:
+    """Make a `cls` of what a client sent: a path, an IP address, a model. It is a `dec_hook` of msgspec."""
+    if is_pydantics(cls):
+        try:
+            return adapter_of(cls).validate_python(value)
+        except ValueError as exc:
+            fault = (faults_of(exc, []) or [{"loc": [], "msg": "Invalid value"}])[0]
+            raise ValueError(": ".join([*(".".join(map(str, fault["loc"])),), fault["msg"]]).lstrip(": ")) from exc
+    if isinstance(value, cls):
+        return value  # a default of the handler's
+    if not isinstance(value, str):
+        raise ValueError(f"Expected `str`, got `{type(value).__name__}`")
+    return cls(value)
 
 
 # pydantic
@@ -163,7 +321,7 @@ def is_pydantic(hint: Any) -> bool:
     """Tell whether only pydantic can check `hint`: one of its models or types, or a constraint that msgspec ignores."""
     if hasattr(hint, "__get_pydantic_core_schema__") or hasattr(hint, "__pydantic_core_schema__"):
         return True
-    if any(type(m).__module__.partition(".")[0] in ("pydantic", "annotated_types") for m in _metadata(hint)):
+    if any(type(m).__module__.partition(".")[0] in _CONSTRAIN for m in _metadata(hint)):
         return True
     return any(is_pydantic(part) for part in get_args(hint) if not isinstance(part, (str, int, bytes)))
 
@@ -173,16 +331,116 @@ def _metadata(hint: Any) -> tuple[Any, ...]:
     return found if isinstance(found, tuple) else ()
 
 
-def _pydantic_check(hint: Any) -> Check:
-    try:
-        from pydantic import TypeAdapter
-    except ImportError:
-        raise NoCheck("its constraints are pydantic's, which is not installed") from None
-    try:
-        check: Check = TypeAdapter(hint).validate_python
-    except Exception as exc:
-        raise NoCheck(str(exc).partition("\n")[0]) from exc
-    return check
+class PydanticCheck:
+    """Makes a value of a type that pydantic knows, of JSON and of what MessagePack has beside it.
+
+    exact    as in PlainCheck
+    """
+
+    def __init__(self, hint: Any, *, lax: bool) -> None:
+        try:
+            self._adapter = adapter_of(hint)
+            schema = self._adapter.core_schema
+        except ImportError:
+            raise NoCheck("its constraints are pydantic's, which is not installed") from None
+        except Exception as exc:
+            raise NoCheck(str(exc).partition("\n")[0]) from exc
+        if never_comes(schema):
+            raise Unknown("no value of it can be made of what a client sends")
+        self._lax = lax
+        self.exact = not lax and any(node.get("type") == "decimal" for node in nodes_of(schema))
+        self._is_strict: bool | None = None
+
+    def __call__(self, value: Any) -> Any:
+        try:
+            return self._adapter.validate_python(value)
+        except ValueError as exc:
+            if self._is_strict is None:
+                self._is_strict = any(node.get("strict") for node in nodes_of(self._adapter.core_schema))
+            if not self._is_strict:
+                raise
+            fault = exc
+        return self._of_json(value, fault)
+
+    def _of_json(self, value: Any, fault: ValueError) -> Any:
+        """Take what is strictly right in JSON: a datetime is a string there, a set an array."""
+        from pydantic_core import to_json
+
+        if self._lax:
+            return self._adapter.validate_strings(value)
+        inexact: set[tuple[Any, ...]] | None = set()
+        while True:
+            try:
+                text = to_json(_written(value, inexact), bytes_mode="utf8", inf_nan_mode="constants")
+            except ValueError:
+                raise fault from None  # bytes that are no text
+            try:
+                return self._adapter.validate_json(text)
+            except ValueError as exc:
+                fault = exc
+            if not self.exact or inexact is None:
+                raise fault
+            # A float does not take the text of a number: there it has to be one.
+            inexact = {error["loc"] for error in fault.errors()} if not inexact else None  # type: ignore[attr-defined]
+
+
+def _written(value: Any, inexact: set[tuple[Any, ...]] | None, at: tuple[Any, ...] = ()) -> Any:
+    """Give `value` with numbers whose digits are known as texts, but at those places (None: at all) as floats."""
+    if isinstance(value, dict):
+        return {key: _written(item, inexact, (*at, key)) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_written(item, inexact, (*at, index)) for index, item in enumerate(value)]
+    if isinstance(value, Digits):
+        return float(value) if inexact is None or at in inexact else value.text
+    return value
+
+
+def adapter_of(hint: Any) -> Any:
+    """Give what pydantic checks `hint` with, or raise what it has against that."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(hint)
+
+
+def nodes_of(schema: Any) -> Iterator[dict[str, Any]]:
+    """Give every dict in a schema of pydantic_core."""
+    todo = [schema]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, dict):
+            yield node
+            todo += node.values()
+        elif isinstance(node, (list, tuple)):
+            todo += node
+
+
+def never_comes(schema: Any) -> bool:
+    """Tell whether no JSON at all fits `schema`, of pydantic_core; in doubt something may."""
+    kind = schema.get("type")
+    if kind in ("callable", "is-instance", "is-subclass", "call", "arguments"):
+        return True
+    if kind == "dict":
+        keys = schema.get("keys_schema", {})
+        return keys.get("type") in ("none", "list", "tuple", "dict", "set", "model") or never_comes(keys)
+    if kind == "union":
+        return all(never_comes(choice[0] if isinstance(choice, tuple) else choice) for choice in schema["choices"])
+    if kind in ("model-fields", "typed-dict"):
+        return any(_is_required(field) and never_comes(field["schema"]) for field in schema["fields"].values())
+    if kind == "dataclass-args":
+        return any(_is_required(field) and never_comes(field["schema"]) for field in schema["fields"])
+    if kind == "json-or-python":
+        return never_comes(schema["python_schema"])
+    if kind == "lax-or-strict":
+        return never_comes(schema["lax_schema"]) and never_comes(schema["strict_schema"])
+    if kind in ("list", "set", "frozenset", "model", "dataclass", "definitions"):
+        inner = schema.get("items_schema") or schema.get("schema") or {}
+        return isinstance(inner, dict) and never_comes(inner)
+    return False
+
+
+def _is_required(field: Any) -> bool:
+    has_default = field["schema"].get("type") == "default"
+    return not has_default and bool(field.get("required", True) and field.get("init", True))
 
 
 # What is wrong

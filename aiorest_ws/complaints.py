@@ -20,7 +20,7 @@ class Complaints:
 
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
-        self._rate = Rate(_PER_SECOND, _AT_ONCE, clock=time.monotonic)
+        self._rate = Rate(_PER_SECOND, _AT_ONCE, clock=_now)
         self.left_out = 0
 
     def write(self, level: int, text: str, exc: BaseException | None = None) -> None:
@@ -34,6 +34,10 @@ class Complaints:
             text += f" (and {self.left_out} more like it that are not shown)"
             self.left_out = 0
         self._logger.log(level, "%s", text, exc_info=exc)
+
+
+def _now() -> float:
+    return time.monotonic()  # looked up when it is used: tests put others in its place
 
 
 def printable(text: object) -> str:

@@ -11,8 +11,11 @@ from importlib import import_module
 from typing import Any
 
 from aiorest_ws.exceptions import ImproperlyConfigured
+from aiorest_ws.gone import missing
 
 __all__ = ("VARIABLE", "Settings", "settings")
+
+__path__: list[str] = []  # it was a package: so `gone` is asked for what was in it
 
 VARIABLE = "AIORESTWS_SETTINGS_MODULE"
 
@@ -102,3 +105,7 @@ def _names_of(module: str) -> dict[str, Any]:
 
 
 settings = Settings()
+
+
+def __getattr__(name: str) -> Any:
+    raise missing(__name__, name)

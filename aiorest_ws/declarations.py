@@ -69,23 +69,30 @@ def checked_verbs(methods: Any) -> tuple[str, ...]:
 _foreign: Final = re.compile(
     r"<[^<>]+>|^:\w.*|^\*.*|^\[[.\w]+\]$|^\(.+\)$|.*\\.*|\{\*+\w+\}|\{\w+(?:\?|\.{3})\}|\{(?!\w+:\w+\})\s*\w+\s*:.+\}"
 ).search
-_turned: Final = re.compile(r"\{(\w+):(\w+)\}").search
+_pairs: Final = re.compile(r"\{(\w+):(\w+)\}").finditer
 _words: Final = re.compile(r"[^\W\d]\w*").findall
 _KINDS: Final = {name: name for name in CONVERTERS} | {
-    **dict.fromkeys(("integer", "Int", "number", "\\d", "[0-9]"), "int"),
-    **dict.fromkeys(("string", "slug", "default"), "str"),
-    **dict.fromkeys(("guid", "UUID"), "uuid"),
+    **dict.fromkeys(("integer", "Integer", "Int", "number", "bigint", "long", "\\d", "[0-9]"), "int"),
+    **dict.fromkeys(("string", "String", "Str", "slug", "default"), "str"),
+    **dict.fromkeys(("guid", "Guid", "UUID", "uuid4"), "uuid"),
+    **dict.fromkeys(("double", "Float", "decimal"), "float"),
     **dict.fromkeys(("...", "*"), "path"),
 }
+
+
+def _is_foreign(pair: re.Match[str], converters: Mapping[str, Any]) -> bool:
+    """Tell whether `{name:kind}` is the wrong way round, or has somebody else's name for a kind."""
+    name, kind = pair.groups()
+    return kind not in converters and (name in CONVERTERS or kind in _KINDS)
 
 
 def _ours(segment: str, converters: Mapping[str, Any]) -> str | None:
     """Give how a parameter in `segment` is written here, None if there is none in somebody else's way."""
     found = _foreign(segment)
     if found is None:
-        turned = _turned(segment)
-        is_turned = turned is not None and turned[1] in CONVERTERS and turned[2] not in converters
-        return f"{{{turned[2]}:{turned[1]}}}" if turned is not None and is_turned else None
+        found = next((pair for pair in _pairs(segment) if _is_foreign(pair, converters)), None)
+        if found is None:
+            return None
     text = found[0].replace("(?P<", "<")
     words = _words(re.sub(r"\\.", "", text))
     kind = next((ours for theirs, ours in _KINDS.items() if theirs in (text if not theirs.isalpha() else words)), "")

@@ -8,6 +8,7 @@ from typing import Any, Generic, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
 from aiorest_ws.dependencies import named
 from aiorest_ws.exceptions import InvalidHandler
+from aiorest_ws.guards import check_marks
 from aiorest_ws.spelling import meant
 from aiorest_ws.views import ATTRIBUTES, MethodBasedView, http_methods
 
@@ -82,11 +83,14 @@ class Endpoint(Generic[P, R]):
         def handler(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
             return self.endpoint_function(request, *args, **kwargs)
 
-        verbs = [self.methods] if isinstance(self.methods, str) else self.methods
+        verbs = self.methods if isinstance(self.methods, (list, tuple)) else [self.methods]
         body: dict[str, Any] = {verb.strip().lower(): handler for verb in verbs if isinstance(verb, str)}
         body |= self.attrs
         body["endpoint_function"] = staticmethod(self.function)
-        return type("FunctionView", (MethodBasedView,), body)
+        body["__qualname__"] = named(self.function)  # what errors call it
+        view = type("FunctionView", (MethodBasedView,), body)
+        check_marks(view, self)
+        return view
 
 
 def _check_function(function: Any, path: str) -> None:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Annotated, Any, get_origin
 
+from aiorest_ws.annotations import Meaning, Unreadable, meaning_of, parameters_of
+from aiorest_ws.calls import may_wait
+from aiorest_ws.defaults import fresh
 from aiorest_ws.exceptions import InvalidHandler
+from aiorest_ws.markers import gives_itself, wrong_default, wrong_mark
 
-__all__ = ("Dependencies", "Depends", "Order", "Step", "dependency_of", "gathered", "named", "needs_of")
+__all__ = ("Chain", "Dependencies", "Depends", "Order", "Step", "effects_of", "gathered", "named", "needs_of")
 
 REQUEST = -1  # in place of the index of a step
-PLAIN, GENERATOR, ASYNC, ASYNC_GENERATOR = range(4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,22 +34,51 @@ class Depends:
     cache: bool = True
 
 
-def dependency_of(annotation: Any) -> Depends | None:
-    """Give the Depends of an annotation, None if it has none."""
-    for mark in getattr(annotation, "__metadata__", ()):
-        if isinstance(mark, Depends):
-            return mark
-    return None
+Chain = tuple[Depends, ...]  # of one annotation: the last gives the value, those before it run for their effect
 
 
-def needs_of(function: Callable[..., Any], name: str) -> dict[str, Depends]:
-    """Give what the parameters of `function` depend on; `name` is for what is wrong with them."""
-    needs = {}
-    for parameter in inspect.signature(function).parameters.values():
-        depends = _depends(function, parameter, name)
-        if depends is not None:
-            needs[parameter.name] = depends
+def effects_of(dependencies: Any, whose: str) -> Chain:
+    """Give what runs before a handler for its effect alone, or raise TypeError or InvalidHandler.
+
+    dependencies    what was given as `dependencies` of `whose`
+    """
+    if not isinstance(dependencies, (list, tuple)):
+        raise TypeError(f"dependencies of {whose} must be a list of Depends(…), got {dependencies!r}")
+    for depends in dependencies:
+        if not isinstance(depends, Depends):
+            of = f" of {type(depends).__module__}" if type(depends).__name__ == "Depends" else ""
+            cure = f": did you mean Depends({named(depends)})?" if callable(depends) else ""
+            raise TypeError(f"dependencies of {whose} must be a list of Depends(…), got {depends!r}{of} in it{cure}")
+    effects = tuple(dependencies)
+    Order(whose, effects, {}, {})  # now, where it is said who has them
+    return effects
+
+
+def needs_of(function: Callable[..., Any], name: str, given: int = 0) -> dict[str, Chain]:
+    """Give what the parameters of `function`, and of what it wraps, depend on; `name` is for what is wrong with them.
+
+    The framework gives the first `given` arguments itself.
+    """
+    needs: dict[str, Chain] = {}
+    layer: Any = function
+    while layer is not None:
+        inside = getattr(layer, "__wrapped__", None)
+        for place, parameter in enumerate(parameters_of(layer, follow_wrapped=inside is None)):
+            chain = _chain(layer, parameter, name, is_given=place < given)
+            if chain:
+                needs.setdefault(parameter.name, chain)
+        layer = inside
     return needs
+
+
+def fresh_of(parameter: inspect.Parameter, name: str) -> Callable[[], Any] | None:
+    """Give what makes the default of `parameter` anew for each request, None if it cannot change."""
+    if parameter.default is parameter.empty:
+        return None
+    try:
+        return fresh(parameter.default)
+    except TypeError as exc:
+        raise InvalidHandler(f"default {parameter.default!r} of parameter {parameter.name!r} of {name}: {exc}") from exc
 
 
 def gathered(*args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -59,35 +90,46 @@ class Step:
     """One call: what it gives is the value with the index of the step.
 
     takes    pairs of a parameter and the index of the step whose value it gets, or REQUEST
-    kind     PLAIN, GENERATOR, ASYNC or ASYNC_GENERATOR
+    fresh    what makes the default of a parameter anew for each request, by name
+    alone    it takes nothing
+    waits    what it gives is expected to be asynchronous; what comes back tells whether it is
     """
 
-    __slots__ = ("call", "kind", "name", "takes")
+    __slots__ = ("alone", "call", "fresh", "name", "takes", "waits")
 
-    def __init__(self, call: Callable[..., Any], takes: tuple[tuple[str, int], ...]) -> None:
+    def __init__(
+        self, call: Callable[..., Any], takes: tuple[tuple[str, int], ...], fresh: dict[str, Callable[[], Any]]
+    ) -> None:
         self.call = call
         self.takes = takes
-        self.kind = _kind(call)
+        self.fresh = fresh
+        self.alone = not takes and not fresh
+        self.waits = may_wait(call)
         self.name = named(call)
 
     def arguments(self, request: Any, values: list[Any]) -> dict[str, Any]:
-        return {name: request if index == REQUEST else values[index] for name, index in self.takes}
+        arguments = {name: request if index == REQUEST else values[index] for name, index in self.takes}
+        if self.fresh:
+            arguments |= {name: copy() for name, copy in self.fresh.items()}
+        return arguments
 
 
 class Order:
-    """The steps for one handler, each after those that it needs.
+    """The steps for one handler, each after those that it needs: `effects`, and what its parameters need.
 
     given    pairs of a parameter of the handler and the index of the step whose value it gets
-    waits    one of the steps is asynchronous
+    waits    one of the steps is expected to be asynchronous
     """
 
     __slots__ = ("given", "steps", "waits")
 
-    def __init__(self, handler: str, needs: Mapping[str, Depends], overrides: Mapping[Any, Any]) -> None:
+    def __init__(self, handler: str, effects: Chain, needs: Mapping[str, Chain], overrides: Mapping[Any, Any]) -> None:
         planner = _Planner(handler, overrides)
-        self.given = tuple((name, planner.add(name, depends)) for name, depends in needs.items())
+        for depends in effects:
+            planner.add_effect(depends)
+        self.given = tuple((name, planner.add(name, chain)) for name, chain in needs.items())
         self.steps = tuple(planner.steps)
-        self.waits = any(step.kind in (ASYNC, ASYNC_GENERATOR) for step in self.steps)
+        self.waits = any(step.waits for step in self.steps)
 
 
 class Dependencies:
@@ -95,6 +137,7 @@ class Dependencies:
 
     function      the handler: called as function(*args, **kwargs) with what `gathered` gave, and the values
     order         of the steps, as long as nothing is overridden
+    effects       what runs before all that it needs, in order, and gives it nothing
     positions     of the values that stand before the last path parameter, by name, counted from the first one
     parameters    number of path parameters
     is_async      the handler is `async def`, whatever stands around it
@@ -104,9 +147,10 @@ class Dependencies:
     def __init__(
         self,
         function: Callable[..., Any],
-        needs: dict[str, Depends],
+        needs: dict[str, Chain],
         *,
         handler: str,
+        effects: Chain,
         positions: Mapping[str, int],
         parameters: int,
         is_async: bool,
@@ -117,8 +161,9 @@ class Dependencies:
         self.positions = dict(positions)
         self.threaded = threaded
         self.is_async = is_async
-        self.order = Order(handler, needs, {})
+        self.order = Order(handler, effects, needs, {})
         self._handler = handler
+        self._effects = effects
         self._needs = needs
         self._overridden: tuple[dict[Any, Any], Order] = ({}, self.order)
 
@@ -127,7 +172,7 @@ class Dependencies:
         seen, order = self._overridden
         if seen != overrides:
             try:
-                order = Order(self._handler, self._needs, overrides)
+                order = Order(self._handler, self._effects, self._needs, overrides)
             except InvalidHandler as exc:
                 raise TypeError(f"dependency_overrides: {exc}") from exc  # no fault of the client
             self._overridden = (dict(overrides), order)
@@ -158,41 +203,57 @@ class _Planner:
         self._known: dict[Any, int] = {}
         self._around: list[Any] = []  # what is being worked out, the outermost first
 
-    def add(self, parameter: str, depends: Depends) -> int:
+    def add(self, parameter: str, chain: Chain) -> int:
         """Give the index of the step for `parameter` of the handler."""
         try:
-            return self._step(depends)
+            return self._last_of(chain)
         except InvalidHandler as exc:
             raise InvalidHandler(f"{self._handler} cannot get its parameter {parameter!r}: {exc.detail}") from exc
 
+    def add_effect(self, depends: Depends) -> None:
+        try:
+            self._step(depends)
+        except InvalidHandler as exc:
+            raise InvalidHandler(f"a dependency of {self._handler} cannot be: {exc.detail}") from exc
+
+    def _last_of(self, chain: Chain) -> int:
+        """Give the index of the step that gives the value; the others run before it."""
+        return [self._step(depends) for depends in chain][-1]
+
     def _step(self, depends: Depends) -> int:
         call = _replaced(depends.call, self._overrides)
-        if not callable(call):
+        if not callable(call) or get_origin(call) is Annotated:
             raise InvalidHandler(f"Depends expects a callable, got {call!r}")
+        if gives_itself(call):
+            raise InvalidHandler(f"Depends expects a callable that gives the value, got {call!r}, which gives itself")
         if getattr(call, "__globals__", None) is vars(contextlib):
             raise InvalidHandler(
                 f"{named(call)} is made a context manager by its decorator: leave that out, a generator will do"
             )
-        if any(call is other for other in self._around):
+        key = _key(call)
+        if any(key == _key(other) for other in self._around):
             names = " → ".join(named(one) for one in (*self._around, call))
             raise InvalidHandler(f"dependencies go in a circle: {names}")
-        key = _key(call)
         if depends.cache and key in self._known:
             return self._known[key]
         self._around.append(call)
-        takes = tuple(self._takes(call))
+        fresh: dict[str, Callable[[], Any]] = {}
+        takes = tuple(self._takes(call, fresh))
         self._around.pop()
-        self.steps.append(Step(call, takes))
+        self.steps.append(Step(call, takes, fresh))
         index = len(self.steps) - 1
         if depends.cache:
             self._known[key] = index
         return index
 
-    def _takes(self, call: Callable[..., Any]) -> Iterable[tuple[str, int]]:
+    def _takes(self, call: Callable[..., Any], fresh: dict[str, Callable[[], Any]]) -> Iterable[tuple[str, int]]:
+        """Give what `call` takes; what makes its defaults anew goes into `fresh`."""
         for parameter in _parameters(call):
-            depends = _depends(call, parameter, named(call))
-            if depends is not None:
-                yield parameter.name, self._step(depends)
+            chain = _chain(call, parameter, named(call))
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                continue
+            if chain:
+                yield parameter.name, self._last_of(chain)
             elif parameter.name == "request" and parameter.kind is not parameter.POSITIONAL_ONLY:
                 yield parameter.name, REQUEST
             elif parameter.default is parameter.empty:
@@ -200,66 +261,74 @@ class _Planner:
                     f"nothing provides parameter {parameter.name!r} of {named(call)}: expected `request`, "
                     "a default, or Annotated[…, Depends(…)]"
                 )
+            elif (copy := fresh_of(parameter, named(call))) is not None:
+                if parameter.kind is parameter.POSITIONAL_ONLY:
+                    raise InvalidHandler(
+                        f"parameter {parameter.name!r} of {named(call)} is positional-only, and so its default "
+                        f"{parameter.default!r} would be shared by all requests"
+                    )
+                fresh[parameter.name] = copy
 
 
 def _parameters(call: Callable[..., Any]) -> list[inspect.Parameter]:
     try:
-        found = inspect.signature(call).parameters.values()
+        return parameters_of(_signed(call), follow_wrapped=True)
     except (TypeError, ValueError) as exc:
-        raise InvalidHandler(f"the parameters of {named(call)} cannot be known: {exc}") from exc
-    return [p for p in found if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+        raise InvalidHandler(
+            f"the parameters of {named(call)} cannot be known: {exc}; a function that calls it will do"
+        ) from exc
 
 
-def _depends(function: Callable[..., Any], parameter: inspect.Parameter, name: str) -> Depends | None:
-    """Give what `parameter` of `function` depends on, None if that is nothing."""
+def _signed(call: Any) -> Any:
+    """Give what has the signature of `call`: a generic class with its arguments hides that of the class."""
+    if isinstance(call, partial):
+        return partial(_signed(call.func), *call.args, **call.keywords)
+    return get_origin(call) or call
+
+
+def _chain(function: Any, parameter: inspect.Parameter, name: str, *, is_given: bool = False) -> Chain:
+    """Give what `parameter` of `function` depends on: the last gives its value, those before it run for their effect.
+
+    Whatever would have to be looked at by somebody else, or by nobody, raises InvalidHandler.
+    """
+    what = f"parameter {parameter.name!r} of {name}"
+    cure = f"expected {parameter.name}: Annotated[…, Depends(…)]"
     if isinstance(parameter.default, Depends):
+        raise InvalidHandler(f"{what} has Depends as its default, expected it in the annotation: {cure[9:]}")
+    if parameter.annotation is parameter.empty:
+        meaning = Meaning()
+    else:
+        meaning = _meaning(function, parameter, what, is_given=is_given)
+    if isinstance(meaning.hint, Depends) or Depends in meaning.marks:
+        raise InvalidHandler(f"{what} is annotated with {parameter.annotation!r}, {cure}")
+    chain = tuple(mark for mark in meaning.marks if isinstance(mark, Depends))
+    for mark in (*meaning.marks, *meaning.below):
+        if not isinstance(mark, Depends) and (wrong := wrong_mark(mark)):
+            raise InvalidHandler(f"{what} is annotated with {wrong}")
+    if any(isinstance(mark, Depends) for mark in meaning.below):
         raise InvalidHandler(
-            f"parameter {parameter.name!r} of {name} has Depends as its default, expected it in the annotation: "
-            f"{parameter.name}: Annotated[…, Depends(…)]"
+            f"{what} has a Depends below the top level of its annotation, where it is for nobody: {cure}"
         )
-    annotation = parameter.annotation
-    if isinstance(annotation, str):
-        try:
-            annotation = eval(annotation, _globals(function))
-        except Exception as exc:
-            if "Depends" not in annotation:
-                return None  # what it may be is nothing that anybody asks for here
-            raise InvalidHandler(
-                f"annotation {annotation!r} of parameter {parameter.name!r} of {name} cannot be read: {exc}"
-            ) from exc
-    depends = dependency_of(annotation)
-    if isinstance(annotation, Depends) or Depends in getattr(annotation, "__metadata__", ()):
-        raise InvalidHandler(
-            f"parameter {parameter.name!r} of {name} is annotated with {annotation!r}, "
-            f"expected {parameter.name}: Annotated[…, Depends(…)]"
-        )
-    if depends is not None and parameter.kind is parameter.POSITIONAL_ONLY:
-        raise InvalidHandler(f"parameter {parameter.name!r} of {name} is positional-only, and so cannot be provided")
-    return depends
+    if chain and parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+        raise InvalidHandler(f"{what} is {parameter.kind.description}, and so cannot be provided")
+    if chain or parameter.default is parameter.empty:
+        return chain
+    if wrong := wrong_default(parameter.default, meaning.hint):
+        raise InvalidHandler(f"{what} has as its default {wrong}")
+    return chain
 
 
-def _globals(function: Any) -> dict[str, Any]:
-    """Give the names that annotations of `function` may mean."""
-    function = inspect.unwrap(_called(function))
-    if hasattr(function, "__globals__"):
-        return function.__globals__  # type: ignore[no-any-return]
-    return vars(sys.modules.get(getattr(function, "__module__", ""), sys))
-
-
-def _called(call: Any) -> Any:
-    """Give what is called in the end: a function or a class."""
-    while isinstance(call, partial):
-        call = call.func
-    return call if isinstance(call, type) or inspect.isroutine(call) else type(call).__call__
-
-
-def _kind(call: Callable[..., Any]) -> int:
-    called = inspect.unwrap(_called(call))
-    if inspect.isasyncgenfunction(called):
-        return ASYNC_GENERATOR
-    if inspect.isgeneratorfunction(called):
-        return GENERATOR
-    return ASYNC if inspect.iscoroutinefunction(called) else PLAIN
+def _meaning(function: Any, parameter: inspect.Parameter, what: str, *, is_given: bool) -> Meaning:
+    try:
+        return meaning_of(function, parameter)
+    except Unreadable as exc:
+        # What comes from the framework, or is for nobody by name, may be of a type that only type checkers know.
+        text = str(parameter.annotation)
+        is_plain = "Depends" not in text and "Annotated" not in text
+        nobodys = parameter.name == "request" or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        if is_plain and (is_given or nobodys):
+            return Meaning()
+        raise InvalidHandler(f"annotation of {what} cannot be resolved: {exc}") from exc
 
 
 def _replaced(call: Any, overrides: Mapping[Any, Any]) -> Any:

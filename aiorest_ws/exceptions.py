@@ -15,7 +15,7 @@ aiorest-ws 1.1.1 gave the class and is never sent in a reply.
     │   ├── NotSpecifiedURL 400
     │   ├── NotSpecifiedMethodName 400
     │   └── NotSpecifiedHandler 404
-    │       └── MethodNotAllowed 405        same text as 404, as 1.1.1 said
+    │       └── MethodNotAllowed 405        without an `id` the text of 404, as 1.1.1 said
     ├── IncorrectURL 400                    not a string, or with a control character
     ├── IncorrectMethodNameType 400
     ├── IncorrectArgument 422
@@ -44,11 +44,10 @@ aiorest-ws 1.1.1 gave the class and is never sent in a reply.
 from __future__ import annotations
 
 from asyncio import CancelledError
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Self
 
 __all__ = (
-    "PASSED_ON",
     "BaseAPIException",
     "BaseAuthException",
     "ConnectionRefused",
@@ -81,7 +80,6 @@ __all__ = (
     "ServerStopping",
     "TooManyRequests",
     "ValidationError",
-    "sole",
 )
 
 # What no call of the application's functions keeps from its way; everything else, SystemExit too, is their failure.
@@ -95,12 +93,30 @@ def sole(exc: BaseException) -> BaseException:
     return exc
 
 
-class BaseAPIException(Exception):
+class Portable(Exception):
+    """What can be copied and pickled with all its attributes, whatever its `__init__` takes."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made_again, (type(self), self.args, self.__dict__)
+
+
+def _made_again(cls: type[Exception], args: tuple[Any, ...], attributes: dict[str, Any]) -> Exception:
+    exc = cls.__new__(cls, *args)
+    exc.args = args
+    exc.__dict__.update(attributes)
+    return exc
+
+
+class BaseAPIException(Portable):
     """An error that becomes the reply: `detail` on the wire, `status` beside it when the request had an `id`."""
 
     status_code = 1002
     status = 400
     default_detail = "A server error occurred."
+
+    # Not 0: the next authenticator is asked all the same; and if none knows more, how telling this is (1, 2, …).
+    leaves: int = 0
+    blame: Callable[[], None] | None = None  # to be called when it becomes the answer
 
     detail: Any
 
@@ -151,7 +167,6 @@ class InvalidArguments(IncorrectArgument):
 
     def __init__(self, detail: list[dict[str, Any]]) -> None:
         super().__init__("")
-        self.args = (detail,)  # what a copy is made with
         self.detail = detail
 
 
@@ -236,10 +251,17 @@ class NotSupportedArgumentType(BaseAPIException):
 
 
 class SerializerError(BaseAPIException):
-    """What the handler returned cannot be encoded."""
+    """What the handler returned cannot be encoded, or is not what its `response_model` says.
+
+    why    for the log and for who debugs: what in it is to blame; clients get `detail`
+    """
 
     status = 500
-    default_detail = "Error has occurred inside serializer class."
+    default_detail = "Error has occurred inside serializer class."  # as in 1.1.1, to requests without `id`
+
+    def __init__(self, detail: Any = None, *, why: str = "") -> None:
+        super().__init__(detail)
+        self.why = why
 
 
 class HandlerFailed(BaseAPIException):
@@ -294,7 +316,6 @@ class HTTPError(BaseAPIException):
         if not isinstance(status, int) or isinstance(status, bool) or not 400 <= status <= 599:
             raise ValueError(f"status must be an integer from 400 to 599, got {status!r}")
         super().__init__("")
-        self.args = (status, detail)  # what a copy is made with
         self.status = int(status)
         self.detail = _phrase(self.status) if detail is None else detail
 
@@ -320,6 +341,7 @@ class NotAuthenticated(BaseAuthException):
 
     status_code = 1008
     default_detail = "Authentication is required."
+    leaves = 1
 
 
 class PermissionDeniedException(BaseAuthException):
@@ -329,15 +351,21 @@ class PermissionDeniedException(BaseAuthException):
     default_detail = "Permission denied: user doesn't have enough rights."
 
 
-class ConnectionRefused(Exception):
+class ConnectionRefused(Portable):
     """A client may not connect: its handshake is answered with this HTTP status, from 400 to 599.
 
     reason      short text for the status line; the standard's if it is not given
     headers     pairs of name and value that the answer has too
+    close       a code, 3000 to 4999: accept the handshake and close with it at once. A browser sees that, and no status
     """
 
     def __init__(
-        self, status: int = 403, reason: str | None = None, *, headers: Iterable[tuple[str, str]] = ()
+        self,
+        status: int = 403,
+        reason: str | None = None,
+        *,
+        headers: Iterable[tuple[str, str]] = (),
+        close: int | None = None,
     ) -> None:
         if type(status) is not int or not 400 <= status <= 599:
             raise ValueError(f"status must be an integer from 400 to 599, got {status!r}")
@@ -345,9 +373,12 @@ class ConnectionRefused(Exception):
         self.status = status
         self.reason = reason
         self.headers = tuple(headers)
+        if close is not None and (type(close) is not int or not 3000 <= close <= 4999):
+            raise ValueError(f"close must be a code from 3000 to 4999, got {close!r}")
+        self.close = close
 
 
-class ImproperlyConfigured(Exception):
+class ImproperlyConfigured(Portable):
     """The application cannot start as it is configured; the text says what to change."""
 
 
@@ -358,9 +389,9 @@ class RouterNotDefined(ImproperlyConfigured, AssertionError):
         super().__init__("Argument `router` must be defined for the Application.")
 
 
-class NoMatch(Exception):
+class NoMatch(Portable):
     """No route has this url."""
 
 
-class NoReverseMatch(ValueError):
+class NoReverseMatch(Portable, ValueError):
     """No route has this name, or these parameters make no url that leads to it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from contextvars import Context
 from typing import Any, ClassVar
 
 from autobahn.asyncio.websocket import WebSocketServerFactory
@@ -13,10 +14,12 @@ from aiorest_ws._speedups import Pipeline, Request, Workers, is_installed, quick
 from aiorest_ws.abstract import AbstractRouter
 from aiorest_ws.access_log import AccessLog
 from aiorest_ws.admissions import Admissions
-from aiorest_ws.complaints import Complaints, path_of
+from aiorest_ws.complaints import Complaints, path_of, printable
 from aiorest_ws.compression import Packers
-from aiorest_ws.exceptions import RouterNotDefined
+from aiorest_ws.dependencies import effects_of
+from aiorest_ws.exceptions import ImproperlyConfigured, RouterNotDefined, SerializerError, sole
 from aiorest_ws.hooks import Hooks
+from aiorest_ws.hosts import Hosts
 from aiorest_ws.limits import Limits
 from aiorest_ws.middlewares import is_around
 from aiorest_ws.origins import Origins
@@ -25,6 +28,7 @@ from aiorest_ws.routers import SimpleRouter
 from aiorest_ws.seams import ExactTimer
 from aiorest_ws.stopwatch import TimedPipeline
 from aiorest_ws.threads import Threads
+from aiorest_ws.unsendable import giver
 from aiorest_ws.watch import Watch
 
 __all__ = ("RequestHandlerFactory",)
@@ -44,10 +48,13 @@ class RequestHandlerFactory(WebSocketServerFactory):
                 self._cookies = kwargs.get("cookies_dump", {})
 
     middlewares        instances, in order
+    dependencies       list of Depends(…), which run before those of every route for their effect
     exception_handlers    exception class → function that answers for it
     dependency_overrides  dependency → what takes its place
     limits             what clients may take of the server, a `limits.Limits`
     served_path        the only path that is accepted at the handshake ("/api"), or None for any
+    allowed_hosts      what clients may call the server, as `hosts.Hosts` takes it
+    is_local           it is reached from its own machine only, and by no proxy there
     allowed_origins    whose pages may connect: None for the server's own, or a list as `origins.Origins` takes it
     compress_threshold    bytes of a reply or a push, from which on it is compressed, where that was agreed on
     subprotocols       in order of preference
@@ -56,6 +63,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
     connections        the open connections, and those in their handshake
     admissions         which of them were let in
     hooks              runs `on_connect` and `on_disconnect`
+    context            the context variables that every connection begins with: a copy of these, None for those of now
     debug              show tracebacks to clients, log handlers that block the event loop, let local pages connect
     access_log         log a line per request: True, "text" or "json"
     metrics            a `metrics.Metrics` that counts connections and requests, or None
@@ -65,14 +73,18 @@ class RequestHandlerFactory(WebSocketServerFactory):
 
     protocol = RequestHandlerProtocol
     middlewares: Iterable[Any] = ()
+    dependencies: Iterable[Any] = ()
     stopping = False
     served_path: str | None = None
+    allowed_hosts: Iterable[str] | None = None
     allowed_origins: Iterable[str] | None = None
     compress_threshold = 1024
+    is_local = False
     subprotocols: Iterable[str] = ()
     on_connect: Callable[[Any], Any] | None = None
     on_disconnect: Callable[[Any, Any, Any], Any] | None = None
     app: Any = None
+    context: Context | None = None
     debug = False
     access_log: bool | str = False
     metrics: Any = None
@@ -101,6 +113,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
         self._workers: Workers | None = None
         self._when_empty: Callable[[], None] | None = None
         self._origins: Origins | None = None
+        self._hosts: Hosts | None = None
         self._access: AccessLog | None = None
         self.admissions = Admissions()
         self._threads = Threads()
@@ -158,13 +171,24 @@ class RequestHandlerFactory(WebSocketServerFactory):
                 process=None if plain else router.process_request,
                 middlewares=self.middlewares,
                 onion=is_around(self.middlewares),
+                logs=bool(self.access_log),
                 debug=self.debug,
                 report=self._report,
                 threads=self._threads.call,
                 recoveries=self._recoveries(),
                 overrides=self.dependency_overrides,
+                dependencies=self._effects(router),
             )
         return self._pipeline
+
+    def _effects(self, router: AbstractRouter) -> tuple[Any, ...]:
+        effects = effects_of(self.dependencies, "the application")
+        if effects and not isinstance(router, SimpleRouter):
+            raise ImproperlyConfigured(
+                f"dependencies of the application run before handlers of a SimpleRouter, its router is a "
+                f"{type(router).__qualname__}, which would not run them"
+            )
+        return effects
 
     def _recoveries(self) -> list[dict[type, Any]]:
         """Give the exception handlers for requests that match no route, and for all others after their routers'."""
@@ -174,8 +198,15 @@ class RequestHandlerFactory(WebSocketServerFactory):
 
     def _report(self, request: Request, exc: BaseException) -> None:
         """Log an unexpected exception, once, with what was asked."""
-        text = f"{request.method!r:.20} '{path_of(request.url)}' failed: {type(exc).__name__}"
-        self.complaints.write(logging.ERROR, text, exc)
+        why = sole(exc)
+        text = f"{request.method!r:.20} '{path_of(request.url)}' failed: {type(why).__name__}"
+        if isinstance(why, SerializerError) and why.why:
+            text += f": {printable(why.why)} (from {printable(giver(request))})"
+        context = request._ended_in
+        if context is None:
+            self.complaints.write(logging.ERROR, text, exc)
+        else:
+            context.copy().run(self.complaints.write, logging.ERROR, text, exc)
 
     @property
     def threads(self) -> int:
@@ -199,6 +230,13 @@ class RequestHandlerFactory(WebSocketServerFactory):
     def serves(self, path: str) -> bool:
         """Tell whether `path` is served."""
         return self.served_path is None or path in (self.served_path, self.served_path.rstrip("/") + "/")
+
+    @property
+    def hosts(self) -> Hosts:
+        """What clients may call the server; made when it is first used, from `allowed_hosts` and `is_local`."""
+        if self._hosts is None:
+            self._hosts = Hosts(self.allowed_hosts, is_local=self.is_local)
+        return self._hosts
 
     @property
     def origins(self) -> Origins:

@@ -7,7 +7,7 @@ them a proxy, is refused. Lines end with CRLF and nothing else; whatever is said
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
 
@@ -87,12 +87,19 @@ class Handshake:
     def cookies(self) -> dict[str, str]:
         """The cookies (RFC 6265 §5.4); of several with one name the first. What is none is left out."""
         cookies: dict[str, str] = {}
+        for name, value in self._cookies():
+            cookies.setdefault(name, value)
+        return cookies
+
+    def cookies_named(self, name: str) -> list[str]:
+        """Give every cookie of one name, in the order in which they came: those of different paths."""
+        return [value for other, value in self._cookies() if other == name]
+
+    def _cookies(self) -> Iterator[tuple[str, str]]:
         for pair in self.header("cookie").split(";"):
             name, equals, value = pair.strip().partition("=")
             if equals and is_token(name):
-                value = value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
-                cookies.setdefault(name, value)
-        return cookies
+                yield name, value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
 
 
 def end_of_head(data: bytes, seen: int, limit: int | None) -> int:

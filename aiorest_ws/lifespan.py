@@ -4,26 +4,68 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
+from contextvars import Context, copy_context
 from typing import Any
 
 from aiorest_ws.calls import call
-from aiorest_ws.exceptions import ImproperlyConfigured
+from aiorest_ws.exceptions import PASSED_ON, ImproperlyConfigured, sole
+from aiorest_ws.loggers import enable_loggers
 
-__all__ = ("Lifespan",)
+__all__ = ("Lifespan", "Shared", "described")
 
 logger = logging.getLogger("aiorest_ws")
 
 _LEAVE = 2.0  # seconds that a task gets to end once it is cancelled
 
 
+class Shared:
+    """What the lifespans of an application put into its `state`, for as long as they last.
+
+    There may be several at a time (one for each test client): of a name that two have, the later one's counts.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+        self._names: set[str] = set()
+
+    def put(self, given: Any) -> Callable[[], None]:
+        """Put a dict of names and values into the state, and give what takes it out. Raises TypeError, ValueError."""
+        state = self._app.state
+        if not isinstance(given, Mapping) or not all(isinstance(name, str) and name.isidentifier() for name in given):
+            raise TypeError(f"expected nothing or a dict of names for app.state behind `yield`, got {given!r:.200}")
+        for name, value in given.items():
+            if name not in self._names and getattr(state, name, value) is not value:
+                raise ValueError(
+                    f"app.state.{name} is there already, and the lifespan gives another: use one name each"
+                )
+        before = {name: getattr(state, name) for name in given if name in self._names}
+        for name, value in given.items():
+            setattr(state, name, value)
+        self._names.update(given)
+
+        def take_out() -> None:
+            for name in given:
+                if name in before:
+                    setattr(state, name, before[name])
+                elif name in self._names:
+                    self._names.discard(name)
+                    if hasattr(state, name):
+                        delattr(state, name)
+
+        return take_out
+
+
 class Lifespan:
     """The life of an application, from `start` to `end`; all of it in one task, as cancel scopes and task groups ask.
 
-    manager    gives an async context manager, whose body is the life; None for none
+    manager    gives an async context manager, whose body is the life; None for none. What it gives when it is entered
+               is shared
     startup    called in order inside of it, before anybody connects; each may be `async def`
     shutdown   called in order before it is left, if all of `startup` went well
+    shared     takes what the manager gives; None to leave it
+    context    the context variables as they were when the application was ready; None before, and if nothing set any
     """
 
     def __init__(
@@ -32,8 +74,13 @@ class Lifespan:
         manager: Callable[[Any], AbstractAsyncContextManager[Any]] | None = None,
         startup: Iterable[Callable[[Any], Any]] = (),
         shutdown: Iterable[Callable[[Any], Any]] = (),
+        shared: Shared | None = None,
     ) -> None:
         self._app = app
+        self._shared = shared
+        self._take_out: Callable[[], None] | None = None
+        self._failure: BaseException | None = None
+        self.context: Context | None = None
         self._manager = manager
         self._startup = tuple(startup)
         self._shutdown = tuple(shutdown)
@@ -50,49 +97,83 @@ class Lifespan:
         self._task = loop.create_task(self._live())
         try:
             await asyncio.wait([self._task, self._ready], return_when=asyncio.FIRST_COMPLETED)
-        except BaseException:
-            await self._cancel(self._task)
+        except BaseException:  # raised again
+            task, self._task = self._task, None
+            await self._cancel(task)
+            self._unshare()
             raise
+        enable_loggers()  # it is the place where logging is set up
         if not self._ready.done():
             task, self._task = self._task, None
+            self._unshare()
             if not task.cancelled():
                 task.result()  # raises what went wrong
             raise ImproperlyConfigured(f"{_named(self._manager)} ended before the application started")
+
+    def watch(self, lost: Callable[[RuntimeError], None]) -> None:
+        """Log, and call `lost`, when it ends before its time. The cause of the error is what was raised."""
+
+        def look(task: asyncio.Task[None]) -> None:
+            if not self._over.is_set():
+                error = RuntimeError(f"{_named(self._manager)} ended while the application was serving")
+                error.__cause__ = self._failure
+                logger.error("%s", error, exc_info=self._failure)
+                lost(error)
+
+        if self._task is not None:
+            self._task.add_done_callback(look)
 
     async def end(self, hurry: asyncio.Event) -> None:
         """Run to the end, or only until there is a hurry. What goes wrong is logged."""
         task, self._task = self._task, None
         if task is None:
             return
+        is_lost = task.done()
         self._over.set()
+        if is_lost:  # it was said; what is around it is gone, but the others are told as always
+            task = asyncio.ensure_future(self._shut_down())
         hurried = asyncio.ensure_future(hurry.wait())
         try:
             await asyncio.wait([task, hurried], return_when=asyncio.FIRST_COMPLETED)
         finally:
             hurried.cancel()
             await self._cancel(task)
-        if task.done() and not task.cancelled() and (exc := task.exception()) is not None:
-            logger.error("%s failed at the end", _named(self._manager), exc_info=exc)
+            self._unshare()
+        if self._failure is not None and not is_lost:
+            logger.error("%s failed at the end", _named(self._manager), exc_info=self._failure)
 
     async def _live(self) -> None:
         current: Any = self._manager
         try:
-            async with nullcontext() if self._manager is None else _entered(self._manager(self._app)):
+            manager: Any = nullcontext() if self._manager is None else _entered(self._manager(self._app))
+            async with manager as given:
+                if given is not None and given is not manager and self._shared is not None:
+                    self._take_out = self._shared.put(given)
                 for current in self._startup:
                     await call(current, self._app)
+                self.context = copy_context()
                 self._ready.set_result(None)
                 await self._over.wait()
                 await self._shut_down()
-        except Exception as exc:
-            if self._ready.done():
-                raise
-            raise ImproperlyConfigured(f"{_named(current)} failed at the start: {_described(exc)}") from exc
+        except PASSED_ON:
+            raise
+        except BaseException as exc:
+            if not self._ready.done():
+                raise ImproperlyConfigured(f"{_named(current)} failed at the start: {described(exc)}") from exc
+            self._failure = exc  # not raised: SystemExit in a task would end the loop
+
+    def _unshare(self) -> None:
+        if self._take_out is not None:
+            self._take_out()
+            self._take_out = None
 
     async def _shut_down(self) -> None:
         for hook in self._shutdown:
             try:
                 await call(hook, self._app)
-            except Exception as exc:
+            except PASSED_ON:
+                raise
+            except BaseException as exc:
                 logger.error("%s failed at the end", _named(hook), exc_info=exc)
 
     async def _cancel(self, task: asyncio.Task[None]) -> None:
@@ -117,6 +198,7 @@ def _named(hook: Any) -> str:
     return f"lifespan {hook.__qualname__}" if hasattr(hook, "__qualname__") else f"lifespan {hook!r}"
 
 
-def _described(exc: Exception) -> str:
+def described(exc: BaseException) -> str:
     """Give `exc` in one line."""
+    exc = sole(exc)
     return " ".join(f"{type(exc).__name__}: {exc}".split()).removesuffix(":")

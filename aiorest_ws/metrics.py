@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiorest_ws._speedups import BOUNDS, Meters
 from aiorest_ws.exceptions import ImproperlyConfigured
@@ -22,7 +22,7 @@ try:
     from prometheus_client.registry import Collector
     from prometheus_client.utils import floatToGoString
 except ImportError as exc:
-    raise ImportError("metrics need prometheus_client: pip install 'aiorest-ws[metrics]'") from exc
+    raise ImportError("metrics need prometheus_client: pip install 'aiorest-ws[metrics]>=2'") from exc
 
 if TYPE_CHECKING:
     from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
@@ -50,20 +50,23 @@ class _Traffic:
 class Metrics(Collector):
     """The metrics of an application: `Application(router=router, metrics=Metrics())`.
 
-    registry    of prometheus_client; its own default one if not given. Raises ValueError if one of these is in it
+    registry    of prometheus_client; one of its own if not given, so that each application of a process may have its
+                metrics. Raises ValueError if one of these is in it
+    exposed     what a port serves: `registry`; if it is its own, what is in prometheus_client's default one as well
     meters      count the replies
 
     Applications that are given the same object are counted together. It may be asked in any thread.
     """
 
-    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
-        self.registry = registry
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = CollectorRegistry() if registry is None else registry
+        self.exposed = _Joined(self.registry, REGISTRY) if registry is None else registry
         self.meters = Meters()
         self._lock = Lock()  # for what the loop changes in more than one step
         self._open: set[RequestHandlerProtocol] = set()
         self._gone = _Traffic()
         self._closes: Counter[str] = Counter()
-        registry.register(self)
+        self.registry.register(self)
 
     def opened(self, connection: RequestHandlerProtocol) -> None:
         """Take note of a connection that was accepted."""
@@ -101,6 +104,22 @@ class Metrics(Collector):
         families.frames.add_metric(["fast"], traffic.fast)
         families.frames.add_metric(["slow"], traffic.slow)
         yield from families.all()
+
+
+class _Joined(CollectorRegistry):
+    """All that is in several registries, as it is when it is asked for."""
+
+    def __init__(self, *registries: Any) -> None:
+        super().__init__()
+        self._registries = registries
+
+    def collect(self) -> Iterator[Metric]:
+        for registry in self._registries:
+            yield from registry.collect()
+
+    def restricted_registry(self, names: Iterable[str]) -> Any:
+        names = list(names)
+        return _Joined(*(registry.restricted_registry(names) for registry in self._registries))
 
 
 class _Families:
@@ -162,22 +181,15 @@ def _close_label(connection: RequestHandlerProtocol) -> str:
 class Exposition:
     """Serves the metrics of `factory` over HTTP, by prometheus_client and in a thread of its own, until it is closed.
 
-    A factory that has none gets its own, in prometheus_client's default registry, until then.
+    A factory that has none gets its own.
     """
 
     def __init__(self, factory: RequestHandlerFactory, host: str, port: int) -> None:
-        self._own: Metrics | None = None
         if factory.metrics is None:
-            try:
-                factory.metrics = self._own = Metrics()
-            except ValueError as exc:
-                raise ImproperlyConfigured(
-                    "metrics_port is for one application of a process: give each Metrics(registry) as `metrics`"
-                ) from exc
+            factory.metrics = Metrics()
         try:
-            self._server, self._thread = start_http_server(port, host, factory.metrics.registry)
+            self._server, self._thread = start_http_server(port, host, factory.metrics.exposed)
         except OSError as exc:
-            self._withdraw()
             reason = os.strerror(exc.errno) if exc.errno and exc.errno > 0 else str(exc)
             raise ImproperlyConfigured(f"cannot serve metrics on {host}:{port}: {reason.lower()}") from exc
 
@@ -192,8 +204,3 @@ class Exposition:
         await asyncio.to_thread(self._server.shutdown)  # it looks up twice a second
         self._server.server_close()
         self._thread.join()
-        self._withdraw()
-
-    def _withdraw(self) -> None:
-        if self._own is not None:
-            self._own.registry.unregister(self._own)

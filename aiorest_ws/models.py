@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import is_dataclass
+from enum import Enum
 from functools import wraps
-from typing import Any
+from types import GenericAlias
+from typing import Any, get_args, get_origin
 
 from aiorest_ws._speedups import Response
 from aiorest_ws.calls import is_awaitable
-from aiorest_ws.exceptions import InvalidHandler, SerializerError
+from aiorest_ws.exceptions import InvalidHandler
 from aiorest_ws.typed import NEEDS_MSGSPEC
+from aiorest_ws.unsendable import unsendable
+from aiorest_ws.values import is_pydantics, is_sent, members_of, simpler
 
 __all__ = ("answering",)
 
@@ -45,10 +51,15 @@ def _shaped(result: Any, shape: Shape) -> Any:
     try:
         return shape(result)
     except Exception as exc:
-        if is_awaitable(result):
-            cause = TypeError(f"the handler returned a {type(result).__qualname__}: is an `await` missing?")
-            raise SerializerError() from cause
-        raise SerializerError() from exc
+        error = unsendable(result if is_awaitable(result) else None, exc, _misfit(exc))
+    raise error
+
+
+def _misfit(exc: Exception) -> str:
+    from aiorest_ws.checks import faults_of
+
+    faults = faults_of(exc, []) or []
+    return "; ".join(f"`{'.'.join(map(str, fault['loc']))}` of response_model: {fault['msg']}" for fault in faults[:3])
 
 
 def _shape_of(model: Any, view: str) -> Shape:
@@ -59,38 +70,123 @@ def _shape_of(model: Any, view: str) -> Shape:
             raise
         raise InvalidHandler(f"response_model of view {view} {NEEDS_MSGSPEC}") from None
     try:
+        model = Any if model is object else model
         return _of_pydantic(model) if checks.is_pydantic(model) else _of_msgspec(model)
     except Exception as exc:
         raise InvalidHandler(f"response_model of view {view} cannot work: {exc}") from exc
 
 
 def _of_pydantic(model: Any) -> Shape:
-    from pydantic import TypeAdapter
+    from aiorest_ws.checks import adapter_of
 
-    adapter: TypeAdapter[Any] = TypeAdapter(model)
+    adapter = adapter_of(model)
+    _refuse_unsent_of_pydantic(adapter.core_schema)
 
     def shape(result: Any) -> Any:
-        return adapter.dump_python(adapter.validate_python(result, from_attributes=True), mode="json")
+        seen = adapter.validate_python(result, from_attributes=True)
+        return adapter.dump_python(seen, mode="json", by_alias=True)
 
     return shape
+
+
+def _refuse_unsent_of_pydantic(schema: Any) -> None:
+    """Raise TypeError for a field that has to be sent and never can be."""
+    todo = [schema]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, (list, tuple)):
+            todo += node
+        if not isinstance(node, dict) or "serialization" in node or node.get("serialization_exclude"):
+            continue
+        kind = node.get("type")
+        if kind == "callable" or (kind == "is-instance" and not is_sent(node["cls"])):
+            raise TypeError(f"a {_named(node['cls']) if 'cls' in node else 'function'} cannot be sent")
+        if kind not in ("union", "nullable"):  # which may have something else
+            todo += node.values()
 
 
 def _of_msgspec(model: Any) -> Shape:
-    from datetime import date, datetime, time, timedelta
-    from decimal import Decimal
-    from uuid import UUID
+    from msgspec import convert
 
-    from msgspec import convert, to_builtins
+    from aiorest_ws.checks import box_of, infos_of
 
-    from aiorest_ws.checks import box_of, check_of
-
-    check_of(model)
-    box = box_of([("value", model)])
-    native = (bytes, bytearray, datetime, date, time, timedelta, Decimal, UUID)
+    _refuse_unsent(infos_of(model))
+    box = box_of([("value", model)], dec_hook=_fitting)
 
     def shape(result: Any) -> Any:
         # An object that is of the model already passes as it is, with whatever is in its fields: hence the second look.
-        seen = convert({"value": result}, box, from_attributes=True)
-        return convert(to_builtins(seen, builtin_types=native), box).value
+        seen = convert({"value": result}, box, from_attributes=True, dec_hook=_fitting)
+        return convert({"value": _bare(seen.value)}, box, dec_hook=_fitting).value
 
     return shape
+
+
+def _refuse_unsent(infos: list[Any]) -> None:
+    """Raise TypeError for a type that can never be sent."""
+    from msgspec import inspect as types
+
+    from aiorest_ws.checks import is_hashable, is_sent_as_key
+
+    for info in infos:
+        if isinstance(info, types.CustomType) and not is_sent(info.cls):
+            cure = ": send a `list[…]`" if issubclass(info.cls, Iterable) else ""
+            cure = ": is an `await` missing?" if issubclass(info.cls, Awaitable) else cure
+            raise TypeError(f"a {_named(info.cls)} cannot be sent{cure}")
+        if isinstance(info, (types.RawType, types.ExtType)):
+            raise TypeError(f"a `msgspec.{type(info).__name__.removesuffix('Type')}` cannot be sent")
+        if isinstance(info, (types.SetType, types.FrozenSetType)) and not is_hashable(info.item_type):
+            raise TypeError("there can be no such set: expected a list")
+        if isinstance(info, types.DictType) and not is_sent_as_key(info.key_type):
+            raise TypeError("keys of objects are strings, which those of this dict cannot be")
+
+
+def _named(cls: Any) -> str:
+    return f"`{getattr(cls, '__qualname__', cls)}`"
+
+
+def _bare(value: Any) -> Any:
+    """Give the fields of objects instead of the objects, down to what msgspec cannot look into."""
+    cls: Any = type(value)
+    if isinstance(value, Enum):
+        return _bare(value.value)
+    if isinstance(value, dict):
+        return {key: _bare(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_bare(item) for item in value]
+    if is_pydantics(cls):
+        return value
+    if hasattr(cls, "__struct_config__"):
+        return _bare(simpler(value))
+    if is_dataclass(cls) or hasattr(cls, "__attrs_attrs__"):
+        return {name: _bare(item) for name, item in members_of(value).items()}
+    return value
+
+
+def _fitting(cls: Any, value: Any) -> Any:
+    """Give `value` as the class `cls` that msgspec does not know. It is a `dec_hook` of msgspec."""
+    origin: Any = get_origin(cls) or cls
+    if is_pydantics(origin):
+        return _fitting_pydantic(origin, cls, value)
+    many = isinstance(value, Mapping)
+    is_bare = issubclass(origin, Mapping if many else Sequence) and type(value) in (dict, list)
+    if not isinstance(value, origin) and not is_bare:
+        raise ValueError(f"Expected {_named(origin)}, got {_named(type(value))}")
+    within = get_args(cls)
+    if not within:
+        return value if isinstance(value, origin) else origin(value)
+    from msgspec import convert
+
+    # A Counter[str] counts in int.
+    known: Any = GenericAlias(dict, (*within, int)[:2]) if many else GenericAlias(list, within[:1])
+    found = convert(_bare(dict(value) if many else list(value)), known, from_attributes=True, dec_hook=_fitting)
+    return found if isinstance(found, origin) else origin(None, found) if origin is defaultdict else origin(found)
+
+
+def _fitting_pydantic(origin: Any, cls: Any, value: Any) -> Any:
+    from aiorest_ws.checks import adapter_of
+
+    seen = adapter_of(cls).validate_python(value, from_attributes=True)
+    if type(seen) is origin or not hasattr(origin, "model_construct"):
+        return seen
+    # Of a subclass, which may have more than is meant to be sent.
+    return origin.model_construct(**{name: getattr(seen, name) for name in origin.model_fields})

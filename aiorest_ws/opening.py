@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
@@ -115,6 +116,7 @@ class Opening(_Protocol):
 
     factory: Any
     peer: Any
+    _context: Context | None
     logOctets: Any
     maxConnections: Any
     trustXForwardedFor: Any
@@ -234,6 +236,7 @@ class Opening(_Protocol):
         except BaseException as exc:
             self._refuse(sole(exc), exc)
         else:
+            self._context = copy_context()  # what was set here is for the handlers of this connection
             self._accept(answer)
 
     def _refuse(self, why: BaseException, exc: BaseException) -> None:

@@ -9,7 +9,9 @@ from typing import Any
 
 from aiorest_ws.access_log import FORMS
 from aiorest_ws.compression import deflate_offer_accept
+from aiorest_ws.dependencies import effects_of
 from aiorest_ws.handshake import is_token
+from aiorest_ws.hosts import check_hosts
 from aiorest_ws.limits import Limits, check_limit
 from aiorest_ws.middlewares import middleware_of
 from aiorest_ws.origins import check_origins
@@ -19,16 +21,19 @@ from aiorest_ws.spelling import unknown
 
 __all__ = ("LOG_LEVELS", "OPTIONS", "checked", "deflate_offer_accept", "middleware_of")
 
-LOG_LEVELS = {"critical": 50, "error": 40, "warn": 30, "info": 20, "debug": 10, "trace": 10}
+LOG_LEVELS = {"critical": 50, "error": 40, "warn": 30, "warning": 30, "info": 20, "debug": 10, "trace": 10}
+
 
 OPTIONS: dict[str, Any] = {
     "access_log": False,
     "accept_function": deflate_offer_accept,
+    "allowed_hosts": None,
     "allowed_origins": None,
     "certificate": None,
     "compress": False,
     "compress_threshold": RequestHandlerFactory.compress_threshold,
     "debug": False,
+    "dependencies": (),
     "factory": RequestHandlerFactory,
     "factory_options": {},
     "fd": None,
@@ -44,6 +49,7 @@ OPTIONS: dict[str, Any] = {
     "middlewares": (),
     "on_connect": None,
     "on_disconnect": None,
+    "on_listening": (),
     "on_shutdown": (),
     "on_startup": (),
     "path": "",
@@ -118,6 +124,10 @@ def _check_text(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be a string or None, got a {type(value).__qualname__}")  # it may be a secret
 
 
+def _check_dependencies(name: str, value: Any) -> None:
+    effects_of(value, "the application")
+
+
 def _check_threads(name: str, value: Any) -> None:
     if value is not None:
         _check_int(1, 1000)(name, value)
@@ -185,11 +195,13 @@ def _check_router(name: str, value: Any) -> None:
 
 _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "access_log": _check_choice(FORMS),
+    "allowed_hosts": check_hosts,
     "allowed_origins": check_origins,
     "certificate": _check_file,
     "compress": _check_flag,
     "compress_threshold": _check_int(0, 2**31),
     "debug": _check_flag,
+    "dependencies": _check_dependencies,
     "factory_options": _check_mapping,
     "fd": _check_fd,
     "key": _check_file,
@@ -208,6 +220,7 @@ _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "metrics_port": _check_metrics_port,
     "on_connect": _check_hook,
     "on_disconnect": _check_hook,
+    "on_listening": _check_hooks,
     "on_shutdown": _check_hooks,
     "on_startup": _check_hooks,
     "path": _check_path,

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from ipaddress import ip_address
 from typing import Any, NamedTuple
+
+from aiorest_ws.hosts import is_loopback
 
 __all__ = ("Origins", "check_origins")
 
@@ -61,7 +62,7 @@ class Origins:
         origin = _parsed(text)
         if origin is None:
             return False
-        if self._debug and _is_loopback(origin.host):
+        if self._debug and is_loopback(origin.host):
             return True
         if not self._own:
             return origin in self._exact or self._is_below(origin)
@@ -73,13 +74,6 @@ class Origins:
             (origin.scheme, origin.port) == (base.scheme, base.port) and origin.host.endswith(f".{base.host}")
             for base in self._below
         )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def check_origins(name: str, value: Any) -> None:

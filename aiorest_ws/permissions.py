@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, ABCMeta, abstractmethod
 from collections.abc import Generator
-from typing import Any
+from typing import Any, ClassVar, Never
 
 from aiorest_ws.calls import is_awaitable
-from aiorest_ws.exceptions import BaseAuthException
+from aiorest_ws.exceptions import BaseAuthException, PermissionDeniedException
+from aiorest_ws.scopes import begin
 
-__all__ = ("AbstractPermission",)
+__all__ = ("AbstractPermission", "check_permission", "refusal_of", "verdict")
+
+_CURE = "derive a class from AbstractPermission, with a static method check(request, handler)"
+_NOT_STATIC = "make it one with @staticmethod, or give an instance of a class with check(self, request, handler)"
 
 
 class _Composable:
-    """What has `&`, `|` and `~`: classes of permissions, and instances of them."""
+    """What has `&`, `|` and `~`, and no truth value: classes of permissions, and instances of them."""
 
     def __and__(self, other: Any) -> Any:
-        return _Both(_checked(self), _checked(other))
+        return _Both(check_permission(self), check_permission(other))
 
     def __rand__(self, other: Any) -> Any:
-        return _Both(_checked(other), _checked(self))
+        return _Both(check_permission(other), check_permission(self))
 
     def __or__(self, other: Any) -> Any:
-        return _Either(_checked(self), _checked(other))
+        return _Either(check_permission(self), check_permission(other))
 
     def __ror__(self, other: Any) -> Any:
-        return _Either(_checked(other), _checked(self))
+        return _Either(check_permission(other), check_permission(self))
 
     def __invert__(self) -> Any:
-        return _Not(_checked(self))
+        return _Not(check_permission(self))
+
+    def __bool__(self) -> Never:
+        raise TypeError(
+            f"permission {self!r} has no truth value: combine permissions with `&`, `|` and `~`, "
+            "in place of `and`, `or` and `not`"
+        )
 
 
 class _ComposableMeta(_Composable, ABCMeta):
@@ -39,13 +50,91 @@ class AbstractPermission(_Composable, ABC, metaclass=_ComposableMeta):
     """Decides whether a request may reach a view that names it in `permission_classes`.
 
     Classes and instances make others: `IsAuthenticated & (IsOwner | HasScope("admin"))`, `~IsBanned`. In those a
-    permission that raises BaseAuthException has said no; whatever else one raises, nobody passes.
+    permission that raises BaseAuthException has said no; whatever else one raises, nobody passes. What is combined
+    refuses with 401 if one of its parts asks for a user, else with 403.
+
+    refusal    the error that a request is refused with
     """
+
+    refusal: ClassVar[type[BaseAuthException]] = PermissionDeniedException
 
     @staticmethod
     @abstractmethod
     def check(request: Any, handler: Any) -> Any:
-        """Give true to let `request` pass. Anything false, and anything raised, denies it. Sync or async."""
+        """Give True to let `request` pass, False or None to refuse it, or an awaitable of that; or raise.
+
+        Anything else is an error: it is logged, and nobody passes.
+        """
+
+
+def verdict(answer: Any, asked: Any) -> bool:
+    """Tell whether `answer` of `asked`, once awaited, lets pass; TypeError for what is no answer."""
+    if answer is True:
+        return True
+    if answer is False or answer is None:
+        return False
+    if inspect.iscoroutine(answer):
+        answer.close()  # nobody will await it
+    cure = "await it" if is_awaitable(answer) else "call it" if callable(answer) else "`bool` makes one of it"
+    raise TypeError(f"{asked} must give True or False, got {answer!r:.200}: {cure}")
+
+
+def refusal_of(permission: Any) -> BaseAuthException:
+    """Give the error for a request that `permission` refuses."""
+    refusal: type[BaseAuthException] = getattr(permission, "refusal", PermissionDeniedException)
+    return refusal()
+
+
+def check_permission(permission: Any) -> Any:
+    """Give `permission` if it can be asked, or raise TypeError."""
+    check = getattr(permission, "check", None)
+    if not callable(check):
+        raise TypeError(f"a permission must have a method 'check', got {permission!r}: {_CURE}")
+    if getattr(check, "__isabstractmethod__", False):
+        raise TypeError(f"permission {permission!r} has no method 'check' of its own: {_CURE}")
+    if inspect.isgeneratorfunction(check) or inspect.isasyncgenfunction(check):
+        raise TypeError(f"'check' of permission {permission!r} must return its answer, it yields")
+    _check_signature(permission, check)
+    if isinstance(permission, type):
+        _check_class(permission)
+    return permission
+
+
+def _check_signature(permission: Any, check: Any) -> None:
+    try:
+        signature = inspect.signature(check)
+        signature.bind(None, None)
+    except ValueError:
+        return  # it is not written in Python
+    except TypeError as exc:
+        cure = ": give an instance of it" if isinstance(permission, type) else ""
+        raise TypeError(f"permission {permission!r} cannot be asked with check(request, handler), {exc}{cure}") from exc
+    if next(iter(signature.parameters)) == "self":
+        raise TypeError(f"'check' of permission {permission!r} would take the request as `self`: {_NOT_STATIC}")
+
+
+def _check_class(permission: type) -> None:
+    """Refuse a class that is no permission before there is an instance of it."""
+    check = inspect.getattr_static(permission, "check")
+    if inspect.isfunction(check):
+        raise TypeError(f"'check' of permission {permission!r} is no static method: {_NOT_STATIC}")
+    try:
+        inspect.signature(permission).bind()
+    except ValueError:
+        pass  # it is not written in Python
+    except TypeError as exc:
+        raise TypeError(f"permission {permission!r} needs an argument, {exc}: give an instance of it") from exc
+
+
+def _asked(permission: Any, request: Any, handler: Any) -> Generator[Any, Any, BaseAuthException | None]:
+    """Give what `permission` refuses `request` with, None if it passes; yields an awaitable, takes its outcome back."""
+    try:
+        answer = permission.check(request, handler)
+        if is_awaitable(answer):
+            answer = yield answer
+        return None if verdict(answer, permission) else refusal_of(permission)
+    except BaseAuthException as exc:
+        return exc
 
 
 class _Combined(AbstractPermission):
@@ -54,63 +143,48 @@ class _Combined(AbstractPermission):
     def __init__(self, *parts: Any) -> None:
         self.parts = parts
 
-    def _steps(self) -> Generator[Any, bool, bool]:
-        """Yield each part to be asked, take its answer, return that of the whole."""
+    def _refusal(self, request: Any, handler: Any) -> Generator[Any, Any, BaseAuthException | None]:
+        """As `_asked`, for the whole."""
         raise NotImplementedError
 
+    def _steps(self, request: Any, handler: Any) -> Generator[Any, Any, bool]:
+        refusal = yield from self._refusal(request, handler)
+        if refusal is not None and refusal.status == 401:
+            raise refusal
+        return refusal is None
+
     def check(self, request: Any, handler: Any) -> Any:  # type: ignore[override]
-        steps = self._steps()
-        part = next(steps)
-        while part is not None:
-            try:
-                allowed = part.check(request, handler)
-            except BaseAuthException:
-                allowed = False
-            if is_awaitable(allowed):
-                return self._check_later(steps, allowed, request, handler)
-            part, verdict = _next(steps, bool(allowed))
-        return verdict
-
-    async def _check_later(self, steps: Any, pending: Any, request: Any, handler: Any) -> bool:
-        part: Any = None
-        while True:
-            try:
-                if part is not None:
-                    pending = part.check(request, handler)
-                allowed = await pending if is_awaitable(pending) else pending
-            except BaseAuthException:
-                allowed = False
-            part, verdict = _next(steps, bool(allowed))
-            if part is None:
-                return verdict
-
-
-def _next(steps: Generator[Any, bool, bool], allowed: bool) -> tuple[Any, bool]:
-    """Give the next part to be asked, or None and the answer of the whole."""
-    try:
-        return steps.send(allowed), False
-    except StopIteration as stop:
-        return None, stop.value
+        return begin(self._steps(request, handler))
 
 
 class _Both(_Combined):
-    def _steps(self) -> Generator[Any, bool, bool]:
+    def _refusal(self, request: Any, handler: Any) -> Generator[Any, Any, BaseAuthException | None]:
         first, second = self.parts
-        return (yield first) and (yield second)
+        return (yield from _asked(first, request, handler)) or (yield from _asked(second, request, handler))
+
+    def __repr__(self) -> str:
+        return "({!r} & {!r})".format(*self.parts)
 
 
 class _Either(_Combined):
-    def _steps(self) -> Generator[Any, bool, bool]:
-        first, second = self.parts
-        return (yield first) or (yield second)
+    def _refusal(self, request: Any, handler: Any) -> Generator[Any, Any, BaseAuthException | None]:
+        refusal: BaseAuthException | None = None
+        for part in self.parts:
+            other = yield from _asked(part, request, handler)
+            if other is None:
+                return None
+            if refusal is None or other.status == 401:
+                refusal = other
+        return refusal
+
+    def __repr__(self) -> str:
+        return "({!r} | {!r})".format(*self.parts)
 
 
 class _Not(_Combined):
-    def _steps(self) -> Generator[Any, bool, bool]:
-        return not (yield self.parts[0])
+    def _refusal(self, request: Any, handler: Any) -> Generator[Any, Any, BaseAuthException | None]:
+        refusal = yield from _asked(self.parts[0], request, handler)
+        return PermissionDeniedException() if refusal is None else None
 
-
-def _checked(permission: Any) -> Any:
-    if not callable(getattr(permission, "check", None)):
-        raise TypeError(f"a permission must have a method 'check', got {permission!r}")
-    return permission
+    def __repr__(self) -> str:
+        return f"~{self.parts[0]!r}"

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
+import socket
 from collections.abc import Callable
 
 from aiorest_ws.access_log import set_up_json
 from aiorest_ws.exceptions import ImproperlyConfigured
 from aiorest_ws.options import LOG_LEVELS
 
-__all__ = ("loop_factory", "on_signals", "set_up_logging")
+__all__ = ("loop_factory", "notify", "on_signals", "set_up_logging")
+
+logger = logging.getLogger("aiorest_ws")
 
 
 def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -23,18 +27,18 @@ def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
     except ImportError:
         if name == "uvloop":
             raise ImproperlyConfigured(
-                "loop='uvloop', but uvloop is not installed: pip install 'aiorest-ws[uvloop]'"
+                "loop='uvloop', but uvloop is not installed: pip install 'aiorest-ws[uvloop]>=2'"
             ) from None
         return None
     return uvloop.new_event_loop
 
 
-def on_signals(stop: Callable[[], None]) -> None:
-    """Have `stop` called at SIGINT and SIGTERM."""
+def on_signals(stop: Callable[[signal.Signals], None]) -> None:
+    """Have `stop` called with SIGINT and SIGTERM."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         try:
-            loop.add_signal_handler(number, stop)
+            loop.add_signal_handler(number, stop, number)
         except (NotImplementedError, RuntimeError, ValueError):
             return  # Windows, or not the main thread: asyncio's own handling stays
 
@@ -43,8 +47,24 @@ def set_up_logging(level: str, *, as_json: bool) -> None:
     """Let a program that set up no logging see ours; Autobahn's own messages follow `level` too."""
     from txaio import aio
 
-    aio.set_global_log_level(level)
+    aio.set_global_log_level("warn" if level == "warning" else level)
     if not logging.getLogger().handlers:
         logging.basicConfig(level=LOG_LEVELS[level], format="[%(asctime)s] [%(levelname)s] %(message)s")
         if as_json:
             set_up_json()
+
+
+def notify(state: str) -> None:
+    """Tell systemd, or who else started this process with NOTIFY_SOCKET, what its state is (sd_notify(3)).
+
+    Does nothing without one. A path that begins with `@` is an abstract socket.
+    """
+    where = os.environ.get("NOTIFY_SOCKET", "")
+    if not where.startswith(("/", "@")):
+        return
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifying:
+            notifying.settimeout(1.0)
+            notifying.sendto(state.encode(), where.replace("@", "\0", 1) if where.startswith("@") else where)
+    except OSError as exc:
+        logger.warning("cannot tell NOTIFY_SOCKET %r: %s: %s", where, state, exc)

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextvars import copy_context
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import parse_qsl
 
 from aiorest_ws._speedups import (
@@ -27,7 +28,7 @@ from aiorest_ws._speedups import (
 )
 from aiorest_ws.calls import call
 from aiorest_ws.complaints import path_of, printable
-from aiorest_ws.exceptions import PASSED_ON, ConnectionRefused
+from aiorest_ws.exceptions import PASSED_ON, BaseAPIException, ConnectionRefused
 from aiorest_ws.handshake import Handshake, client_address, client_scheme
 from aiorest_ws.limits import Limits
 from aiorest_ws.opening import Derived, Memoised
@@ -54,6 +55,7 @@ class RequestHandlerProtocol(AutobahnConnection):
     session            dict for the application, one per connection; it may set something else instead
     path, query        of the handshake: "/api", {"token": "1"}; of several values of one name the last
     headers, cookies   of the handshake, names of headers in lower case; of several cookies of one name the first
+    user               whom the token of the handshake names, or its renewal; None for nobody. A hook may set another
     subprotocol        what was agreed on, or None
     close_code, close_reason, close_was_clean    why the connection ended; None while it is up
     """
@@ -67,10 +69,12 @@ class RequestHandlerProtocol(AutobahnConnection):
     query = Memoised(lambda connection: dict(parse_qsl(connection._handshake.query, keep_blank_values=True)))
     headers = Derived(lambda connection: connection._handshake.headers)
     cookies = Memoised(lambda connection: connection._handshake.cookies)
+    user = Derived(lambda connection: connection._user())
     subprotocol = Derived(lambda connection: connection.websocket_protocol_in_use)
 
     _session: Any = None
     _credentials: Any = None  # what a middleware knows of the client: it has a method `drop`
+    _wallet: Any = None  # and what it knows of other tokens of it
     _agreed: str | None = None  # a subprotocol that a middleware asks for
     _gave_up: int | None = None  # the code for a connection that we dropped
 
@@ -83,6 +87,21 @@ class RequestHandlerProtocol(AutobahnConnection):
     @session.setter
     def session(self, session: Any) -> None:
         self._session = session
+
+    def _user(self) -> Any:
+        credentials = self._credentials
+        return credentials.user if credentials is not None and credentials.lasting else None
+
+    def is_of(self, user: Any) -> bool:
+        """Tell whether this connection is that of `user`: see `Application.connections_of`."""
+        wanted, own = getattr(user, "id", user), getattr(self.user, "id", self.user)
+        if wanted is None:
+            raise TypeError(f"user must be a user who has an id, or the id of one, got {user!r}")
+        if own is not None and (own == wanted or str(own) == str(wanted)):
+            return True
+        credentials = self._credentials
+        sub = None if credentials is None or not credentials.lasting else credentials.payload.get("sub")
+        return sub is not None and str(sub) == str(wanted)
 
     def send_event(self, name: Any, data: Any = None) -> None:
         """Push `{"event_name": name, "data": data}` as text. Dropped, and counted, when the connection is not open.
@@ -179,7 +198,11 @@ class RequestHandlerProtocol(AutobahnConnection):
             self.dropConnection(abort=True)
 
     def _log_reply(self, request: Request, size: int, seconds: float) -> None:
-        self.factory.access.write(self.peer, request, size, seconds)
+        write = self.factory.access.write
+        if request._ended_in is None:
+            write(self.peer, request, size, seconds)
+        else:
+            request._ended_in.copy().run(write, self.peer, request, size, seconds)
 
     # The handshake, and the end
 
@@ -193,17 +216,21 @@ class RequestHandlerProtocol(AutobahnConnection):
         super()._check_handshake(handshake)
         origin = handshake.origin
         proxies = self.trustXForwardedFor
+        if not factory.hosts.allow(handshake.host, of_page=origin is not None):
+            self._refuse_page(f"who calls this server '{path_of(handshake.host)}'", "allowed_hosts")
         if origin is not None and not factory.origins.allow(
             origin, handshake.host, handshake.port, client_scheme(handshake, proxies)
         ):
-            self._complained = True
-            unless = "may not connect, unless the option allowed_origins names it"
-            text = f"{self.peer}: a page of origin '{path_of(origin)}' {unless}"
-            factory.complaints.write(logging.WARNING, text)
-            raise ConnectionRefused(403)
+            self._refuse_page(f"a page of origin '{path_of(origin)}'", "allowed_origins")
         peer = self.transport.get_extra_info("peername")
         address = client_address(handshake, proxies) or (peer[0] if isinstance(peer, tuple) else None)
         factory.admissions.admit(self, address, factory.limits)
+
+    def _refuse_page(self, who: str, option: str) -> NoReturn:
+        self._complained = True
+        text = f"{self.peer}: {who} may not connect, unless the option {option} names it"
+        self.factory.complaints.write(logging.WARNING, text)
+        raise ConnectionRefused(403)
 
     def _subprotocol(self) -> str | None:
         if not self.factory.subprotocols:
@@ -215,13 +242,24 @@ class RequestHandlerProtocol(AutobahnConnection):
         return self.factory.on_connect is not None or bool(self.factory.gatekeepers) or super()._asks()
 
     async def _ask(self) -> Any:
+        refused: ConnectionRefused | None = None
         for middleware in self.factory.gatekeepers:
-            agreed = await _answer_of(middleware.at_handshake, self)
+            if self._credentials is not None and getattr(middleware, "authenticates", False):
+                continue  # it is known who it is
+            try:
+                agreed = await _answer_of(middleware.at_handshake, self)
+            except ConnectionRefused as exc:
+                if not _leaves(exc):
+                    raise _blamed(exc) from exc.__cause__
+                refused = max(refused or exc, exc, key=_leaves)
+                continue
             if agreed is not None and not isinstance(agreed, str):
                 raise TypeError(f"at_handshake of {middleware!r} must give a subprotocol or None, got {agreed!r:.200}")
             self._agreed = self._agreed or agreed
             if self._early_close is not None:
                 return self._subprotocol()
+        if refused is not None and self._credentials is None:
+            raise _blamed(refused) from refused.__cause__  # by all that could have known
         hook = self.factory.on_connect
         if hook is not None:
             answer = await _answer_of(hook, self)
@@ -234,6 +272,13 @@ class RequestHandlerProtocol(AutobahnConnection):
             if self._early_close is not None:
                 return self._subprotocol()
         return await super()._ask()
+
+    def _refuse(self, why: BaseException, exc: BaseException) -> None:
+        if isinstance(why, ConnectionRefused) and why.close is not None:
+            self.close(why.close, why.reason)
+            self._accept(self._subprotocol())
+        else:
+            super()._refuse(why, exc)
 
     # Ends that we bring about
 
@@ -251,7 +296,9 @@ class RequestHandlerProtocol(AutobahnConnection):
         RequestHandlerProtocol.close(self, WS_MESSAGE_VIOLATE_POLICY, "too many fragments")
 
     def connection_made(self, transport: Any) -> None:
-        self.factory.take(self)
+        factory = self.factory
+        self._context = copy_context() if factory.context is None else factory.context.copy()
+        factory.take(self)
         super().connection_made(transport)
         if self.factory.is_crowded:
             transport.abort()
@@ -267,14 +314,13 @@ class RequestHandlerProtocol(AutobahnConnection):
         finally:
             was_accepted = self._pipeline is not None
             if was_accepted and factory.on_disconnect is not None:
-                factory.hooks.tell(
-                    *("on_disconnect", factory.on_disconnect, self, self.close_code, self.close_reason),
-                )
+                hook = ("on_disconnect", factory.on_disconnect, self, self.close_code, self.close_reason)
+                (self._context or copy_context()).copy().run(factory.hooks.tell, *hook)
             if was_accepted and factory.metrics is not None:
                 factory.metrics.closed(self)
             if self._credentials is not None:
                 self._credentials.drop()
-                self._credentials = None
+            self._credentials = self._wallet = None
             self._unsent += len(self._early_messages)
             factory.forget(self)
 
@@ -321,6 +367,18 @@ class RequestHandlerProtocol(AutobahnConnection):
         self.close_code = WS_NO_STATUS_CODE if code is None else code
         self.close_reason = reason
         super()._onClose(wasClean, code, reason)
+
+
+def _leaves(refused: ConnectionRefused) -> int:
+    """Tell whether the next who may know a client is asked, and how telling the refusal is otherwise."""
+    return refused.__cause__.leaves if isinstance(refused.__cause__, BaseAPIException) else 0
+
+
+def _blamed(refused: ConnectionRefused) -> ConnectionRefused:
+    blame = getattr(refused.__cause__, "blame", None)
+    if blame is not None:
+        blame()
+    return refused
 
 
 async def _answer_of(hook: Callable[[Any], Any], connection: RequestHandlerProtocol) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from enum import Enum
 from typing import Any
 
 from aiorest_ws._speedups import dumps, plain
@@ -55,17 +56,24 @@ class XMLRenderer(BaseRenderer):
     """XML 1.0: a dict becomes elements, a list `<list-item>` elements, None an empty element, anything else text.
 
     A key that is no XML name is escaped as `_xHHHH_` for each character that does not belong; a character that XML
-    cannot hold at all becomes U+FFFD.
+    cannot hold at all becomes U+FFFD. It is written in the event loop: what has more elements, or levels, than a reply
+    may have is refused (SerializerError).
+
+    root_name, item_tag_name      names of the outermost element, and of those of a list
+    max_elements, max_levels      of one reply
     """
 
     format = "xml"
     root_name = "root"
     item_tag_name = "list-item"
+    max_elements = 100_000
+    max_levels = 200
 
     def render(self, data: Any) -> bytes:
         try:
-            body = "".join(_element(self.root_name, data, self.item_tag_name))
-            return f'<?xml version="1.0" encoding="utf-8"?>\n{body}'.encode()
+            document = _Document(self.item_tag_name, self.max_elements, self.max_levels)
+            document.add(_name(self.root_name), data, 1)
+            return f'<?xml version="1.0" encoding="utf-8"?>\n{"".join(document.parts)}'.encode()
         except Exception as exc:
             raise SerializerError() from exc
 
@@ -82,38 +90,83 @@ _NAME_START = (
 _NOT_NAME_START = re.compile(f"[^{_NAME_START}]")
 _NOT_NAME = re.compile(f"[^{_NAME_START}\\-.0-9]")
 # §2.2
+_PLAIN = re.compile("[\t\n\x20-%'-;=?-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]*")  # nor what must be escaped
 _NOT_CHARACTER = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def _escape(match: re.Match[str]) -> str:
-    return f"_x{ord(match[0]):04X}_"
+class _Escapes(dict[int, str]):
+    """What stands in a name for each character, worked out when it is first met; of many, not for all to be kept."""
+
+    _MOST = 4096
+
+    def __missing__(self, code: int) -> str:
+        written = f"_x{code:04X}_" if _NOT_NAME.match(chr(code)) else chr(code)
+        if len(self) < self._MOST:
+            self[code] = written
+        return written
+
+
+_ESCAPES = _Escapes()
 
 
 def _name(key: Any) -> str:
     name = str(key)
     if not name:
         return "_"
-    return _NOT_NAME_START.sub(_escape, name[0]) + _NOT_NAME.sub(_escape, name[1:])
+    first = f"_x{ord(name[0]):04X}_" if _NOT_NAME_START.match(name) else name[0]
+    return first + (name[1:].translate(_ESCAPES) if _NOT_NAME.search(name, 1) else name[1:])
 
 
-def _text(value: Any) -> str:
-    text = _NOT_CHARACTER.sub("\ufffd", str(value))
+def _text(value: str) -> str:
+    if _PLAIN.fullmatch(value):
+        return value
+    text = _NOT_CHARACTER.sub("\ufffd", value)
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\r", "&#13;")
 
 
-def _element(name: Any, value: Any, item_tag_name: str) -> list[str]:
-    tag = _name(name)
-    parts = [f"<{tag}>"]
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            parts += _element(key, item, item_tag_name)
-    elif isinstance(value, (list, tuple, set, frozenset)):
-        for item in value:
-            parts += _element(item_tag_name, item, item_tag_name)
-    elif value is not None:
-        known = value if isinstance(value, (str, bool, int, float)) else plain(value)
-        if isinstance(known, (dict, list)):
-            return _element(name, known, item_tag_name)
-        parts.append(_text(known))
-    parts.append(f"</{tag}>")
-    return parts
+class _Document:
+    """Elements as text, in order, every character of them written once: what goes in decides what it costs."""
+
+    def __init__(self, item: str, max_elements: int, max_levels: int) -> None:
+        self.parts: list[str] = []
+        self._item = _name(item)
+        self._names: dict[Any, str] = {}
+        self._max_levels = max_levels
+        self._most = self._left = max_elements
+
+    def add(self, tag: str, value: Any, level: int) -> None:
+        """Add the element `tag`, which has `level - 1` others around it."""
+        self._left -= 1
+        if self._left < 0:
+            raise ValueError(f"more than {self._most} elements")
+        kind = type(value)
+        if value is None:
+            self.parts.append(f"<{tag}></{tag}>")
+        elif kind is str:
+            self.parts.append(f"<{tag}>{_text(value)}</{tag}>")
+        elif kind is int or kind is float or kind is bool:
+            self.parts.append(f"<{tag}>{value}</{tag}>")
+        elif level > self._max_levels:
+            raise RecursionError(f"nested deeper than {self._max_levels} levels")
+        elif isinstance(value, Mapping):
+            self.parts.append(f"<{tag}>")
+            for key, item in value.items():
+                self.add(self._named(key), item, level + 1)
+            self.parts.append(f"</{tag}>")
+        elif isinstance(value, (list, tuple, set, frozenset)):
+            self.parts.append(f"<{tag}>")
+            for item in value:
+                self.add(self._item, item, level + 1)
+            self.parts.append(f"</{tag}>")
+        else:
+            known = value if isinstance(value, (str, int, float)) and not isinstance(value, Enum) else plain(value)
+            self._left += 1  # it is the same element, of what can be told apart
+            self.add(tag, known if isinstance(known, (dict, list)) or known is None else str(known), level)
+
+    def _named(self, key: Any) -> str:
+        if type(key) is not str:
+            return _name(key)  # 1, 1.0 and True are one key of a dict, and have three names
+        name = self._names.get(key)
+        if name is None:
+            name = self._names[key] = _name(key)
+        return name

@@ -14,6 +14,7 @@ from aiorest_ws.abstract import AbstractEndpoint, AbstractRouter
 from aiorest_ws.converters import CONVERTERS, Converter
 from aiorest_ws.declarations import checked_template, checked_verbs, checked_view
 from aiorest_ws.decorators import Endpoint, NamedOptions, endpoint
+from aiorest_ws.dependencies import Chain, effects_of
 from aiorest_ws.exceptions import (
     BaseAPIException,
     EndpointValueError,
@@ -41,6 +42,7 @@ class Route(AbstractEndpoint):
     name           for `url_for`; with the namespaces of the routers that include it, `v1:users`
     routers        where it was registered, then every router that included that one: the innermost first
     middlewares    what is around the handler, the outermost first, inside the application's
+    dependencies   what runs before the handler's own, in order, behind the application's
     converters     by name, those that the template may use
     router         the router that answers with it; None before it is registered
     """
@@ -56,11 +58,16 @@ class Route(AbstractEndpoint):
         own: tuple[Any, ...] | None = None,
         converters: Mapping[str, Converter | None] = CONVERTERS,
         namespaces: tuple[str, ...] = (),
+        dependencies: Chain | None = None,
     ) -> None:
         super().__init__(path, handler, methods, name)
         self.routers = routers
         self._own = middlewares_of(getattr(handler, "middlewares", ())) if own is None else own
         self.middlewares = (*(m for router in reversed(routers) for m in router.middlewares), *self._own)
+        if dependencies is None:
+            own_ones = effects_of(getattr(handler, "dependencies", ()), f"view {handler.__qualname__} at {path}")
+            dependencies = (*(d for router in reversed(routers) for d in router.dependencies), *own_ones)
+        self.dependencies = dependencies
         self.converters = converters
         self.namespaces = namespaces  # the outermost first
         self.router: SimpleRouter | None = None
@@ -77,6 +84,7 @@ class Route(AbstractEndpoint):
             own=self._own,
             converters=converters,
             namespaces=(space, *self.namespaces) if space else self.namespaces,
+            dependencies=(*inclusion.router.dependencies, *inclusion.dependencies, *self.dependencies),
         )
 
     def url_for(self, name: str, /, **params: Any) -> str:
@@ -87,6 +95,18 @@ class Route(AbstractEndpoint):
             if near in self.router.names:
                 return self.router.url_for(near, **params)
         return self.router.url_for(name, **params)
+
+    def plan(self, verb: str, dependencies: Chain = ()) -> Plan:
+        """Give the plan for requests with `verb`; `dependencies` are those of the application."""
+        return make_plan(
+            self,
+            self.handler,
+            verb,
+            len(self.parameters),
+            middlewares=self.middlewares,
+            recoveries=tuple(router.exception_handlers for router in self.routers),
+            dependencies=(*dependencies, *self.dependencies),
+        )
 
     @property
     def parameters(self) -> list[str]:
@@ -113,6 +133,7 @@ class Inclusion:
     router: SimpleRouter
     prefix: str
     name: str
+    dependencies: Chain
 
     def moved(self, route: Route) -> Route:
         """Give `route` as it is in the router that includes its own."""
@@ -154,11 +175,13 @@ class SimpleRouter(AbstractRouter):
     `add_converter` adds others.
 
     middlewares    classes or instances around every route, in order; they stay with the routes through `include`
+    dependencies   list of Depends(…), which run before every handler for their effect, and stay likewise
     """
 
     @spelled
-    def __init__(self, *, middlewares: Any = ()) -> None:
+    def __init__(self, *, middlewares: Any = (), dependencies: Any = ()) -> None:
         super().__init__()
+        self.dependencies = effects_of(dependencies, "a router")
         self.middlewares = middlewares_of(middlewares)
         self.exception_handlers: dict[type, Any] = {}
         self._trie = Trie()
@@ -270,13 +293,16 @@ class SimpleRouter(AbstractRouter):
             handler = handler()
         if not isinstance(handler, tuple) or len(handler) != 4:
             raise InvalidHandler(f"expected a function decorated with @endpoint, got {handler!r}")
-        self.register(*handler)
+        path, view, methods, name = handler
+        checked_verbs(methods)
+        self.register(path, view, methods, name)
 
     @spelled
-    def include(self, router: SimpleRouter, prefix: str = "", *, name: str = "") -> None:
+    def include(self, router: SimpleRouter, prefix: str = "", *, name: str = "", dependencies: Any = ()) -> None:
         """Take in every route of `router`, now and later.
 
         prefix    in front of its path
+        dependencies    list of Depends(…), which run before those of `router`, and behind those of this one
         name      a namespace, with a colon in front of its name: `users` of `router` is `v1:users` here. With it a
                   router may be included more than once, names and all. Handlers of `router` say `users` as before
         """
@@ -288,10 +314,12 @@ class SimpleRouter(AbstractRouter):
             raise EndpointValueError("a router cannot include itself")
         if not isinstance(name, str) or ":" in name:
             raise NotSupportedArgumentType(f"name of an include must be a string without a colon, got {name!r}")
-        inclusion = Inclusion(self, checked_template(prefix, self._converters)[:-1] if prefix else "", name)
+        effects = effects_of(dependencies, "an include")
+        inclusion = Inclusion(self, checked_template(prefix, self._converters)[:-1] if prefix else "", name, effects)
         self._add([inclusion.moved(route) for route in router.routes])
         router._inclusions.append(inclusion)
 
+    @spelled
     def exception_handler(self, exception: type[Exception]) -> Callable[[H], H]:
         """Make the decorated function, `def` or `async def`, answer when a request fails with `exception`.
 
@@ -413,6 +441,4 @@ def warn_if_empty(router: Any) -> None:
 
 def _plans(route: Route) -> dict[str, Plan]:
     parse_template(route.path, route.converters)
-    recoveries = tuple(router.exception_handlers for router in route.routers)
-    around = {"middlewares": route.middlewares, "recoveries": recoveries}
-    return {verb: make_plan(route, route.handler, verb, len(route.parameters), **around) for verb in route.methods}
+    return {verb: route.plan(verb) for verb in route.methods}

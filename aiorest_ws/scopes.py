@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import partial
 from threading import Lock
+from types import CoroutineType
 from typing import Any
 
-from aiorest_ws.dependencies import ASYNC, GENERATOR, PLAIN, Dependencies, Order, Step
+from aiorest_ws.calls import is_awaitable
+from aiorest_ws.dependencies import Dependencies, Order, Step
 
 __all__ = ("Scope", "begin", "drive")
 
 Steps = Generator[Any, Any, Any]  # yields each awaitable, and takes its outcome back
+
+_NOTHING: Any = object()
+_PLAIN_TYPES = frozenset((str, int, float, bool, dict, list, tuple, type(None)))
 
 
 def begin(steps: Steps, waits: bool = False) -> Any:
@@ -58,7 +63,9 @@ class Scope:
     waits    it has to be awaited
     """
 
-    __slots__ = ("_context", "_needs", "_order", "_threads", "opened", "waits")
+    __slots__ = ("_context", "_needs", "_order", "_spare", "_threads", "opened", "waits")
+
+    _spare: Callable[..., Any] | None  # threads to go on in, of one that has all of it in one call of a thread
 
     def __init__(self, needs: Dependencies, threads: Callable[..., Any] | None, overrides: Mapping[Any, Any]) -> None:
         self._needs = needs
@@ -74,20 +81,27 @@ class Scope:
             if not self._order.waits:
                 return (yield self._threads(begin, self._all(request, args, kwargs)))
             self._context = copy_context()
+        values: list[Any] = []
         try:
-            if self._context is None and not self._order.waits:
-                values = self._made(request)
-            else:
-                values = yield from self._made_later(request)
+            if self._context is not None or self._order.waits:
+                yield from self._make_later(request, values)
+            elif (given := self._make(request, values)) is not _NOTHING:
+                self._leave_thread()
+                yield from self._make_later(request, values, given)
             placed, kwargs = self._needs.arguments(args, kwargs, self._order, values)
             if self._context is None:
                 result = self._needs.function(*placed, **kwargs)
             else:
                 result = yield self._in_thread(partial(self._needs.function, *placed, **kwargs))
-            if hasattr(result, "__await__"):
+            if type(result) not in _PLAIN_TYPES and is_awaitable(result):  # PERF: most are plain
+                self._leave_thread()
                 result = yield self._awaited(result)
         except BaseException as exc:
+            if request._ended_in is None:
+                request._ended_in = copy_context() if self._context is None else self._context.copy()
             yield from self.leave(exc)  # raises
+        if self._context is not None:
+            request._ended_in = self._context.copy()  # before the clean-up takes back what was set
         return result
 
     def leave(self, exc: BaseException | None = None) -> Steps:
@@ -109,41 +123,58 @@ class Scope:
         """Do all of it, in a scope of its own: nobody else may clean up while a thread is at it."""
         scope = Scope(self._needs, None, {})
         scope._order = self._order
+        scope._spare = self._threads
         result = yield from scope.call(request, args, kwargs)
+        request._ended_in = copy_context()  # that of this thread
         yield from scope.leave()
         return result
 
-    def _made(self, request: Any) -> list[Any]:
-        """Give the values of the steps, none of which waits."""
-        values: list[Any] = []
-        for step in self._order.steps:
-            value = step.call(**step.arguments(request, values)) if step.takes else step.call()
-            if step.kind == GENERATOR:
-                self.opened.append((step.name, value))
-                value = _first(value, step.name)
-            values.append(value)
-        return values
+    def _leave_thread(self) -> None:
+        """Go on in the loop, and in threads one after another: something has to be awaited where nobody thought so."""
+        spare = getattr(self, "_spare", None)  # PERF: only `_all` sets it
+        if spare is not None and self._context is None:
+            self._threads, self._context = spare, copy_context()
 
-    def _made_later(self, request: Any) -> Generator[Any, Any, list[Any]]:
-        values: list[Any] = []
+    def _make(self, request: Any, values: list[Any]) -> Any:
+        """Put the values of the steps into `values`, up to one that has to be waited for: gives what it gave."""
         for step in self._order.steps:
-            call = partial(step.call, **step.arguments(request, values))
-            if step.kind == PLAIN:
-                value = yield from self._run(call)
-            elif step.kind == ASYNC:
-                value = yield self._awaited(call())
-            else:
-                generator = call()
-                self.opened.append((step.name, generator))  # before: a thread finishes though nobody waits any more
-                value = yield from self._first_of(step, generator)
+            value = step.call() if step.alone else step.call(**step.arguments(request, values))
+            # PERF: what is none of these is a value, and most are; the look at each costs less than a call.
+            kind = type(value)
+            if kind not in _PLAIN_TYPES and (
+                hasattr(kind, "__await__") or hasattr(kind, "throw") or hasattr(kind, "athrow")
+            ):
+                if is_awaitable(value) or isinstance(value, AsyncGenerator):
+                    return value
+                if isinstance(value, Generator):
+                    self.opened.append((step.name, value))
+                    value = _first(value, step.name)
             values.append(value)
-        return values
+        return _NOTHING
 
-    def _first_of(self, step: Step, generator: Any) -> Steps:
-        if step.kind == GENERATOR:
-            return (yield from self._run(partial(_first, generator, step.name)))
+    def _make_later(self, request: Any, values: list[Any], given: Any = _NOTHING) -> Generator[Any, Any, None]:
+        """Put the values of the steps that are left into `values`; the first of them gave `given`."""
+        for step in self._order.steps[len(values) :]:
+            if given is _NOTHING:
+                call = partial(step.call, **step.arguments(request, values))
+                given = call() if step.waits else (yield from self._run(call))
+            values.append((yield from self._value(step, given)))
+            given = _NOTHING
+
+    def _value(self, step: Step, given: Any) -> Steps:
+        """Give the value of `step`, whose call gave `given`: by what that is, whatever the step looked like."""
+        if is_awaitable(given):
+            given = yield self._awaited(given)
+        while type(given) is CoroutineType:  # of an async wrapper without an `await`
+            given = yield self._awaited(given)
+        if isinstance(given, Generator):
+            self.opened.append((step.name, given))  # before: a thread finishes though nobody waits any more
+            return (yield from self._run(partial(_first, given, step.name)))
+        if not isinstance(given, AsyncGenerator):
+            return given
+        self.opened.append((step.name, given))
         try:
-            return (yield self._awaited(generator.__anext__()))
+            return (yield self._awaited(given.__anext__()))
         except StopAsyncIteration:
             raise RuntimeError(f"dependency {step.name} did not yield") from None
 
@@ -201,11 +232,12 @@ class Scope:
 
         A task that is cancelled before it begins never does: one that runs `always` is cancelled when it has begun.
         """
-        if self._context is None:
-            return awaitable
+        return awaitable if self._context is None else self._in_context(awaitable, self._context, always)
+
+    async def _in_context(self, awaitable: Any, context: Context, always: bool) -> Any:
         begun = asyncio.get_running_loop().create_future()
-        task = asyncio.get_running_loop().create_task(_result(awaitable, begun), context=self._context)
-        return _once_begun(task, begun) if always else task
+        task = asyncio.get_running_loop().create_task(_result(awaitable, begun), context=context)
+        return await (_once_begun(task, begun) if always else _outcome(task))
 
 
 class _Visit:
@@ -251,12 +283,26 @@ async def _settled(future: asyncio.Future[Any]) -> None:
             await asyncio.wait([future])
 
 
-async def _result(awaitable: Any, begun: asyncio.Future[None]) -> Any:
+async def _result(awaitable: Any, begun: asyncio.Future[None]) -> tuple[Any, SystemExit | None]:
+    """Give what comes of `awaitable`; SystemExit, too, which would end the loop if a task raised it."""
     begun.set_result(None)
-    return await awaitable
+    try:
+        return await awaitable, None
+    except SystemExit as exc:
+        return None, exc
 
 
-async def _once_begun(task: asyncio.Task[Any], begun: asyncio.Future[None]) -> Any:
+async def _outcome(task: asyncio.Task[tuple[Any, SystemExit | None]]) -> Any:
+    result, exc = await task
+    if exc is not None:
+        try:
+            raise exc
+        finally:
+            del exc
+    return result
+
+
+async def _once_begun(task: asyncio.Task[Any], begun: asyncio.Future[Any]) -> Any:
     try:
         await asyncio.wait([begun, task], return_when=asyncio.FIRST_COMPLETED)
     except asyncio.CancelledError:
@@ -264,7 +310,7 @@ async def _once_begun(task: asyncio.Task[Any], begun: asyncio.Future[None]) -> A
             with suppress(asyncio.CancelledError):
                 await asyncio.wait([begun, task], return_when=asyncio.FIRST_COMPLETED)
         task.cancel()
-    return await task
+    return await _outcome(task)
 
 
 def _first(generator: Any, name: str) -> Any:

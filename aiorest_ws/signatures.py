@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable, Collection
 from traceback import walk_tb
 from typing import Any
 
-from aiorest_ws.dependencies import named, needs_of
+from aiorest_ws.annotations import parameters_of
+from aiorest_ws.arguments import misplaced
+from aiorest_ws.dependencies import fresh_of, named, needs_of
 from aiorest_ws.exceptions import IncorrectArgument, InvalidHandler
 
-__all__ = ("Signature", "parameters_of")
+__all__ = ("Signature",)
 
 
 class Signature:
@@ -21,13 +22,26 @@ class Signature:
     required     what it must give
     taken        parameters that get their value from elsewhere: the path, or a dependency
     needs        what its parameters depend on: they are neither in `args` nor in the path
+    fresh        what makes a copy of each default that could change
     positions    of those that stand before its last path parameter, counted from the first one
     innermost    the handler without its decorators
     behind       the signature of that, None without decorators and for one that calls it with other arguments
     """
 
     __slots__ = (
-        *("behind", "given", "handler", "innermost", "names", "needs", "open", "positions", "required", "taken"),
+        *(
+            "behind",
+            "fresh",
+            "given",
+            "handler",
+            "innermost",
+            "names",
+            "needs",
+            "open",
+            "positions",
+            "required",
+            "taken",
+        ),
         "takes_format",
     )
 
@@ -38,10 +52,11 @@ class Signature:
         self.names: set[str] = set()
         self.taken: set[str] = set()
         self.required: list[str] = []
+        self.fresh: dict[str, Callable[[], Any]] = {}
         self.open = False
         self.behind: Signature | None = None
         self.innermost = inspect.unwrap(handler)
-        self.needs = needs_of(self.innermost, named(self.innermost))
+        self.needs = needs_of(handler, named(self.innermost), given)
         self.positions: dict[str, int] = {}
         if self.innermost is not handler:
             if _passes_on(handler, given, self.innermost, given + parameters):
@@ -51,6 +66,8 @@ class Signature:
             except InvalidHandler:
                 pass  # the decorator gives it other arguments than it gets itself
         self._read(handler, given + parameters, parameters)
+        if self.open and self.behind is not None:
+            self.fresh |= {n: copy for n, copy in self.behind.fresh.items() if not _gives(handler, n)}
         passed_on = self.open and (self.behind is None or self.behind.takes_format)
         self.takes_format: bool = "format" in self.names or passed_on
 
@@ -58,9 +75,16 @@ class Signature:
         _check_order(handler, self.given, self.needs)
         left = positional
         takes_any = False
-        for at, parameter in enumerate(parameters_of(handler)):
+        parameters_found = parameters_of(handler)
+        own = {parameter.name for parameter in parameters_found}
+        for at, parameter in enumerate(parameters_found):
+            arg = misplaced(parameter.default)
+            if arg is not None:
+                raise InvalidHandler(
+                    f"parameter {parameter.name!r} of {named(handler)} has its name on the wire in its default: "
+                    f"expected {parameter.name}: Annotated[…, {arg!r}]"
+                )
             if parameter.name in self.needs:
-                self.taken.add(parameter.name)
                 if left and parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
                     self.positions[parameter.name] = at - positional + parameters
             elif parameter.kind is parameter.VAR_KEYWORD:
@@ -80,7 +104,10 @@ class Signature:
                 self.names.add(parameter.name)
                 if parameter.default is parameter.empty:
                     self.required.append(parameter.name)
-        hidden = [] if self.open else [n for n in self.needs if n not in self.taken and not takes_any]
+                elif (copy := fresh_of(parameter, named(handler))) is not None:
+                    self.fresh[parameter.name] = copy
+        self.taken.update(self.needs)
+        hidden = [] if self.open else [n for n in self.needs if n not in own and not takes_any]
         if hidden:
             raise InvalidHandler(f"{named(handler)} has a decorator that does not take its parameter {hidden[0]!r}")
         if left and not takes_any:
@@ -118,7 +145,11 @@ class Signature:
         for name in self.required:
             if name not in kwargs:
                 raise IncorrectArgument(f"missing argument `{name}`")
-        return kwargs
+        return self.completed(kwargs) if self.fresh else kwargs
+
+    def completed(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Give `kwargs` with a default of its own for each that could change and is not among them."""
+        return {name: copy() for name, copy in self.fresh.items() if name not in kwargs} | kwargs
 
     def explain(self, args: Any, exc: BaseException) -> IncorrectArgument | None:
         """Tell whether `args` caused `exc`, a TypeError: did they not fit the handler behind a decorator?"""
@@ -132,6 +163,13 @@ class Signature:
         except IncorrectArgument as misfit:
             return misfit
         return None
+
+
+def _gives(decorator: Any, name: str) -> bool:
+    """Tell whether `decorator` has a say in the argument `name` of what it wraps: its code names it."""
+    code = getattr(decorator, "__code__", None)
+    found = getattr(code, "co_consts", ())
+    return name in found or any(isinstance(one, tuple) and name in one for one in found)
 
 
 def _check_order(handler: Any, given: int, needs: Collection[str]) -> None:
@@ -151,13 +189,3 @@ def _passes_on(decorator: Any, given: int, handler: Any, positional: int) -> boo
         if parameter.kind is parameter.POSITIONAL_OR_KEYWORD and parameter.default is parameter.empty
     ]
     return len(own) < given and len(needed) <= positional
-
-
-def parameters_of(handler: Any) -> list[inspect.Parameter]:
-    """Give the parameters of `handler` itself, not of what it wraps, whether its annotations can be resolved or not."""
-    options: dict[str, Any] = {}
-    if sys.version_info >= (3, 14):
-        from annotationlib import Format
-
-        options["annotation_format"] = Format.FORWARDREF
-    return list(inspect.signature(handler, follow_wrapped=False, **options).parameters.values())

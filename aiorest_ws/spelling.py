@@ -22,7 +22,7 @@ _PEERS: Final = {
         "decorator decorators method_decorators interceptor interceptors middleware middleware_classes "
         "throttle throttles throttle_class throttle_classes get_authenticators get_throttles",
         "permission_classes": "permission permissions permission_required permissions_required perms guard guards "
-        "get_permissions",
+        "get_permissions get_permission_classes check_permissions",
         "renderers": "renderer_class renderer_classes response_class get_renderers",
         "response_model": "response_schema return_model output_model",
         "threaded": "sync_to_thread run_in_thread in_thread use_threads",

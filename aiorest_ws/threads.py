@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +45,7 @@ class Threads:
         if self._closed:
             outcome = _outcome(function, *args)  # the clean-up behind a call that was late: better here than nowhere
         else:
-            job = self._executor.submit(copy_context().run, _outcome, function, *args)
+            job = self._executor.submit(_in_thread, asyncio.get_running_loop(), copy_context().run, function, *args)
             self._jobs.add(job)
             job.add_done_callback(self._jobs.discard)
             outcome = await asyncio.wrap_future(job)
@@ -71,6 +73,23 @@ class Threads:
             job.cancel()
         if late:
             logger.warning("%d threaded handlers still run: the program cannot end before they do", len(late))
+
+
+def _in_thread(
+    loop: asyncio.AbstractEventLoop, run: Callable[..., Any], function: Callable[..., Any], *args: Any
+) -> Any:
+    """Give the outcome of `function`, run in its context, in a thread that libraries know as one of `loop`."""
+    with _anyio_thread(loop):
+        return run(_outcome, function, *args)
+
+
+def _anyio_thread(loop: asyncio.AbstractEventLoop) -> Any:
+    """Let what anyio has for its own threads work in this one (`from_thread.run`), if the program uses anyio."""
+    eventloop: Any = sys.modules.get("anyio._core._eventloop")
+    if not hasattr(eventloop, "claim_worker_thread"):
+        return nullcontext()
+    eventloop.threadlocals.current_cancel_scope = None
+    return eventloop.claim_worker_thread(eventloop.get_async_backend("asyncio"), loop)
 
 
 def _outcome(function: Callable[..., Any], *args: Any) -> list[Any]:

@@ -15,19 +15,24 @@ from functools import partial
 from types import FunctionType
 from typing import Any
 from uuid import UUID
+from weakref import WeakSet
 
-from aiorest_ws._speedups import Typed, parse_template
+from aiorest_ws._speedups import Request, Typed, parse_template
+from aiorest_ws.annotations import Unreadable, fields_of, meaning_of, parameters_of
+from aiorest_ws.arguments import wire_names
+from aiorest_ws.bodies import check_first, check_place
 from aiorest_ws.converters import CONVERTERS, PATH, Converter
-from aiorest_ws.dependencies import named
+from aiorest_ws.dependencies import Depends, named
 from aiorest_ws.exceptions import InvalidHandler
-from aiorest_ws.signatures import Signature, parameters_of
+from aiorest_ws.markers import is_injection
+from aiorest_ws.signatures import Signature
 
 if typing.TYPE_CHECKING:
     from aiorest_ws.binders import Binder
 
 __all__ = ("NEEDS_MSGSPEC", "Asked", "PathParameter", "binder_of")
 
-NEEDS_MSGSPEC = "needs msgspec: pip install 'aiorest-ws[typed]'"
+NEEDS_MSGSPEC = "needs msgspec: pip install 'aiorest-ws[typed]>=2'"
 
 PathParameter = tuple[str, Converter | None]
 
@@ -36,6 +41,8 @@ PathParameter = tuple[str, Converter | None]
 _GIVES = {id(None): str, id(PATH): str} | {
     id(CONVERTERS[name]): cls for name, cls in (("int", int), ("float", float), ("uuid", UUID), ("date", date))
 }
+
+_SOUND: WeakSet[type] = WeakSet()  # classes with nothing in their fields that a client may not fill
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +72,8 @@ def binder_of(signature: Signature, route: Any, *, direct: bool) -> Binder | Non
     if signature.innermost is not signature.handler and signature.behind is None:
         return None  # its decorator calls it with other arguments
     path = _path_parameters(route)
-    asked = list(_asked(signature, path))
+    parameters = parameters_of(signature.innermost)
+    asked = list(_asked(signature, path, parameters))
     if not asked:
         return None
     try:
@@ -78,9 +86,20 @@ def binder_of(signature: Signature, route: Any, *, direct: bool) -> Binder | Non
         ) from None
     if any(parameter.name == "data" and parameter.place is None for parameter in asked):
         signature.leave_out("data")
-    defaults = {parameter.name: parameter.default for parameter in parameters_of(signature.innermost)}
+    defaults = {parameter.name: parameter.default for parameter in parameters}
     direct = direct and signature.innermost is signature.handler
-    return make_binder(signature, path, asked, defaults=defaults, direct=direct, title=named(signature.innermost))
+    title = named(signature.innermost)
+    wire = _wire_names(signature, asked, title)
+    return make_binder(signature, path, asked, defaults=defaults, wire=wire, direct=direct, title=title)
+
+
+def _wire_names(signature: Signature, asked: Sequence[Asked], title: str) -> dict[str, str]:
+    """Give the names of arguments that have others on the wire than in Python."""
+    hints = [(p.name, p.hint, p.place is None and p.name != "data") for p in asked]
+    try:
+        return wire_names(hints, signature.names, signature.taken)
+    except ValueError as exc:
+        raise InvalidHandler(f"{title} cannot be called: {exc}") from None
 
 
 def _path_parameters(route: Any) -> list[PathParameter]:
@@ -94,18 +113,24 @@ def _path_parameters(route: Any) -> list[PathParameter]:
     return list(zip(route.parameters, converters, strict=True))
 
 
-def _asked(signature: Signature, path: Sequence[PathParameter]) -> Iterator[Asked]:
+def _asked(
+    signature: Signature, path: Sequence[PathParameter], parameters: Sequence[inspect.Parameter]
+) -> Iterator[Asked]:
     """Give the parameters that are to be checked, in the order of the handler's signature."""
     handler = signature.innermost
     decorated = handler is not signature.handler
     names = [name for name, _ in path]
     at = -signature.given
-    for parameter in parameters_of(handler):
+    for parameter in parameters:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) or parameter.name in signature.needs:
             continue
         place = at if parameter.kind is not parameter.KEYWORD_ONLY and at < len(path) else None
         at += place is not None
-        if parameter.annotation is parameter.empty or (place is not None and place < 0):
+        if parameter.annotation is parameter.empty or (place is not None and place < -1):
+            continue
+        if place == -1:
+            if not decorated:
+                _check_first(handler, parameter)
             continue
         hint = _resolved(handler, parameter, named(signature.innermost))
         if hint in (Any, object) and (place is not None or parameter.name != "data"):
@@ -123,16 +148,29 @@ def _asked(signature: Signature, path: Sequence[PathParameter]) -> Iterator[Aske
             yield found
 
 
+def _check_first(handler: Any, parameter: inspect.Parameter) -> None:
+    """Check the parameter that gets the request."""
+    try:
+        meaning = meaning_of(handler, parameter)
+    except Unreadable:  # as where Request is imported for type checkers only
+        return
+    check_first(meaning.hint, parameter.name, named(handler))
+
+
 def _to_check(
     signature: Signature, parameter: inspect.Parameter, hint: Any, place: int | None, path: Sequence[PathParameter]
 ) -> Asked | None:
     """Give `parameter` if what comes for it has to be checked."""
+    decorated = signature.innermost is not signature.handler
+    if not decorated:
+        as_text = path[place][0] if place is not None and path[place][1] in (None, PATH) else None
+        check_place(hint, parameter.name, as_text, Request, named(signature.innermost))
     if place is None:
-        if signature.innermost is not signature.handler and not (signature.open or parameter.name in signature.names):
+        if decorated and not (signature.open or parameter.name in signature.names):
             return None  # the decorator does not pass it on
         return Asked(parameter.name, None, Any if hint is object else hint, False, parameter.default)
     name, converter = path[place]
-    if signature.innermost is not signature.handler and name != parameter.name:
+    if decorated and name != parameter.name:
         return None
     if hint is _GIVES.get(id(converter)):
         return None
@@ -141,21 +179,33 @@ def _to_check(
 
 def _resolved(handler: Any, parameter: inspect.Parameter, title: str) -> Any:
     """Give the annotation of `parameter` as it is meant, or raise InvalidHandler."""
-    function = _function(handler)
-    code = getattr(function, "__code__", None)
-    cells = zip(code.co_freevars, function.__closure__ or (), strict=True) if code is not None else ()
-
-    def holder() -> None: ...
-
-    holder.__annotations__ = {"it": parameter.annotation}
     try:
-        around = {name: cell.cell_contents for name, cell in cells if _is_filled(cell)}
-        scope = getattr(function, "__globals__", {})
-        return typing.get_type_hints(holder, scope, around, include_extras=True)["it"]
-    except Exception as exc:
+        meaning = meaning_of(handler, parameter)
+    except Unreadable as exc:
         raise InvalidHandler(
             f"annotation of parameter {parameter.name!r} of {title} cannot be resolved: {exc}"
         ) from exc
+    for cls in meaning.classes:
+        if not _is_sound(cls, set()):
+            raise InvalidHandler(
+                f"parameter {parameter.name!r} of {title} is of a {cls.__qualname__}, which has a Depends in the "
+                f"annotation of a field, where it is for nobody: expected {parameter.name}: Annotated[…, Depends(…)]"
+            )
+    return meaning.hint
+
+
+def _is_sound(cls: type, seen: set[type]) -> bool:
+    """Tell whether no field of `cls`, and of what is in it but for `seen`, is a dependency's: a client may fill it."""
+    if cls in _SOUND or cls in seen:
+        return True
+    seen.add(cls)
+    for meaning in fields_of(cls):
+        if any(isinstance(mark, Depends) or is_injection(mark) for mark in (*meaning.marks, *meaning.below)):
+            return False
+        if not all(_is_sound(inner, seen) for inner in meaning.classes):
+            return False
+    _SOUND.add(cls)
+    return True
 
 
 def _is_annotated(handler: Any) -> bool:
@@ -164,14 +214,6 @@ def _is_annotated(handler: Any) -> bool:
         return bool(_function(handler).__annotations__)
     except Exception:  # not of its own, or Python 3.14 cannot evaluate them
         return True
-
-
-def _is_filled(cell: Any) -> bool:
-    try:
-        cell.cell_contents  # noqa: B018
-    except ValueError:
-        return False
-    return True
 
 
 def _function(handler: Any) -> Any:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from dis import get_instructions
+from types import FunctionType
 from typing import Any, ClassVar
 
 from aiorest_ws._speedups import BINARY_MSGPACK, TEXT_JSON, Plan, Request, write
-from aiorest_ws.dependencies import Dependencies, gathered, named
+from aiorest_ws.annotations import parameters_of
+from aiorest_ws.calls import layers_of
+from aiorest_ws.dependencies import Chain, Dependencies, gathered, named
 from aiorest_ws.exceptions import InvalidHandler, InvalidRenderer, MethodNotAllowed
+from aiorest_ws.gone import missing
+from aiorest_ws.guards import GUARDS, guards_of
 from aiorest_ws.models import answering
 from aiorest_ws.renderers import BaseRenderer, JSONRenderer
 from aiorest_ws.signatures import Signature
@@ -44,9 +49,10 @@ class MethodBasedView(View):
     methods               verbs that the class has, upper case, sorted
     renderers             renderer classes; `args.format` chooses one, else the first; none means JSON
     permission_classes    every one must let the request pass
-    auth_required         `request.user` must be set and authenticated
+    auth_required         `request.user` must be set, authenticated and active
     middlewares           classes or instances around its methods, inside those of application and routers
     threaded              call methods that are not `async def` in a thread: they may block
+    dependencies          list of Depends(…), which run for their effect before those of its methods
     response_model        a type: of what the methods return, what belongs to it is sent and nothing else
     """
 
@@ -55,12 +61,20 @@ class MethodBasedView(View):
     permission_classes: Any = ()
     auth_required = False
     middlewares: Any = ()
+    dependencies: Any = ()
     threaded = False
     response_model: Any = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.methods = sorted(verb.upper() for verb in http_methods if callable(getattr(cls, verb, None)))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in GUARDS:
+            raise AttributeError(
+                f"{name} of one instance of {type(self).__qualname__} guards nothing, set it in the class"
+            )
+        super().__setattr__(name, value)
 
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         """Call the method for the verb of `request`. Override it to wrap every verb of the view."""
@@ -85,19 +99,22 @@ def make_plan(
     *,
     middlewares: tuple[Any, ...] = (),
     recoveries: tuple[dict[type, Any], ...] = (),
+    dependencies: Chain = (),
 ) -> Plan:
     """Give the plan for requests with `verb` (upper case), which bring `parameters` path parameters.
 
     `middlewares` are those of routers and view, in order, `recoveries` the exception handlers of the
-    routers around it, innermost first.
+    routers around it, innermost first, `dependencies` what runs before those of the handler for its effect.
     """
     _check_attributes(view)
+    _check_instance(view)
     function = getattr(view, "endpoint_function", None)
     bare = function is not None
     if function is not None:
-        fit = Signature(function, 1, parameters)
+        fit = _signature(function, parameters)
     else:
         function, fit = _handler(view, verb, parameters)
+    _check_marks(function)
     if view.dispatch is not MethodBasedView.dispatch:
         function, bare = view.dispatch, False
         dispatch = Signature(function, 2, parameters)
@@ -107,7 +124,8 @@ def make_plan(
     bind = binder_of(fit, route, direct=view.dispatch is MethodBasedView.dispatch)
     threaded = _is_threaded(view, function)
     answer = answering(function, view.response_model, view.__qualname__)
-    provide = _dependencies(fit, answer, parameters, threaded)
+    provide = _dependencies(fit, answer, parameters, threaded, dependencies)
+    auth_required, permissions = guards_of(view, (function, inspect.getattr_static(view, verb.lower())))
     return Plan(
         route,
         view,
@@ -116,16 +134,23 @@ def make_plan(
         bare=bare,
         fit=fit,
         bind=bind,
-        takes_nothing=not fit.required and fit.behind is None,
+        takes_nothing=not fit.required and fit.behind is None and not fit.fresh,
         explain=None if fit.behind is None else fit.explain,
-        auth_required=bool(view.auth_required),
-        permissions=_permissions(view),
+        auth_required=auth_required,
+        permissions=permissions,
         render=_renderer(view),
         threaded=threaded,
         middlewares=middlewares,
         recoveries=recoveries,
         provide=provide,
     )
+
+
+def _signature(function: Callable[..., Any], parameters: int) -> Signature:
+    try:
+        return Signature(function, 1, parameters)
+    except ValueError as exc:
+        raise InvalidHandler(f"{named(function)} does not say what it takes, put it into a `def`: {exc}") from exc
 
 
 def _handler(view: type[MethodBasedView], verb: str, parameters: int) -> tuple[Callable[..., Any], Signature]:
@@ -145,6 +170,22 @@ def _handler(view: type[MethodBasedView], verb: str, parameters: int) -> tuple[C
     return bound, Signature(handler, 1 if isinstance(static, (staticmethod, classmethod)) else 2, parameters)
 
 
+def _check_instance(view: type[MethodBasedView]) -> None:
+    """Refuse a view of which no instance can be made for a request."""
+    abstract = sorted(getattr(view, "__abstractmethods__", ()))
+    if abstract:
+        raise InvalidHandler(f"view {view.__qualname__} is abstract: it has no {', '.join(abstract)}")
+    if view.__init__ is object.__init__ and view.__new__ is object.__new__ and type(view) is type:
+        return
+    for parameter in parameters_of(view, follow_wrapped=True):
+        is_many = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        if parameter.default is parameter.empty and not is_many:
+            raise InvalidHandler(
+                f"view {view.__qualname__} cannot be made without its argument {parameter.name!r}, and each request "
+                f"makes one: what its methods need is given to them, {parameter.name}: Annotated[…, Depends(…)]"
+            )
+
+
 def _is_threaded(view: type[MethodBasedView], function: Callable[..., Any]) -> bool:
     """Tell whether `function` is called in a thread; beside it a view may have methods that need none."""
     if type(view.threaded) is not bool:
@@ -156,13 +197,16 @@ def _is_threaded(view: type[MethodBasedView], function: Callable[..., Any]) -> b
     return False
 
 
-def _dependencies(fit: Signature, function: Callable[..., Any], parameters: int, threaded: bool) -> Dependencies | None:
-    if not fit.needs:
+def _dependencies(
+    fit: Signature, function: Callable[..., Any], parameters: int, threaded: bool, effects: Chain
+) -> Dependencies | None:
+    if not fit.needs and not effects:
         return None
     return Dependencies(
         function,
         fit.needs,
         handler=named(fit.innermost),
+        effects=effects,
         positions=fit.positions if fit.behind is None else fit.behind.positions,
         parameters=parameters,
         is_async=any(inspect.iscoroutinefunction(f) for f in (inspect.unwrap(function), fit.innermost)),
@@ -181,11 +225,23 @@ def _check_attributes(view: type[MethodBasedView]) -> None:
                 raise InvalidHandler(f"view {view.__qualname__} has an attribute {name!r}, did you mean {near!r}?")
 
 
+def _check_marks(function: Callable[..., Any]) -> None:
+    """Refuse what a decorator, say, has set on a function where it belongs to its view; `guards` has the guards."""
+    for layer in layers_of(function):
+        for name in vars(layer) if isinstance(layer, FunctionType) else ():
+            near = name if name in ATTRIBUTES else _near(name)
+            if near and name not in GUARDS:
+                raise InvalidHandler(
+                    f"{name!r} is set on {named(layer)}, where nobody looks at it: {near!r} is given to its decorator, "
+                    "or set in its view"
+                )
+
+
 def _near(name: str) -> str | None:
     if not name.startswith("_"):
         return meant(name, ATTRIBUTES)
     guard = name.strip("_")  # other private names are the view's own
-    return guard if guard in ("auth_required", "permission_classes") else None
+    return guard if guard in GUARDS else None
 
 
 def _set_by_instances(cls: type) -> Iterator[str]:
@@ -200,34 +256,6 @@ def _set_by_instances(cls: type) -> Iterator[str]:
         if instruction.opname == "STORE_ATTR" and holder == code.co_varnames[0]:
             yield instruction.argval
         loaded = instruction.argval
-
-
-def _permissions(view: type[MethodBasedView]) -> tuple[Any, ...]:
-    try:
-        permissions = tuple(view.permission_classes)
-    except TypeError:
-        raise InvalidHandler(
-            f"permission_classes of view {view.__qualname__} must be a list or a tuple, got {view.permission_classes!r}"
-        ) from None
-    for permission in permissions:
-        _check_permission(permission, view)
-    return permissions
-
-
-def _check_permission(permission: Any, view: type[MethodBasedView]) -> None:
-    check = getattr(permission, "check", None)
-    if not callable(check):
-        raise InvalidHandler(f"permission {permission!r} of view {view.__qualname__} has no method 'check'")
-    try:
-        inspect.signature(check).bind(None, None)
-    except ValueError:
-        pass  # it is not written in Python
-    except TypeError as exc:
-        cure = ": give an instance of it" if isinstance(permission, type) else ""
-        raise InvalidHandler(
-            f"permission {permission!r} of view {view.__qualname__} cannot be asked with "
-            f"check(request, handler), {exc}{cure}"
-        ) from exc
 
 
 def _renderer(view: type[MethodBasedView]) -> Callable[[Any, Request, dict[str, Any]], bytes] | None:
@@ -254,3 +282,7 @@ def _renderer(view: type[MethodBasedView]) -> Callable[[Any, Request, dict[str, 
         return bytes(rendered)
 
     return render
+
+
+def __getattr__(name: str) -> Any:
+    raise missing(__name__, name)

@@ -199,6 +199,8 @@ class Exchange:
             expected["data"] = question.data
         else:
             expected["detail"] = question.detail
+            if question.detail is NOT_FOUND and self._ids:
+                expected["detail"] = f"no route {question.url}"
         self.tally.replies += 1
         return None if reply == expected else f"expected {str(expected)[:300]}"
 

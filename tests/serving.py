@@ -131,9 +131,10 @@ class Frame:
 class HandshakeRefused(Exception):
     """The server answered the handshake with an HTTP error."""
 
-    def __init__(self, status: int, reason: str) -> None:
+    def __init__(self, status: int, reason: str, headers: dict[str, str]) -> None:
         super().__init__(f"{status} {reason}")
         self.status = status
+        self.headers = headers
 
 
 async def _open_unix(name: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -159,21 +160,25 @@ class Client:
         headers: Iterable[tuple[str, str]] = (),
         tls: ssl.SSLContext | None = None,
         behind: bytes = b"",
+        host: str | None = None,
     ) -> Client:
-        """Do the opening handshake, with `behind` in the same write, or raise HandshakeRefused."""
+        """Do the opening handshake, with `behind` in the same write, or raise HandshakeRefused.
+
+        host    what the server is called; None: its address
+        """
         address = where.addresses[0] if isinstance(where, Application) else where
         connecting: Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
         if isinstance(address, str):
             connecting = _open_unix(address)
-            host = "localhost"
+            name = "localhost"
         else:
             connecting = asyncio.open_connection(*address, ssl=tls)
-            host = "[{}]:{}".format(*address) if ":" in address[0] else "{}:{}".format(*address)
+            name = "[{}]:{}".format(*address) if ":" in address[0] else "{}:{}".format(*address)
         reader, writer = await asyncio.wait_for(connecting, TIMEOUT)
         key = base64.b64encode(os.urandom(16)).decode()
         lines = [
             f"GET {target} HTTP/1.1",
-            f"Host: {host}",
+            f"Host: {host or name}",
             "Upgrade: websocket",
             "Connection: Upgrade",
             f"Sec-WebSocket-Key: {key}",
@@ -191,7 +196,7 @@ class Client:
         received = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in rest if line)}
         if status != "101":
             await _close(writer)
-            raise HandshakeRefused(int(status), reason)
+            raise HandshakeRefused(int(status), reason, received)
         accept = hashlib.sha1(f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()).digest()
         assert received["sec-websocket-accept"] == base64.b64encode(accept).decode()
         return cls(reader, writer, received)

@@ -1,7 +1,8 @@
 """Calls of the compiled modules while one allocation fails, the first, the second, … the sixtieth: a process of its
 own, as it may end in a crash. `python -m tests.starving frames` prints what it did; test_allocation.py starts it.
 
-orjson and pybase64 crash by themselves when memory fails, so others stand in for them.
+orjson and pybase64 crash by themselves when memory fails, so others stand in for them. Of the interpreter's own faults
+those are left out that `FAULTS` shows on it alone: where it does not have them, nothing is.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import binascii
 import faulthandler
 import gc
 import json
+import subprocess
 import sys
 import zlib
 from collections.abc import Callable, Iterator
@@ -29,11 +31,49 @@ Call = Callable[[], Any]
 Case = tuple[str, Callable[[], Call]]  # a name, and what prepares a call
 
 
-def stand_in() -> None:
-    """Put others behind the names `orjson` and `pybase64`.
+# What a bare interpreter does while one allocation fails; the text in its stderr that tells the fault.
+STARVED = """
+import _testcapi, faulthandler, json
+from functools import partial
 
-    What they raise they raise in C: when there is no memory for its traceback, CPython 3.11 loses what a Python
-    function raised, and returns neither a result nor an exception, which Cython does not expect.
+def raises(key):
+    raise LookupError(key)
+
+def starve(call, failure):
+    _testcapi.set_nomemory(failure, failure + 1)
+    try:
+        call()
+    except (MemoryError, LookupError):
+        pass
+    finally:
+        _testcapi.remove_mem_hooks()
+
+faulthandler.enable()
+for failure in range(1, 61):
+    starve(partial({call}), failure)
+"""
+LOST = ("without setting an exception", "error return without exception set")
+FAULTS = {
+    # No memory for the frame of its traceback: neither a result nor an exception. Cython from 3.12 on crashes on that.
+    "loses what a function raises": ("raises, 1", LOST[0]),
+    # No memory for the functions that the encoder makes in each call: one without a name, which cannot be freed.
+    "crashes in json": ("json.dumps, {'a': (1, [2])}, ensure_ascii=False", "Segmentation fault"),
+}
+
+
+def has(fault: str) -> bool:
+    """Say whether the interpreter has a fault of `FAULTS`, with nothing of ours in it."""
+    call, text = FAULTS[fault]
+    command = [sys.executable, "-I", "-c", STARVED.format(call=call)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 or text in done.stderr, done.stderr
+    return done.returncode != 0
+
+
+def stand_in() -> None:
+    """Put others behind the names `orjson` and `pybase64`, and `json.dumps` where that crashes.
+
+    What they raise they raise in C: see "loses what a function raises".
     """
     known = {payload: json.loads(payload) for name, payload in ENVELOPES.items() if name != "no json"}
     known |= {b'{"a":[1]}': {"a": [1]}, b'{"x":1}': {"x": 1}}
@@ -45,6 +85,8 @@ def stand_in() -> None:
     pybase64.b64decode = lambda data, altchars, validate: binascii.a2b_base64(data, strict_mode=validate)
     pybase64.b64encode = lambda data: binascii.b2a_base64(data, newline=False)
     sys.modules.update(orjson=orjson, pybase64=pybase64)
+    if has("crashes in json"):
+        json.dumps = lambda value, **_: '{"1":null}'
 
 
 def compiled(module: str) -> Any:
@@ -207,6 +249,31 @@ def replies() -> Iterator[Case]:
         yield f"refuse {exc!r}", partial(refusing, exc)
 
 
+def guards() -> Iterator[Case]:
+    from aiorest_ws.auth.permissions import IsAuthenticated
+    from aiorest_ws.auth.user.models import User
+
+    module = compiled("guards")
+    plan = compiled("plan").Plan(
+        *(None, None, print),
+        bare=True,
+        fit=dict,
+        takes_nothing=True,
+        auth_required=True,
+        permissions=(IsAuthenticated,),
+    )
+
+    def asking(user: Any) -> Call:
+        request = compiled("wrappers").wrap({}, 0, None)
+        request.user = user
+        return partial(module.Guard(plan, None).process_request, request, None)
+
+    yield "new", same(partial(module.Guard, plan, None))
+    for name, user in (("nobody", None), ("somebody", User(is_user=True)), ("no answer", print)):
+        yield f"ask {name}", partial(asking, user)
+        yield f"is authenticated {name}", same(partial(module.is_authenticated, user))
+
+
 def pipeline() -> Iterator[Case]:
     yield from ((f"handle {name}", same(call)) for name, call in _handled())
 
@@ -252,9 +319,10 @@ def _server() -> Any:
     def user(request: Any, name: str) -> dict[str, str]:
         return {"name": name}
 
-    @endpoint("/fails", "GET")
-    def fails(request: Any) -> None:
+    def failing(request: Any) -> None:
         raise LookupError("failed")
+
+    fails = endpoint("/fails", "GET")(len if has("loses what a function raises") else failing)  # a request has none
 
     @endpoint("/created", "GET")
     def created(request: Any) -> Response:
@@ -442,8 +510,9 @@ def connection() -> Iterator[Case]:
 CASES: dict[str, Callable[[], Iterator[Case]]] = {
     function.__name__: function
     for function in (
-        *(msgpack, codec, wrappers, envelope, trie, proof, plan, meter, replies, pipeline, deflate, frames, step),
-        *(workers, connection),
+        *(msgpack, codec, wrappers, envelope, trie, proof, plan, meter, replies, guards, pipeline),
+        *(deflate, frames, step, workers),
+        connection,
     )
 }
 
@@ -466,8 +535,9 @@ def starve(prepare: Callable[[], Call]) -> int:
             seen += 1
         except expected:
             pass  # as the call would end with memory
-        except SystemError:
-            pass  # of a handler that raised: see `stand_in`
+        except SystemError as exc:
+            if not str(exc).endswith(LOST):  # else the interpreter's own: see `FAULTS`
+                raise
         finally:
             hooks.remove_mem_hooks()
         if isinstance(call, Part):

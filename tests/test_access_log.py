@@ -278,7 +278,9 @@ async def test_a_log_that_calls_back_changes_no_reply() -> None:
 async def test_run_writes_json_lines_as_they_are() -> None:
     source = (
         "from aiorest_ws import Application, SimpleRouter\n"
-        "Application(router=SimpleRouter(), port=0).run(loop='asyncio')\n"
+        "router = SimpleRouter()\n"
+        "router.get('/')(lambda request: None)\n"
+        "Application(router=router, port=0).run(loop='asyncio')\n"
     )
     async with await Program.start(source, AIOREST_WS_ACCESS_LOG="json") as program:
         lines = await program.started()

@@ -36,6 +36,8 @@ CALLS: dict[str, Callable[[Impl], Any]] = {
     "route": lambda impl: impl.pipeline.Pipeline().route(None, None),
     "route without a trie": lambda impl: impl.pipeline.Pipeline().route(impl.wrappers.Request(url="/"), None),
     "refuse": lambda impl: impl.pipeline.Pipeline().refuse(None, None),
+    "guard": lambda impl: impl.guards.Guard(None, None).process_request(None, None),
+    "is authenticated": lambda impl: impl.guards.is_authenticated(None),
     "feed": lambda impl: opened(impl)._feed(None),
     "write": lambda impl: opened(impl)._write(None, 1),
     "write base64": lambda impl: opened(impl)._write_base64(None, 1),

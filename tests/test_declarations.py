@@ -50,6 +50,10 @@ class Both(MethodBasedView):
         ("{id:[0-9]+}", "{id:int}"),
         ("{int:id}", "{id:int}"),
         ("{id:int:min(1)}", "{id:int}"),  # ASP.NET
+        ("{id:string}", "{id}, or with a converter {id:int}"),
+        ("{id:integer}", "{id:int}"),
+        ("{id:Int}", "{id:int}"),
+        ("{key:uuid4}", "{key:uuid}"),
         ("{id?}", "{id}, or with a converter {id:int}"),
         ("{*rest}", "{rest:path}"),
         ("{rest...}", "{rest:path}"),  # Go
@@ -246,3 +250,16 @@ def test_request_may_have_another_name() -> None:
     router.get("/x/{id}")(lambda req, id: [req.url, id])  # noqa: A006
     with TestClient(Application(router)) as client:
         assert client.get("/x/1").data == ["/x/1", "1"]
+
+
+@pytest.mark.parametrize("function", [min, functools.lru_cache(plain), staticmethod(plain)], ids=str)
+def test_a_function_that_does_not_say_what_it_takes_is_refused(function: Any) -> None:
+    for register in (lambda: SimpleRouter().get("/a")(function), lambda: SimpleRouter().register("/a", function)):
+        with pytest.raises(InvalidHandler, match="does not say what it takes, put it into a `def`"):
+            register()
+
+
+@pytest.mark.parametrize("methods", [None, 5, ("GET",)], ids=str)
+def test_methods_of_route_are_checked(methods: Any) -> None:
+    with pytest.raises(NotSupportedArgumentType, match="`list` or `str`"):
+        SimpleRouter().route("/a", methods)(plain)

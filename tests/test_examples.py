@@ -189,8 +189,8 @@ def test_demo_prints_a_reply_in_kind_to_each_request() -> None:
         hello,
         hello,
         '{"id":1,"status":200,"data":"Hello, username!"}',
-        '{"id":2,"status":404,"detail":"For URL, typed in request, handler not specified."}',
-        '{"id":3,"status":405,"detail":"For URL, typed in request, handler not specified."}',
+        '{"id":2,"status":404,"detail":"no route /nowhere"}',
+        '{"id":3,"status":405,"detail":"no method PUT at /hello, expected GET"}',
         '{"id":4,"status":422,"detail":"missing argument `numbers`"}',
         replies[-2][1],
         hello,
@@ -300,7 +300,7 @@ def rows(header: str) -> list[list[str]]:
 
 
 def test_readme_hello_server_and_client_run(tmp_path: Path) -> None:
-    (server,) = (block for block in blocks("python") if ".run(" in block and "router.register" in block)
+    (server,) = (block for block in blocks("python") if ".run(" in block and "@router.get" in block)
     (client,) = (block for block in blocks("python") if "WebSocketClientProtocol" in block)
     assert "port=8080" in server
     (tmp_path / "server.py").write_text(server.replace("port=8080", "port=0"), "utf-8")

@@ -19,8 +19,9 @@ from aiorest_ws.exceptions import (
     SerializerError,
 )
 from aiorest_ws.renderers import XMLRenderer
+from aiorest_ws.testing import AsyncTestClient
 from aiorest_ws.wrappers import Request
-from tests.serving import Client, asynchronous, turn_over
+from tests.serving import Client, asynchronous, make_router, turn_over
 
 FAILED = "A server error occurred."
 
@@ -408,3 +409,102 @@ async def test_exception_handler_sees_what_the_handler_set_in_its_context_and_ru
     router.register_endpoint(fails)
     assert await answers(router, "/x", prepare=told) == [{"status": 200, "data": "x"}]
     assert tasks[0] is tasks[1] is not None
+
+
+# Groups, as task groups raise them
+
+
+class OutOfStock(Exception):
+    """What an application raises."""
+
+
+async def in_a_task_group(*errors: BaseException) -> None:
+    async def fail(error: BaseException) -> None:
+        raise error
+
+    async with asyncio.TaskGroup() as group:
+        for error in errors:
+            group.create_task(fail(error))
+
+
+def nested(error: BaseException, depth: int) -> BaseException:
+    for _ in range(depth):
+        error = BaseExceptionGroup("of one", [error])
+    return error
+
+
+@pytest.mark.parametrize("depth", [1, 2, 5])
+@pytest.mark.parametrize("waits", [False, True])
+@asynchronous
+async def test_handler_of_the_only_exception_of_a_group_is_asked(depth: int, waits: bool) -> None:
+    def now(request: Any) -> None:
+        raise nested(OutOfStock("pens"), depth)
+
+    async def later(request: Any) -> None:
+        await in_a_task_group(nested(OutOfStock("pens"), depth - 1))
+
+    app = Application(router=make_router(x=later if waits else now))
+    seen: list[type] = []
+
+    @app.exception_handler(OutOfStock)
+    def answer(request: Any, exc: OutOfStock) -> HTTPError:
+        seen.append(type(exc))
+        return HTTPError(409, str(exc))
+
+    async with AsyncTestClient(app) as client:
+        reply = await client.get("/x")
+    assert (reply.status, reply.detail, seen) == (409, "pens", [OutOfStock])
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+@asynchronous
+async def test_error_in_a_group_of_one_is_the_reply(depth: int, caplog: pytest.LogCaptureFixture) -> None:
+    def fail(request: Any) -> None:
+        raise nested(HTTPError(402, "pay"), depth)
+
+    async with AsyncTestClient(Application(router=make_router(x=fail))) as client:
+        reply = await client.get("/x")
+    assert (reply.status, reply.detail) == (402, "pay")
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("errors", "name"),
+    [
+        ([OutOfStock("pens")], "OutOfStock"),
+        ([SystemExit(3)], "SystemExit"),
+        ([HTTPError(402), HTTPError(403)], "ExceptionGroup"),
+    ],
+)
+@asynchronous
+async def test_group_that_nobody_handles_is_a_failure_with_its_whole_traceback(
+    errors: list[BaseException], name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(request: Any) -> None:
+        raise BaseExceptionGroup("some", errors)
+
+    async with AsyncTestClient(Application(router=make_router(x=fail))) as client:
+        assert (await client.get("/x")).status == 500
+    (record,) = caplog.records
+    assert record.getMessage() == f"'GET' '/x' failed: {name}"
+    assert record.exc_info is not None
+    assert isinstance(record.exc_info[1], BaseExceptionGroup)
+
+
+@asynchronous
+async def test_handler_of_groups_is_asked_for_those_of_several() -> None:
+    async def fail(request: Any, number: int) -> None:
+        await in_a_task_group(*(OutOfStock(str(n)) for n in range(number)))
+
+    app = Application(router=make_router(x=fail))
+
+    @app.exception_handler(ExceptionGroup)
+    def answer(request: Any, group: ExceptionGroup[Any]) -> int:
+        return len(group.exceptions)
+
+    @app.exception_handler(OutOfStock)
+    def answer_one(request: Any, exc: OutOfStock) -> str:
+        return "one"
+
+    async with AsyncTestClient(app) as client:
+        assert [(await client.get("/x", args={"number": n})).data for n in (1, 2)] == ["one", 2]

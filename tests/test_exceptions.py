@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import inspect
 import pickle
+import pkgutil
 from typing import Any
 
 import pytest
 
+import aiorest_ws
 from aiorest_ws import exceptions
 from aiorest_ws.exceptions import (
     BaseAPIException,
@@ -19,6 +22,7 @@ from aiorest_ws.exceptions import (
     NotSpecifiedHandler,
     ValidationError,
 )
+from aiorest_ws.testing import ConnectionClosed, HandshakeRefused
 
 # class, close code of 1.1.1, status on the wire, default detail
 TABLE: list[tuple[str, int, int, str]] = [
@@ -174,6 +178,52 @@ def test_errors_can_be_copied_and_pickled() -> None:
         for twin in (copy.copy(error), pickle.loads(pickle.dumps(error))):
             assert type(twin) is cls
             assert (twin.status, twin.detail) == (error.status, error.detail)
+
+
+class Unusual(BaseAPIException):
+    """As applications write them."""
+
+    def __init__(self, order: int, *, reason: str) -> None:
+        super().__init__(f"order {order}: {reason}")
+        self.order = order
+        self.reason = reason
+
+
+ERRORS: list[Exception] = [
+    Unusual(7, reason="sold out"),
+    HTTPError(409, {"name": "taken"}),
+    InvalidArguments([{"loc": ["args", "n"], "msg": "no"}]),
+    ValidationError({"name": ["required"]}),
+    exceptions.ConnectionRefused(401, "no token", headers=[("WWW-Authenticate", "Bearer")]),
+    exceptions.ImproperlyConfigured("port"),
+    exceptions.RouterNotDefined(),
+    exceptions.NoMatch("/x"),
+    exceptions.NoReverseMatch("x"),
+    HandshakeRefused(403, "Forbidden", {"server": "aiorest-ws"}),
+    ConnectionClosed("a reply", 4401, "log in"),
+]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("make", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])
+def test_errors_can_be_copied_and_pickled_with_all_they_have(make: Any, error: Exception) -> None:
+    error.add_note("of the test")
+    twin = make(error)
+    assert type(twin) is type(error)
+    assert (twin.args, str(twin), vars(twin)) == (error.args, str(error), vars(error))
+
+
+def test_every_class_of_ours_that_takes_what_it_likes_can_be_pickled() -> None:
+    def below(cls: type) -> set[type]:
+        return {cls}.union(*map(below, cls.__subclasses__()))
+
+    for module in pkgutil.walk_packages(aiorest_ws.__path__, "aiorest_ws."):
+        if not module.name.endswith("_c"):
+            importlib.import_module(module.name)
+    ours = {cls for cls in below(Exception) if cls.__module__.startswith("aiorest_ws.")}
+    own = {cls for cls in ours if inspect.isfunction(cls.__init__)}  # type: ignore[misc]
+    assert own
+    assert own == {cls for cls in own if issubclass(cls, exceptions.Portable)}
 
 
 def test_every_error_says_what_it_means() -> None:

@@ -7,17 +7,19 @@ worked out here from the rules alone, one after another.
 # Without `from __future__ import annotations`: names of a test function could not be read from its text.
 
 import asyncio
+import functools
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from itertools import product
-from typing import Annotated, Any, NamedTuple  # noqa: F401 (of the handlers' source)
+from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 
 import pytest
 from msgspec import Struct
 from prometheus_client import CollectorRegistry
+from typing_extensions import TypeAliasType
 
-from aiorest_ws import Application, Depends, HTTPError, MethodBasedView, SimpleRouter  # noqa: F401
+from aiorest_ws import Application, Depends, HTTPError, MethodBasedView, SimpleRouter
 from aiorest_ws._speedups import dumps
 from aiorest_ws.metrics import Metrics
 from aiorest_ws.renderers import BaseRenderer
@@ -27,6 +29,9 @@ from tests.serving import asynchronous
 
 HANDLERS = ("def", "async def", "async def that waits", "threaded")
 DEPENDENCIES = ("none", "generator", "async generator")
+# How the dependency is written, by turns: behind an alias, a decorator, a partial, a generic class, an override.
+WAYS = ("plain", "aliased", "decorated", "partial", "generic", "overridden")
+LEVELS = ("application", "router", "include", "view")
 GATES = ("none", "allows", "denies", "breaks")
 OUTCOMES = ("reply", "misfit", "error", "refusal")
 AROUND = ("none", "before", "onion", "mends")
@@ -134,6 +139,62 @@ async def opened_later() -> AsyncIterator[str]:
         log.append("close")
 
 
+def decorated(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return call
+
+
+T = TypeVar("T")
+
+
+class Held(Generic[T]):
+    """Gives what the others give, a str."""
+
+    def __new__(cls, db: T) -> Any:
+        return str(db)
+
+
+def never() -> str:
+    """Stand for what is overridden."""
+    raise AssertionError
+
+
+def never_later() -> str:
+    """Stand for what is overridden."""
+    raise AssertionError
+
+
+def level(name: str) -> Depends:
+    """Give what runs at a level for its effect."""
+
+    def plain() -> None:
+        log.append(name)
+
+    async def later() -> None:
+        await asyncio.sleep(0)
+        log.append(name)
+
+    return Depends(later if name == "include" else plain)
+
+
+def annotation(way: str, call: Any) -> Any:
+    """Give the annotation of the parameter that `call` gives, written in some way."""
+    if way == "aliased":
+        return TypeAliasType("Db", Annotated[TypeAliasType("Inner", Annotated[str, "db"]), Depends(call)])
+    if way == "decorated":
+        return Annotated[str, Depends(decorated(call))]
+    if way == "partial":
+        return Annotated[str, Depends(functools.partial(functools.partial(call)))]
+    if way == "generic":
+        return Annotated[str, Depends(Held[Annotated[str, Depends(call)]])]
+    if way == "overridden":
+        return Annotated[str, Depends(never if call is opened else never_later)]
+    return Annotated[str, Depends(call)]
+
+
 def made(n: Any, name: str, outcome: str) -> dict[str, Any]:
     """Do what every handler does."""
     log.append("handler")
@@ -144,25 +205,31 @@ def made(n: Any, name: str, outcome: str) -> dict[str, Any]:
     return {"n": n, "name": name, "secret": "x"}
 
 
+def way_of(case: Case) -> str:
+    return WAYS[CASES.index(case) % len(WAYS)]
+
+
 def signature(case: Case) -> str:
     number = "n: int" if case.typed else "n"
     depends = {"none": "", "generator": "opened", "async generator": "opened_later"}[case.dependency]
-    given = f", db: Annotated[str, Depends({depends})]" if depends else ""
+    given = ", db: Db" if depends else ""
     return f"self, request, {number}{given}, outcome{': str' if case.typed else ''}='reply'"
 
 
-def view_of(case: Case) -> type[MethodBasedView]:
-    """Give the view of `case`."""
+def view_of(case: Case, effects: list[Depends]) -> type[MethodBasedView]:
+    """Give the view of `case`, before which `effects` run."""
     waits = "await asyncio.sleep(0)" if case.handler == "async def that waits" else "pass"
     source = f"""
 {"async " if case.handler.startswith("async") else ""}def get({signature(case)}):
     {waits}
     return made(n, {"'none'" if case.dependency == "none" else "db"}, outcome)
 """
-    namespace = dict(globals())
+    call = opened_later if case.dependency == "async generator" else opened
+    namespace = {**globals(), "Db": annotation(way_of(case), call)}
     exec(source, namespace)
     members: dict[str, Any] = {
         "get": namespace["get"],
+        "dependencies": effects,
         "threaded": case.handler == "threaded",
         "permission_classes": {"none": (), "allows": (Allows(),), "denies": (Denies(),), "breaks": (Breaks(),)}[
             case.gate
@@ -175,13 +242,23 @@ def view_of(case: Case) -> type[MethodBasedView]:
     return type("Every", (MethodBasedView,), members)
 
 
-def application(cases: list[Case], around: str, recovers: bool) -> tuple[Application, CollectorRegistry]:
-    router = SimpleRouter()
+def application(cases: list[Case], around: str, recovers: bool, levels: bool) -> tuple[Application, CollectorRegistry]:
+    """Give the application; with `levels` something runs at each for its effect."""
+    effects = {name: [level(name)] if levels else [] for name in LEVELS}
+    router, inner = SimpleRouter(dependencies=effects["router"]), SimpleRouter()
     for case in cases:
-        router.register(f"{case.path}/{{n}}", view_of(case), "GET")
+        inner.register(f"{case.path}/{{n}}", view_of(case, effects["view"]), "GET")
+    router.include(inner, dependencies=effects["include"])
     middlewares: dict[str, list[Any]] = {"none": [], "before": [Before], "onion": [Onion], "mends": [Mends]}
     registry = CollectorRegistry()
-    app = Application(router=router, middlewares=middlewares[around], metrics=Metrics(registry), access_log=True)
+    app = Application(
+        router=router,
+        middlewares=middlewares[around],
+        dependencies=effects["application"],
+        metrics=Metrics(registry),
+        access_log=True,
+    )
+    app.dependency_overrides = {never: opened, never_later: opened_later}
     if recovers:
 
         @app.exception_handler(Broken)
@@ -192,13 +269,13 @@ def application(cases: list[Case], around: str, recovers: bool) -> tuple[Applica
     return app, registry
 
 
-def expected(case: Case, outcome: str, around: str, recovers: bool) -> tuple[dict[str, Any], list[str]]:
+def expected(case: Case, outcome: str, around: str, recovers: bool, levels: bool) -> tuple[dict[str, Any], list[str]]:
     """Give the reply, and what is in the log."""
     if case.gate in ("denies", "breaks"):
         reply: dict[str, Any] = {"status": 403}
         inside = ["gate"]
     else:
-        reply, inside = _behind_the_gate(case, outcome)
+        reply, inside = _behind_the_gate(case, outcome, levels)
         inside = ["gate"] * (case.gate == "allows") + inside
     failed = reply.get("status") == 500
     if around == "mends" and failed:
@@ -207,24 +284,26 @@ def expected(case: Case, outcome: str, around: str, recovers: bool) -> tuple[dic
     events = {"before": ["before"], "onion": ["in"]}.get(around, []) + inside
     if around == "onion":
         # The reply is rendered behind the middlewares; what a thread opened, it has closed itself.
-        late = "close" in inside and reply["status"] == 200 and not _is_all_in_a_thread(case)
+        late = "close" in inside and reply["status"] == 200 and not _is_all_in_a_thread(case, levels)
         events = [*events[:-1], "out", "close"] if late else [*events, "out"]
     if recovers and failed:
         return {"status": 200, "data": "recovered"}, [*events, "recovered"]
     return reply, events
 
 
-def _is_all_in_a_thread(case: Case) -> bool:
-    return case.handler == "threaded" and case.dependency == "generator"
+def _is_all_in_a_thread(case: Case, levels: bool) -> bool:
+    waits = levels or way_of(case) == "decorated"
+    return case.handler == "threaded" and case.dependency == "generator" and not waits
 
 
-def _behind_the_gate(case: Case, outcome: str) -> tuple[dict[str, Any], list[str]]:
+def _behind_the_gate(case: Case, outcome: str, levels: bool) -> tuple[dict[str, Any], list[str]]:
     if outcome == "misfit" and case.typed:
         return {"status": 422}, []
     events = ["handler"]
     if case.dependency != "none":
         heard = {"error": ["heard Broken"], "refusal": ["heard HTTPError"]}.get(outcome, [])
         events = ["open", *events, *heard, "close"]
+    events = [*(LEVELS if levels else ()), *events]
     if outcome == "error":
         return {"status": 500}, events
     if outcome == "refusal":
@@ -235,25 +314,26 @@ def _behind_the_gate(case: Case, outcome: str) -> tuple[dict[str, Any], list[str
     return reply | ({"marked": True} if case.renderer else {}), events
 
 
+@pytest.mark.parametrize("levels", [False, True], ids=["", "levels"])
 @pytest.mark.parametrize("recovers", [False, True], ids=["refuses", "recovers"])
 @pytest.mark.parametrize("around", AROUND)
 def test_every_combination_replies_as_its_parts_promise(
-    around: str, recovers: bool, caplog: pytest.LogCaptureFixture
+    around: str, recovers: bool, levels: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "aiorest_ws.access")
     statuses: Counter[str] = Counter()
     forms = list(FORMS)
-    cases = CASES[(AROUND.index(around) + recovers) % 3 :: 3]  # all would take ten seconds
+    cases = CASES[(AROUND.index(around) + 2 * recovers + levels) % 5 :: 5]  # all would take twenty seconds
 
     @asynchronous
     async def test() -> None:
-        app, registry = application(cases, around, recovers)
+        app, registry = application(cases, around, recovers, levels)
         async with AsyncTestClient(app) as client:
             for number, (case, outcome) in enumerate(product(cases, OUTCOMES)):
                 log.clear()
                 form = forms[number % len(forms)]
                 reply = await answer(client, case, outcome, form, number)
-                wanted, events = expected(case, outcome, around, recovers)
+                wanted, events = expected(case, outcome, around, recovers, levels)
                 got = {key: reply[key] for key in ("status", "data", "detail", "marked") if key in reply}
                 if wanted["status"] in (403, 422, 500):
                     assert set(got) == {"status", "detail"}, (case, outcome, form)

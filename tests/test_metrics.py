@@ -402,10 +402,10 @@ def test_a_registry_takes_the_metrics_once() -> None:
 # The port
 
 
-async def scrape(address: tuple[str, int] | None) -> str:
+async def scrape(address: tuple[str, int] | None, query: str = "") -> str:
     assert address is not None
     reader, writer = await asyncio.open_connection(*address)
-    writer.write(b"GET /metrics HTTP/1.0\r\n\r\n")
+    writer.write(f"GET /metrics{query} HTTP/1.0\r\n\r\n".encode())
     page = await reader.read()
     writer.close()
     await writer.wait_closed()
@@ -473,12 +473,30 @@ async def test_a_start_that_fails_frees_the_port() -> None:
 
 
 @asynchronous
-async def test_a_second_application_with_a_port_and_no_registry_is_one_line() -> None:
-    async with serving(make_router(), metrics_port=0):
-        with pytest.raises(
-            ImproperlyConfigured, match=r"^metrics_port is for one application of a process: give each "
-        ):
-            await Application(router=make_router(), port=0, metrics_port=0).start()
+async def test_two_applications_have_metrics_of_their_own() -> None:
+    async with (
+        serving(make_router(), metrics_port=0) as one,
+        serving(make_router(), metrics=Metrics(), metrics_port=0) as two,
+        await Client.connect(one) as client,
+    ):
+        await client.ask("GET", "/users/1")
+        pages = [await scrape(app.metrics_address) for app in (one, two)]
+        assert ["aiorest_ws_connections 1.0" in page for page in pages] == [True, False]
+        assert ["python_info" in page for page in pages] == [True, True]
+        assert "python_info" not in await scrape(one.metrics_address, "?name[]=aiorest_ws_connections")
+        assert "python_info" in await scrape(one.metrics_address, "?name[]=python_info")
+        await client.leave()
+
+
+@asynchronous
+async def test_the_default_registry_may_be_given() -> None:
+    metrics = Metrics(REGISTRY)
+    try:
+        async with serving(make_router(), metrics=metrics, metrics_port=0) as app:
+            assert (await scrape(app.metrics_address)).count("python_info{") == 1
+        assert REGISTRY.get_sample_value("aiorest_ws_connections") == 0
+    finally:
+        REGISTRY.unregister(metrics)
 
 
 @asynchronous
@@ -510,11 +528,13 @@ async def test_prometheus_client_is_imported_when_it_is_used_and_named_when_it_i
         "import sys, aiorest_ws\n"
         "print('prometheus_client' in sys.modules)\n"
         "sys.modules['prometheus_client'] = None\n"
-        "app = aiorest_ws.Application(router=aiorest_ws.SimpleRouter(), port=0)\n"
+        "router = aiorest_ws.SimpleRouter()\n"
+        "router.get('/')(lambda request: None)\n"
+        "app = aiorest_ws.Application(router=router, port=0)\n"
         "app.run(metrics_port=0)\n"
     )
     assert (outcome.code, outcome.out) == (1, "False\n")
-    assert outcome.err == "aiorest-ws: metrics need prometheus_client: pip install 'aiorest-ws[metrics]'\n"
+    assert outcome.err == "aiorest-ws: metrics need prometheus_client: pip install 'aiorest-ws[metrics]>=2'\n"
 
 
 # docs/observability.md

@@ -379,7 +379,7 @@ async def test_auth_required_needs_a_middleware_around_that_route() -> None:
     router.include(router_of(Before([], "in"), auth_required=True), prefix="/in")
     assert (await answer(router, "/in/x"))["data"] == "hello"
     router.include(router_of(auth_required=True), prefix="/out")
-    with pytest.raises(ImproperlyConfigured, match="FunctionView at /out/x/ has auth_required"):
+    with pytest.raises(ImproperlyConfigured, match="view hello at /out/x/ has auth_required"):
         await Application(router=router, port=0).start()
 
 

@@ -207,7 +207,7 @@ def test_a_result_that_does_not_fit_is_a_failed_handler(
     model: Any, result: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     reply = answer(result, response_model=model)
-    assert (reply.status, reply.detail) == (500, "Error has occurred inside serializer class.")
+    assert (reply.status, reply.detail) == (500, "the handler's result cannot be encoded")
     records = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert len(records) == 1
     assert records[0].exc_info is not None

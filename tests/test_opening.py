@@ -408,7 +408,7 @@ async def test_peer_is_the_client_behind_trusted_proxies(proxies: int, headers: 
 async def test_host_and_port_are_those_that_the_client_uses(
     proxies: int, host: bytes, origin: bytes, proto: bytes, status: int
 ) -> None:
-    async with serving(make_router(), trusted_proxies=proxies) as app:
+    async with serving(make_router(), trusted_proxies=proxies, allowed_hosts=["example.com"]) as app:
         request = REQUEST.replace(b"localhost\r\n", host + b"\r\nOrigin: " + origin + b"\r\n")
         if proto:
             request = request.replace(b"Upgrade: w", b"X-Forwarded-Proto: " + proto + b"\r\nUpgrade: w")

@@ -165,7 +165,8 @@ async def test_auth_required_wants_an_authenticated_user(user: Any, status: int)
 async def test_auth_required_without_an_authenticating_middleware_is_an_error_at_start(middlewares: Any) -> None:
     """S4."""
     with pytest.raises(
-        ImproperlyConfigured, match=r"view FunctionView at /private/ has auth_required, but no middleware"
+        ImproperlyConfigured,
+        match=r"view private_router.<locals>.<lambda> at /private/ has auth_required, but no middleware",
     ):
         await Application(router=private_router(), middlewares=middlewares, port=0).start()
 

@@ -40,7 +40,8 @@ NO_HANDLER = "For URL, typed in request, handler not specified."
 NO_METHOD = "In query not specified `method` argument."
 NO_URL = "In query not specified `url` argument."
 SERVER_ERROR = "A server error occurred."
-SERIALIZER_ERROR = "Error has occurred inside serializer class."
+SERIALIZER_ERROR = "Error has occurred inside serializer class."  # as in 1.1.1, to requests without `id`
+UNENCODABLE = "the handler's result cannot be encoded"
 
 
 @contextmanager
@@ -161,6 +162,7 @@ def test_errors_are_answered_byte_for_byte(impl: Impl) -> None:
     detail = b'"detail":"' + NO_HANDLER.encode() + b'"'
     assert server.send(b'{"method":"GET","url":"/no"}') == b"{" + detail + b',"event_name":null}'
     assert server.send(b'{"method":"GET","url":"/no","event_name":"e"}') == b"{" + detail + b',"event_name":"e"}'
+    detail = b'"detail":"no route /no"'
     assert server.send(b'{"method":"GET","url":"/no","id":1}') == b'{"id":1,"status":404,' + detail + b"}"
     assert (
         server.send(b'{"method":"GET","url":"/no","id":1,"event_name":0}')
@@ -348,7 +350,11 @@ def test_a_request_that_is_refused_gets_its_status_and_text(
 ) -> None:
     server = Server(impl, hello if kind == "endpoint" else ("/hello", Hello, "GET"))
     assert json.loads(server.send(json.dumps(envelope).encode())) == {"detail": text, "event_name": None}
-    assert json.loads(server.send(json.dumps(envelope | {"id": 1}).encode())) == {"id": 1, **detail(status, text)}
+    with_id = json.loads(server.send(json.dumps(envelope | {"id": 1}).encode()))
+    if text == NO_HANDLER:  # tests/test_misses.py has what is said instead
+        text = with_id["detail"]
+        assert text.startswith("no route " if status == 404 else "no method ")
+    assert with_id == {"id": 1, **detail(status, text)}
     assert server.reports == []
 
 
@@ -894,7 +900,7 @@ def test_a_result_that_cannot_be_encoded_is_a_500_reported_once(impl: Impl, valu
         return value
 
     server = Server(impl, get(handler if later else lambda request: value))
-    assert server.ask() == detail(500, SERIALIZER_ERROR)
+    assert server.ask() == detail(500, UNENCODABLE)
     ((_, exc),) = server.reports
     assert isinstance(exc, SerializerError)
     assert isinstance(exc.__cause__, (TypeError, ValueError))
@@ -1054,7 +1060,7 @@ def test_a_verb_that_the_view_has_and_the_route_lacks_is_405(impl: Impl) -> None
             return "deleted"
 
     server = Server(impl, ("/", Two, "GET"))
-    assert server.ask(method="DELETE") == detail(405, NO_HANDLER)
+    assert server.ask(method="DELETE") == detail(405, "no method DELETE at /, expected GET")
 
 
 class Dispatching(MethodBasedView):
@@ -1081,7 +1087,7 @@ def test_an_overridden_dispatch_is_honoured_and_args_are_still_checked(impl: Imp
     assert server.ask("/P", {"a": 2}, method=" get ") == data(["dispatched", ["P", 2]])
     assert server.ask("/P", {"b": 2}) == detail(422, "unexpected argument `b`")
     assert server.ask("/P", {"request": 2}) == detail(422, "argument `request` is already given by the url")
-    assert server.ask("/P", method="PUT") == detail(405, NO_HANDLER)
+    assert server.ask("/P", method="PUT") == detail(405, "no method PUT at /P, expected GET")
     assert server.reports == []
 
 
@@ -1241,9 +1247,9 @@ def permission(answer: Any, log: list[Any] | None = None, later: bool = False) -
 DENIED = detail(403, "Permission denied: user doesn't have enough rights.")
 
 
-@pytest.mark.parametrize("answer", [False, None, 0, "", []])
+@pytest.mark.parametrize("answer", [False, None])
 @pytest.mark.parametrize("later", [False, True])
-def test_a_permission_that_is_false_denies(impl: Impl, answer: Any, later: bool) -> None:
+def test_a_permission_that_says_no_denies(impl: Impl, answer: Any, later: bool) -> None:
     called: list[Any] = []
     server = Server(impl, get(called.append, permission_classes=(permission(answer, later=later),)))
     assert server.ask() == DENIED
@@ -1252,11 +1258,20 @@ def test_a_permission_that_is_false_denies(impl: Impl, answer: Any, later: bool)
     assert server.reports == []
 
 
-@pytest.mark.parametrize("answer", [True, 1, "yes", [0]])
 @pytest.mark.parametrize("later", [False, True])
-def test_a_permission_that_is_true_lets_pass(impl: Impl, answer: Any, later: bool) -> None:
-    server = Server(impl, get(lambda request: "in", permission_classes=[permission(answer, later=later)]))
+def test_a_permission_that_is_true_lets_pass(impl: Impl, later: bool) -> None:
+    server = Server(impl, get(lambda request: "in", permission_classes=[permission(True, later=later)]))
     assert server.ask() == data("in")
+
+
+@pytest.mark.parametrize("answer", [0, 1, "", "yes", [], [0], (True,), NotImplemented, len, object()], ids=repr)
+@pytest.mark.parametrize("later", [False, True])
+def test_a_permission_that_gives_no_answer_denies_and_is_reported_once(impl: Impl, answer: Any, later: bool) -> None:
+    called: list[Any] = []
+    server = Server(impl, get(called.append, permission_classes=[permission(answer, later=later)]))
+    assert server.ask() == DENIED
+    assert server.reported() == [TypeError]
+    assert called == []
 
 
 def test_a_permission_that_raises_denies_with_its_own_error(impl: Impl) -> None:
@@ -1275,7 +1290,7 @@ def test_a_permission_that_fails_denies_and_is_reported_once(impl: Impl, exc: Ex
             return raising_later(exc)(request) if later else raising(exc)(request)
 
     called: list[Any] = []
-    server = Server(impl, get(called.append, permission_classes=(permission(1), Failing, permission(1))))
+    server = Server(impl, get(called.append, permission_classes=(permission(True), Failing, permission(True))))
     assert server.ask() == DENIED
     assert server.reported() == [type(exc)]
     assert called == []
@@ -1284,10 +1299,10 @@ def test_a_permission_that_fails_denies_and_is_reported_once(impl: Impl, exc: Ex
 @pytest.mark.parametrize("later", [False, True])
 def test_permissions_are_checked_in_order_up_to_the_first_that_denies(impl: Impl, later: bool) -> None:
     log: list[Any] = []
-    classes = [permission(answer, log, later) for answer in (1, 2, 0, 3)]
+    classes = [permission(answer, log, later) for answer in (True, True, False, None)]
     server = Server(impl, get(lambda request: "in", permission_classes=classes))
     assert server.ask() == DENIED
-    assert log == [1, 2, 0]
+    assert log == [True, True, False]
 
 
 def test_permissions_see_what_middlewares_set(impl: Impl) -> None:
@@ -1450,14 +1465,14 @@ def test_a_renderer_that_fails_is_a_500_reported_once(impl: Impl, renderer: Any,
         return 1
 
     server = Server(impl, get(handler if later else lambda request: 1, renderers=(renderer,)))
-    assert server.ask() == detail(500, SERIALIZER_ERROR)
+    assert server.ask() == detail(500, UNENCODABLE)
     assert server.reported() == [SerializerError]
 
 
 def test_a_result_that_the_renderer_refuses_is_a_500_reported_once(impl: Impl) -> None:
     for renderer in (XMLRenderer, JSONRenderer):
         server = Server(impl, get(lambda request: [object()], renderers=(renderer, XMLRenderer)))
-        assert server.ask() == detail(500, SERIALIZER_ERROR)
+        assert server.ask() == detail(500, UNENCODABLE)
         assert server.reported() == [SerializerError]
 
 

@@ -174,7 +174,7 @@ async def test_port_in_use_is_one_line(busy_port: int) -> None:
         ),
         (
             "import sys; sys.modules['uvloop'] = None\nApplication(router=router).run(port=0, loop='uvloop')",
-            "aiorest-ws: loop='uvloop', but uvloop is not installed: pip install 'aiorest-ws[uvloop]'",
+            "aiorest-ws: loop='uvloop', but uvloop is not installed: pip install 'aiorest-ws[uvloop]>=2'",
         ),
         (
             "Application(router=router).run(port=0, host='no-such-host.invalid')",

@@ -88,6 +88,10 @@ class Colour(Enum):
     MANY = (1, 2)
 
 
+class Named(str, Enum):  # noqa: UP042 (str() of it is "Named.RED")
+    RED = "red"
+
+
 @dataclass
 class Point:
     x: int
@@ -119,6 +123,7 @@ class Point:
         (UUID(int=1), "00000000-0000-0000-0000-000000000001"),
         (b"ab", "YWI="),
         (Colour.RED, "red"),
+        (Named.RED, "red"),
         (Colour.MANY, "<list-item>1</list-item><list-item>2</list-item>"),
         (Point(1), "<x>1</x><y></y>"),
         ("é\u2028\U0001f600", "é\u2028\U0001f600"),
@@ -163,11 +168,11 @@ def test_a_key_that_is_no_xml_name_is_escaped(key: Any, name: str) -> None:
 
 
 def test_root_and_item_names_may_be_chosen() -> None:
-    class Named(XMLRenderer):
+    class Answer(XMLRenderer):
         root_name = "answer"
         item_tag_name = "item"
 
-    assert Named().render([1]).decode() == HEAD + "<answer><item>1</item></answer>"
+    assert Answer().render([1]).decode() == HEAD + "<answer><item>1</item></answer>"
 
 
 @pytest.mark.parametrize(
@@ -185,6 +190,47 @@ def test_what_contains_itself_is_a_serializer_error() -> None:
     with pytest.raises(SerializerError) as caught:
         XMLRenderer().render(circle)
     assert isinstance(caught.value.__cause__, RecursionError)
+
+
+class Small(XMLRenderer):
+    max_elements = 10
+    max_levels = 4
+
+
+def nested(levels: int, leaf: Any = 1) -> Any:
+    return [nested(levels - 1, leaf)] if levels else leaf
+
+
+@pytest.mark.parametrize(
+    "value", [[1] * 9, [[1] * 4, [1] * 3], {str(n): 1 for n in range(9)}, nested(4), nested(4, "9")]
+)
+def test_xml_may_have_as_many_elements_and_levels_as_are_allowed(value: Any) -> None:
+    ET.fromstring(Small().render(value))
+
+
+@pytest.mark.parametrize(
+    ("value", "cause"),
+    [
+        ([1] * 10, "more than 10 elements"),
+        ([None] * 10, "more than 10 elements"),
+        ([Colour.RED] * 10, "more than 10 elements"),
+        ({str(n): 1 for n in range(10)}, "more than 10 elements"),
+        ([[1] * 5, [1] * 5], "more than 10 elements"),
+        (nested(5), "nested deeper than 4 levels"),
+        ({"a": nested(4)}, "nested deeper than 4 levels"),
+        (nested(3, Point(1, [[1]])), "nested deeper than 4 levels"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_more_xml_than_is_allowed_is_a_serializer_error(value: Any, cause: str) -> None:
+    with pytest.raises(SerializerError) as caught:
+        Small().render(value)
+    assert str(caught.value.__cause__) == cause
+
+
+def test_long_name_is_escaped_character_by_character() -> None:
+    key = "a<é\U0001f600" * 5000
+    assert xml({key: 1}).partition(">")[0] == "<" + "a_x003C_é_x1F600_" * 5000
 
 
 any_text = st.text(st.characters(exclude_categories=())) | st.sampled_from(

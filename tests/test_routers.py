@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, assert_type
 
 import pytest
 
@@ -797,3 +798,31 @@ def test_a_name_that_is_not_there_names_the_one_that_is_meant(router: SimpleRout
     with pytest.raises(NoReverseMatch) as caught:
         router.url_for(wrong)
     assert str(caught.value) == f"no route is named {wrong!r}{cure}"
+
+
+def test_decorators_keep_the_type_of_the_function(router: SimpleRouter) -> None:
+    @router.get("/a", name="a", threaded=False)
+    def plain(request: Any, number: int = 1) -> str:
+        return str(number)
+
+    @router.route("/b", ["GET", "PUT"])
+    async def waiting(request: Any, number: int = 1) -> str:
+        return str(number)
+
+    @endpoint("/c", "GET")
+    def older(request: Any, number: int = 1) -> str:
+        return str(number)
+
+    assert_type(plain(None, 2), str)
+    assert_type(waiting(None, 2), Coroutine[Any, Any, str]).close()
+    assert_type(older(None, 2), str)
+    assert_type(older()[0], str)
+    plain(None, "2")  # type: ignore[arg-type]
+    older(None, "2")  # type: ignore[call-overload]
+
+
+def test_type_checkers_see_a_keyword_that_is_not_there(router: SimpleRouter) -> None:
+    with pytest.raises(TypeError, match="did you mean 'auth_required'"):
+        router.get("/a", auth_requierd=True)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="did you mean 'permission_classes'"):
+        endpoint("/a", "GET", permissions=[IsAuthenticated])  # type: ignore[call-arg]

@@ -204,6 +204,30 @@ async def test_second_signal_waits_for_nobody(loop: str) -> None:
     assert (outcome.code, outcome.err) == (0, "")
 
 
+@pytest.mark.skipif(not on_posix, reason="no SIGTERM to another process on Windows")
+@on_each_loop
+@pytest.mark.parametrize(
+    ("number", "requests", "line"),
+    [
+        (signal.SIGINT, 1, "shutting down: 1 request in flight; Ctrl-C again to stop at once"),
+        (signal.SIGTERM, 3, "shutting down: 3 requests in flight; SIGTERM again to stop at once"),
+    ],
+)
+@asynchronous
+async def test_signal_says_what_is_waited_for(loop: str, number: signal.Signals, requests: int, line: str) -> None:
+    source = SERVER + f"Application(router=router, shutdown_timeout=600).run(port=0, loop={loop!r})"
+    async with await Program.start(source) as program:
+        async with await Client.connect(address_in(await program.started())) as client:
+            for n in range(requests):
+                client.request(url="/wait/600", id=n)
+                assert await program.line() == "begun"
+            program.signal(number)
+            assert await program.line() == line
+            program.signal(number)
+            assert (await client.receive()).close_code == 1001
+        assert (await program.end()).code == 0
+
+
 @asynchronous
 async def test_what_comes_too_late_is_dropped_and_counted() -> None:
     gates = Gates()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from aiorest_ws import Application, RequestHandlerFactory, SimpleRouter
 from aiorest_ws.exceptions import ImproperlyConfigured
 from aiorest_ws.options import OPTIONS
-from aiorest_ws.sources import configured
+from aiorest_ws.sources import configured, strangers
 from aiorest_ws.testing import TestClient
 from tests.serving import asynchronous, run_program
 
@@ -39,6 +40,11 @@ def prepared(app: Application, **options: Any) -> RequestHandlerFactory:
         ("ACCESS_LOG", "TRUE", True),
         ("LOG_LEVEL", "warn", "warn"),
         ("LOOP", "asyncio", "asyncio"),
+        ("LOG_LEVEL", "INFO", "info"),
+        ("LOG_LEVEL", "Warning", "warning"),
+        ("LOOP", "UVLoop", "uvloop"),
+        ("ACCESS_LOG", "JSON", "json"),
+        ("DEBUG", "On", True),
         ("ALLOWED_ORIGINS", "https://a.example, null", ["https://a.example", "null"]),
         ("SUBPROTOCOLS", "v2,v1", ["v2", "v1"]),
         ("PING_INTERVAL", "0.5", 0.5),
@@ -57,6 +63,7 @@ def test_only_options_that_are_objects_cannot_come_from_the_environment(
 ) -> None:
     objects = {
         "accept_function",
+        "dependencies",
         "factory",
         "factory_options",
         "lifespan",
@@ -65,7 +72,7 @@ def test_only_options_that_are_objects_cannot_come_from_the_environment(
         "protocol",
         "router",
     }
-    objects |= {"on_connect", "on_disconnect", "on_shutdown", "on_startup", "sock", "ssl_context"}
+    objects |= {"on_connect", "on_disconnect", "on_listening", "on_shutdown", "on_startup", "sock", "ssl_context"}
     monkeypatch.setenv(f"AIOREST_WS_{name.upper()}", "?")
     try:
         configured()
@@ -109,6 +116,94 @@ def test_variable_that_cannot_be_is_one_line(
         configured()
     assert str(failed.value).startswith(f"environment variable AIOREST_WS_{name}: {expected}")
     assert "\n" not in str(failed.value)
+
+
+KUBERNETES = {  # of the services `aiorest-ws` and `aiorest-ws-metrics`
+    "AIOREST_WS_SERVICE_HOST": "10.0.0.11",
+    "AIOREST_WS_SERVICE_PORT": "8080",
+    "AIOREST_WS_SERVICE_PORT_HTTP": "8080",
+    "AIOREST_WS_PORT": "tcp://10.0.0.11:8080",
+    "AIOREST_WS_PORT_8080_TCP": "tcp://10.0.0.11:8080",
+    "AIOREST_WS_PORT_8080_TCP_PROTO": "tcp",
+    "AIOREST_WS_PORT_8080_TCP_PORT": "8080",
+    "AIOREST_WS_PORT_8080_TCP_ADDR": "10.0.0.11",
+    "AIOREST_WS_PORT_53_UDP": "udp://10.0.0.11:53",
+    "AIOREST_WS_PORT_53_UDP_ADDR": "10.0.0.11",
+    "AIOREST_WS_METRICS_SERVICE_HOST": "10.0.0.12",
+    "AIOREST_WS_METRICS_PORT": "tcp://10.0.0.12:9100",
+    "AIOREST_WS_METRICS_PORT_9100_TCP_PORT": "9100",
+    "AIORESTWS_PORT": "tcp://10.0.0.11:8080",
+    "AIORESTWS_SERVICE_PORT": "8080",
+}
+
+
+@pytest.mark.parametrize("name", KUBERNETES)
+def test_what_kubernetes_makes_of_a_service_is_ignored(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, KUBERNETES[name])
+    assert configured() == {}
+    assert (logging.DEBUG, f"environment variable {name} is ignored: Kubernetes makes it for a service") in strangers()
+
+
+def test_option_beside_what_kubernetes_makes_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in KUBERNETES.items():
+        monkeypatch.setenv(name, text)
+    monkeypatch.setenv("AIOREST_WS_PORT", "9000")
+    assert configured() == {"port": 9000}
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("AIOREST_WS_IMAGE_TAG", "is ignored: there is no such option"),
+        ("AIOREST_WS_VERSION", "is ignored: there is no such option"),
+        ("AIORESTWS_PORT", "is not read, did you mean AIOREST_WS_PORT?"),
+        ("AIOREST_PORT", "is not read, did you mean AIOREST_WS_PORT?"),
+        ("AIO_REST_WS_LOG_LEVEL", "is not read, did you mean AIOREST_WS_LOG_LEVEL?"),
+        ("aiorest_ws_port", "is not read, did you mean AIOREST_WS_PORT?"),
+        ("AIORESTWS_SETTING_MODULE", "is not read, did you mean AIORESTWS_SETTINGS_MODULE?"),
+        ("AIORESTWS_NO_EXTENSIONS", "is not read, did you mean AIOREST_WS_NO_EXTENSIONS?"),
+    ],
+)
+def test_other_names_are_warned_of_and_their_values_are_not_shown(
+    name: str, says: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv(name, "secret")
+    prepared(Application(router=SimpleRouter()))
+    assert f"environment variable {name} {says}" in [record.getMessage() for record in caplog.records]
+    assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "name", ["AIORESTAURANT_MENU", "AIORESTWS_SETTINGS_MODULE", "AIOREST_WS_NO_EXTENSIONS", "PORT"]
+)
+def test_names_of_others_and_our_own_are_not_spoken_of(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "1")
+    assert strangers() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("PROT", "AIOREST_WS_PORT"),
+        ("PORTS", "AIOREST_WS_PORT"),
+        ("_PORT", "AIOREST_WS_PORT"),
+        ("ACCESSLOG", "AIOREST_WS_ACCESS_LOG"),
+        ("MIDDLEWARE", "AIOREST_WS_MIDDLEWARES"),
+        ("ALLOWED_ORIGIN", "AIOREST_WS_ALLOWED_ORIGINS"),
+        ("NO_EXTENSION", "AIOREST_WS_NO_EXTENSIONS"),
+        ("SETTINGS_MODULE", "AIORESTWS_SETTINGS_MODULE"),
+    ],
+)
+def test_what_is_almost_an_option_is_an_error(name: str, near: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"AIOREST_WS_{name}", "1")
+    with pytest.raises(ImproperlyConfigured, match=rf"AIOREST_WS_{name}: unknown setting, did you mean {near}\?"):
+        configured()
+
+
+def test_setting_of_the_module_that_is_like_none_is_an_error(settings_module: Any) -> None:
+    settings_module("AIOREST_WS_VERSION = 1")
+    with pytest.raises(ImproperlyConfigured, match=r"AIOREST_WS_VERSION in settings module .*: unknown setting"):
+        configured()
 
 
 @pytest.mark.parametrize(

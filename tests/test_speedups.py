@@ -138,7 +138,8 @@ def test_a_compiled_module_that_misses_its_dependency_is_broken_not_missing(stan
 def test_an_installation_without_compiled_modules_says_so(stand_in: Path) -> None:
     for module in _speedups.MODULES:
         (stand_in / "hot" / f"{module}_c.py").unlink()
-    assert choose(stand_in).reason == "no compiled modules in this installation"
+    assert choose(stand_in).reason == f"no compiled modules in this installation: {_speedups.CURE}"
+    assert "pip install" in _speedups.CURE
 
 
 @pytest.mark.parametrize("fault", ["missing", "broken"])

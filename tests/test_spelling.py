@@ -198,3 +198,38 @@ def test_a_short_name_is_near_only_by_one() -> None:
 
 def test_the_text_is_bounded() -> None:
     assert len(unknown("x" * 10_000, ("a", "b"))) < 200
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("permissions", "permission_classes"),
+        ("auth_requierd", "auth_required"),
+        ("middlewares", "middlewares"),
+        ("dependencies", "dependencies"),
+        ("login_required", "auth_required"),
+    ],
+)
+@pytest.mark.parametrize("is_method", [False, True], ids=["function", "method"])
+def test_what_is_set_on_a_function_is_refused(name: str, near: str, is_method: bool) -> None:
+    """A decorator that only leaves a note guards nothing, if nobody reads it."""
+
+    def marked(function: Any) -> Any:
+        setattr(function, name, ["admin"])
+        return function
+
+    def register() -> None:
+        if is_method:
+            registered(type("View", (MethodBasedView,), {"get": marked(lambda self, request: None)}))
+        else:
+            SimpleRouter().get("/a")(marked(lambda request: None))
+
+    with pytest.raises(InvalidHandler, match=f"'{name}' is set on .*, where nobody looks at it: '{near}' is given to"):
+        register()
+
+
+def test_other_notes_on_a_function_are_the_programs_own() -> None:
+    def function(request: Any) -> None: ...
+
+    function.roles = ["admin"]  # type: ignore[attr-defined]
+    SimpleRouter().get("/a")(function)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import threading
+import time
 from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import sha1
 from importlib.metadata import entry_points
 from typing import Any
@@ -32,7 +35,7 @@ from aiorest_ws.testing import AsyncTestClient, ConnectionClosed, Event, Handsha
 from aiorest_ws.testing.transport import MemoryTransport
 from aiorest_ws.testing.wire import BINARY, Frame, Wire
 from aiorest_ws.wrappers import BINARY_MSGPACK
-from tests.serving import LOOPS, asynchronous, run_program
+from tests.serving import LOOPS, asynchronous, make_router, run_program
 
 VERBS = ("get", "post", "put", "patch", "delete", "head", "options", "trace")
 FORMS = ("text", "text-base64", "binary", "binary-base64")
@@ -155,7 +158,7 @@ def test_unknown_form_is_refused(client: TestClient) -> None:
 def test_refusal_has_status_and_detail(client: TestClient) -> None:
     reply = client.get("/nowhere", event_name="lost")
     assert (reply.status, reply.ok, reply.data, reply.event_name) == (404, False, None, "lost")
-    assert reply.detail == "For URL, typed in request, handler not specified."
+    assert reply.detail == "no route /nowhere"
     assert client.request("BREW", "/echo/ada").status == 405
 
 
@@ -696,3 +699,86 @@ async def test_neither_the_package_nor_the_plugin_imports_what_is_not_used() -> 
         "print([name for name in sys.modules if name.startswith('aiorest_ws.testing')])\n"
     )
     assert (outcome.code, outcome.out, outcome.err) == (0, "False\n[]\n", "")
+
+
+# Words of clients for HTTP
+
+
+@pytest.mark.parametrize(
+    ("name", "cure"),
+    [
+        ("json", "give the payload as `data=`"),
+        ("body", "give the payload as `data=`"),
+        ("params", "give arguments as `args=`"),
+        ("query_params", "give arguments as `args=`"),
+        ("headers", "it is of the handshake, give it to the client"),
+        ("cookies", "it is of the handshake, give it to the client"),
+    ],
+)
+def test_what_a_request_does_not_have_says_what_it_has(name: str, cure: str) -> None:
+    with TestClient(Application(router=make_router())) as client:
+        for ask in (client.get, client.post, partial(client.request, "GET")):
+            with pytest.raises(TypeError, match=f"a request has no '{name}': {re.escape(cure)}"):
+                ask("/hello", **{name: {"a": 1}})
+        assert client.get("/hello", token="x", query="{ user }").ok
+
+
+# A clock that stands still
+
+
+def stop_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do what freezegun does."""
+    for name in ("monotonic", "perf_counter", "time"):
+        monkeypatch.setattr(time, name, lambda: 1_000_000_000.0)
+
+
+def slow_router() -> SimpleRouter:
+    async def sleep(request: Any, seconds: float = 0.01) -> str:
+        await asyncio.sleep(seconds)
+        request.connection.send_event("awake")
+        return "slept"
+
+    return make_router(sleep=sleep)
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_client_waits_in_real_time_though_time_stands_still(when: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if when == "before":
+        stop_time(monkeypatch)
+    with TestClient(Application(router=slow_router(), request_timeout=0.2)) as client:
+        stop_time(monkeypatch)
+        assert client.get("/sleep").data == "slept"
+        assert client.receive_event().name == "awake"
+        assert client.get("/sleep", args={"seconds": 60}).status == 504
+        with pytest.raises(TimeoutError):
+            client.receive_event(timeout=0.01)
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_client_in_the_loop_of_a_test_waits_in_real_time(when: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        loop = asyncio.get_running_loop()
+        if when == "before":
+            stop_time(monkeypatch)
+        async with AsyncTestClient(Application(router=slow_router())) as client, client.connect() as other:
+            stop_time(monkeypatch)
+            assert (await client.get("/sleep")).data == "slept"
+            with pytest.raises(TimeoutError):
+                await other.receive_event(timeout=0.01)
+        assert loop.time() == 1_000_000_000.0  # as it was
+
+    asyncio.run(test())
+
+
+def test_loop_with_a_clock_of_its_own_keeps_it() -> None:
+    class Virtual(asyncio.SelectorEventLoop):
+        def time(self) -> float:
+            return 7.0 + super().time()
+
+    async def test() -> None:
+        before = asyncio.get_running_loop().time
+        async with AsyncTestClient(Application(router=make_router())):
+            assert asyncio.get_running_loop().time == before
+
+    with asyncio.Runner(loop_factory=Virtual) as runner:
+        runner.run(test())

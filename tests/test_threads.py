@@ -8,12 +8,13 @@ import threading
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 
-from aiorest_ws import Application, HTTPError, MethodBasedView, SimpleRouter, endpoint
+from aiorest_ws import Application, Depends, HTTPError, MethodBasedView, SimpleRouter, endpoint
 from aiorest_ws.exceptions import InvalidHandler
+from aiorest_ws.testing import TestClient
 from aiorest_ws.threads import Threads
 from aiorest_ws.wrappers import Request
 from tests.serving import LOOPS, TIMEOUT, Client, asynchronous, factory_of, serving, turn_over
@@ -337,7 +338,7 @@ def test_async_endpoint_cannot_be_threaded() -> None:
 
 
 def test_threaded_must_be_a_bool() -> None:
-    with pytest.raises(InvalidHandler, match="threaded of view FunctionView must be True or False, got 'yes'"):
+    with pytest.raises(InvalidHandler, match=r"threaded of view .*lambda> must be True or False, got 'yes'"):
         router_of(lambda request: 1, threaded="yes")
 
 
@@ -351,3 +352,101 @@ def test_default_is_four_more_than_processors(monkeypatch: pytest.MonkeyPatch) -
     for processors, threads in ((1, 5), (2, 6), (64, 32), (None, 5)):
         monkeypatch.setattr("os.cpu_count", lambda processors=processors: processors)
         assert Threads().most == threads
+
+
+# From a thread to the loop
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@asynchronous
+async def test_thread_calls_into_the_loop_that_serves(loop: str) -> None:
+    async def loop_thread(name: str) -> list[Any]:
+        await asyncio.sleep(0)
+        return [threading.get_ident(), name, who.get()]
+
+    def work(request: Request) -> list[Any]:
+        who.set("ada")
+        request.app.call_soon(request.connection.send_event, "progress", 50)
+        return request.app.run_coroutine(loop_thread("x")).result(TIMEOUT)  # type: ignore[no-any-return]
+
+    async with serving(router_of(work)) as app, await Client.connect(app) as client:
+        client.request("GET", "/x", id=1)
+        assert await client.reply() == {"event_name": "progress", "data": 50}
+        assert (await client.reply())["data"] == [threading.get_ident(), "x", "ada"]
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("x"), SystemExit(3), asyncio.CancelledError()], ids=repr)
+@pytest.mark.parametrize("loop", LOOPS)
+@asynchronous
+async def test_what_fails_in_the_loop_ends_nothing(
+    loop: str, error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise error
+
+    async def fail_later() -> None:
+        raise error
+
+    def work(request: Request) -> Any:
+        request.app.call_soon(fail)
+        return request.app.run_coroutine(fail_later()).result(TIMEOUT)
+
+    async with serving(router_of(work)) as app, await Client.connect(app) as client:
+        assert (await client.ask("GET", "/x", id=1))["status"] == 500
+        assert [line for line in errors(caplog) if "call_soon" in line]
+        assert len(errors(caplog)) == 2
+
+
+def test_without_a_loop_that_serves_it_says_so() -> None:
+    async def never() -> None: ...
+
+    app = Application(router=SimpleRouter())
+
+    def refuses() -> None:
+        with pytest.raises(RuntimeError, match="the application is not running, there is no loop for"):
+            app.call_soon(print)
+        with pytest.raises(RuntimeError, match="the application is not running, there is no loop for"):
+            app.run_coroutine(never())
+
+    refuses()
+    with TestClient(app):
+        app.call_soon(lambda: None)
+    refuses()
+
+    @asynchronous
+    async def test() -> None:
+        async with serving() as other:
+            other.call_soon(lambda: None)
+            with pytest.raises(TypeError, match=r"expected a coroutine, got .*never.*: call the function"):
+                other.run_coroutine(never)  # type: ignore[arg-type]
+            with pytest.raises(RuntimeError, match="run_coroutine is for threads: here, `await`"):
+                other.run_coroutine(never())
+        with pytest.raises(RuntimeError, match="not running"):
+            other.call_soon(print)
+
+    test()
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), asyncio.CancelledError(), KeyError("x")], ids=repr)
+@pytest.mark.parametrize("when", ["before", "behind", "function"])
+@pytest.mark.parametrize("loop", LOOPS)
+@asynchronous
+async def test_asynchronous_dependency_of_a_thread_that_ends_the_program_does_not(
+    loop: str, when: str, error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def around() -> Any:
+        if when == "before":
+            raise error
+        yield 1
+        raise error
+
+    async def function() -> Any:
+        raise error
+
+    def work(request: Request, value: Any) -> Any:
+        return value
+
+    work.__annotations__["value"] = Annotated[int, Depends(function if when == "function" else around)]
+    async with serving(router_of(work)) as app, await Client.connect(app) as client:
+        assert (await client.ask("GET", "/x", id=1))["status"] == 500
+        assert errors(caplog) == [f"'GET' '/x' failed: {type(error).__name__}"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from inspect import getdoc
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -409,7 +410,7 @@ def test_the_two_implementations_have_the_same_members(both: tuple[Impl, Impl]) 
         for member in members[0]:
             docs = [getattr(getattr(i.wrappers, name), member).__doc__ for i in (pure, compiled)]
             assert bool(docs[0]) == bool(docs[1]), member
-    assert compiled.wrappers.Request.__doc__ == pure.wrappers.Request.__doc__
+    assert getdoc(compiled.wrappers.Request) == getdoc(pure.wrappers.Request)  # 3.13 dedents it
 
 
 @given(st.dictionaries(st.text(), json_values), st.text())
@@ -455,3 +456,33 @@ def test_token_is_one_of_the_further_keys(impl: Impl, rest: bytes, extra: dict[s
     assert (request.method, request.url, request.id, request.args) == ("GET", "/a", 1, {})
     assert request.extra == extra
     assert request.get_extra("token") == extra.get("token")
+
+
+@pytest.mark.parametrize(
+    ("name", "where"),
+    [
+        ("headers", "request.connection.headers"),
+        ("cookies", "request.connection.cookies"),
+        ("client", "request.connection.peer"),
+        ("query_params", "request.args, or request.connection.query of the handshake"),
+        ("query", "request.args, or request.connection.query of the handshake"),
+        ("json", "request.data"),
+        ("body", "request.data"),
+        ("path", "request.url, or request.connection.path of the handshake"),
+        ("session", "request.connection.session"),
+        ("send_event", "request.connection.send_event"),
+    ],
+)
+def test_attribute_of_other_frameworks_says_where_it_is(impl: Impl, name: str, where: str) -> None:
+    request = impl.wrappers.Request()
+    assert not hasattr(request, name)
+    with pytest.raises(AttributeError) as raised:
+        getattr(request, name)
+    assert str(raised.value) == f"request has no attribute {name!r}, look for {where}"
+
+
+@pytest.mark.parametrize("name", ["headers", "cookies", "client", "query_params"])
+def test_what_a_client_sends_is_not_taken_for_what_the_server_knows(impl: Impl, name: str) -> None:
+    request = impl.wrappers.wrap({"method": "GET", name: "sent"}, 0, None)
+    assert not hasattr(request, name)
+    assert request.extra[name] == request.get_extra(name) == "sent"

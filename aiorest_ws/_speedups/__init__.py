@@ -37,6 +37,7 @@ __all__ = (
     "dumps",
     "encode",
     "failed",
+    "is_authenticated",
     "is_installed",
     "parameter_names",
     "parse_template",
@@ -44,14 +45,18 @@ __all__ = (
     "quickest",
     "recognise",
     "split_segment",
+    "texts_of",
     "wrap",
     "write",
 )
 
 MODULES = (
-    *("msgpack", "codec", "wrappers", "envelope", "trie", "proof", "plan", "meter", "replies", "pipeline"),
+    *("msgpack", "codec", "wrappers", "envelope", "trie", "proof", "plan", "meter", "replies", "guards", "pipeline"),
     *("deflate", "frames", "step", "workers", "connection"),
 )
+
+# Without --no-cache-dir pip takes the pure wheel that it has built before.
+CURE = "install a C compiler and Python's headers, then: pip install --force-reinstall --no-cache-dir --no-deps ..."
 
 
 def _switched_on(name: str) -> bool:
@@ -77,7 +82,7 @@ def _why_pure() -> str:
             else:
                 broken.append(f"{module}_c: {type(exc).__name__}: {exc}")
     if len(missing) == len(MODULES):
-        reason = "no compiled modules in this installation"
+        reason = f"no compiled modules in this installation: {CURE}"
     else:
         reason = "; ".join([*broken, *(f"{name} is missing" for name in missing)])
     if reason and required:
@@ -108,6 +113,7 @@ if TYPE_CHECKING or not COMPILED:
     )
     from .connection import Connection
     from .deflate import Packer, Unpacker, quickest
+    from .guards import is_authenticated
     from .meter import Meters
     from .msgpack import is_installed
     from .pipeline import Pipeline
@@ -115,7 +121,7 @@ if TYPE_CHECKING or not COMPILED:
     from .proof import Proof
     from .trie import Trie
     from .workers import Workers
-    from .wrappers import Request, Response, failed, wrap
+    from .wrappers import Request, Response, failed, texts_of, wrap
 else:
     from .codec_c import (
         BINARY_BASE64,
@@ -132,6 +138,7 @@ else:
     )
     from .connection_c import Connection
     from .deflate_c import Packer, Unpacker, quickest
+    from .guards_c import is_authenticated
     from .meter_c import Meters
     from .msgpack_c import is_installed
     from .pipeline_c import Pipeline
@@ -139,4 +146,4 @@ else:
     from .proof_c import Proof
     from .trie_c import Trie
     from .workers_c import Workers
-    from .wrappers_c import Request, Response, failed, wrap
+    from .wrappers_c import Request, Response, failed, texts_of, wrap

@@ -7,14 +7,17 @@ Five forms, told apart by the frame's opcode and the first byte. What comes in m
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from enum import Enum
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from orjson import JSONDecodeError, loads
+from orjson import OPT_PASSTHROUGH_DATACLASS, JSONDecodeError, loads
 from orjson import dumps as _orjson_dumps
 from pybase64 import b64decode, b64encode
 
 from aiorest_ws.exceptions import InvalidMessage
+from aiorest_ws.values import JSON_KEYS, is_plain_struct, simpler, written_key
 
 if TYPE_CHECKING or not __name__.endswith("_c"):
     from . import msgpack
@@ -130,15 +133,13 @@ def _json_name(value: object) -> str:
 def dumps(value: Any) -> bytes:
     """Encode `value` as JSON (UTF-8).
 
-    orjson's own table (str, int, float, bool, None, dict, list, tuple, datetime, date, time, UUID, Enum, dataclass) and
-    Decimal → string, set → array, bytes → base64, namedtuple → array, msgspec's Struct and pydantic's models → what
-    these libraries make of them; NaN and Infinity → null. What only orjson refuses
-    (keys that are not strings, integers beyond 64 bits, deep nesting) is encoded as Python's `json` would.
+    What orjson writes itself, and what `aiorest_ws.values.simpler` makes of the rest; NaN and Infinity → null. What
+    only orjson refuses (keys that are not strings, integers beyond 64 bits, deep nesting) is as Python's `json` has it.
 
     Raises TypeError, ValueError or RecursionError for what cannot be encoded.
     """
     try:
-        rendered: bytes = _orjson_dumps(value, _default)
+        rendered: bytes = _orjson_dumps(value, _default, OPT_PASSTHROUGH_DATACLASS)
     except TypeError:
         rendered = _dumps_slowly(value)
     return rendered
@@ -151,26 +152,13 @@ def write(value: Any, form: int) -> bytes:
 
 def _default(value: Any) -> Any:
     """Give what orjson knows for a type that it does not."""
-    if hasattr(type(value), "__struct_config__"):  # nobody has such a value who has not imported msgspec
+    cls: Any = type(value)
+    if hasattr(cls, "__struct_config__") and is_plain_struct(cls):
         from msgspec.json import encode as encode_struct
         from orjson import Fragment
 
-        return Fragment(encode_struct(value, enc_hook=_default))
-    if hasattr(type(value), "__pydantic_validator__"):
-        return value.model_dump(mode="json")
-
-    from decimal import Decimal
-
-    if isinstance(value, Decimal):
-        return str(value)
-    if isinstance(value, (set, frozenset)):
-        return list(value)
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return b64encode(bytes(value)).decode("ascii")
-    if isinstance(value, tuple):
-        return tuple(value)
-    hint = ": is an `await` missing?" if hasattr(value, "__await__") else ""
-    raise TypeError(f"{type(value).__qualname__} is not JSON serializable{hint}")
+        return Fragment(encode_struct(value, enc_hook=simpler))
+    return simpler(value)
 
 
 def _dumps_slowly(value: Any) -> bytes:
@@ -182,15 +170,10 @@ def _dumps_slowly(value: Any) -> bytes:
 
 def plain(value: Any, depth: int = 0) -> Any:
     """Rebuild `value` from what `json` encodes; leaves become what orjson makes of them. Raises RecursionError."""
-    from dataclasses import is_dataclass
-    from enum import Enum
-
     # Compiled, this recursion is C's, which nothing else would stop.
     if depth > _MAX_DEPTH:
         raise RecursionError(f"nested deeper than {_MAX_DEPTH} levels")
-    if isinstance(value, Enum):
-        return plain(value.value, depth + 1)
-    if value is None or isinstance(value, (str, int)):
+    if value is None or (isinstance(value, (str, int)) and not isinstance(value, Enum)):
         return value
     if isinstance(value, float):
         return value if isfinite(value) else None
@@ -199,22 +182,12 @@ def plain(value: Any, depth: int = 0) -> Any:
         for item in value:
             items.append(plain(item, depth + 1))  # noqa: PERF401 (a comprehension would be a second frame a level)
         return items
-    if is_dataclass(value) and not isinstance(value, type):
-        value = _fields(value)
-    if hasattr(type(value), "__struct_config__"):
-        import json
-
-        from msgspec.json import encode as encode_struct
-
-        return json.loads(encode_struct(value, enc_hook=_default))  # orjson would make floats of large integers
-    if hasattr(type(value), "__pydantic_validator__"):
-        return plain(value.model_dump(mode="json"), depth + 1)
     if isinstance(value, dict):
         members = {}
         for key, item in value.items():
-            members[plain(key, depth + 1) if isinstance(key, Enum) else key] = plain(item, depth + 1)
+            members[key if type(key) in JSON_KEYS else written_key(key)] = plain(item, depth + 1)
         return members
-    return loads(_orjson_dumps(value, _default))
+    return loads(_orjson_dumps(value)) if type(value) is datetime else plain(simpler(value), depth + 1)
 
 
 def native(value: Any, depth: int = 0) -> Any:
@@ -233,7 +206,7 @@ def native(value: Any, depth: int = 0) -> Any:
     if kind is dict:
         members = {}
         for key, item in value.items():
-            members[key if type(key) is str else _key(key)] = native(item, depth + 1)
+            members[key if type(key) is str else written_key(key)] = native(item, depth + 1)
         return members
     if kind is list or kind is tuple:
         items = []
@@ -245,60 +218,26 @@ def native(value: Any, depth: int = 0) -> Any:
 
 def _native_slowly(value: Any, depth: int) -> Any:
     """Do the same for what has no type of those."""
-    from dataclasses import is_dataclass
-    from datetime import datetime
-    from enum import Enum
-
     if isinstance(value, Enum):
         return native(value.value, depth + 1)
     if isinstance(value, (bytearray, memoryview, bytes)):
         return bytes(value)
-    if isinstance(value, str):
-        return str.__str__(value)
     if isinstance(value, int):
         return native(int.__int__(value), depth)
-    if isinstance(value, float):
-        return float.__float__(value)
     if isinstance(value, datetime):
         return _instant(value)
     if isinstance(value, (list, tuple, set, frozenset)):
         return native(list(value), depth)
-    if is_dataclass(value) and not isinstance(value, type):
-        return native(_fields(value), depth)
     if isinstance(value, dict):
         return native(dict(value), depth)
-    if hasattr(type(value), "__struct_config__"):
-        from msgspec import to_builtins
-
-        return native(to_builtins(value, builtin_types=(bytes, bytearray, datetime), enc_hook=_default), depth + 1)
-    if hasattr(type(value), "__pydantic_validator__"):
-        return native(value.model_dump(mode="json"), depth + 1)
-    return loads(_orjson_dumps(value, _default))
-
-
-def _fields(value: Any) -> dict[str, Any]:
-    from dataclasses import fields
-
-    return {f.name: getattr(value, f.name) for f in fields(value) if not f.name.startswith("_")}
+    return native(simpler(value), depth + 1)
 
 
 def _instant(value: Any) -> Any:
     """Give a datetime as MessagePack's timestamp has it, in UTC; without a time zone, or out of range, as a string."""
-    from datetime import UTC, datetime
-
     if value.utcoffset() is not None:
         try:
             return datetime.combine(value.date(), value.timetz()).astimezone(UTC)
         except OverflowError:
             pass
-    return loads(_orjson_dumps(value))
-
-
-def _key(key: Any) -> str:
-    """Give a key as JSON writes it."""
-    import json
-    from enum import Enum
-
-    key = plain(key) if isinstance(key, Enum) else key
-    written: str = next(iter(json.loads(json.dumps({key: None}))))
-    return written
+    return plain(value)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time  # the compiled form has C functions by this name
 from asyncio import CancelledError, current_task
 from collections import deque
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 
 from aiorest_ws.exceptions import HandlerFailed, RequestTimeout, ServerStopping, TooManyRequests
@@ -24,7 +24,6 @@ else:
 
 if TYPE_CHECKING:
     from asyncio import Task
-    from contextvars import Context
 
     from .workers import Workers
     from .wrappers import Request
@@ -49,6 +48,8 @@ class Connection(frames.Frames):
     _request_timeout    seconds that a handler may take, 0 for any time
     _rate               decides with `allow()` about every message, or None
     _stopping           what comes from now on is refused
+    _context            what is read is read in it, and every request runs in it or in a copy: nobody else's context
+                        variables are seen there. None leaves that to who calls
     _choked_at          time of the loop since when the transport takes no more, 0 if it does
     _unsent             replies that came too late for their client
     _silent_since, _pinged, _idle_since, _asked    what the watch over all connections remembers of this one
@@ -66,6 +67,7 @@ class Connection(frames.Frames):
         self._pipeline: Any = None
         self._loop: Any = None
         self._workers: Workers | None = None
+        self._context: Context | None = None
         self._flushes_late = False
         self._limit_in_flight = 64
         self._in_flight = 0
@@ -89,6 +91,22 @@ class Connection(frames.Frames):
 
     def data_received(self, data: bytes) -> None:
         """Take what has arrived. Called by the transport."""
+        context = self._context
+        if context is None or self._feeding:  # a handler ran the loop: it is in its context
+            self._arrived(data)
+        elif step.enter(context):
+            # PERF: `context.run` would take a bound method, and three times the instructions.
+            try:
+                self._arrived(data)
+            finally:
+                step.leave(context)
+        else:
+            context.run(self._arrived_in_context, data)
+
+    def _arrived_in_context(self, data: bytes) -> None:
+        self._arrived(data)
+
+    def _arrived(self, data: bytes) -> None:
         if self.state >= _CLOSING:
             self._take_in(data)
         else:
@@ -166,6 +184,8 @@ class Connection(frames.Frames):
                 if type(answer) is bytes:
                     workers.put_back(worker)
             if type(answer) is bytes:
+                if self._logs_replies and request._ended_in is None:
+                    request._ended_in = context
                 self._reply(request, answer)
                 workers.prepare()
                 return False
@@ -200,7 +220,10 @@ class Connection(frames.Frames):
     async def _run(self, request: Request, pending: Any, context: Context) -> None:
         timer = None
         if self._request_timeout:
-            timer = self._loop.call_later(self._request_timeout, self._time_out, request, current_task())
+            if self._logs_replies and type(pending) is not Resumed:
+                pending = Resumed(pending, copy_context(), None, False)  # what it sets is seen if its time is over
+            where = _context_of(pending)
+            timer = self._loop.call_later(self._request_timeout, self._time_out, request, current_task(), context=where)
         try:
             rendered = await pending
         except CancelledError:
@@ -212,6 +235,8 @@ class Connection(frames.Frames):
             if timer is not None:
                 timer.cancel()
         if not self._dropped:
+            if self._logs_replies and request._ended_in is None:
+                request._ended_in = _context_of(pending)
             # What comes next is to see nothing of this handler's context, nor of the worker's.
             context.run(self._finish, request, rendered)
 
@@ -267,6 +292,8 @@ class Connection(frames.Frames):
             self._send_reply(request, rendered)
         if self._observes:
             self._observe(request, len(rendered))
+        if request._ended_in is not None:
+            request._ended_in = None  # it may hold the request
 
     def _observe(self, request: Request, size: int) -> None:
         seconds = time.perf_counter() - request._started
@@ -287,7 +314,10 @@ class Connection(frames.Frames):
     def resume_writing(self) -> None:
         """Go on. Called by the transport."""
         self._choked_at = 0.0
-        self._go_on(_CHOKED)
+        if self._context is None:
+            self._go_on(_CHOKED)
+        else:
+            self._context.copy().run(self._go_on, _CHOKED)  # the transport is in that of whoever wrote to it
 
     def _on_slice(self) -> None:
         """Let others have their turn."""
@@ -314,3 +344,8 @@ class Connection(frames.Frames):
             and not self._transport.is_closing()
         ):
             self._transport.resume_reading()
+
+
+def _context_of(pending: Any) -> Context:
+    """Give the context in which `pending`, which this task awaits, goes on."""
+    return pending._context if type(pending) is Resumed else copy_context()

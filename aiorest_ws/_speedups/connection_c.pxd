@@ -18,6 +18,7 @@ cdef class Connection(frames.Frames):
     cdef public _Pipeline _pipeline
     cdef public object _loop
     cdef public _Workers _workers
+    cdef public object _context
     cdef bint _flushes_late
     cdef public int _limit_in_flight
     cdef public int _in_flight
@@ -34,6 +35,7 @@ cdef class Connection(frames.Frames):
     cdef public object _lane
     cdef public set _tasks
 
+    cdef int _arrived(self, bytes data) except -1
     cdef int _serve_request(self, _Request request) except -1
     cdef bint _start(self, _Request request) except -1
     cdef object _first_step(self, _Request request, object pending, object context, object task)

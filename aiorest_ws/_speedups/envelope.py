@@ -10,7 +10,7 @@ from typing import Any
 
 from aiorest_ws.exceptions import InvalidMessage
 
-from .codec import EMPTY, decode, dumps, recognise, write
+from .codec import EMPTY, decode, decode_base64, dumps, recognise, write
 from .wrappers import Request, check_id, failed, wrap
 
 __all__ = ("read", "render", "render_detail")
@@ -22,9 +22,12 @@ def read(payload: bytes, is_binary: bool, connection: Any) -> Request:
     if not payload:
         return failed(EMPTY, form, connection)  # the cheapest message to send must not be the dearest to answer
     try:
-        request = wrap(decode(payload, form), form, connection)
+        text = decode_base64(payload) if form & 1 else payload
+        request = wrap(decode(text, form & 4), form, connection)
     except InvalidMessage as exc:
         return failed(exc, form, connection)
+    if not form & 4:
+        request._text = text
     if request._id is not None:
         check_id(request)
     return request

@@ -57,6 +57,8 @@ cpdef Request read(bytes payload, bint is_binary, object connection):
         request = scan(<const unsigned char*>PyBytes_AS_STRING(text), size, form, connection)
         if request is None:
             request = wrap(decode(text, form & 4), form, connection)
+            if not form & 4:
+                request._text = text
     except InvalidMessage as exc:
         request = failed(exc, form, connection)
     if request._id is not None:
@@ -239,6 +241,7 @@ cdef Request scan(const unsigned char* text, Py_ssize_t size, int form, object c
     cdef Py_ssize_t at = 1, start, length
     cdef Request request
     cdef object value
+    cdef bytes args_text = None
     if size < 2 or size > MAX_SIZE or text[0] != c"{":
         return None
     request = blank(form, connection)
@@ -252,7 +255,7 @@ cdef Request scan(const unsigned char* text, Py_ssize_t size, int form, object c
             return None
         length = at - start
         at += 2
-        value = read_value(text, &at, size)
+        value = read_value(text, &at, size, request)
         if at < 0:
             return None
         if length == 6 and memcmp(text + start, b"method", 6) == 0:
@@ -261,21 +264,29 @@ cdef Request scan(const unsigned char* text, Py_ssize_t size, int form, object c
             request._url = value
         elif length == 10 and memcmp(text + start, b"event_name", 10) == 0:
             request._event_name = value
+            request._args_text = None
         elif length == 4 and memcmp(text + start, b"args", 4) == 0:
             if value is None:
                 return None  # null is told apart from absent by the envelope
             request._args = value
+            args_text = request._args_text
+            request._args_text = None
         elif length == 4 and memcmp(text + start, b"data", 4) == 0:
             request._data = value
+            request._text = request._args_text
+            request._args_text = None
         elif length == 2 and memcmp(text + start, b"id", 2) == 0:
             request._id = value
         elif length == 5 and memcmp(text + start, b"token", 5) == 0:
             request._extra = {"token": value}
+            request._args_text = None
         else:
             return None
         if at >= size:
             return None
         if text[at] == c"}":
+            if args_text is not None:
+                request._args_text = args_text
             return request if at + 1 == size else None
         if text[at] != c",":
             return None
@@ -295,9 +306,13 @@ cdef Py_ssize_t end_of_string(const unsigned char* text, Py_ssize_t at, Py_ssize
     return -1
 
 
-cdef object read_value(const unsigned char* text, Py_ssize_t* position, Py_ssize_t size):
-    """Give the value that begins at text[position[0]] (which is below `size`) and move to what follows; -1 when in doubt."""
+cdef object read_value(const unsigned char* text, Py_ssize_t* position, Py_ssize_t size, Request request):
+    """Give the value that begins at text[position[0]] (which is below `size`) and move to what follows; -1 when in doubt.
+
+    The text of an object or an array is left in `request._args_text`.
+    """
     cdef Py_ssize_t at = position[0], end
+    cdef bytes inner
     cdef unsigned char c = text[at]
     position[0] = -1
     if c == c'"':
@@ -311,7 +326,9 @@ cdef object read_value(const unsigned char* text, Py_ssize_t* position, Py_ssize
         if end < 0:
             return None
         try:
-            value = loads(PyBytes_FromStringAndSize(<const char*>text + at, end - at))
+            inner = PyBytes_FromStringAndSize(<const char*>text + at, end - at)
+            value = loads(inner)
+            request._args_text = inner
         except ValueError:
             value, end = None, -1  # orjson says it again, with the position in the whole
         position[0] = end

@@ -34,7 +34,7 @@ cdef class Frames:
     cdef public Packer _packer
     cdef public Py_ssize_t _packs_from
 
-    cdef bint feeding
+    cdef bint _feeding
     cdef int served
     cdef int fragments
     cdef int expects

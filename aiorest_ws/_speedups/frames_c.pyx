@@ -192,9 +192,9 @@ cdef class Frames:
             self.serve()
 
     cdef int serve(self) except -1:
-        if self.feeding:
+        if self._feeding:
             return 0  # a handler made this call: the loop below is under way
-        self.feeding = True
+        self._feeding = True
         self.served = 0
         try:
             while self.at < PyBytes_GET_SIZE(self.data) and self.may_go_on() and self.step():
@@ -202,7 +202,7 @@ cdef class Frames:
                     self.at = PyBytes_GET_SIZE(self.data)  # a handler aborted it, or ran the loop until it was gone
                     self.expects = HEADER
         finally:
-            self.feeding = False
+            self._feeding = False
             if self.state == IS_CLOSED or self.may_go_on():
                 # What is left is part of a header at most: not worth keeping the whole read for.
                 if self.state == IS_CLOSED or self.at >= PyBytes_GET_SIZE(self.data):
@@ -596,13 +596,13 @@ cdef class Frames:
         if size > SMALL_BASE64 or (size + 2) // 3 * 4 >= self._packs_from:
             return self._put(b64encode(payload), opcode)
         encode_small(<const unsigned char*>PyBytes_AS_STRING(payload), size, self.reserve((size + 2) // 3 * 4, opcode))
-        if not (self.feeding or self._gathers) or self.out_size >= FLUSH_AT:
+        if not (self._feeding or self._gathers) or self.out_size >= FLUSH_AT:
             self._flush_out()
         return 0
 
     cdef int write_raw(self, const unsigned char* payload, Py_ssize_t size, int opcode) except -1:
         memcpy(self.reserve(size, opcode), payload, size)
-        if not (self.feeding or self._gathers) or self.out_size >= FLUSH_AT:
+        if not (self._feeding or self._gathers) or self.out_size >= FLUSH_AT:
             self._flush_out()
         return 0
 

@@ -13,7 +13,7 @@ from aiorest_ws.exceptions import InvalidMessage
 
 __all__ = ("MISSING", "check", "is_installed", "is_map", "pack", "unpack")
 
-MISSING = "MessagePack needs msgspec on the server: pip install 'aiorest-ws[msgpack]'"
+MISSING = "MessagePack needs msgspec on the server: pip install 'aiorest-ws[msgpack]>=2'"
 
 _MAX_DEPTH = 512
 _TIMESTAMP = 0xFF  # type -1, of 4, 8 or 12 bytes

@@ -6,22 +6,21 @@ Whatever happens on the way becomes the one reply of its request.
 
 from __future__ import annotations
 
+from contextvars import copy_context
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from aiorest_ws.calls import finished
 from aiorest_ws.exceptions import (
     BaseAPIException,
-    IncorrectMethodNameType,
     IncorrectURL,
-    MethodNotAllowed,
-    NotAuthenticated,
-    NotSpecifiedMethodName,
+    NotSpecifiedHandler,
     NotSpecifiedURL,
-    PermissionDeniedException,
 )
-from aiorest_ws.middlewares import Layer
+from aiorest_ws.middlewares import Layer, authenticates, known_at
+from aiorest_ws.misses import missed
 from aiorest_ws.scopes import Scope, begin, drive
+from aiorest_ws.turns import in_turn
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
@@ -32,10 +31,11 @@ if TYPE_CHECKING:
 
 # Modules, not names: `pipeline_c.pxd` cimports the compiled ones under these names, and calls into them are C calls.
 if TYPE_CHECKING or not __name__.endswith("_c"):
-    from . import codec, envelope, replies, wrappers
+    from . import codec, envelope, guards, replies, wrappers
 else:
     from . import codec_c as codec
     from . import envelope_c as envelope
+    from . import guards_c as guards
     from . import replies_c as replies
     from . import wrappers_c as wrappers
 
@@ -47,10 +47,12 @@ class Pipeline(replies.Replies):
 
     process       a router's own `process_request` (request → bytes or an awaitable), or None to route with `trie`
     middlewares   instances; their `process_request(request, view)` runs in order, sync or async
+    logs          somebody wants to know, of every request, in which context it ended: `Request._ended_in`
     onion         one of `middlewares` is called with (request, call_next) instead
     debug, report, recoveries    see `Replies`
     threads       runs the handlers that block: (function, arguments) → an awaitable of its result; none: in the loop
     overrides     dependencies that others take the place of, for tests
+    dependencies  what runs before those of every route for its effect
     """
 
     def __init__(
@@ -60,20 +62,30 @@ class Pipeline(replies.Replies):
         process: Callable[[Request], Any] | None = None,
         middlewares: Iterable[Any] = (),
         onion: bool = False,
+        logs: bool = False,
         debug: bool = False,
         report: Callable[[Request, BaseException], None] | None = None,
         threads: Callable[..., Any] | None = None,
         recoveries: Iterable[dict[type, Any]] = (),
         overrides: dict[Any, Any] | None = None,
+        dependencies: tuple[Any, ...] = (),
     ) -> None:
         super().__init__(debug=debug, report=report, recoveries=recoveries)
         self.trie = trie
         self.process = process
-        self.middlewares = tuple(middlewares)
+        self._own = tuple(middlewares)
+        self._turns: dict[Plan, tuple[Any, ...]] = {}  # plans with middlewares → theirs, with the application's
+        self.middlewares = in_turn(self._own)
+        self.known_at = known_at(self.middlewares)
+        at = self.known_at or len(self.middlewares)
+        self.steps = (*self.middlewares[:at], None, *self.middlewares[at:])  # None: the plan's guards are asked
         self.onion = onion
+        self.logs = logs
         self.guarded = bool(self.middlewares)
         self.threads = threads
         self.overrides = {} if overrides is None else overrides
+        self.dependencies = dependencies
+        self._plans: dict[Plan, Plan] = {}  # those of the router → with `dependencies`
 
     def handle(self, payload: bytes, is_binary: bool, connection: Any = None) -> bytes | Awaitable[bytes]:
         """Give the payload that answers `payload`, in the same form, or a coroutine of it."""
@@ -137,11 +149,16 @@ class Pipeline(replies.Replies):
             raise _url_error(url)
         try:
             found = trie.match(request._method, url)
-        except MethodNotAllowed:
-            raise _method_error(request._method) from None
+        except NotSpecifiedHandler as miss:
+            raise missed(request, trie, miss, self.debug) from None
         plan: Plan = found[0]
         params = found[1]
+        if self.dependencies:
+            plan = self._depending(plan)
         request._plan = plan
+        if request._text is not None and not plan.exact:
+            request._text = None
+        request._params = params
         if self.guarded or plan.guarded:
             return self._guard(request, plan, params)
         result = self._call(request, plan, params, None)
@@ -152,6 +169,13 @@ class Pipeline(replies.Replies):
         if kind is not str and kind is not dict and replies.is_awaitable(result):
             return self._finish(request, plan, None, result)
         return self._render(request, plan, None, result)
+
+    def _depending(self, plan: Plan) -> Plan:
+        """Give `plan` with the dependencies of the application, worked out when it is first asked for."""
+        depending = self._plans.get(plan)
+        if depending is None:
+            depending = self._plans[plan] = plan.route.plan(plan.method, self.dependencies)
+        return depending
 
     def _call(self, request: Request, plan: Plan, params: tuple[Any, ...], view: Any) -> Any:
         """Call the handler with the path parameters and the arguments of `request`."""
@@ -179,18 +203,12 @@ class Pipeline(replies.Replies):
             return self._provide(request, plan, params, view)
         if self.onion or plan.middlewares:
             return self._finish(request, plan, view, self._peel(request, plan, params, view, None))
-        # PERF: middlewares that need no waiting are called here; `_gates` is a generator.
-        for done, middleware in enumerate(self.middlewares, 1):
-            pending = middleware.process_request(request, view)
-            if replies.is_awaitable(pending):
+        # PERF: what needs no waiting is called here; `_gates` is a generator.
+        for done, step in enumerate(self.steps, 1):
+            pending = self._step(step, request, plan, view)
+            if pending is not None and replies.is_awaitable(pending):
                 gates = self._gates(request, plan, view, done, pending)
                 return self._finish_guarded(request, plan, params, view, gates, next(gates))
-        if plan.permissions:
-            gates = self._checks(request, plan, view)
-            for pending in gates:
-                return self._finish_guarded(request, plan, params, view, gates, pending)
-        elif plan.auth_required and not _is_authenticated(request.user):
-            raise NotAuthenticated()
         result = self._call_guarded(request, plan, params, view)
         if replies.is_awaitable(result):
             return self._finish(request, plan, view, result)
@@ -212,13 +230,17 @@ class Pipeline(replies.Replies):
             if self.onion or plan.middlewares:
                 result = yield self._peel(request, plan, params, view, scope)
             else:
-                if self.guarded or plan.auth_required or plan.permissions:
+                if self.guarded or plan.closed:
                     yield from self._gates(request, plan, view)
                 args, kwargs = self._call(request, plan, params, view)
                 result = yield from scope.call(request, args, kwargs)
             rendered = self._render(request, plan, view, result)
         except BaseException as exc:
+            if request._ended_in is None:
+                request._ended_in = copy_context()
             yield from scope.leave(exc)  # raises
+        if self.logs and request._ended_in is None:
+            request._ended_in = copy_context()
         if scope.opened:
             yield from scope.leave()
         return rendered
@@ -230,51 +252,40 @@ class Pipeline(replies.Replies):
         return self._call(request, plan, params, view)
 
     def _call_in_thread(self, request: Request, plan: Plan, params: tuple[str, ...], view: Any) -> Any:
-        return self._call(request, plan, params, view)
+        try:
+            return self._call(request, plan, params, view)
+        finally:
+            request._ended_in = copy_context()  # that of this thread
+
+    def _step(self, step: Any, request: Request, plan: Plan, view: Any) -> Any:
+        """Do one of `steps`; give what it may have to wait for."""
+        if step is None:
+            return guards.ask(plan, request, view, self.report)
+        return step.process_request(request, view)
 
     def _gates(
         self, request: Request, plan: Plan, view: Any, done: int = 0, pending: Any = None
     ) -> Generator[Any, Any, None]:
         """Run what stands before the handler; yields each awaitable and takes its outcome back.
 
-        `done` middlewares have been called, the last of which gave `pending`.
+        `done` steps have been made, the last of which gave `pending`.
         """
         if pending is not None:
             outcome = yield pending
             if type(outcome) is CoroutineType:
                 yield finished(outcome)
-        for middleware in self.middlewares[done:]:
-            outcome = middleware.process_request(request, view)
+        for step in self.steps[done:]:
+            outcome = self._step(step, request, plan, view)
             if replies.is_awaitable(outcome):
                 outcome = yield outcome
                 if type(outcome) is CoroutineType:
                     yield finished(outcome)
-        yield from self._checks(request, plan, view)
-
-    def _checks(self, request: Request, plan: Plan, view: Any) -> Generator[Any, Any, None]:
-        """Check the user and the permissions; yields each awaitable and takes its outcome back."""
-        if plan.auth_required and not _is_authenticated(request.user):
-            raise NotAuthenticated()
-        for permission in plan.permissions:
-            try:
-                allowed = permission.check(request, view)
-                if replies.is_awaitable(allowed):
-                    allowed = yield allowed
-            except BaseAPIException:
-                raise
-            except Exception as exc:
-                # A check that fails has not let anybody in.
-                if self.report is not None:
-                    self.report(request, exc)
-                allowed = False
-            if not allowed:
-                raise PermissionDeniedException()
 
     async def _finish_guarded(
         self, request: Request, plan: Plan, params: tuple[Any, ...], view: Any, gates: Any, pending: Any
     ) -> bytes:
         try:
-            await self._pass(gates, pending)
+            await drive(gates, pending)
             result = self._call_guarded(request, plan, params, view)
             if replies.is_awaitable(result):
                 result = await result
@@ -283,26 +294,11 @@ class Pipeline(replies.Replies):
             answer = self._recover_unless_cancelled(request, exc)
         return answer if isinstance(answer, bytes) else await answer
 
-    async def _pass(self, gates: Any, pending: Any) -> None:
-        """Go on with `gates`, which wait for `pending`."""
-        while True:
-            try:
-                outcome = await pending
-            except BaseException as exc:
-                pending = gates.throw(exc)
-                continue
-            try:
-                pending = gates.send(outcome)
-            except StopIteration:
-                break
-
     async def _peel(self, request: Request, plan: Plan, params: tuple[str, ...], view: Any, scope: Scope | None) -> Any:
         """Give what the middlewares make of the handler's result."""
 
         async def core(request: Request) -> wrappers.Response:
-            gates = self._checks(request, plan, view)
-            for pending in gates:
-                await self._pass(gates, pending)
+            request._ended_in = None  # a middleware may ask more than once
             if scope is not None:
                 args, kwargs = self._call(request, plan, params, view)
                 return _response(await drive(scope.call(request, args, kwargs)))
@@ -311,7 +307,35 @@ class Pipeline(replies.Replies):
                 result = await result
             return _response(result)
 
-        return await Layer(self.middlewares + plan.middlewares, view, core, _response)(request)
+        guard = guards.Guard(plan, self.report)
+        around = self._around(plan, guard)
+        given = await Layer(around, view, core, _response, self.logs)(request)
+        if guard.asked or not plan.closed:
+            return given
+
+        async def answered(request: Request) -> Any:
+            return given
+
+        # One of them has answered by itself, before the user was known: nobody gets that who may not pass.
+        asking = tuple(m for m in around if m is guard or authenticates(m))
+        return await Layer(asking, view, answered, _response)(request)
+
+    def _around(self, plan: Plan, guard: Any) -> tuple[Any, ...]:
+        """Give all middlewares, and `guard` where the user is known: behind the last that authenticates, or all."""
+        middlewares = self._all_of(plan)
+        at = self.known_at or len(middlewares)
+        if plan.known_at:
+            at = len(self.middlewares) + plan.known_at
+        return (*middlewares[:at], guard, *middlewares[at:])
+
+    def _all_of(self, plan: Plan) -> tuple[Any, ...]:
+        """Give the middlewares around the handler of `plan`: the application's, then its own."""
+        if not plan.middlewares:
+            return self.middlewares
+        found = self._turns.get(plan)
+        if found is None:
+            found = self._turns[plan] = in_turn(self._own + plan.middlewares)
+        return found
 
     async def _finish(self, request: Request, plan: Plan, view: Any, awaitable: Any) -> bytes:
         try:
@@ -339,20 +363,5 @@ def _response(result: Any) -> wrappers.Response:
     return result if isinstance(result, wrappers.Response) else wrappers.Response(result)
 
 
-def _is_authenticated(user: Any) -> bool:
-    """Tell whether `user` says so: `is_authenticated` is a flag, or a method as in 1.1.1."""
-    if user is None:
-        return False
-    flag = getattr(user, "is_authenticated", False)
-    return bool(flag() if callable(flag) else flag)
-
-
 def _url_error(url: Any) -> BaseAPIException:
     return IncorrectURL() if url else NotSpecifiedURL()
-
-
-def _method_error(method: Any) -> BaseAPIException:
-    """Give the error of a method that no matching route has."""
-    if not method:
-        return NotSpecifiedMethodName()
-    return MethodNotAllowed() if isinstance(method, str) else IncorrectMethodNameType()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from aiorest_ws.middlewares import known_at
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -24,11 +26,14 @@ class Plan:
     takes_nothing  an absent or empty `args` fits
     bind           (request, path parameters) → path parameters and keyword arguments as the handler's annotations want
                    them, or IncorrectArgument; stands in for `fit`. None: there is nothing to check
+    exact          `bind` asks for the digits of numbers: the text of the message is kept for it
     explain        called with (args, TypeError): gives the IncorrectArgument that explains it, or None
     auth_required, permissions    what the core checks before the handler
+    closed         there is something to check
     render         (view, request, body) → bytes for a view that renders otherwise than plain JSON, or None
     threaded       the handler is called in a thread of its own
     middlewares    of the routers around it, the outermost first, and of the view
+    known_at       how many of `middlewares` there are up to the last that authenticates; 0: none does
     recoveries     exception handlers of the routers around it, as `Pipeline.recoveries`, innermost first
     provide        what the handler depends on, or None; if there is something, `function` only gathers what was checked
     """
@@ -37,10 +42,13 @@ class Plan:
         "auth_required",
         "bare",
         "bind",
+        "closed",
+        "exact",
         "explain",
         "fit",
         "function",
         "guarded",
+        "known_at",
         "method",
         "middlewares",
         "permissions",
@@ -81,18 +89,21 @@ class Plan:
         self.fit = fit
         self.takes_nothing = takes_nothing
         self.bind = bind
+        self.exact = bool(getattr(bind, "exact", False))
         self.explain = explain
         self.auth_required = auth_required
         self.permissions = permissions
+        self.closed = auth_required or bool(permissions)
         self.render = render
         self.threaded = threaded
         self.middlewares = middlewares
+        self.known_at = known_at(middlewares)
         self.recoveries = recoveries
         self.provide = provide
         # Anything that needs the view instance outside the handler's own call, or a check before it.
         self.guarded = (
-            auth_required
-            or bool(permissions or middlewares)
+            self.closed
+            or bool(middlewares)
             or render is not None
             or threaded
             or provide is not None  # which has to be made, and cleaned up

@@ -8,11 +8,14 @@ cdef class Plan:
     cdef readonly bint takes_nothing
     cdef readonly object bind
     cdef readonly object explain
+    cdef readonly bint exact
     cdef readonly bint auth_required
     cdef readonly tuple permissions
+    cdef readonly bint closed
     cdef readonly object render
     cdef readonly bint threaded
     cdef readonly tuple middlewares
+    cdef readonly Py_ssize_t known_at
     cdef readonly tuple recoveries
     cdef readonly object provide
     cdef readonly bint guarded

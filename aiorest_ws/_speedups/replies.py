@@ -7,7 +7,8 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from aiorest_ws import calls
-from aiorest_ws.exceptions import BaseAPIException, HandlerFailed, SerializerError
+from aiorest_ws.exceptions import BaseAPIException, HandlerFailed, SerializerError, sole
+from aiorest_ws.unsendable import unsendable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
@@ -27,6 +28,8 @@ __all__ = ("Replies", "is_awaitable")
 
 # What a handler usually returns, and never an awaitable.
 _PLAIN_TYPES = frozenset((str, dict, list, int, float, bool, tuple, type(None), wrappers.Response))
+
+_UNSENT = "the handler's result cannot be encoded"
 
 
 class Replies:
@@ -55,10 +58,11 @@ class Replies:
                 return envelope.render(request, result)
             body = self._body(request, result)
             return codec.write(body, request._form) if plan.render is None else plan.render(view, request, body)
-        except BaseAPIException:
-            raise
         except Exception as exc:
-            raise SerializerError() from exc
+            if isinstance(exc, BaseAPIException) and not isinstance(exc, SerializerError):
+                raise
+            error = unsendable(_data_of(result), exc)
+        raise error
 
     def _body(self, request: Request, result: Any) -> dict[str, Any]:
         if isinstance(result, wrappers.Response):
@@ -75,22 +79,31 @@ class Replies:
         return body
 
     def refuse(self, request: Request, exc: BaseException) -> bytes:
-        """Give the reply that says why `request` failed. Reports what is not the client's fault."""
+        """Give the reply that says why `request` failed. Reports what is not the client's fault.
+
+        A group of one exception stands for that exception.
+        """
+        whole, exc = exc, sole(exc)
         if isinstance(exc, KeyboardInterrupt):
             raise exc
-        exc = _explained(request, exc)
+        explained = _explained(request, exc)
+        if explained is not exc:
+            whole = exc = explained
         if not isinstance(exc, BaseAPIException) or isinstance(exc, SerializerError):
             if self.report is not None:
-                self.report(request, exc)
+                self.report(request, whole)
             if not isinstance(exc, BaseAPIException):
                 exc = HandlerFailed(_traceback(exc) if self.debug else None)
+        detail = exc.detail
+        if isinstance(exc, SerializerError) and exc.why:
+            detail = self._unsent(request, exc)
         status = exc.status
         status = int(status) if isinstance(status, int) and 100 <= status <= 599 else HandlerFailed.status
         request._status = status
-        plain = envelope.render_detail(request, exc.detail)
+        plain = envelope.render_detail(request, detail)
         if plain is not None:
             return plain
-        body: dict[str, Any] = {"detail": exc.detail}
+        body: dict[str, Any] = {"detail": detail}
         if request._id is not None:
             body = {"id": request._id, "status": status, **body}
         if request._id is None or request._event_name is not None:
@@ -104,6 +117,12 @@ class Replies:
                     body[key] = instead
         return codec.write(body, request._form)
 
+    def _unsent(self, request: Request, exc: SerializerError) -> str:
+        """Give what a client is told of a result that cannot be encoded."""
+        if self.debug:
+            return f"{_UNSENT}: {exc.why}"
+        return SerializerError.default_detail if request._id is None else _UNSENT
+
     def _recover_unless_cancelled(self, request: Request, exc: BaseException) -> bytes | Coroutine[Any, Any, bytes]:
         _raise_if_cancelled(exc)
         return self._recover(request, exc)
@@ -112,12 +131,13 @@ class Replies:
         """Give the reply of the exception handler that is there for `exc`, else the one that says what went wrong."""
         plan = request._plan
         recoveries = self.recoveries if plan is None else plan.recoveries + self.recoveries
+        whole, exc = exc, sole(exc)
         if not recoveries or not isinstance(exc, Exception):
-            return self.refuse(request, exc)
+            return self.refuse(request, whole)
         exc = _explained(request, exc)
         handler = _handler_for(exc, recoveries)
         if handler is None:
-            return self.refuse(request, exc)
+            return self.refuse(request, whole)
         request._status = 200
         try:
             result = handler(request, exc)
@@ -145,7 +165,12 @@ class Replies:
                 return codec.write(self._body(request, result), request._form)
             return envelope.render(request, result)
         except Exception as exc:
-            raise SerializerError() from exc
+            error = unsendable(_data_of(result), exc)
+        raise error
+
+
+def _data_of(result: Any) -> Any:
+    return result.content.get("data") if isinstance(result, wrappers.Response) else result
 
 
 def is_awaitable(value: Any) -> bool:

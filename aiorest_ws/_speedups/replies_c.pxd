@@ -13,6 +13,7 @@ cdef class Replies:
     cdef bytes _render(self, _Request request, _Plan plan, object view, object result)
     cdef dict _body(self, _Request request, object result)
     cpdef bytes refuse(self, _Request request, object exc)
+    cdef object _unsent(self, _Request request, object exc)
     cdef object _recover_unless_cancelled(self, _Request request, object exc)
     cdef object _recover(self, _Request request, object exc)
     cdef bytes _recovered(self, _Request request, object result)

@@ -15,7 +15,16 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Task
     from contextvars import Context
 
-__all__ = ("copy_context", "first_step")
+__all__ = ("copy_context", "enter", "first_step", "leave")
+
+
+def enter(context: Context) -> bool:
+    """Make `context` the one of now, until `leave`; tells whether it could. From Python only `context.run` can."""
+    return False
+
+
+def leave(context: Context) -> None:
+    """Go back to the context before `enter`."""
 
 
 def first_step(coroutine: Any, context: Context, loop: AbstractEventLoop, task: Task[None]) -> tuple[bool, Any]:

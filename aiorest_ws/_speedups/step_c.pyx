@@ -29,6 +29,16 @@ cpdef object copy_context():
     return PyContext_CopyCurrent()
 
 
+cdef bint enter(object context) except -1:
+    """Make `context` the one of now, until `leave`; tells that it could."""
+    PyContext_Enter(context)
+    return True
+
+
+cdef int leave(object context) except -1:
+    return PyContext_Exit(context)
+
+
 cpdef tuple first_step(object coroutine, object context, object loop, object task):
     """Run `coroutine` in `context` as if `task` did, up to its end or to where it waits."""
     cdef PyObject* result = NULL

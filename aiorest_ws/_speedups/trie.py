@@ -245,9 +245,12 @@ class Trie:
     At each level a literal beats a mixed segment (most literal characters first, then most converters, then the
     oldest), which beats a parameter, which beats a parameter for all the rest (`{name:path}`). A parameter with a
     converter is a mixed segment. A choice that leads to no template with the method is taken back.
+
+    templates    all that were inserted, each once, in order
+    verbs        their methods
     """
 
-    __slots__ = ("_limit", "_root", "_start", "_static")
+    __slots__ = ("_limit", "_root", "_start", "_static", "templates", "verbs")
 
     def __init__(self) -> None:
         # What comes before the first slash is empty; in the empty url, which means `/`, nothing comes at all.
@@ -257,6 +260,8 @@ class Trie:
         self._limit = 1  # one more than the segments of the deepest template
         # url, with and without the last slash → method → result: what most requests are answered from.
         self._static: dict[str, dict[str | None, tuple[object, tuple[Any, ...]]]] = {}
+        self.templates: dict[str, None] = {}
+        self.verbs: dict[str, None] = {}
 
     def insert(
         self, template: str, method: str, value: object, converters: Mapping[str, Converter | None] = CONVERTERS
@@ -270,6 +275,7 @@ class Trie:
             other = node.leaves[method].template
             raise EndpointValueError(f"duplicate template '{template}' for {method}, already registered as '{other}'")
         node.leaves[method] = leaf = _Leaf(template, parts, value)
+        self.templates[template] = self.verbs[method] = None
         self._limit = max(self._limit, len(parts) + 1)
         if not leaf.indexes:
             for url in (template, template[:-1]):

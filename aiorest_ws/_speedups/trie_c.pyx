@@ -687,6 +687,8 @@ cdef class Trie:
 
     def __cinit__(self):
         self._kept = [None]  # never empty as long as the trie can be used
+        self.templates = {}
+        self.verbs = {}
         self._root = new_node(self)
         self._whole = new_node(self)
 
@@ -757,6 +759,7 @@ cdef class Trie:
             leaf.ready = <PyObject *>ready
         leaf.next = node.leaves
         node.leaves = leaf
+        self.templates[template] = self.verbs[method] = None
         self._depth = max(self._depth, <Py_ssize_t>len(parts))
         self._rest = self._rest or (len(parts) > 0 and parts[-1] == REST)
         if leaf.count == 0:

@@ -99,11 +99,12 @@ class Worker:
 
 
 class Resumed:
-    """Goes on, in its own context, with a coroutine that has made its first step."""
+    """Goes on, in its own context, with a coroutine that has made its first step; unless it was not `begun`."""
 
-    def __init__(self, coroutine: Any, context: Context, waits_for: Any) -> None:
+    def __init__(self, coroutine: Any, context: Context, waits_for: Any, begun: bool = True) -> None:
         self._coroutine = coroutine
         self._context = context
+        self._begun = begun
         self._waits_for = waits_for
         # A mark of asyncio's between a future and the task that begins to wait for it, at once as a rule. Another task
         # must not find it here: it is kept, until this one waits. None: no future.
@@ -117,6 +118,8 @@ class Resumed:
         try:
             if self.cancelled is not None and (not self._mark or not waits_for.cancel(*self.cancelled)):
                 waits_for = run(coroutine.throw, CancelledError(*self.cancelled))
+            elif not self._begun:
+                waits_for = run(coroutine.send, None)
             elif self._mark:
                 waits_for._asyncio_future_blocking = True
             while True:

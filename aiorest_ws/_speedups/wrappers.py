@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
+from types import MappingProxyType, SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 from aiorest_ws.exceptions import InvalidMessage, NoReverseMatch
 
-__all__ = ("Request", "Response", "blank", "check_id", "extra_of", "failed", "wrap")
+if TYPE_CHECKING:
+    from contextvars import Context
+
+__all__ = ("Request", "Response", "blank", "check_id", "extra_of", "failed", "texts_of", "wrap")
 
 _MAX_ID_BYTES = 256
 
 _ABSENT: Any = object()
 _KNOWN = frozenset(("method", "url", "args", "data", "event_name", "id"))
 # What users may look for on a request must never come from the wire.
-_RESERVED = frozenset(("app", "connection", "form", "route", "session", "state", "token_payload", "user"))
+_RESERVED = frozenset(
+    (
+        *("app", "connection", "form", "route", "session", "state", "token_payload", "user"),
+        *("client", "cookies", "headers", "query_params"),
+    )
+)
+# What other frameworks' requests have, and where it is here.
+_QUERY = "request.args, or request.connection.query of the handshake"
+_ELSEWHERE = {
+    **{name: f"request.connection.{name}" for name in ("close", "cookies", "headers", "peer", "send_event", "session")},
+    **dict.fromkeys(("client", "remote", "remote_addr", "ip"), "request.connection.peer"),
+    **dict.fromkeys(("query", "query_params", "query_string", "GET"), _QUERY),
+    **dict.fromkeys(("params", "arguments", "kwargs"), "request.args"),
+    **dict.fromkeys(("json", "body", "payload", "content", "text", "POST"), "request.data"),
+    "path": "request.url, or request.connection.path of the handshake",
+    "host": 'request.connection.headers["host"]',
+    "verb": "request.method",
+}
 
 
 class Request:
@@ -29,6 +49,7 @@ class Request:
     connection     the protocol that received it (None outside a connection)
     form           how it came in, and so how it is answered (`codec.TEXT_JSON`, ...)
     route          the route that it matched (None before routing)
+    path_params    what its url gave, by the names of the template: strings, or what converters made of them; read-only
     user, token_payload    None until a middleware sets them
     state          a namespace of this request, for middlewares and handlers
     app            the Application (None outside a connection)
@@ -39,7 +60,9 @@ class Request:
     __slots__ = (
         "__dict__",
         "_args",
+        "_args_text",
         "_data",
+        "_ended_in",
         "_envelope",
         "_event_name",
         "_extra",
@@ -48,10 +71,12 @@ class Request:
         "_id",
         "_is_bare",
         "_method",
+        "_params",
         "_pipeline",
         "_plan",
         "_started",
         "_status",
+        "_text",
         "_url",
         "connection",
         "token_payload",
@@ -67,12 +92,16 @@ class Request:
     _envelope: dict[str, Any] | None
     _extra: dict[str, Any] | None
     _failure: BaseException | None
+    _params: Any  # in order, and then by name
     _pipeline: Any
     _plan: Any
+    _text: bytes | None  # JSON of the message; where there is no `_envelope`, of `data`
+    _args_text: bytes | None
     _form: int
     _is_bare: bool
     _status: int
     _started: float  # only where somebody observes
+    _ended_in: Context | None  # that of the handler, as it was at its end: what is logged of it is logged there
     connection: Any
     user: Any
     token_payload: Any
@@ -122,6 +151,14 @@ class Request:
         return None if self._plan is None else self._plan.route
 
     @property
+    def path_params(self) -> Any:
+        params = self._params
+        if type(params) is tuple:
+            names = self._plan.route.parameters if params else ()
+            params = self._params = MappingProxyType(dict(zip(names, params, strict=True)))
+        return params
+
+    @property
     def status(self) -> int:
         """Status of the reply, with or without `id`: 200 until something says otherwise."""
         return self._status
@@ -137,7 +174,8 @@ class Request:
             extra = self.extra
             if name in extra:
                 return extra[name]
-        raise AttributeError(f"request has no attribute {name!r}")
+        elsewhere = f", look for {_ELSEWHERE[name]}" if name in _ELSEWHERE else ""
+        raise AttributeError(f"request has no attribute {name!r}{elsewhere}")
 
     def __repr__(self) -> str:
         url = self._url.partition("?")[0] if isinstance(self._url, str) else self._url  # behind it are secrets
@@ -196,6 +234,17 @@ def extra_of(request: Request, name: str) -> Any:
     return None if envelope is None or name in _KNOWN else envelope.get(name)
 
 
+def texts_of(request: Request) -> tuple[bytes | None, bytes | None, bytes | None]:
+    """Give the JSON in which `request` came, that of its `args` and that of its `data`, as far as they are kept.
+
+    With the first there are no others. It is there until the request is routed, and then only for a plan that is
+    `exact`. The others stay, and are short.
+    """
+    if request._envelope is not None:
+        return request._text, None, None
+    return None, request._args_text, request._text
+
+
 def check_id(request: Request) -> None:
     """Take away an `id` that is not allowed, and with it the chance to answer anything but that."""
     value = request._id
@@ -220,11 +269,15 @@ def _clear(request: Request, form: int, connection: Any) -> None:
     request._envelope = None
     request._extra = None
     request._failure = None
+    request._params = ()
     request._pipeline = None
     request._plan = None
+    request._text = None
+    request._args_text = None
     request._form = form
     request._is_bare = False
     request._status = 200
+    request._ended_in = None
     request.connection = connection
     request.user = None
     request.token_payload = None

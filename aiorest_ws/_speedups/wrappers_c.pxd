@@ -13,12 +13,16 @@ cdef class Request:
     cdef dict _envelope
     cdef dict _extra
     cdef object _failure
+    cdef object _params
     cdef public object _pipeline
     cdef object _plan
+    cdef bytes _text
+    cdef bytes _args_text
     cdef int _form
     cdef bint _is_bare
     cdef int _status
     cdef double _started
+    cdef public object _ended_in
     cdef public object connection
     cdef public object user
     cdef public object token_payload
@@ -28,6 +32,7 @@ cpdef Request blank(int form, object connection)
 cpdef Request failed(object exc, int form, object connection)
 cpdef check_id(Request request)
 cpdef object extra_of(Request request, object name)
+cpdef tuple texts_of(Request request)
 cpdef Request wrap(dict envelope, int form, object connection)
 cdef int _clear(Request request, int form, object connection) except -1
 cdef int _fill(Request request, dict envelope) except -1

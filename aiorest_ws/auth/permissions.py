@@ -2,38 +2,56 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
+from aiorest_ws._speedups import is_authenticated
 from aiorest_ws.abstract import AbstractPermission
+from aiorest_ws.exceptions import BaseAuthException, NotAuthenticated
 
 __all__ = ("HasScope", "IsAuthenticated")
 
 
 class IsAuthenticated(AbstractPermission):
-    """Lets every user pass who is not anonymous."""
+    """Lets every user pass who is not anonymous, and active. The others are told to log in: 401."""
+
+    refusal: ClassVar[type[BaseAuthException]] = NotAuthenticated
 
     @staticmethod
     def check(request: Any, handler: Any) -> bool:
-        flag = getattr(request.user, "is_authenticated", False)
-        return bool(flag() if callable(flag) else flag)
+        return is_authenticated(request.user)
 
 
 class HasScope(AbstractPermission):
-    """Lets requests pass whose token has every one of `scopes` in its claim `scope`.
+    """Lets requests pass whose token has every one of `scopes` in one of its claims `claims`.
 
-    The claim is a string with spaces between scopes (RFC 8693 §4.2), or a list of strings.
+    A claim is a string with spaces between scopes (RFC 8693 §4.2), or a list of strings. By default they are `scope`,
+    `scp` (Microsoft, Okta) and `permissions` (Auth0): `HasScope("read", claims=["roles"])` looks at others, and so does
+    a subclass that has its own `claims`.
     """
 
-    def __init__(self, *scopes: str) -> None:
+    claims: Sequence[str] = ("scope", "scp", "permissions")
+
+    def __init__(self, *scopes: str, claims: Sequence[str] | None = None) -> None:
         if not scopes or not all(isinstance(scope, str) and scope and " " not in scope for scope in scopes):
             raise TypeError(f"scopes must be strings without spaces, got {scopes!r}")
+        claims = self.claims if claims is None else claims
+        if not isinstance(claims, (list, tuple)) or not claims or not all(isinstance(n, str) and n for n in claims):
+            raise TypeError(f"claims must be a list of names, got {claims!r}")
         self.scopes = scopes
+        self.claims = tuple(claims)
 
     def check(self, request: Any, handler: Any) -> bool:  # type: ignore[override]
-        granted = (request.token_payload or {}).get("scope")
-        if isinstance(granted, str):
-            granted = granted.split(" ")
-        return isinstance(granted, list) and all(scope in granted for scope in self.scopes)
+        payload = request.token_payload or {}
+        granted = {scope for name in self.claims for scope in _scopes(payload.get(name))}
+        return granted.issuperset(self.scopes)
 
     def __repr__(self) -> str:
         return f"HasScope({', '.join(map(repr, self.scopes))})"
+
+
+def _scopes(claim: Any) -> list[str]:
+    """Give the scopes in a claim, none for one of another kind."""
+    if isinstance(claim, str):
+        return claim.split(" ")
+    return [scope for scope in claim if isinstance(scope, str)] if isinstance(claim, (list, tuple)) else []

@@ -12,6 +12,8 @@ from urllib.parse import urlencode
 from aiorest_ws.routers import warn_if_empty
 from aiorest_ws.shutdown import shut_down
 from aiorest_ws.status import WS_NORMAL
+from aiorest_ws.testing.acting import act_as
+from aiorest_ws.testing.clock import keep_going
 from aiorest_ws.testing.link import Link
 from aiorest_ws.testing.messages import Event, Reply, form_of, pack, reply_of, unpack
 
@@ -26,6 +28,13 @@ __all__ = ("OWN_ID", "AsyncTestClient")
 
 OWN_ID: Any = type("OwnId", (), {"__repr__": lambda self: "OWN_ID"})()  # the client gives the request an id
 _PEER = ("127.0.0.1", 50000)
+_OF_THE_HANDSHAKE = "it is of the handshake, give it to the client, or to `connect` for another one"
+# What clients for HTTP call it. As keys of a request they would be read by nobody.
+_ELSEWHERE = {
+    **dict.fromkeys(("json", "body", "content", "files"), "give the payload as `data=`"),
+    **dict.fromkeys(("params", "query_params"), "give arguments as `args=`"),
+    **dict.fromkeys(("headers", "cookies"), _OF_THE_HANDSHAKE),
+}
 
 
 class Running:
@@ -34,15 +43,23 @@ class Running:
     def __init__(self, app: Application) -> None:
         self._app = app
         self._lifespan: Lifespan | None = None
+        self._lost: RuntimeError | None = None
         self.factory: RequestHandlerFactory
 
     async def start(self) -> None:
         self.factory = self._app.prepare()
+        if self._app._lifespan is not None:
+            self.factory.context = self._app._lifespan.context
         if not self._app.is_running:  # else what is around it is there already
             lifespan = self._app.new_lifespan()
             await lifespan.start()
+            self.factory.context = lifespan.context
             warn_if_empty(self.factory.router)
+            lifespan.watch(self._on_lost)
             self._lifespan = lifespan
+
+    def _on_lost(self, error: RuntimeError) -> None:
+        self._lost = error
 
     async def stop(self) -> None:
         try:
@@ -50,6 +67,9 @@ class Running:
         finally:
             if self._lifespan is not None:
                 await self._lifespan.end(asyncio.Event())
+                self._app._loop = None
+        if self._lost is not None:
+            raise self._lost
 
 
 class _Expected:
@@ -78,6 +98,9 @@ class AsyncTestClient:
     form           "text", "text-base64", "binary", "binary-base64" or "msgpack": how requests are sent, unless they say
                    otherwise
     overrides      of dependencies, as in `Application.dependency_overrides`, for as long as the client is there
+    token          of the handshake, as its header `Authorization: Bearer`
+    user           whom the application takes the client for, whatever its authenticators say: a user, or the id of one
+    claims         of that user, as `request.token_payload` has them
     timeout        seconds that everything awaited here may take, then it is a TimeoutError
 
     After the handshake:
@@ -106,6 +129,9 @@ class AsyncTestClient:
         peer: Any = _PEER,
         form: str = "text",
         overrides: Mapping[Any, Any] | None = None,
+        token: str | None = None,
+        user: Any = None,
+        claims: Mapping[str, Any] | None = None,
         timeout: float = 5.0,
     ) -> None:
         form_of(form)
@@ -121,12 +147,20 @@ class AsyncTestClient:
             self._headers.append(("Origin", origin))
         if subprotocols := list(subprotocols):
             self._headers.append(("Sec-WebSocket-Protocol", ", ".join(subprotocols)))
+        if token is not None:
+            self._headers.append(("Authorization", f"Bearer {token}"))
+            if user is not None or [name.lower() for name, _ in self._headers].count("authorization") > 1:
+                raise TypeError("token must stand alone: no user, and no other header Authorization")
+        if user is None and claims is not None:
+            raise TypeError("claims must be those of a user: give one, or a token that has them")
+        self._user, self._claims = user, claims
         self._peer = peer
         self._overrides = dict(overrides or {})
         for function in (*self._overrides, *self._overrides.values()):
             if not callable(function):
                 raise TypeError(f"overrides must be of functions by functions, got {function!r}")
         self._undo = ExitStack()
+        self._replaced = ExitStack()  # dependencies
         self._running: Running | None = None
         self._is_first = True
         self._link = Link(self._on_message)
@@ -171,10 +205,15 @@ class AsyncTestClient:
             raise RuntimeError("client was used already, make another")
         if self._running is None:
             running = Running(self.app)
-            await running.start()
+            self._undo.callback(keep_going(asyncio.get_running_loop()))
+            try:
+                await running.start()
+            except BaseException:  # raised again
+                self._undo.close()
+                raise
             self._running = running
         for dependency, instead in self._overrides.items():
-            self._undo.callback(_override(self.app.dependency_overrides, dependency, instead))
+            self._replaced.callback(_override(self.app.dependency_overrides, dependency, instead))
         try:
             await self._open(self._running.factory)
         except BaseException:
@@ -187,6 +226,8 @@ class AsyncTestClient:
 
     async def _open(self, factory: RequestHandlerFactory) -> None:
         self.connection = factory()
+        if self._user is not None:
+            act_as(factory, self.connection, self._user, self._claims)
         path = (factory.served_path or "/") if self._path is None else self._path
         if self._query:
             path += ("&" if "?" in path else "?") + urlencode(self._query, doseq=True)
@@ -207,14 +248,15 @@ class AsyncTestClient:
 
     async def _leave(self) -> None:
         running = self._running
-        try:
-            if self._link.is_begun and not self._link.ended:
-                await self._end()
-        finally:
-            self._undo.close()
-            if running is not None and self._is_first:
-                self._running = None
-                await running.stop()
+        with self._undo:
+            try:
+                if self._link.is_begun and not self._link.ended:
+                    await self._end()
+            finally:
+                self._replaced.close()
+                if running is not None and self._is_first:
+                    self._running = None
+                    await running.stop()
 
     async def _end(self) -> None:
         tasks = list(self.connection.tasks)  # they are cancelled when the connection ends
@@ -245,6 +287,9 @@ class AsyncTestClient:
 
         Raises TimeoutError and ConnectionClosed.
         """
+        for name in extra:
+            if name in _ELSEWHERE:
+                raise TypeError(f"a request has no {name!r}: {_ELSEWHERE[name]}")
         if id is OWN_ID:
             self._last_id += 1
         own_id = self._last_id if id is OWN_ID else id

@@ -20,7 +20,7 @@ from aiorest_ws._speedups import (
     recognise,
     write,
 )
-from aiorest_ws.exceptions import InvalidMessage
+from aiorest_ws.exceptions import InvalidMessage, Portable
 
 __all__ = ("FORMS", "ConnectionClosed", "Event", "HandshakeRefused", "Reply", "form_of", "pack", "reply_of", "unpack")
 
@@ -35,7 +35,7 @@ FORMS = {
 _OBJECT = b" \t\n\r{"  # with what a JSON object begins, and base64 of one does not
 
 
-class HandshakeRefused(ConnectionError):
+class HandshakeRefused(Portable, ConnectionError):
     """The server answered the opening handshake with an HTTP error: `status`, `reason`, `headers`."""
 
     def __init__(self, status: int, reason: str, headers: Mapping[str, str]) -> None:
@@ -45,7 +45,7 @@ class HandshakeRefused(ConnectionError):
         self.headers = headers
 
 
-class ConnectionClosed(ConnectionError):
+class ConnectionClosed(Portable, ConnectionError):
     """The connection ended while something was expected of it: `code` (1006 without a close frame) and `reason`."""
 
     def __init__(self, waited_for: str, code: int | None, reason: str) -> None:

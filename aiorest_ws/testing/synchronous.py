@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiorest_ws.testing.asynchronous import AsyncTestClient
+from aiorest_ws.testing.clock import keep_going
 from aiorest_ws.testing.messages import Event, Reply
 
 if TYPE_CHECKING:
@@ -171,6 +172,7 @@ class _Loop:
             raise RuntimeError("TestClient cannot be used where an event loop is running: use AsyncTestClient there")
         # With a factory it stays the client's own: not what `asyncio.get_event_loop` gives to others.
         self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+        keep_going(self._runner.get_loop())
 
     def close(self) -> None:
         runner, self._runner = self._runner, None

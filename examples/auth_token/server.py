@@ -15,13 +15,13 @@ from aiorest_ws.auth.exceptions import BaseAuthException
 from aiorest_ws.auth.token.managers import JSONWebTokenManager
 from aiorest_ws.auth.token.middlewares import JSONWebTokenMiddleware
 from aiorest_ws.command_line import CommandLine
-from aiorest_ws.decorators import endpoint
 from aiorest_ws.exceptions import ValidationError
 from aiorest_ws.routers import SimpleRouter
 from aiorest_ws.wrappers import Response
 
 LIFETIME = 300  # seconds of an access token; a refresh token is good for one refresh, whenever
 
+router = SimpleRouter()
 hasher = PasswordHasher()
 manager = JSONWebTokenManager(secret_key=os.environ.get("AUTH_SECRET") or secrets.token_bytes(32))
 hashes: dict[str, str] = {}  # of passwords, by username
@@ -52,7 +52,7 @@ def tokens_for(username):
     return {"token": token, "expires_in": LIFETIME, "refresh_token": refresher}
 
 
-@endpoint("/auth/register", "POST")
+@router.post("/auth/register")
 async def register(request):
     username, password = credentials_of(request)
     hashed = await asyncio.to_thread(hasher.hash, password)  # it takes long, that is its purpose
@@ -61,7 +61,7 @@ async def register(request):
     return Response({"username": username}, status=201)
 
 
-@endpoint("/auth/login", "POST")
+@router.post("/auth/login")
 async def login(request):
     username, password = credentials_of(request)
     try:
@@ -71,7 +71,7 @@ async def login(request):
     return tokens_for(username)
 
 
-@endpoint("/auth/refresh", "POST")
+@router.post("/auth/refresh")
 def refresh(request):
     data = request.data if isinstance(request.data, dict) else {}
     username = refreshers.pop(str(data.get("refresh_token")), None)
@@ -80,7 +80,7 @@ def refresh(request):
     return tokens_for(username)
 
 
-@endpoint("/auth/logout", "POST", auth_required=True)
+@router.post("/auth/logout", auth_required=True)
 def logout(request):
     revoked.add(request.token_payload["jti"])
     for refresher in [key for key, username in refreshers.items() if username == request.user.id]:
@@ -88,14 +88,10 @@ def logout(request):
     return "Goodbye!"
 
 
-@endpoint("/me", "GET", auth_required=True)
+@router.get("/me", auth_required=True)
 def me(request):
     return {"username": request.user.id}
 
-
-router = SimpleRouter()
-for function in (register, login, refresh, logout, me):
-    router.register_endpoint(function)
 
 if __name__ == "__main__":
     cmd = CommandLine()

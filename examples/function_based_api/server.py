@@ -1,4 +1,7 @@
-"""Views as functions: `@endpoint` says the url and the methods, the router collects them."""
+"""Views as functions in the way of aiorest-ws 1.1.1, for who moves over; new programs decorate with `@router.get(…)`.
+
+`@endpoint` says the url and the methods, `register_endpoint` gives it to a router.
+"""
 
 from aiorest_ws.app import Application
 from aiorest_ws.command_line import CommandLine

@@ -1,18 +1,15 @@
-"""The smallest server: one view at one url. Start it, then `client.py`, or open `index.html` in a browser."""
+"""The smallest server: one function at one url. Start it, then `client.py`, or open `index.html` in a browser."""
 
-from aiorest_ws.app import Application
+from aiorest_ws import Application, SimpleRouter
 from aiorest_ws.command_line import CommandLine
-from aiorest_ws.routers import SimpleRouter
-from aiorest_ws.views import MethodBasedView
-
-
-class Hello(MethodBasedView):
-    def get(self, request, *args, **kwargs):
-        return "Hello, world!"
-
 
 router = SimpleRouter()
-router.register("/hello", Hello, "GET")
+
+
+@router.get("/hello")
+def hello(request):
+    return "Hello, world!"
+
 
 if __name__ == "__main__":
     cmd = CommandLine()

@@ -1,4 +1,7 @@
-"""Views as classes: a fixed url, a url with two path parameters, and a list in `args`."""
+"""Views as classes in the way of aiorest-ws 1.1.1, for who moves over: it runs there and here.
+
+A fixed url, a url with two path parameters, and a list in `args`.
+"""
 
 from aiorest_ws.app import Application
 from aiorest_ws.command_line import CommandLine

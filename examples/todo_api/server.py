@@ -3,20 +3,25 @@
 The database is a file of SQLite, a temporary one unless `-database` names yours.
 """
 
+import asyncio
 from contextlib import asynccontextmanager
 from datetime import date
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
+import aiosqlite
 from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import asdict
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from aiorest_ws import Application, Depends, HTTPError, Response, SimpleRouter, endpoint
+from aiorest_ws import Application, Depends, HTTPError, Response, SimpleRouter
 from aiorest_ws.command_line import CommandLine
+
+router = SimpleRouter()
 
 
 class Base(DeclarativeBase):
@@ -86,7 +91,7 @@ async def find(session, number):
     return todo
 
 
-@endpoint("/todos", "GET", response_model=list[PublicTodo])
+@router.get("/todos", response_model=list[PublicTodo])
 async def show_all(
     request,
     session: Session,
@@ -101,7 +106,7 @@ async def show_all(
     return list(await session.scalars(query))
 
 
-@endpoint("/todos", "POST", response_model=PublicTodo)
+@router.post("/todos", response_model=PublicTodo)
 async def add(request, session: Session, data: NewTodo):
     todo = Todo(title=data.title, due=data.due)
     session.add(todo)
@@ -110,12 +115,12 @@ async def add(request, session: Session, data: NewTodo):
     return Response(todo, status=201)
 
 
-@endpoint("/todos/{number:int}", "GET", response_model=PublicTodo)
+@router.get("/todos/{number:int}", response_model=PublicTodo)
 async def show(request, number: Number, session: Session):
     return await find(session, number)
 
 
-@endpoint("/todos/{number:int}", "PATCH", response_model=PublicTodo)
+@router.patch("/todos/{number:int}", response_model=PublicTodo)
 async def change(request, number: Number, session: Session, data: Changes):
     todo = await find(session, number)
     for name, value in asdict(data).items():
@@ -125,22 +130,26 @@ async def change(request, number: Number, session: Session, data: Changes):
     return todo
 
 
-@endpoint("/todos/{number:int}", "DELETE")
+@router.delete("/todos/{number:int}")
 async def remove(request, number: Number, session: Session):
     todo = await find(session, number)
     await session.delete(todo)
     note(session, "removed", todo)
 
 
-router = SimpleRouter()
-for function in (show_all, add, show, change, remove):
-    router.register_endpoint(function)
+async def connect(database):
+    opening = asyncio.ensure_future(aiosqlite.connect(database))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:  # the client has left, and aiosqlite forgets to close what it was about to open
+        await (await opening).close()
+        raise
 
 
 def make_app(database):
     @asynccontextmanager
     async def lifespan(app):
-        engine = create_async_engine(f"sqlite+aiosqlite:///{database}")
+        engine = create_async_engine(f"sqlite+aiosqlite:///{database}", async_creator=partial(connect, database))
         async with engine.begin() as connection:
             await connection.run_sync(Base.metadata.create_all)
         app.state.new_session = async_sessionmaker(engine)

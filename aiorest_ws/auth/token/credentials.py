@@ -19,14 +19,30 @@ class Credentials(Proof):
     """A proof that is watched until it ends.
 
     fault     what is wrong with it from then on
+    until     when this may be looked at anew, in seconds of the loop's kind
+    turn      which request it was that brought it
     """
 
-    __slots__ = ("fault", "timer")
+    __slots__ = ("fault", "timer", "turn", "until")
 
     def __init__(self, owner: Any, token: str, payload: dict[str, Any], user: Any, ends: float) -> None:
         super().__init__(owner, token, payload, user, ends)
         self.fault: type[BaseTokenException] = TokenExpiredException
         self.timer: asyncio.TimerHandle | None = None
+        self.until = float("inf")
+        self.turn = 0
+
+    @classmethod
+    def void(cls, owner: Any, token: str, fault: type[BaseTokenException]) -> Credentials:
+        """Give those of a token that proves nothing, so that it need not be looked at again."""
+        nothing = cls(owner, token, {}, None, float("-inf"))
+        nothing.fault = fault
+        return nothing
+
+    def renews(self, old: Credentials) -> bool:
+        """Tell whether these are of the same subject as `old`, and hold as long."""
+        same = all(self.payload.get(name) == old.payload.get(name) for name in ("iss", "sub"))
+        return same and self.payload.get("sub") is not None and self.ends >= old.ends
 
     def watch(self, now: Callable[[], float], grace: float, end: Callable[[], Any]) -> None:
         """Call `end` when `grace` seconds have passed since these credentials ended."""

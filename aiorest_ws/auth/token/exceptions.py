@@ -30,22 +30,27 @@ class BaseTokenException(BaseAuthException):
     """Base of everything that is wrong with a token."""
 
     default_detail = "Occurred error, when aiorest-ws processing token."
+    was_known = False  # so that nobody had to look at the token
 
 
 class ParsingTokenException(BaseTokenException):
     """It is not a token (RFC 7515 §7.1), or has what we do not understand: `crit`, a date that is no number."""
 
     default_detail = "Can't parse token: mismatch format."
+    leaves = 2
 
 
 class InvalidSignatureException(BaseTokenException):
     """It is not signed with a key of ours, or not with an algorithm of ours."""
 
     default_detail = "Token signature is invalid."
+    leaves = 3
 
 
 class InvalidClaimException(BaseTokenException):
     """It is not meant for us: `aud`, `iss`, or a claim that is missing."""
+
+    leaves = 4
 
 
 class TokenNotBeforeException(BaseTokenException):
@@ -70,3 +75,4 @@ class TokenNotProvidedException(BaseTokenException):
     """The view needs a token and the request has none."""
 
     default_detail = "Token has not provided in the request."
+    leaves = 1

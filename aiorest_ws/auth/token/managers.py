@@ -6,13 +6,14 @@ import re
 import secrets
 import time
 from collections.abc import Iterable, Mapping
-from types import NoneType
+from datetime import timedelta
+from types import MappingProxyType, NoneType, SimpleNamespace
 from typing import Any
 
 try:
     import jwt
 except ImportError as exc:
-    raise ImportError("tokens need PyJWT: pip install 'aiorest-ws[jwt]'") from exc
+    raise ImportError("tokens need PyJWT: pip install 'aiorest-ws[jwt]>=2'") from exc
 
 from aiorest_ws.auth.token.exceptions import (
     InvalidClaimException,
@@ -22,13 +23,15 @@ from aiorest_ws.auth.token.exceptions import (
     TokenNotBeforeException,
 )
 from aiorest_ws.auth.token.keys import KeySet, RemoteKeySet, least_bits
+from aiorest_ws.auth.token.times import is_date, moment, span
 from aiorest_ws.exceptions import ImproperlyConfigured
 
 __all__ = ("JSONWebTokenManager",)
 
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
-_MAX_LENGTH = 16384  # of a token: what a handshake can carry
-_LAST_DATE = 253402300799  # the end of the year 9999; what is beyond is milliseconds, or an attempt
+_MAX_LENGTH = 8192  # of a token: what anybody can make us hash
+_MAX_LEVELS = 64  # of lists and objects in its claims
+_DAY = 86400
 _DEFAULT_SECRET = "secret_key"
 _ALGORITHMS = (
     *("HS256", "HS384", "HS512"),
@@ -38,8 +41,8 @@ _ALGORITHMS = (
     "ES512",
     "EdDSA",
 )
-# Dates are checked here: PyJWT takes strings for numbers, and fails on infinity.
-_OPTIONS = {"verify_exp": False, "verify_nbf": False, "verify_iat": False}
+# Dates are checked here: PyJWT takes strings for numbers, and fails on infinity. So is `sub`.
+_OPTIONS = {"verify_exp": False, "verify_nbf": False, "verify_iat": False, "verify_sub": False}
 
 
 class JSONWebTokenManager:
@@ -52,9 +55,14 @@ class JSONWebTokenManager:
     ALGORITHMS       with which tokens may be signed, that one among them, all of one kind; () for that one alone
     AUDIENCE         `aud` must name it, or one of several
     ISSUER           `iss` must be it
-    LEEWAY           seconds by which clocks may differ
-    REQUIRED         claims that a token must have
-    LIFETIME         seconds until a token expires for which `generate` is given no `exp`; None for never
+    LEEWAY           seconds by which clocks may differ, or a timedelta
+    REQUIRED         claims that a token must have, beside `exp`; () for none at all
+    OPTIONAL         ("exp",) takes tokens that never expire
+    CLAIMS           claims that must have these values ({"purpose": "access"}); a function is given the value, and says
+                     True or False. `generate` sets them
+    TYP              header `typ` of tokens, as "at+jwt" (RFC 9068); None to look at none
+    INTEGER_SUB      take and make tokens whose `sub` is an integer, as some issuers do
+    LIFETIME         seconds, or a timedelta, until a token expires for which `generate` has no `exp`; None: never
     JWKS             keys in the place of PUBLIC_KEY: a JWK set (RFC 7517), as a dict
     JWKS_URL         or where to fetch it; `verify_later` then
 
@@ -69,14 +77,25 @@ class JSONWebTokenManager:
     ALGORITHMS: Iterable[str] = ()
     AUDIENCE: str | Iterable[str] | None = None
     ISSUER: str | None = None
-    LEEWAY: float = 0
+    LEEWAY: float | timedelta = 0
     REQUIRED: Iterable[str] = ("exp",)
-    LIFETIME: float | None = 3600
+    OPTIONAL: Iterable[str] = ()
+    CLAIMS: Mapping[str, Any] = MappingProxyType({})
+    TYP: str | None = None
+    INTEGER_SUB: bool = False
+    LIFETIME: float | timedelta | None = 3600
     JWKS: Mapping[str, Any] | None = None
     JWKS_URL: str | None = None
 
-    # The clock, in seconds since 1970. PERF: a builtin, it is looked at for every message.
-    now = staticmethod(time.time)
+    @staticmethod
+    def now() -> float:
+        """Give seconds since 1970."""
+        return time.time()
+
+    @property
+    def clock(self) -> Any:
+        """What tells `now` by its method `time`."""
+        return time if self.now is _OWN_NOW else SimpleNamespace(time=self.now)
 
     def __init__(self, **options: Any) -> None:
         known = {name.lower() for name in JSONWebTokenManager.__annotations__} | {"hash_algorithm"}
@@ -87,14 +106,23 @@ class JSONWebTokenManager:
         self._algorithms = self._checked_algorithms()
         self._keys: KeySet | None = None
         self._secret, self._public = self._checked_keys()
-        self._audience = None if self.AUDIENCE is None else _listed(self.AUDIENCE)
-        self._options = _OPTIONS | {"require": list(self.REQUIRED)}
+        self._audience = None if self.AUDIENCE is None else _checked_audience(self.AUDIENCE)
+        if not isinstance(self.ISSUER, (str, NoneType)):
+            raise TypeError(f"issuer must be a string, got {self.ISSUER!r}")
+        self._claims = _checked_claims(self.CLAIMS)
+        self._typ = None if self.TYP is None else _type(self.TYP)
+        self._options = _OPTIONS | {"require": self._required()}
+        self.leeway = span("leeway", self.LEEWAY, _DAY)
+        self._lifetime = None if self.LIFETIME is None else span("lifetime", self.LIFETIME)
         self._jwt = jwt.PyJWT()
 
     # Made
 
     def generate(self, data: Mapping[str, Any], *args: Any, **claims: Any) -> str:
-        """Give a token with `data`, and the reserved claims that are given; `exp` and `nbf` are seconds from now."""
+        """Give a token with `data`, and the reserved claims that are given.
+
+        `exp` and `nbf` are seconds from now, at most a year of them; or a timedelta from now, or a datetime.
+        """
         if self._secret is None:
             raise ImproperlyConfigured("tokens cannot be made without SECRET_KEY")
         unknown = claims.keys() - {*self.RESERVED_NAMES, "ait"}
@@ -106,21 +134,25 @@ class JSONWebTokenManager:
             given.setdefault("iat", given.pop("ait"))  # as 1.1.1 wrote it
         for name in ("exp", "nbf"):
             if name in given:
-                if not isinstance(given[name], (int, float)):
-                    raise TypeError(f"{name} must be a number of seconds from now, got {given[name]!r}")
-                given[name] += now
+                given[name] = moment(name, given[name], now)
         payload = self._defaults(now) | dict(data) | given
-        if not isinstance(payload.get("sub", ""), (str, NoneType)):
+        if not self._is_subject(payload.get("sub", "")) and payload["sub"] is not None:
             raise TypeError(f"sub must be a string (RFC 7519 §4.1.2), got {payload['sub']!r}")
-        return self._jwt.encode({k: v for k, v in payload.items() if v is not None}, self._secret, self.HASH_ALGORITHM)
+        return self._jwt.encode(
+            {k: v for k, v in payload.items() if v is not None},
+            self._secret,
+            self.HASH_ALGORITHM,
+            None if self.TYP is None else {"typ": self.TYP},
+        )
 
     def _defaults(self, now: int) -> dict[str, Any]:
         return {
             "iat": now,
-            "exp": None if self.LIFETIME is None else now + self.LIFETIME,
+            "exp": None if self._lifetime is None else now + self._lifetime,
             "iss": self.ISSUER,
             "aud": self._audience[0] if self._audience else None,
             "jti": secrets.token_urlsafe(16),
+            **{name: value for name, value in self._claims.items() if not callable(value)},
         }
 
     # Checked
@@ -133,10 +165,15 @@ class JSONWebTokenManager:
     def verify(self, token: Any) -> dict[str, Any]:
         """Give the claims of `token`. Raises one of `auth.token.exceptions`."""
         self._check_form(token)
-        key = self._public if self._keys is None else self._keys.find(self._header(token))
-        if key is None:
+        keys = [self._public] if self._keys is None else self._keys.find(self._header(token))
+        for key in keys[:-1]:  # several have the name that it gives: whichever fits
+            try:
+                return self._decoded(token, key)
+            except InvalidSignatureException:
+                continue
+        if not keys or keys[-1] is None:
             raise InvalidSignatureException()
-        return self._decoded(token, key)
+        return self._decoded(token, keys[-1])
 
     async def verify_later(self, token: Any) -> dict[str, Any]:
         """Give the claims of `token`, as `verify` does, and fetch the keys before if they are not there."""
@@ -145,8 +182,7 @@ class JSONWebTokenManager:
             header = self._header(token)
             if header.get("alg") not in self._algorithms:
                 raise InvalidSignatureException()
-            if not self._keys.is_fresh(header):
-                await self._keys.refresh()
+            await self._keys.prepare(header)
         return self.verify(token)
 
     def _check_form(self, token: Any) -> None:
@@ -178,22 +214,41 @@ class JSONWebTokenManager:
         if "crit" in whole["header"]:
             raise ParsingTokenException()  # RFC 7515 §4.1.11: there is no extension that we understand
         payload: dict[str, Any] = whole["payload"]
+        if not self._is_subject(payload.get("sub", "")) or _is_deeper(payload, _MAX_LEVELS):
+            raise ParsingTokenException()
+        self._check_purpose(whole["header"], payload)
         self._check_dates(payload)
         return payload
+
+    def _is_subject(self, sub: Any) -> bool:
+        return isinstance(sub, str) or (self.INTEGER_SUB and type(sub) is int)
+
+    def _check_purpose(self, header: Mapping[str, Any], payload: Mapping[str, Any]) -> None:
+        """Refuse a token that was made for something else."""
+        if self._typ is not None and _type(header.get("typ")) != self._typ:
+            raise InvalidClaimException()
+        for name, wanted in self._claims.items():
+            if name not in payload or not _is_as(payload[name], wanted, name):
+                raise InvalidClaimException()
 
     def _check_dates(self, payload: dict[str, Any]) -> None:
         now = self.now()
         for name in ("exp", "nbf", "iat"):
-            if name in payload:
-                date = payload[name]
-                if type(date) not in (int, float) or not 0 <= date <= _LAST_DATE:  # NaN is neither
-                    raise ParsingTokenException()
-        if "exp" in payload and payload["exp"] + self.LEEWAY <= now:
+            if name in payload and not is_date(payload[name]):
+                raise ParsingTokenException()
+        if "exp" in payload and payload["exp"] + self.leeway <= now:
             raise TokenExpiredException()
-        if payload.get("nbf", 0) - self.LEEWAY > now:
+        if payload.get("nbf", 0) - self.leeway > now:
             raise TokenNotBeforeException()
 
     # What it is made of
+
+    def _required(self) -> list[str]:
+        """Give the claims that a token must have: `exp` is one unless it is said that it is not."""
+        required, optional = _names("required", self.REQUIRED), _names("optional", self.OPTIONAL)
+        if optional - {"exp"}:
+            raise ValueError("optional must be ('exp',) or (): nothing else is required of itself")
+        return sorted((required | {"exp"} if required else required) - optional)
 
     def _checked_algorithms(self) -> list[str]:
         algorithms = _listed(self.ALGORITHMS) or [self.HASH_ALGORITHM]
@@ -258,8 +313,59 @@ class JSONWebTokenManager:
         return key
 
 
+_OWN_NOW = JSONWebTokenManager.now
+
+
 def _listed(names: str | Iterable[str]) -> list[str]:
     return [names] if isinstance(names, str) else list(names)
+
+
+def _checked_audience(audience: str | Iterable[str]) -> list[str]:
+    names = _listed(audience)
+    if not names or not all(isinstance(name, str) and name for name in names):
+        raise TypeError(f"audience must be a string or a list of strings, got {audience!r}")
+    return names
+
+
+def _names(option: str, names: Iterable[str]) -> set[str]:
+    if isinstance(names, (str, bytes)) or not isinstance(names, Iterable):
+        raise TypeError(f"{option} must be a list of names of claims, as ({names!r},), got {names!r}")
+    given = list(names)
+    if not all(isinstance(name, str) for name in given):
+        raise TypeError(f"{option} must be a list of names of claims, got {names!r}")
+    return set(given)
+
+
+def _checked_claims(claims: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(claims, Mapping) or not all(isinstance(name, str) for name in claims):
+        raise TypeError(f"claims must be a dict of names and values, got {claims!r}")
+    own = {"exp": "lifetime", "nbf": "leeway", "iat": "leeway", "iss": "issuer", "aud": "audience"}
+    for name in own.keys() & claims.keys():
+        raise TypeError(f"claims cannot name {name!r}: that is what the option {own[name]!r} is for")
+    return dict(claims)
+
+
+def _is_as(value: Any, wanted: Any, name: str) -> bool:
+    """Tell whether a claim is as it must be: equal, and true is not 1; or as a function says."""
+    if not callable(wanted):
+        return bool(type(value) is type(wanted) and value == wanted)
+    verdict = wanted(value)
+    if not isinstance(verdict, (bool, NoneType)):
+        raise TypeError(f"the function for claim {name!r} must say True or False, got {verdict!r}")
+    return verdict is True
+
+
+def _type(typ: Any) -> str:
+    """Give a media type as it is compared (RFC 7515 §4.1.9): in lower case, without `application/`."""
+    return typ.lower().removeprefix("application/") if isinstance(typ, str) else ""
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Tell whether lists and objects are nested in each other more than `levels` deep."""
+    if not isinstance(value, (dict, list)):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(each, levels - 1) for each in inner)
 
 
 def _kind(algorithm: str) -> str:

@@ -2,34 +2,54 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Awaitable, Generator
-from itertools import pairwise
+from functools import partial
 from typing import Any
 
+from autobahn.websocket.types import ConnectionDeny
+
 from aiorest_ws.abstract import AbstractMiddleware
+from aiorest_ws.auth.token.budget import Budgets, TooManyBadTokens, address_of
 from aiorest_ws.auth.token.credentials import Credentials
 from aiorest_ws.auth.token.exceptions import (
     BaseTokenException,
+    ParsingTokenException,
+    TokenExpiredException,
     TokenNotProvidedException,
     TokenRevokedException,
 )
 from aiorest_ws.auth.token.managers import JSONWebTokenManager
+from aiorest_ws.auth.token.offers import INVALID_TOKEN, agreed_on, offered, refusal
+from aiorest_ws.auth.token.steps import finish, run
+from aiorest_ws.auth.token.wallet import Wallet
 from aiorest_ws.auth.user.models import User
 from aiorest_ws.calls import finished, is_awaitable
-from aiorest_ws.exceptions import ConnectionRefused
+from aiorest_ws.complaints import Complaints
+from aiorest_ws.exceptions import BaseAPIException, ConnectionRefused, HandlerFailed, HTTPError
 from aiorest_ws.handshake import is_token
+from aiorest_ws.status import WS_MESSAGE_VIOLATE_POLICY
 
 __all__ = ("BaseTokenMiddleware", "JSONWebTokenMiddleware")
 
+logger = logging.getLogger("aiorest_ws.auth")
+
 _EXPIRED = 4401  # close code: 4000 and the status
-_SUBPROTOCOL = "bearer"
-_REFUSED = (("WWW-Authenticate", 'Bearer error="invalid_token"'),)  # RFC 6750 §3
+_FAILURES, _FAILURES_PER_SECOND = 200, 20.0  # of one address
+_ABUSE = 100  # tokens that nobody looks at any more, until the connection is closed
+_FOREIGN_FOR = 10.0  # seconds that a token which was another's is not looked at again
 
 
 class BaseTokenMiddleware(AbstractMiddleware):
-    """Base of middlewares that know users by tokens."""
+    """Base of middlewares that know users by tokens.
+
+    Several are asked in order. What is not for this one it leaves to the next, by raising an exception of
+    `auth.token.exceptions` that says so, or by leaving `request.user` anonymous.
+    """
 
     authenticates = True
+    reads_tokens = True
 
     def init_credentials(self, request: Any) -> None:
         """Make `request` anonymous."""
@@ -50,14 +70,19 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
 
     - with a message, as its key `token`, and are good for that message;
     - with the handshake: as header `Authorization: Bearer TOKEN`, as `Sec-WebSocket-Protocol: bearer, TOKEN`, or as the
-      cookie that `cookie` names. They are good for every message until they expire; then a message may bring a new one,
-      which takes their place. Without, the connection is closed with 4401 after `grace` seconds.
+      cookie that `cookie` names. They are good for every message until they expire. A message may bring a new one,
+      which takes their place if it is for the same subject, or if they have expired. Without, the connection is closed
+      with 4401 after `grace` seconds.
 
-    A token is verified once a connection, and remembered until it expires.
+    A token is verified once a connection, and remembered until it expires, with seven others. Those that are not valid
+    are counted, by connection and by address: beyond 10 (200) at once, and 1 (20) a second, none is looked at, status
+    429, and who goes on is closed with 1008.
 
     manager      a JSONWebTokenManager, or a class of them
     cookie       name of the cookie, None to look at none
     grace        seconds
+    refuse       what a handshake with a token that is not valid gets: "http" the HTTP status, or "close", for browsers,
+                 which see no status: it is accepted, and closed with 4000 and the status, and the reason
     user_model   what makes a user who is anonymous, and one who is not: see `get_user`
     """
 
@@ -65,17 +90,31 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
     user_model: Any = User
     cookie: str | None = None
     grace: float = 30.0
+    refuse: str = "http"
 
-    def __init__(self, manager: Any = None, *, cookie: str | None = None, grace: float | None = None) -> None:
+    def __init__(
+        self,
+        manager: Any = None,
+        *,
+        cookie: str | None = None,
+        grace: float | None = None,
+        refuse: str | None = None,
+    ) -> None:
         manager = self.manager if manager is None else manager
         self.manager = manager() if isinstance(manager, type) else manager
         if cookie is not None:
             self.cookie = cookie
         if grace is not None:
             self.grace = grace
+        if refuse is not None:
+            self.refuse = refuse
+        if self.refuse not in ("http", "close"):
+            raise ValueError(f"refuse must be 'http' or 'close', got {self.refuse!r}")
         if self.cookie is not None and not is_token(self.cookie):
             raise ValueError(f"cookie must be the name of one, got {self.cookie!r}")
-        self._now = self.manager.now
+        self._clock = self.manager.clock  # PERF: looked at for every message; `manager.now` would be a call more
+        self._failures = Budgets(_FAILURES, _FAILURES_PER_SECOND)
+        self._complaints = Complaints(logger)
         # Known from the start, so that a message costs nothing for a hook that is not there.
         self._may_revoke = type(self).is_revoked is not JSONWebTokenMiddleware.is_revoked
 
@@ -103,12 +142,12 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
         connection = request.connection
         known: Credentials | None = None if connection is None else connection._credentials
         if known is not None:
+            now = self._clock.time()
             if not self._may_revoke:
-                if known.recall(request, self, self._now()):
+                if known.recall(request, self, now):
                     return None
-            elif known.covers(request, self, self._now()):
-                self.init_credentials(request)
-                again: Awaitable[None] | None = _run(self._look_again(request, known))
+            elif known.covers(request, self, now):
+                again: Awaitable[None] | None = run(self._filled(request, handler, self._look_again(connection, known)))
                 return again
         return self.authenticate(request, handler)
 
@@ -118,51 +157,116 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
             self.init_credentials(request)
             self._refuse_unless_public(request.connection, handler)
             return None
-        pending: Awaitable[None] | None = _run(self._authenticate(request, token))
+        pending: Awaitable[None] | None = run(self._filled(request, handler, self._credentials_of(request, token)))
         return pending
 
-    def _authenticate(self, request: Any, token: Any) -> Generator[Any, Any, None]:
+    def _filled(self, request: Any, handler: Any, steps: Generator[Any, Any, Credentials]) -> Generator[Any, Any, None]:
+        """Say whose `request` is, or raise what it is answered with. An old token is as good as none, where none is."""
         try:
-            credentials = yield from self._prove(token)
+            credentials = yield from steps
+        except TokenExpiredException:
+            self.init_credentials(request)
+            if _asks_for_user(handler):
+                raise
+        except (ConnectionRefused, ConnectionDeny) as exc:  # as it would be at the handshake
+            self.init_credentials(request)
+            raise HTTPError(exc.status if isinstance(exc, ConnectionRefused) else exc.code, exc.reason) from exc
         except BaseException:  # raised again, also when it is a cancellation
             self.init_credentials(request)
             raise
-        if request.connection is not None:
-            self._remember(request.connection, credentials)
-        credentials.fill(request)
-
-    def _look_again(self, request: Any, credentials: Credentials) -> Generator[Any, Any, None]:
-        """Take what the connection is remembered for, unless it was revoked since."""
-        try:
-            yield from self._check_revoked(credentials.payload)
-        except TokenRevokedException:
-            self._forget(request.connection, credentials)
-            raise
-        credentials.fill(request)
+        else:
+            credentials.fill(request)
 
     def _refuse_unless_public(self, connection: Any, handler: Any) -> None:
         """Let a request without a token pass as anonymous, where nothing asks who it is."""
-        required = getattr(handler, "auth_required", False)
-        if required or getattr(handler, "permission_classes", ()):
+        if _asks_for_user(handler):
             credentials = self._of(connection)
             if credentials is not None and credentials.lasting:
                 raise credentials.fault()
-            if required:
+            if getattr(handler, "auth_required", False):
                 raise TokenNotProvidedException()
+
+    # Tokens
+
+    def _credentials_of(self, request: Any, token: Any) -> Generator[Any, Any, Credentials]:
+        """Give what the token of a message proves, or raise; as `_prove`."""
+        connection = request.connection
+        if connection is None:
+            return (yield from self._prove(token))
+        wallet = _wallet_of(connection)
+        turn = wallet.turn()
+        try:
+            credentials = yield from self._looked_at(connection, wallet, token)
+        except BaseTokenException as exc:
+            if getattr(request, "_in_turn", False) and exc.leaves:  # it may be another's: whether it was is seen later
+                exc.blame = partial(self._blame, connection, exc)
+                self._leave(wallet, token, exc)
+            else:
+                self._blame(connection, exc)
+            raise
+        self._remember(connection, credentials, turn)
+        return credentials
+
+    def _looked_at(self, connection: Any, wallet: Wallet, token: Any) -> Generator[Any, Any, Credentials]:
+        """Give what is known of `token`, or find out."""
+        if type(token) is not str:
+            raise ParsingTokenException()
+        found = wallet.find(self, token)
+        if found is not None and found.until > time.monotonic():
+            if self.manager.now() >= found.ends:
+                fault = found.fault()
+                fault.was_known = found.fault is TokenExpiredException
+                raise fault
+            return (yield from self._look_again(connection, found)) if self._may_revoke else found
+        self._check_budget(connection, wallet)
+        try:
+            credentials = yield from self._prove_once(wallet, token)
+        except TokenExpiredException:
+            wallet.keep(Credentials.void(self, token, TokenExpiredException))
+            raise
+        wallet.keep(credentials)
+        return credentials
+
+    def _prove_once(self, wallet: Wallet, token: str) -> Generator[Any, Any, Credentials]:
+        """As `_prove`; those who come while it is found out wait for the first."""
+        while (flight := wallet.flight(self, token)) is not None:
+            credentials = yield flight.join()
+            if credentials is not None:
+                return credentials  # type: ignore[no-any-return]
+        steps = self._prove(token)
+        try:
+            pending = next(steps)
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]
+        credentials = yield wallet.begin(self, token, finish(steps, pending)).join()
+        if credentials is None:
+            raise HandlerFailed()  # it was cancelled, and not by who asked
+        return credentials  # type: ignore[no-any-return]
 
     def _prove(self, token: Any) -> Generator[Any, Any, Credentials]:
         """Give what `token` proves, or raise; yields each awaitable and takes its outcome back."""
         manager = self.manager
         payload = (yield manager.verify_later(token)) if manager.waits else manager.verify(token)
+        ends = payload["exp"] + manager.leeway if "exp" in payload else float("inf")
+        credentials = Credentials(self, token, payload, None, ends)
         if self._may_revoke:
-            yield from self._check_revoked(payload)
-        user = self.get_user(payload)
+            yield from self._check_revoked(credentials.claims())
+        user = self.get_user(credentials.claims())
         if is_awaitable(user):
             user = yield finished(user)
         if user is None:
             raise TokenRevokedException()
-        ends = payload["exp"] + manager.LEEWAY if "exp" in payload else float("inf")
-        return Credentials(self, token, payload, user, ends)
+        credentials.user = user
+        return credentials
+
+    def _look_again(self, connection: Any, credentials: Credentials) -> Generator[Any, Any, Credentials]:
+        """Give what the connection is remembered for, unless it was revoked since."""
+        try:
+            yield from self._check_revoked(credentials.claims())
+        except TokenRevokedException:
+            self._forget(connection, credentials)
+            raise
+        return credentials
 
     def _check_revoked(self, payload: dict[str, Any]) -> Generator[Any, Any, None]:
         revoked = self.is_revoked(payload)
@@ -171,33 +275,77 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
         if revoked:
             raise TokenRevokedException()
 
+    # Those that are not valid
+
+    def _check_budget(self, connection: Any, wallet: Wallet) -> None:
+        """Look at no more tokens of a client that has sent too many."""
+        address = address_of(str(connection.peer))
+        if not wallet.failures.is_spent and (address is None or not self._failures.is_spent(address)):
+            wallet.refused = 0
+            return
+        wallet.refused += 1
+        if wallet.refused > _ABUSE:
+            connection.close(WS_MESSAGE_VIOLATE_POLICY, "too many tokens that are not valid")
+        raise TooManyBadTokens()
+
+    def _blame(self, connection: Any, exc: BaseTokenException) -> None:
+        """Take note of a token that is refused: who sent it pays, and one who looks at the log sees why."""
+        self._complaints.write(logging.INFO, f"{connection.peer}: token refused: {type(exc).__name__}, {exc}")
+        wallet = _wallet_of(connection)
+        if exc.was_known or isinstance(exc, TokenRevokedException):
+            return
+        wallet.failures.spend()
+        address = address_of(str(connection.peer))
+        if address is not None:
+            self._failures.spend(address)
+
+    def _leave(self, wallet: Wallet, token: Any, exc: BaseTokenException) -> None:
+        """Remember for a while that `token` is not for us, so that another's is not looked at for each message."""
+        if type(token) is str and wallet.find(self, token) is None:
+            nothing = Credentials.void(self, token, type(exc))
+            nothing.until = time.monotonic() + _FOREIGN_FOR
+            wallet.keep(nothing)
+
     # What a connection is remembered for
 
     def _of(self, connection: Any) -> Credentials | None:
         credentials: Credentials | None = None if connection is None else connection._credentials
         return credentials if credentials is not None and credentials.owner is self else None
 
-    def _remember(self, connection: Any, credentials: Credentials, *, lasting: bool = False) -> None:
+    def _remember(self, connection: Any, credentials: Credentials, turn: int, *, lasting: bool = False) -> None:
+        """Let `credentials` count for messages without a token, too, if they came so, or take the place of such ones.
+
+        The newest request wins, however long it took to find out whose it is.
+        """
         old = connection._credentials
-        if connection.state == connection.STATE_CLOSED or (old is not None and old.lasting and old.owner is not self):
+        if connection.state == connection.STATE_CLOSED:
             return
-        credentials.lasting = lasting or (old is not None and old.lasting)
-        if old is not None:
+        if old is not None and old.lasting:
+            if old.owner is not self or old.turn > turn:
+                return
+            if self.manager.now() < old.ends and not credentials.renews(old):
+                return
+            lasting = True
             old.drop()
+            old.lasting = False
+            _wallet_of(connection).keep(old)
+        credentials.turn = turn
+        credentials.lasting = lasting
         connection._credentials = credentials
-        if credentials.lasting:
+        if lasting:
             self._watch(connection, credentials)
 
     def _forget(self, connection: Any, credentials: Credentials) -> None:
         """Let credentials end before their time."""
         credentials.drop()
         credentials.fault = TokenRevokedException
-        credentials.ends = min(credentials.ends, self._now())
+        credentials.ends = min(credentials.ends, self.manager.now())
+        _wallet_of(connection).forget(credentials)
         if credentials.lasting and connection._credentials is credentials:
             self._watch(connection, credentials)
 
     def _watch(self, connection: Any, credentials: Credentials) -> None:
-        credentials.watch(self._now, self.grace, lambda: _end(connection, credentials.fault.default_detail))
+        credentials.watch(self.manager.now, self.grace, lambda: _end(connection, credentials.fault.default_detail))
 
     # The handshake
 
@@ -206,61 +354,47 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
 
         Raises ConnectionRefused, HTTP 401, for a token that is not valid.
         """
-        return _run(self._welcome(connection))
+        return run(self._welcome(connection))
 
     def _welcome(self, connection: Any) -> Generator[Any, Any, str | None]:
-        offered = connection.websocket_protocols
-        as_subprotocol = _after(offered, _SUBPROTOCOL)
-        token = _bearer(connection.headers.get("authorization", ""))
-        if token is None:
-            token = as_subprotocol
-        if token is None and self.cookie is not None:
-            token = connection.cookies.get(self.cookie) or None  # empty is how it is taken back
-        if token is None:
+        tokens = offered(connection, self.cookie)
+        if not tokens:
             return None
         try:
-            credentials = yield from self._prove(token)
-        except BaseTokenException as exc:
-            raise ConnectionRefused(401, exc.detail, headers=_REFUSED) from None
-        self._remember(connection, credentials, lasting=True)
-        return None if as_subprotocol is None else _SUBPROTOCOL
+            credentials = yield from self._first_of(connection, tokens)
+        except (BaseAPIException, ConnectionRefused) as exc:
+            connection._agreed = connection._agreed or agreed_on(connection)  # it may be closed, not refused
+            raise refusal(exc, self.refuse) from exc
+        self._remember(connection, credentials, 0, lasting=True)
+        return agreed_on(connection)
+
+    def _first_of(self, connection: Any, tokens: list[str]) -> Generator[Any, Any, Credentials]:
+        """Give what the first token that is valid proves, or raise what is wrong with the first."""
+        first: BaseTokenException | None = None
+        for token in tokens:
+            try:
+                self._check_budget(connection, _wallet_of(connection))
+                return (yield from self._prove(token))
+            except BaseTokenException as exc:
+                exc.blame = partial(self._blame, connection, exc)
+                first = first or exc
+        assert first is not None
+        raise first
+
+
+def _asks_for_user(handler: Any) -> bool:
+    return bool(getattr(handler, "auth_required", False) or getattr(handler, "permission_classes", ()))
+
+
+def _wallet_of(connection: Any) -> Wallet:
+    wallet: Wallet | None = connection._wallet
+    if wallet is None:
+        wallet = connection._wallet = Wallet()
+    return wallet
 
 
 def _end(connection: Any, why: str) -> None:
     if connection.state == connection.STATE_CONNECTING:
-        connection.failHandshake(why, 401, _REFUSED)
+        connection.failHandshake(why, 401, INVALID_TOKEN)
     else:
         connection.close(_EXPIRED, why)
-
-
-def _bearer(header: str) -> str | None:
-    """Give the token of a header Authorization (RFC 6750 §2.1), None for another scheme."""
-    scheme, _, token = header.partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else None
-
-
-def _after(names: list[str], name: str) -> str | None:
-    """Give what comes directly behind `name`."""
-    return dict(pairwise(names)).get(name)
-
-
-def _run(steps: Generator[Any, Any, Any]) -> Any:
-    """Give what `steps` return, or an awaitable of it as soon as there is something to wait for."""
-    try:
-        pending = next(steps)
-    except StopIteration as stop:
-        return stop.value
-    return _finish(steps, pending)
-
-
-async def _finish(steps: Generator[Any, Any, Any], pending: Any) -> Any:
-    try:
-        while True:
-            try:
-                outcome = await pending
-            except Exception as exc:
-                pending = steps.throw(exc)
-            else:
-                pending = steps.send(outcome)
-    except StopIteration as stop:
-        return stop.value

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+from aiorest_ws.gone import missing
+
 __all__ = ("AbstractUser",)
 
 
@@ -41,3 +43,7 @@ class AbstractUser:
 
     def get_fullname(self) -> str:
         return f"{self.first_name} {self.last_name}".strip()
+
+
+def __getattr__(name: str) -> Any:
+    raise missing(__name__, name)

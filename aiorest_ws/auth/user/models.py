@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aiorest_ws.auth.user.abstractions import AbstractUser
+from aiorest_ws.gone import missing
 
 __all__ = ("User",)
 
@@ -23,3 +24,7 @@ class User(AbstractUser):
 
     def __repr__(self) -> str:
         return f"<User {self.id!r:.100}>"
+
+
+def __getattr__(name: str) -> Any:
+    raise missing(__name__, name)

@@ -1,0 +1,130 @@
+"""A request and its plan → None if it may pass, or what refuses it: is there a user, and do the permissions say yes?
+
+Whatever is no clear answer is an error of the application: it is reported once, and nobody passes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aiorest_ws.calls import is_awaitable
+from aiorest_ws.exceptions import BaseAPIException, NotAuthenticated
+from aiorest_ws.permissions import refusal_of, verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .plan import Plan
+
+    Report = Callable[[Any, BaseException], None] | None
+
+__all__ = ("Guard", "ask", "is_authenticated")
+
+_ABSENT: Any = object()
+
+
+class Guard:
+    """The check of one request, as a middleware: it stands where the user is known.
+
+    asked    it was come to; a request that was answered without must not be
+    """
+
+    __slots__ = ("_plan", "_report", "asked")
+
+    def __init__(self, plan: Plan, report: Report) -> None:
+        self._plan = plan
+        self._report = report
+        self.asked = False
+
+    def process_request(self, request: Any, view: Any) -> Any:
+        """Give None or an awaitable, or raise what refuses `request`."""
+        self.asked = True
+        return ask(self._plan, request, view, self._report)
+
+
+def ask(plan: Plan, request: Any, view: Any, report: Report) -> Any:
+    """Give None to let `request` pass, or an awaitable that ends when it may; raise what refuses it."""
+    if plan.auth_required and not _is_known(request, report):
+        raise NotAuthenticated()
+    for at, permission in enumerate(plan.permissions):
+        answer = _answer(permission, request, view, report)
+        if answer is not True:
+            return _ask_later(plan.permissions[at:], answer, request, view, report)
+    return None
+
+
+def is_authenticated(user: Any) -> bool:
+    """Tell whether `user` is somebody, and active. Both are flags, or methods as in 1.1.1; TypeError for anything else.
+
+    A user without `is_active` is active; 0 and 1 stand for what they are in a database.
+    """
+    if user is None or not _says(user, "is_authenticated", _read(user, "is_authenticated", False)):
+        return False
+    active = _read(user, "is_active", True)
+    return active is True or _says(user, "is_active", bool(active) if type(active) is int else active)
+
+
+def _is_known(request: Any, report: Report) -> bool:
+    try:
+        known = is_authenticated(request.user)
+    except BaseAPIException:
+        raise
+    except Exception as exc:
+        _complain(request, exc, report)
+        known = False
+    return known
+
+
+def _read(user: Any, name: str, otherwise: Any) -> Any:
+    """Give what `user` has as `name`, or `otherwise`. A property that fails is not one that is missing."""
+    flag = getattr(user, name, _ABSENT)
+    if flag is _ABSENT:
+        return getattr(user, name) if hasattr(type(user), name) else otherwise
+    return flag() if callable(flag) else flag
+
+
+def _says(user: Any, name: str, flag: Any) -> bool:
+    return flag is True or verdict(flag, f"{name} of {type(user).__qualname__}")
+
+
+def _answer(permission: Any, request: Any, view: Any, report: Report) -> Any:
+    """Give True or something to await, or raise what `permission` refuses `request` with."""
+    try:
+        answer = permission.check(request, view)
+        if answer is not True and not is_awaitable(answer):
+            answer = verdict(answer, permission)
+    except BaseAPIException:
+        raise
+    except Exception as exc:
+        _complain(request, exc, report)
+        answer = False
+    if answer is False:
+        raise refusal_of(permission)
+    return answer
+
+
+async def _ask_later(permissions: tuple[Any, ...], pending: Any, request: Any, view: Any, report: Report) -> None:
+    """Ask `permissions`, the first of which has given `pending`."""
+    for permission in permissions:
+        if pending is None:
+            pending = _answer(permission, request, view, report)
+        if pending is not True:
+            await _settled(permission, pending, request, report)
+        pending = None
+
+
+async def _settled(permission: Any, pending: Any, request: Any, report: Report) -> None:
+    try:
+        allowed = verdict(await pending, permission)
+    except BaseAPIException:
+        raise
+    except Exception as exc:
+        _complain(request, exc, report)
+        allowed = False
+    if not allowed:
+        raise refusal_of(permission)
+
+
+def _complain(request: Any, exc: BaseException, report: Report) -> None:
+    if report is not None:
+        report(request, exc)

@@ -1,0 +1,81 @@
+"""The name of a module or a class that 1.1.1 had → an ImportError that says what takes its place.
+
+`Finder` stands behind Python's own finders, so that it is asked only for modules that are not there. A module that has
+lost a name asks `missing` from its `__getattr__`.
+"""
+
+from __future__ import annotations
+
+__all__ = ("PLACES", "Finder", "missing")
+
+_ORM = "use your ORM and typed models (docs/how-to/database.md)"
+_TOKENS = "tokens are not stored: is_revoked of JSONWebTokenMiddleware asks whether one counts"
+_USERS = "users are in your database: get_user of JSONWebTokenMiddleware asks it (docs/authentication.md)"
+_PASSWORDS = "hash passwords with argon2-cffi or the like, as examples/auth_token does"
+_ROUTER = "the router does it: router.match(method, url), router.routes"
+_DATES = "use datetime and zoneinfo; typed models take dates and times (docs/tutorial/3-typed.md)"
+
+# What 1.1.1 had → what takes its place. The longest name that fits counts, and stands for all that is below it.
+PLACES = {
+    "VERSION": "use aiorest_ws.__version__",
+    "auth.token.backends": f"{_TOKENS}; {_USERS}",
+    "auth.token.utils": _TOKENS,
+    "auth.user.abstractions.User": "use aiorest_ws.auth.user.models.User",
+    "auth.user.exceptions": _USERS,
+    "auth.user.models.UserSQLiteModel": f"{_USERS}; {_PASSWORDS}",
+    "auth.user.utils": f"{_USERS}; {_PASSWORDS}",
+    "conf.ENVIRONMENT_VARIABLE": "it is 'AIORESTWS_SETTINGS_MODULE'",
+    "conf.UserSettingsHolder": "set attributes of aiorest_ws.conf.settings (docs/how-to/settings.md)",
+    "conf.global_settings": "options have their defaults in README.md, settings are yours (docs/how-to/settings.md)",
+    "db": _ORM,
+    "db.backends": "use sqlite3, or a library of your database, opened in a lifespan (docs/tutorial/5-state.md)",
+    "db.orm.exceptions": f"ValidationError is in aiorest_ws.exceptions; for the rest {_ORM}",
+    "db.utils": "use sqlite3.Row, or a library of your database",
+    "endpoints": _ROUTER,
+    "log": "use logging.getLogger('aiorest_ws'), and access_log=True for requests (docs/observability.md)",
+    "parsers": _ROUTER,
+    "storages": _USERS,
+    "test": "use aiorest_ws.testing, and pytest's monkeypatch on aiorest_ws.conf.settings (docs/how-to/testing.md)",
+    "utils": "it was for the framework itself",
+    "utils.date": _DATES,
+    "utils.encoding": "use str, and bytes.decode",
+    "utils.fields": _ORM,
+    "utils.field_mapping": _ORM,
+    "utils.functional": "use functools.cached_property",
+    "utils.modify": "set the attribute: request.user = user",
+    "utils.representation": _ORM,
+    "utils.serializer_helpers": _ORM,
+    "utils.structures": _ORM,
+    "utils.text": "use str.capitalize",
+    "utils.xmlutils": "use aiorest_ws.renderers.XMLRenderer",
+    "validators": "registering checks; what clients send is checked by annotations (docs/tutorial/3-typed.md)",
+    "views.MethodViewMeta": "inherit from aiorest_ws.views.MethodBasedView",
+}
+
+
+def place(name: str) -> str | None:
+    """Find what takes the place of `name`, which is dotted, below `aiorest_ws`."""
+    while name:
+        if name in PLACES:
+            return PLACES[name]
+        name = name.rpartition(".")[0]
+    return None
+
+
+def missing(module: str, name: str) -> Exception:
+    """Give what `__getattr__` of `module` raises for `name`."""
+    known = PLACES.get(f"{module}.{name}".partition(".")[2])
+    if known is None:
+        return AttributeError(f"module {module!r} has no attribute {name!r}", name=name)
+    return ImportError(f"{module}.{name} of 1.1.1 is gone: {known}", name=module)
+
+
+class Finder:
+    """A finder of modules (`sys.meta_path`) that finds none, and says why there is none."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> None:
+        head, _, rest = name.partition(".")
+        known = place(rest) if head == "aiorest_ws" else None
+        if known is not None:
+            raise ImportError(f"{name} of 1.1.1 is gone: {known}", name=name)
