@@ -92,10 +92,11 @@ class Step:
     takes    pairs of a parameter and the index of the step whose value it gets, or REQUEST
     fresh    what makes the default of a parameter anew for each request, by name
     alone    it takes nothing
+    asks     it takes the request, as `request`, and nothing else
     waits    what it gives is expected to be asynchronous; what comes back tells whether it is
     """
 
-    __slots__ = ("alone", "call", "fresh", "name", "takes", "waits")
+    __slots__ = ("alone", "asks", "call", "fresh", "name", "takes", "waits")
 
     def __init__(
         self, call: Callable[..., Any], takes: tuple[tuple[str, int], ...], fresh: dict[str, Callable[[], Any]]
@@ -104,6 +105,7 @@ class Step:
         self.takes = takes
         self.fresh = fresh
         self.alone = not takes and not fresh
+        self.asks = takes == (("request", REQUEST),) and not fresh
         self.waits = may_wait(call)
         self.name = named(call)
 

@@ -98,9 +98,9 @@ class RequestHandlerFactory(WebSocketServerFactory):
         self.packers = Packers()
         self.declines_compression = self.perMessageCompressionAccept
         self._batched_timer = ExactTimer()
-        self.setProtocolOptions(failByDrop=False)
+        self.setProtocolOptions(failByDrop=False, echoCloseCodeReason=True)  # RFC 6455 §5.5.1
         self._watch: Watch | None = None
-        self._limits = Limits(max_message_size=None, handshake_timeout=None)  # Autobahn's own
+        self._limits = Limits(max_message_size=None, handshake_timeout=None, close_timeout=1.0)  # Autobahn's own
         self.limits = Limits()
         self.connections: set[RequestHandlerProtocol] = set()
         self.unsent = 0
@@ -136,6 +136,8 @@ class RequestHandlerFactory(WebSocketServerFactory):
             options["maxMessagePayloadSize"] = limits.max_message_size or 0
         if limits.handshake_timeout != old.handshake_timeout:
             options["openHandshakeTimeout"] = limits.handshake_timeout or 0
+        if limits.close_timeout != old.close_timeout:
+            options["closeHandshakeTimeout"] = limits.close_timeout
         if options:
             self.setProtocolOptions(**options)
 
@@ -257,11 +259,14 @@ class RequestHandlerFactory(WebSocketServerFactory):
         """The middlewares that want to see each connection before it is accepted."""
         return [m for m in self.middlewares if callable(getattr(m, "at_handshake", None))] if self.middlewares else []
 
-    @property
-    def is_crowded(self) -> bool:
-        """Tell whether even those in their handshake are too many to be told so."""
-        most = self.limits.max_connections
-        return most is not None and len(self.connections) > 2 * most
+    def arrive(self, connection: Any, transport: Any) -> None:
+        """Take note of a connection whose handshake begins, TLS's or WebSocket's. Another may have to go for it."""
+        peer = None if self.trustXForwardedFor else transport.get_extra_info("peername")
+        address = peer[0] if isinstance(peer, tuple) else None  # else that of a proxy
+        gone = self.admissions.arrive(connection, address, self.limits)
+        if gone is not None:
+            self.admissions.release(gone)
+            gone.transport.abort()
 
     def take(self, connection: RequestHandlerProtocol) -> None:
         """Take note of a new connection."""
@@ -270,9 +275,16 @@ class RequestHandlerFactory(WebSocketServerFactory):
             self._watch = Watch(self.limits, self.connections)
         self._watch.start()
 
+    def leaves(self, connection: RequestHandlerProtocol) -> None:
+        """Take note that `connection` is on its way out."""
+        if self._watch is not None:
+            self._watch.leaves(connection)
+
     def forget(self, connection: RequestHandlerProtocol) -> None:
         """Take note that `connection` is gone."""
         self.connections.discard(connection)
+        if self._watch is not None:
+            self._watch.forget(connection)
         self.admissions.release(connection)
         self.unsent += connection._unsent
         if not self.connections and self._when_empty is not None:

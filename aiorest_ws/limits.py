@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
-__all__ = ("Limits",)
+__all__ = ("Limits", "check_limit")
+
+_ALWAYS = ("max_concurrency", "close_timeout", "shutdown_timeout")
 
 # The least that each may be; those that are not named here are numbers of seconds, greater than 0.
 _LEAST = {
@@ -24,7 +26,7 @@ _LEAST = {
 class Limits:
     """The limits of one listener. Times are in seconds, sizes in bytes.
 
-    None switches one off, except `max_concurrency` and `shutdown_timeout`.
+    None switches one off, except `max_concurrency`, `close_timeout` and `shutdown_timeout`.
 
     max_message_size             of one message, after decompression; refused by the length that it declares: 1009
     max_fragments                of one message, empty ones too: 1008
@@ -39,7 +41,8 @@ class Limits:
     ping_interval, ping_timeout  silence before a ping, and what an answer to it may take: dropped
     idle_timeout                 without a message from the client, none in flight: 1001
     request_timeout              of one handler: a reply with status 504, the handler is cancelled
-    send_timeout                 with more to write than the transport takes: dropped
+    send_timeout                 in which a client takes neither 32 KiB of what it is sent nor all of it: dropped
+    close_timeout                the same once a connection is closing, and for the answer to our close frame: dropped
     shutdown_timeout             for requests in flight when the server stops: 1001
     """
 
@@ -58,6 +61,7 @@ class Limits:
     idle_timeout: float | None = None
     request_timeout: float | None = None
     send_timeout: float | None = 30.0
+    close_timeout: float = 10.0
     shutdown_timeout: float = 10.0
 
     def __post_init__(self) -> None:
@@ -67,7 +71,7 @@ class Limits:
 
 def check_limit(name: str, value: Any) -> None:
     """Raise TypeError or ValueError for a value that the limit `name` cannot have."""
-    if value is None and name not in ("max_concurrency", "shutdown_timeout"):
+    if value is None and name not in _ALWAYS:
         return
     least = _LEAST.get(name)
     if least is None:

@@ -6,9 +6,11 @@ import asyncio
 import os
 import socket
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aiorest_ws.exceptions import ImproperlyConfigured
+from aiorest_ws.secure import SecureDoor
 from aiorest_ws.sockets import Bound, Place, bind
 
 if TYPE_CHECKING:
@@ -62,15 +64,14 @@ async def listen(factory: Any, place: Place, context: SSLContext | None) -> List
 
 
 async def _serve(factory: Any, sock: socket.socket, context: SSLContext | None) -> asyncio.Server:
-    options: dict[str, Any] = {"sock": sock, "ssl": context, "backlog": _BACKLOG}
-    if context is not None and factory.openHandshakeTimeout > 0:
-        options["ssl_handshake_timeout"] = factory.openHandshakeTimeout
+    options: dict[str, Any] = {"sock": sock, "backlog": _BACKLOG}
+    made = factory if context is None else partial(SecureDoor, factory, context)
     loop = asyncio.get_running_loop()
     if sock.family in (socket.AF_INET, socket.AF_INET6):
-        return await loop.create_server(factory, **options)
+        return await loop.create_server(made, **options)
     if sys.version_info >= (3, 13) and isinstance(loop, asyncio.SelectorEventLoop):
         options["cleanup_socket"] = False  # it looks for the file where that was made
-    return await loop.create_unix_server(factory, **options)
+    return await loop.create_unix_server(made, **options)
 
 
 def tls_context(certificate: str | None, key: str | None, password: str | None = None) -> SSLContext | None:

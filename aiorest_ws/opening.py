@@ -31,8 +31,6 @@ __all__ = ("Derived", "Lazy", "Memoised", "Opening")
 
 logger = logging.getLogger("aiorest_ws")
 
-_LINGER = 1.0  # seconds that a client which is refused gets to read why, while what it still sends is thrown away
-
 # What only the handshake needs. The request stays, as the bytes that came, and is read again on access.
 _ONLY_FOR_HANDSHAKE = frozenset(
     (
@@ -50,7 +48,6 @@ _ONLY_FOR_HANDSHAKE = frozenset(
         *(
             "websocket_extensions",
             "websocket_origin",
-            "openHandshakeTimeoutCall",
             "current_frame",
             "is_open",
             "_agreed",
@@ -122,7 +119,6 @@ class Opening(_Protocol):
     trustXForwardedFor: Any
     perMessageCompressionAccept: Any
     wasNotCleanReason: Any
-    openHandshakeTimeoutCall: Any
     websocket_protocol_in_use: Any = None
     websocket_version = 13
     http_request_data = b""
@@ -318,6 +314,4 @@ class Opening(_Protocol):
             transport.resume_reading()
         else:
             transport.close()
-        if self.openHandshakeTimeoutCall is not None:
-            self.openHandshakeTimeoutCall.cancel()
-        self.openHandshakeTimeoutCall = asyncio.get_running_loop().call_later(_LINGER, transport.abort)
+        self.factory.leaves(self)

@@ -300,8 +300,7 @@ class RequestHandlerProtocol(AutobahnConnection):
         self._context = copy_context() if factory.context is None else factory.context.copy()
         factory.take(self)
         super().connection_made(transport)
-        if self.factory.is_crowded:
-            transport.abort()
+        self.factory.arrive(self, transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         factory = self.factory

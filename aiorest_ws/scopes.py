@@ -138,7 +138,10 @@ class Scope:
     def _make(self, request: Any, values: list[Any]) -> Any:
         """Put the values of the steps into `values`, up to one that has to be waited for: gives what it gave."""
         for step in self._order.steps:
-            value = step.call() if step.alone else step.call(**step.arguments(request, values))
+            if step.asks:  # PERF: most do, and `arguments` costs more than all else here
+                value = step.call(request=request)
+            else:
+                value = step.call() if step.alone else step.call(**step.arguments(request, values))
             # PERF: what is none of these is a value, and most are; the look at each costs less than a call.
             kind = type(value)
             if kind not in _PLAIN_TYPES and (

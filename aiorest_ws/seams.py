@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import struct
+import sys
 from collections import deque
 from collections.abc import Callable
 from functools import cache
@@ -172,6 +174,7 @@ class AutobahnConnection(Opening, Connection, WebSocketServerProtocol):
     _skips = False
     _stats: TrafficStats | None = None
     _complained = False
+    _raw: Any = None  # the transport below that of TLS
     log = _Complaining()
     _opening: Any = None
     _early_octets_out = 0
@@ -259,10 +262,7 @@ class AutobahnConnection(Opening, Connection, WebSocketServerProtocol):
         self.factory.countConnections += 1
         if self.trackTimings:
             self.trackedTimings = Timings()
-        if self.openHandshakeTimeout > 0:
-            self.openHandshakeTimeoutCall = asyncio.get_running_loop().call_later(
-                self.openHandshakeTimeout, self.onOpenHandshakeTimeout
-            )
+        self._silent_since = asyncio.get_running_loop().time()
 
     def _onOpen(self) -> None:
         """Set up the frame layer as the class and its options ask, before anything is read."""
@@ -382,12 +382,29 @@ class AutobahnConnection(Opening, Connection, WebSocketServerProtocol):
     def sendCloseFrame(self, code: int | None = None, reasonUtf8: bytes | None = None, isReply: bool = False) -> None:
         """Start nothing more once a close frame is sent, be it ours, a reply or the answer to a violation."""
         super().sendCloseFrame(code, reasonUtf8, isReply)
-        self._stop()
+        if self.closeHandshakeTimeoutCall is not None:
+            self.closeHandshakeTimeoutCall.cancel()  # the watch sees to it, and whether the client still reads
+            self.closeHandshakeTimeoutCall = None
+        self._leave_soon()
 
     def dropConnection(self, abort: bool = False) -> None:
+        """Close the transport: at once, or when what is to be sent has left, as after a closing handshake."""
         self._flush()
-        super().dropConnection(abort)
+        super().dropConnection(abort and not self.wasClean)
+        self._leave_soon()
+
+    def _leave_soon(self) -> None:
+        self.factory.leaves(self)
         self._stop()
+
+    def _waiting(self) -> int:
+        """Give the bytes that were sent and have not left the transport."""
+        size = self.transport.get_write_buffer_size()
+        return int(size if self._raw is None else size + self._raw.get_write_buffer_size())
+
+    def _taken(self) -> int:
+        """Give the bytes that the client's machine has taken, where the system tells, else those that have left."""
+        return self._traffic()[1] - self._waiting() - unacknowledged(self.transport)
 
     def _connectionLost(self, reason: Any) -> None:
         WebSocketProtocol._connectionLost(self, reason)  # past the server's own, which adds a log line
@@ -410,6 +427,24 @@ def _descriptor(transport: Any) -> int:
         return -1
     sock = transport.get_extra_info("socket")
     return -1 if sock is None else int(sock.fileno())
+
+
+def unacknowledged(transport: Any) -> int:
+    """Give the bytes that have left a transport and are not acknowledged by the client's machine (tcp(7), SIOCOUTQ).
+
+    0 where the system does not tell.
+    """
+    sock = transport.get_extra_info("socket")
+    if sock is None or sys.platform != "linux":
+        return 0
+    import fcntl
+    import termios
+
+    try:
+        (count,) = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0"))
+    except OSError:
+        return 0
+    return int(count)
 
 
 for _name in _OPTIONS:

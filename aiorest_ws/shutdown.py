@@ -15,6 +15,7 @@ __all__ = ("shut_down",)
 
 _BATCH = 100  # connections that are closed at once: their clients will not all come back in the same instant
 _PAUSE = 0.01  # seconds between two batches
+_LOOK = 0.1  # seconds between two looks at who still takes what it is sent
 _LEAVE = 2.0  # seconds that clients get to answer our close frame
 
 
@@ -24,13 +25,16 @@ async def shut_down(factory: RequestHandlerFactory, *, grace: float, hurry: asyn
     Once `hurry` is set nobody is waited for.
     """
     factory.stopping = True
+    for each in factory.admissions.half_open:
+        each.transport.abort()  # it is no connection yet
     for connection in factory.connections:
         connection._stopping = True
+    deadline = asyncio.get_running_loop().time() + grace
     await _finish(factory.connections, grace, hurry)
     tasks = _running(factory.connections)
     empty = factory.when_empty()
     await _close(list(factory.connections), hurry)
-    await _first(empty, hurry, _LEAVE)
+    await _leave(factory.connections, empty, hurry, deadline)
     for connection in list(factory.connections):
         if connection.transport is not None:
             connection.transport.abort()
@@ -46,6 +50,18 @@ async def _finish(connections: Iterable[RequestHandlerProtocol], grace: float, h
     deadline = loop.time() + grace
     while (tasks := _running(connections)) and not hurry.is_set() and (left := deadline - loop.time()) > 0:
         await _first(asyncio.wait(tasks), hurry, left)
+
+
+async def _leave(
+    connections: Iterable[RequestHandlerProtocol], empty: asyncio.Future[None], hurry: asyncio.Event, deadline: float
+) -> None:
+    """Wait for the answers to our close frames, up to `deadline` for clients that still take what was sent before."""
+    loop = asyncio.get_running_loop()
+    await _first(empty, hurry, _LEAVE)
+    while not empty.done() and not hurry.is_set() and loop.time() < deadline:
+        if not any(connection._waiting() for connection in connections if connection.transport is not None):
+            break
+        await _first(empty, hurry, _LOOK)
 
 
 async def _close(connections: list[RequestHandlerProtocol], hurry: asyncio.Event) -> None:

@@ -161,10 +161,12 @@ class Client:
         tls: ssl.SSLContext | None = None,
         behind: bytes = b"",
         host: str | None = None,
+        sock: socket.socket | None = None,
     ) -> Client:
         """Do the opening handshake, with `behind` in the same write, or raise HandshakeRefused.
 
         host    what the server is called; None: its address
+        sock    one that is connected already
         """
         address = where.addresses[0] if isinstance(where, Application) else where
         connecting: Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
@@ -172,7 +174,10 @@ class Client:
             connecting = _open_unix(address)
             name = "localhost"
         else:
-            connecting = asyncio.open_connection(*address, ssl=tls)
+            to: dict[str, Any] = {"host": address[0], "port": address[1]}
+            if sock is not None:
+                to = {"sock": sock} | ({"server_hostname": address[0]} if tls else {})
+            connecting = asyncio.open_connection(**to, ssl=tls)
             name = "[{}]:{}".format(*address) if ":" in address[0] else "{}:{}".format(*address)
         reader, writer = await asyncio.wait_for(connecting, TIMEOUT)
         key = base64.b64encode(os.urandom(16)).decode()

@@ -80,7 +80,8 @@ def stand_in() -> None:
     orjson: Any = ModuleType("orjson")
     orjson.JSONDecodeError = KeyError
     orjson.loads = known.__getitem__
-    orjson.dumps = lambda value, default=None: b"%a" % (value,)
+    orjson.dumps = lambda value, default=None, option=None: b"%a" % (value,)
+    orjson.OPT_PASSTHROUGH_DATACLASS = 0
     pybase64: Any = ModuleType("pybase64")
     pybase64.b64decode = lambda data, altchars, validate: binascii.a2b_base64(data, strict_mode=validate)
     pybase64.b64encode = lambda data: binascii.b2a_base64(data, newline=False)

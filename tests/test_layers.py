@@ -46,6 +46,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("routers", "urls"),
     ("compression",),
     ("opening",),
+    ("secure",),
     ("seams", "watch", "stopwatch", "listener", "access_log"),
     ("protocol",),
     ("factory",),

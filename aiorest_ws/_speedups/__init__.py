@@ -20,6 +20,7 @@ __all__ = (
     "REASON",
     "TEXT_BASE64",
     "TEXT_JSON",
+    "Begun",
     "Connection",
     "Meters",
     "Packer",
@@ -120,7 +121,7 @@ if TYPE_CHECKING or not COMPILED:
     from .plan import Plan
     from .proof import Proof
     from .trie import Trie
-    from .workers import Workers
+    from .workers import Begun, Workers
     from .wrappers import Request, Response, failed, texts_of, wrap
 else:
     from .codec_c import (
@@ -145,5 +146,5 @@ else:
     from .plan_c import Plan
     from .proof_c import Proof
     from .trie_c import Trie
-    from .workers_c import Workers
+    from .workers_c import Begun, Workers
     from .wrappers_c import Request, Response, failed, texts_of, wrap

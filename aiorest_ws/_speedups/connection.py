@@ -52,7 +52,7 @@ class Connection(frames.Frames):
                         variables are seen there. None leaves that to who calls
     _choked_at          time of the loop since when the transport takes no more, 0 if it does
     _unsent             replies that came too late for their client
-    _silent_since, _pinged, _idle_since, _asked    what the watch over all connections remembers of this one
+    _left, _left_at, _acked, _silent_since, _pinged, _idle_since, _asked    what the watch remembers of this one
     _writes_replies     replies leave here; else the subclass gets them as `_send_reply`
     _observes           somebody wants to know of each reply: one of the next two is set
     _logs_replies       the subclass gets every request that has been answered as `_log_reply`
@@ -76,6 +76,9 @@ class Connection(frames.Frames):
         self._stopping = False
         self._choked_at = 0.0
         self._unsent = 0
+        self._left = 0
+        self._left_at = 0.0
+        self._acked = 0
         self._silent_since = 0.0
         self._pinged = False
         self._idle_since = 0.0

@@ -27,6 +27,9 @@ cdef class Connection(frames.Frames):
     cdef public bint _stopping
     cdef public double _choked_at
     cdef public unsigned long long _unsent
+    cdef public long long _left
+    cdef public double _left_at
+    cdef public long long _acked
     cdef public double _silent_since
     cdef public bint _pinged
     cdef public double _idle_since
