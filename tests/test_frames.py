@@ -1810,7 +1810,9 @@ async def connect(protocol: type[Any], **options: Any) -> Any:
     if protocol is Ours:
         factory = RequestHandlerFactory(url, loop=loop, router=SimpleRouter())
     factory.protocol = protocol
-    factory.setProtocolOptions(failByDrop=False, openHandshakeTimeout=0, closeHandshakeTimeout=0, **options)
+    factory.setProtocolOptions(
+        failByDrop=False, echoCloseCodeReason=True, openHandshakeTimeout=0, closeHandshakeTimeout=0, **options
+    )
     connection = factory()
     connection.seen = []
     connection.connection_made(Transport([]))

@@ -119,7 +119,10 @@ class Unpacker:
                     raise ValueError(f"more than {_MOST_STREAMS} final blocks in a message")
                 # What comes next may still refer to what was before: to this message, as far as it is known here.
                 seen = b"".join(blocks[-_MOST_STREAMS - 1 :])[-(1 << self.window_bits) :]  # all but one may be short
-                self._inflater = zlib.decompressobj(-self.window_bits, zdict=seen)
+                try:
+                    self._inflater = zlib.decompressobj(-self.window_bits, zdict=seen)
+                except zlib.error:
+                    raise MemoryError from None  # nothing else can be wrong with it
                 if not rest or (is_last and rest == _TAIL):
                     self._inside = False
                     break
