@@ -60,8 +60,9 @@ def simpler(value: Any) -> Any:
     for kind, make in _KINDS:
         if isinstance(value, kind):
             return make(value)
-    if any((base.__module__, base.__qualname__) in _WRITTEN_AS_TEXT for base in cls.__mro__):
-        return str(value)
+    for base in cls.__mro__:
+        if (base.__module__, base.__qualname__) in _WRITTEN_AS_TEXT:
+            return str(value)
     if (cls.__module__, cls.__qualname__) == ("re", "Pattern"):
         return value.pattern
     if isinstance(value, _SERIES) and not isinstance(value, range):
