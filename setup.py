@@ -23,6 +23,7 @@ TABLE = {
     "proof_c": ("proof.py", "proof_c.pxd"),
     "envelope_c": ("envelope_c.pyx", "envelope_c.pxd"),
     "trie_c": ("trie_c.pyx", "trie_c.pxd"),
+    "deflate_c": ("deflate.py", "deflate_c.pxd"),
     "frames_c": ("frames_c.pyx", "frames_c.pxd"),
     "step_c": ("step_c.pyx", "step_c.pxd"),
     "workers_c": ("workers.py", "workers_c.pxd"),

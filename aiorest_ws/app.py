@@ -45,7 +45,16 @@ T = TypeVar("T")
 
 # Options that a factory class may bring itself.
 _OF_FACTORY = (
-    *("allowed_hosts", "allowed_origins", "dependencies", "metrics", "on_connect", "on_disconnect", "subprotocols"),
+    *(
+        "allowed_hosts",
+        "allowed_origins",
+        "compress_threshold",
+        "dependencies",
+        "metrics",
+        "on_connect",
+        "on_disconnect",
+    ),
+    "subprotocols",
 )
 
 
@@ -70,6 +79,7 @@ class Application:
     key_password      of an encrypted key
     ssl_context       an ssl.SSLContext instead of them
     compress          accept permessage-deflate, as `accept_function` decides
+    compress_threshold    bytes of a reply or a push, from which on it is compressed
     factory, protocol subclasses of RequestHandlerFactory and RequestHandlerProtocol
     factory_options   keyword arguments of the factory
     loop              "auto" (uvloop when it is installed), "asyncio" or "uvloop"; only `run` makes a loop

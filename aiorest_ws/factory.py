@@ -10,11 +10,12 @@ from typing import Any, ClassVar
 
 from autobahn.asyncio.websocket import WebSocketServerFactory
 
-from aiorest_ws._speedups import Pipeline, Request, Workers, is_installed
+from aiorest_ws._speedups import Pipeline, Request, Workers, is_installed, quickest
 from aiorest_ws.abstract import AbstractRouter
 from aiorest_ws.access_log import AccessLog
 from aiorest_ws.admissions import Admissions
 from aiorest_ws.complaints import Complaints, path_of, printable
+from aiorest_ws.compression import Packers
 from aiorest_ws.dependencies import effects_of
 from aiorest_ws.exceptions import ImproperlyConfigured, RouterNotDefined, SerializerError, sole
 from aiorest_ws.hooks import Hooks
@@ -55,6 +56,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
     allowed_hosts      what clients may call the server, as `hosts.Hosts` takes it
     is_local           it is reached from its own machine only, and by no proxy there
     allowed_origins    whose pages may connect: None for the server's own, or a list as `origins.Origins` takes it
+    compress_threshold    bytes of a reply or a push, from which on it is compressed, where that was agreed on
     subprotocols       in order of preference
     on_connect, on_disconnect    functions of the application, `def` or `async def`
     app                the Application that listens; None for a factory that is used without one
@@ -76,6 +78,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
     served_path: str | None = None
     allowed_hosts: Iterable[str] | None = None
     allowed_origins: Iterable[str] | None = None
+    compress_threshold = 1024
     is_local = False
     subprotocols: Iterable[str] = ()
     on_connect: Callable[[Any], Any] | None = None
@@ -92,6 +95,8 @@ class RequestHandlerFactory(WebSocketServerFactory):
         options = {"server": "aiorest-ws"} if len(args) < 3 else {}
         options |= {key: kwargs[key] for key in self._AUTOBAHN if key in kwargs}
         super().__init__(*args, **options)
+        self.packers = Packers()
+        self.declines_compression = self.perMessageCompressionAccept
         self._batched_timer = ExactTimer()
         self.setProtocolOptions(failByDrop=False, echoCloseCodeReason=True)  # RFC 6455 §5.5.1
         self._watch: Watch | None = None
@@ -158,7 +163,10 @@ class RequestHandlerFactory(WebSocketServerFactory):
             router = self._router
             if router is None:
                 raise RouterNotDefined()
-            is_installed()  # imports msgspec, if it is there: at the first MessagePack, it would keep everybody waiting
+            # What is imported here would keep everybody waiting at the first MessagePack, and at the first long reply.
+            is_installed()
+            if self.perMessageCompressionAccept is not self.declines_compression:
+                quickest()
             plain = type(router).process_request is SimpleRouter.process_request
             self._pipeline = (TimedPipeline if self.debug else Pipeline)(
                 router._trie if plain and isinstance(router, SimpleRouter) else None,

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 import txaio
-from autobahn.websocket.compress import PERMESSAGE_COMPRESSION_EXTENSION
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 
 from aiorest_ws.calls import call
+from aiorest_ws.compression import agree, extensions
 from aiorest_ws.exceptions import PASSED_ON, BaseAPIException, ConnectionRefused, sole
 from aiorest_ws.handshake import Handshake, check_upgrade, client_address, end_of_head, read, refusal
 from aiorest_ws.status import WS_UNEXPECTED_CONDITION
@@ -105,22 +105,6 @@ def _read_again(protocol: Any) -> Handshake:
     return read(protocol.http_request_data) if protocol.http_request_data else Handshake()
 
 
-def _extensions(protocol: Any) -> list[Any]:
-    """Give the extensions that the client offers, without malformed offers of compression (RFC 7692 §5.1)."""
-    offered = protocol._parseExtensionsHeader(protocol._handshake.header("sec-websocket-extensions"))
-    return [(name, parameters) for name, parameters in offered if _is_well_formed(name, parameters)]
-
-
-def _is_well_formed(name: str, parameters: Any) -> bool:
-    known: Any = PERMESSAGE_COMPRESSION_EXTENSION.get(name)
-    if known is not None:
-        try:
-            known["Offer"].parse(parameters)
-        except Exception:
-            return False  # Autobahn raises this very class
-    return True
-
-
 class Opening(_Protocol):
     """The part of a protocol that answers the opening request. Its methods come before those of Autobahn's class.
 
@@ -133,6 +117,7 @@ class Opening(_Protocol):
     logOctets: Any
     maxConnections: Any
     trustXForwardedFor: Any
+    perMessageCompressionAccept: Any
     wasNotCleanReason: Any
     websocket_protocol_in_use: Any = None
     websocket_version = 13
@@ -151,7 +136,7 @@ class Opening(_Protocol):
     http_request_params = Lazy(lambda protocol: parse_qs(protocol._handshake.query))
     http_request_host = Lazy(lambda protocol: protocol._handshake.host)
     websocket_protocols = Lazy(lambda protocol: protocol._handshake.protocols)
-    websocket_extensions = Lazy(_extensions)
+    websocket_extensions = Lazy(lambda protocol: extensions(protocol._handshake.header("sec-websocket-extensions")))
     websocket_origin = Lazy(lambda protocol: protocol._handshake.origin or "")
     _handshake = Lazy(_read_again)
 
@@ -284,12 +269,28 @@ class Opening(_Protocol):
     def succeedHandshake(self, res: Any) -> None:
         if self.state != self.STATE_CONNECTING:
             return  # the client left, or ran out of time, while `onConnect` was deciding
-        super().succeedHandshake(res)
+        compression = self._compression()
+        self.websocket_extensions = []  # nothing is left for Autobahn to do
+        if compression is None:
+            super().succeedHandshake(res)
+        else:
+            self._perMessageCompress, answer = compression
+            protocol, headers = (*res, {})[:2] if isinstance(res, tuple) else (res, {})
+            super().succeedHandshake((protocol, {**headers, "Sec-WebSocket-Extensions": answer}))
+            self.websocket_extensions_in_use.append(self._perMessageCompress)
         if self.state == self.STATE_OPEN:
             begun = self.data or self.current_frame  # a frame behind the handshake that has not arrived whole
             dropped = _ONLY_FOR_HANDSHAKE - _OF_A_FRAME if begun else _ONLY_FOR_HANDSHAKE
             kept = {name: value for name, value in self.__dict__.items() if name not in dropped}
             self.__dict__ = kept  # a dict that was emptied would keep its size
+
+    def _compression(self) -> tuple[Any, str] | None:
+        """Give the compression of this connection, and what to answer; None without one."""
+        decide = self.perMessageCompressionAccept
+        if decide is self.factory.declines_compression:
+            return None  # not even looked at
+        header = self._handshake.header("sec-websocket-extensions")
+        return agree(header, decide, self.factory.packers) if header else None
 
     def failHandshake(self, reason: str | None, code: int = 400, responseHeaders: Any = None) -> None:
         """Answer with an HTTP error, and close."""

@@ -7,9 +7,8 @@ from dataclasses import fields
 from os import PathLike
 from typing import Any
 
-from autobahn.websocket.compress import PerMessageDeflateOffer, PerMessageDeflateOfferAccept
-
 from aiorest_ws.access_log import FORMS
+from aiorest_ws.compression import deflate_offer_accept
 from aiorest_ws.dependencies import effects_of
 from aiorest_ws.handshake import is_token
 from aiorest_ws.hosts import check_hosts
@@ -23,24 +22,6 @@ from aiorest_ws.spelling import unknown
 __all__ = ("LOG_LEVELS", "OPTIONS", "checked", "deflate_offer_accept", "middleware_of")
 
 LOG_LEVELS = {"critical": 50, "error": 40, "warn": 30, "warning": 30, "info": 20, "debug": 10, "trace": 10}
-_WINDOW_BITS, _MEM_LEVEL = 12, 5  # of permessage-deflate
-
-
-def deflate_offer_accept(offers: list[Any]) -> Any:
-    """Accept the first permessage-deflate offer of a client (RFC 7692), if it made one.
-
-    Windows are of 4 KiB in both directions where the client allows it: 50 KiB of memory a connection, zlib's own
-    choice would be 310. A compression of your own: write a function like this one and give it as `accept_function`.
-    """
-    for offer in offers:
-        if isinstance(offer, PerMessageDeflateOffer):
-            return PerMessageDeflateOfferAccept(
-                offer,
-                request_max_window_bits=_WINDOW_BITS if offer.accept_max_window_bits else 0,
-                window_bits=min(_WINDOW_BITS, offer.request_max_window_bits or _WINDOW_BITS),
-                mem_level=_MEM_LEVEL,
-            )
-    return None
 
 
 OPTIONS: dict[str, Any] = {
@@ -50,6 +31,7 @@ OPTIONS: dict[str, Any] = {
     "allowed_origins": None,
     "certificate": None,
     "compress": False,
+    "compress_threshold": RequestHandlerFactory.compress_threshold,
     "debug": False,
     "dependencies": (),
     "factory": RequestHandlerFactory,
@@ -217,6 +199,7 @@ _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "allowed_origins": check_origins,
     "certificate": _check_file,
     "compress": _check_flag,
+    "compress_threshold": _check_int(0, 2**31),
     "debug": _check_flag,
     "dependencies": _check_dependencies,
     "factory_options": _check_mapping,

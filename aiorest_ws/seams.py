@@ -1,7 +1,7 @@
 """Our frame layer in front of Autobahn's protocol: the only file that knows Autobahn's internals.
 
-Handshake, extensions, close handshake, fragments and compressed messages stay Autobahn's; what reaches it comes one
-frame at a time. What an ordinary connection does not need is not made for it: options are read from the factory,
+Handshake, close handshake and fragments of what is not compressed stay Autobahn's; what reaches it comes one frame at a
+time. What an ordinary connection does not need is not made for it: options are read from the factory,
 helpers are made when they are used, and what only the handshake needs goes with it. `tests/test_seams.py` holds each
 name that is relied on against the supported releases of Autobahn.
 """
@@ -25,6 +25,7 @@ from autobahn.websocket.utf8validator import Utf8Validator
 from aiorest_ws._speedups import Connection
 from aiorest_ws.calls import is_awaitable
 from aiorest_ws.complaints import printable
+from aiorest_ws.compression import Deflate
 from aiorest_ws.opening import Lazy, Opening
 
 __all__ = ("AutobahnConnection", "ExactTimer")
@@ -157,6 +158,11 @@ class AutobahnConnection(Opening, Connection, WebSocketServerProtocol):
     autoPingPendingSent: int | None = None
     current_frame: Any = None
 
+    # What Autobahn looks at when a frame with a fault comes inside of a message that is not its own.
+    message_data_total_length = 0
+    utf8validateIncomingCurrentMessage = False
+    _isMessageCompressed = False
+
     send_queue = Lazy(lambda protocol: deque())
     utf8validator = Lazy(lambda protocol: Utf8Validator())
     is_open = Lazy(_opened)
@@ -186,16 +192,17 @@ class AutobahnConnection(Opening, Connection, WebSocketServerProtocol):
         stats.preopenOutgoingOctetsWireLevel += self._early_octets_out
         stats.incomingOctetsWireLevel += self._octets_on_wire
         stats.outgoingOctetsWireLevel += self._octets_on_wire_out
-        stats.incomingOctetsWebSocketLevel += self._octets
+        stats.incomingOctetsWebSocketLevel += self._octets - self._saved
         stats.incomingOctetsAppLevel += self._octets
-        stats.incomingWebSocketFrames += self._messages
+        stats.incomingWebSocketFrames += self._messages + self._fragments_in
         stats.incomingWebSocketMessages += self._messages
         stats.outgoingOctetsWebSocketLevel += self._octets_out
-        stats.outgoingOctetsAppLevel += self._octets_out
+        stats.outgoingOctetsAppLevel += self._octets_out + self._saved_out
         stats.outgoingWebSocketFrames += self._frames_out
         stats.outgoingWebSocketMessages += self._frames_out
         self._octets_on_wire = self._octets_on_wire_out = self._octets = self._octets_out = 0
         self._messages = self._frames_out = self._early_octets = self._early_octets_out = 0
+        self._fragments_in = self._saved = self._saved_out = 0
         return stats
 
     def _traffic(self) -> tuple[int, int]:
@@ -216,10 +223,28 @@ class AutobahnConnection(Opening, Connection, WebSocketServerProtocol):
     ) -> None:
         """Send a message. Raises Autobahn's Disconnected when the connection is not open."""
         usual = self._writes_frames and fragmentSize is None and not sync and type(payload) is bytes
-        if usual and self.state == self.STATE_OPEN:
+        if usual and self.state == self.STATE_OPEN and not (doNotCompress and self._packer is not None):
             self._write(payload, _BINARY if isBinary else _TEXT)
         else:
-            super().sendMessage(payload, isBinary, fragmentSize, sync, doNotCompress)
+            self._send_unusual(payload, isBinary, fragmentSize, sync, doNotCompress)
+
+    def _send_unusual(self, payload: Any, is_binary: bool, fragment_size: int | None, sync: bool, plain: bool) -> None:
+        """Send a message Autobahn's way, who would hold the limit of what comes in against it."""
+        deflate = self._perMessageCompress
+        if isinstance(deflate, Deflate):
+            plain = plain or len(payload) < self.factory.compress_threshold
+            deflate.unsent = False
+        own = {name: self.__dict__[name] for name in ("maxMessagePayloadSize",) if name in self.__dict__}
+        self.maxMessagePayloadSize = 0
+        try:
+            super().sendMessage(payload, is_binary, fragment_size, sync, plain)
+        except BaseException:
+            if isinstance(deflate, Deflate) and deflate.unsent:
+                self.dropConnection(abort=True)  # the next message would refer to one that the client does not have
+            raise
+        finally:
+            del self.maxMessagePayloadSize
+            self.__dict__.update(own)
 
     def _ping(self) -> None:
         """Send a ping, behind the replies that are gathered. Whatever the client sends then is an answer."""
@@ -259,9 +284,23 @@ class AutobahnConnection(Opening, Connection, WebSocketServerProtocol):
         self._checks_utf8 = self.utf8validateIncoming
         self._socket = _descriptor(self._transport)
         self._limit = min(filter(None, (self.maxMessagePayloadSize, self.maxFramePayloadSize)), default=0)
+        compression = self._perMessageCompress
+        is_ours = isinstance(compression, Deflate)
+        foreign = compression is not None and not is_ours
         self._writes_frames = not (
-            own["sending"] or watched or self._perMessageCompress or self.autoFragmentSize or self.maskServerFrames
+            own["sending"] or watched or foreign or self.autoFragmentSize or self.maskServerFrames
         )
+        if is_ours:
+            self._compress(compression)
+
+    def _compress(self, deflate: Deflate) -> None:
+        """Have the frame layer do as it was agreed on."""
+        limits = self.maxMessagePayloadSize, deflate.max_message_size
+        deflate.unpacker.limit = min(filter(None, limits), default=0)
+        # A limit of frames is one of what is on the wire: Autobahn keeps it.
+        self._unpacker = None if self.maxFramePayloadSize else deflate.unpacker
+        self._packer = deflate.packer
+        self._packs_from = self.factory.compress_threshold
 
     def consumeData(self) -> None:
         """Take the bytes that came behind the handshake."""
@@ -301,6 +340,14 @@ class AutobahnConnection(Opening, Connection, WebSocketServerProtocol):
 
     def _on_invalid_utf8(self, index: int) -> None:
         self._invalid_payload(f"encountered invalid UTF-8 while processing text message at payload octet index {index}")
+
+    def _on_bad_message(self, wrong: Exception) -> None:
+        if isinstance(wrong, OverflowError):
+            self.wasMaxMessagePayloadSizeExceeded = True
+            limit = self._perMessageCompress.unpacker.limit
+            self._max_message_size_exceeded(limit + 1, limit, str(wrong))
+        else:
+            self._invalid_payload(str(wrong))
 
     def _on_pong(self, payload: bytes) -> None:
         if payload == self.autoPingPending:

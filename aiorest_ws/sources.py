@@ -160,6 +160,7 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "key_password": str,
     "unix_mode": _mode,
     **dict.fromkeys(("fd", "metrics_port", "port", "threads", "trusted_proxies", *_LIMITS), _number),
+    "compress_threshold": _number,
     "access_log": _access_log,
     **dict.fromkeys(("compress", "debug", "reuse_port"), _flag),
     **dict.fromkeys(("allowed_hosts", "allowed_origins", "subprotocols"), _list),

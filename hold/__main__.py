@@ -29,6 +29,8 @@ SCENARIOS: dict[str, Callable[..., Iterator[Row]]] = {
     "declared": sizes.declared,
     "header": sizes.header,
     "bombs": sizes.bombs,
+    "final-blocks": sizes.final_blocks,
+    "offers": sizes.offers,
     "vanish": leavers.vanish,
     "handshakes": leavers.handshakes,
     "stop": leavers.stop,

@@ -46,6 +46,7 @@ class Server:
             env=environment,
             start_new_session=True,
         )
+        self.path = path
         self.pid = self._process.pid
         self.address = self._started(path)
 

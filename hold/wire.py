@@ -10,7 +10,7 @@ from types import TracebackType
 
 from tests.serving import CLOSE, TEXT, Frame, frame
 
-__all__ = ("Gone", "Wire", "deflated")
+__all__ = ("Gone", "Wire", "deflated", "finished")
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 
@@ -23,6 +23,12 @@ def deflated(data: bytes) -> bytes:
     """Give the payload of a compressed message (RFC 7692 §7.2.1)."""
     deflater = zlib.compressobj(9, zlib.DEFLATED, -15)
     return (deflater.compress(data) + deflater.flush(zlib.Z_SYNC_FLUSH))[:-4]
+
+
+def finished(data: bytes) -> bytes:
+    """Give the payload of a compressed message whose last block says that it is the last (RFC 7692 §7.2.3.4)."""
+    deflater = zlib.compressobj(1, zlib.DEFLATED, -12)
+    return deflater.compress(data) + deflater.flush(zlib.Z_FINISH) + b"\x00"
 
 
 class Wire:

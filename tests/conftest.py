@@ -51,6 +51,7 @@ class Impl:
     replies: Any
     guards: Any
     pipeline: Any
+    deflate: Any
     frames: Any
     step: Any
     workers: Any

@@ -14,6 +14,7 @@ import gc
 import json
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from contextvars import copy_context
@@ -333,9 +334,35 @@ def _server() -> Any:
     return compiled("pipeline").Pipeline(router._trie)
 
 
+def deflate() -> Iterator[Case]:
+    from tests.test_frames import packed
+
+    module = compiled("deflate")
+
+    def unpacking(takes_over: bool, data: bytes, is_last: bool) -> Call:
+        return partial(module.Unpacker(12, takes_over=takes_over).unpack, data, is_last)
+
+    def packing(takes_over: bool, message: bytes) -> Call:
+        return partial(module.Packer(12, 5, takes_over=takes_over).pack, message)
+
+    payloads = {
+        "short": packed(ENVELOPES["plain"]),
+        "long": packed(b"x" * 200_000),
+        "final": packed(b"x" * 200, mode=zlib.Z_FINISH),
+        "garbage": b"\xff" * 20,
+        "empty": b"",
+    }
+    for takes_over in (False, True):
+        for name, data in payloads.items():
+            for is_last in (False, True):
+                yield f"unpack {name}, {takes_over}, {is_last}", partial(unpacking, takes_over, data, is_last)
+        for size in (0, 100, 100_000):
+            yield f"pack {size}, {takes_over}", partial(packing, takes_over, b"x" * size)
+
+
 def frames() -> Iterator[Case]:
     from tests.conftest import Impl
-    from tests.test_frames import PING, PONG, wire
+    from tests.test_frames import PING, PONG, Packs, packed, wire
 
     impl = Impl.load("c")
 
@@ -360,9 +387,18 @@ def frames() -> Iterator[Case]:
     for size in (5, 600, 5000, 70_000):
         for name in ("_write", "_write_base64"):
             yield f"{name} {size}", partial(writing, name, size)
+    compressed = {
+        "whole": wire(packed(b"x" * 600), rsv=4),
+        "fragments": wire(packed(b"x" * 600)[:5], rsv=4, fin=False) + wire(packed(b"x" * 600)[5:], 0),
+        "garbage": wire(b"\xff" * 20, rsv=4),
+        "too large": wire(packed(b"x" * 70_000), rsv=4),
+    }
+    for name, data in compressed.items():
+        agreed = partial(_reader, impl, packs=Packs(), _limit=60_000)
+        yield f"feed compressed {name}", partial(call_of, agreed, "_feed", data)
 
 
-def _reader(impl: Any) -> Any:
+def _reader(impl: Any, **options: Any) -> Any:
     """Give an open connection that echoes."""
     from tests.test_frames import BINARY, TEXT, make
 
@@ -371,7 +407,7 @@ def _reader(impl: Any) -> Any:
             frames._write(event[1], BINARY if event[2] else TEXT)
             frames._write_base64(event[1], TEXT)
 
-    return make(impl, echo)
+    return make(impl, echo, **options)
 
 
 def _write(frames: Any, name: str, size: int) -> None:
@@ -476,7 +512,7 @@ CASES: dict[str, Callable[[], Iterator[Case]]] = {
     function.__name__: function
     for function in (
         *(msgpack, codec, wrappers, envelope, trie, proof, plan, meter, replies, guards, pipeline),
-        *(frames, step, workers),
+        *(deflate, frames, step, workers),
         connection,
     )
 }

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tracemalloc
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -18,6 +19,7 @@ from typing import Any
 
 import pytest
 from autobahn.asyncio.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from autobahn.websocket.compress import PerMessageDeflateOfferAccept
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -116,6 +118,16 @@ class Transport:
         self.events.append(("abort",))
 
 
+@dataclass(frozen=True)
+class Packs:
+    """What was agreed on."""
+
+    bits: int = 15
+    level: int = 8
+    takes_over: bool = True
+    threshold: int = 0
+
+
 @cache
 def _recorder(impl: Impl) -> type[Any]:
     class Recorder(impl.frames.Frames):  # type: ignore[name-defined,misc]
@@ -157,11 +169,25 @@ def _recorder(impl: Impl) -> type[Any]:
             self.state = CLOSING
             self._note("invalid", index)
 
+        def _on_bad_message(self, wrong: Exception) -> None:
+            self.state = CLOSING
+            self._note("bad message", type(wrong), str(wrong))
+
+        def _on_fragments(self) -> None:
+            self.state = CLOSING
+            self._note("fragments")
+
     return Recorder
 
 
 def make(impl: Impl, hook: Hook | None = None, **options: Any) -> Any:
-    """Give an open connection of `impl`."""
+    """Give an open connection of `impl`; `packs`: on permessage-deflate was agreed, with these parameters."""
+    packs: Packs | None = options.pop("packs", None)
+    if packs is not None:
+        options["_unpacker"] = impl.deflate.Unpacker(packs.bits, takes_over=packs.takes_over)
+        options["_unpacker"].limit = options.get("_limit", 0)
+        options["_packer"] = impl.deflate.Packer(max(9, packs.bits), packs.level, takes_over=packs.takes_over)
+        options["_packs_from"] = packs.threshold
     return _recorder(impl)(hook, **options)
 
 
@@ -190,6 +216,13 @@ def writes(frames: Any) -> list[bytes]:
 def unusual(frames: Any) -> bytes:
     """Give all bytes that were handed over."""
     return b"".join(event[1] for event in frames.events if event[0] == "unusual")
+
+
+def packed(message: bytes, packer: Any = None, mode: int = zlib.Z_SYNC_FLUSH) -> bytes:
+    """Give the payload of a compressed message (RFC 7692 §7.2.1)."""
+    packer = zlib.compressobj(wbits=-15) if packer is None else packer
+    data: bytes = packer.compress(message) + packer.flush(mode)
+    return data + b"\x00" if mode == zlib.Z_FINISH else data[:-4]
 
 
 def text(size: int) -> bytes:
@@ -371,6 +404,163 @@ def test_traffic_is_noted_while_a_pong_is_waited_for(impl: Impl, pieces: int) ->
     frames.autoPingTimeoutCall = object()
     feed(frames, in_pieces(wire(b"12345678"), 14 // pieces))
     assert frames.events == [("traffic",), ("message", b"12345678", False)]
+
+
+# Compressed messages
+
+
+AGREED = Packs()
+PACKED = {
+    "text": [wire(packed(text(300)), rsv=4)],
+    "in pieces of a byte": [wire(packed(text(300)), rsv=4)],
+    "fragments": [
+        wire(packed(text(300))[:20], rsv=4, fin=False),
+        wire(packed(text(300))[20:50], CONTINUATION, fin=False),
+        wire(packed(text(300))[50:], CONTINUATION),
+    ],
+    "empty fragments": [
+        wire(b"", rsv=4, fin=False),
+        wire(b"", CONTINUATION, fin=False),
+        wire(packed(text(300)), CONTINUATION, fin=False),
+        wire(b"", CONTINUATION),
+    ],
+    "final block": [wire(packed(text(300), mode=zlib.Z_FINISH), rsv=4)],
+    "masked anew": [
+        wire(packed(text(300))[:7], rsv=4, fin=False, mask=b"abcd"),
+        wire(packed(text(300))[7:], CONTINUATION, mask=b"efgh"),
+    ],
+}
+
+
+@pytest.mark.parametrize("frames_of", PACKED.values(), ids=PACKED)
+@pytest.mark.parametrize("size", [1, 3, 10, 100_000])
+def test_compressed_message_is_read(impl: Impl, frames_of: list[bytes], size: int) -> None:
+    """With pings between its frames, and a message behind it that is not compressed."""
+    stream = wire(b"p", PING).join(frames_of) + wire(b"behind")
+    frames = make(impl, packs=AGREED)
+    feed(frames, in_pieces(stream, size))
+    assert messages(frames) == [text(300), b"behind"]
+    assert b"".join(writes(frames)) == reply(b"p", PONG) * (len(frames_of) - 1)
+    assert (frames._unusual_frames, frames._fragments_in) == (0, len(frames_of) - 1)
+    wire_size = sum(len(frame) - (6 if frame[1] & 0x7F < 126 else 8) for frame in frames_of)
+    assert (frames._octets, frames._saved) == (306, 300 - wire_size)
+    assert not frames.inside_message
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        wire(b"x", CONTINUATION, rsv=4),
+        wire(b"x", PING, rsv=4),
+        wire(b"x", rsv=4),
+        wire(b"x"),
+        wire(b"x", CONTINUATION, mask=None),
+        wire(b"x", CONTINUATION, form=126),
+        wire(b"x", CONTINUATION, rsv=2),
+    ],
+)
+def test_fault_inside_of_a_compressed_message_is_handed_over(impl: Impl, data: bytes) -> None:
+    frames = make(impl, packs=AGREED)
+    feed(frames, [wire(packed(b"hello")[:3], rsv=4, fin=False) + data])
+    assert of_reading(frames.events) == [("unusual frame",), ("unusual", data)]
+    assert frames.inside_message
+
+
+@pytest.mark.parametrize("options", [{}, {"packs": AGREED, "_fast": False}])
+def test_compressed_message_is_handed_over_where_it_is_not_served(impl: Impl, options: dict[str, Any]) -> None:
+    data = wire(packed(b"hello"), rsv=4)
+    assert of_reading(feed(make(impl, **options), [data])) == [("unusual frame",), ("unusual", data)]
+
+
+@pytest.mark.parametrize("size", [1, 100, 100_000])
+@pytest.mark.parametrize(
+    ("data", "wrong"),
+    [
+        (wire(b"\xff" * 20, rsv=4), ValueError),
+        (wire(packed(b"x" * 1001), rsv=4), OverflowError),
+        (wire(b"x" * 3000, rsv=4), OverflowError),
+        (wire(packed(b"x" * 600), rsv=4, fin=False) + wire(b"\xff" * 20, CONTINUATION), ValueError),
+    ],
+)
+def test_bad_compressed_message_is_told_once_and_the_rest_skipped(
+    impl: Impl, data: bytes, wrong: type[Exception], size: int
+) -> None:
+    frames = make(impl, packs=AGREED, _limit=1000)
+    feed(frames, in_pieces(data + wire(b"behind") + close_frame(), size))
+    told, *rest = of_reading(frames.events)
+    assert told[:2] == ("bad message", wrong)
+    assert rest == [("unusual frame",), ("unusual", close_frame())]
+
+
+def test_compressed_text_that_is_not_utf8_is_told(impl: Impl) -> None:
+    frames = make(impl, packs=AGREED)
+    assert feed(frames, [wire(packed(b"ab\xff"), rsv=4)]) == [("invalid", 2)]
+    frames = make(impl, packs=AGREED)
+    assert feed(frames, [wire(packed(b"ab\xff"), BINARY, rsv=4)]) == [("message", b"ab\xff", True)]
+
+
+def test_fragments_of_a_compressed_message_are_counted(impl: Impl) -> None:
+    told: list[Any] = []
+
+    class Counting(impl.frames.Frames):  # type: ignore[name-defined,misc]
+        state: int
+
+        def _on_fragments(self) -> None:
+            told.append(self.state)
+            self.state = CLOSING
+
+    frames = Counting()
+    frames.state, frames.transport, frames._max_fragments = OPEN, Transport([]), 3
+    frames._unpacker = impl.deflate.Unpacker(15, takes_over=True)
+    frames._reads_requests = False
+    for _ in range(2):  # each message has fragments of its own
+        frames._feed(wire(b"", rsv=4, fin=False) + wire(b"", CONTINUATION, fin=False) + wire(b"", CONTINUATION))
+    frames._feed(wire(b"", rsv=4, fin=False) + wire(b"", CONTINUATION, fin=False) * 3)
+    assert told == [OPEN]
+
+
+def test_what_is_inflated_counts_against_a_slice(impl: Impl) -> None:
+    """A small frame may hold a megabyte: others get their turn all the same."""
+    slices: list[int] = []
+
+    class Counting(impl.frames.Frames):  # type: ignore[name-defined,misc]
+        def _on_slice(self) -> None:
+            slices.append(self._messages)
+
+    frames = Counting()
+    frames.state, frames.transport, frames._reads_requests = OPEN, Transport([]), False
+    frames._unpacker = impl.deflate.Unpacker(15, takes_over=True)
+    frames._feed(wire(packed(b"x" * 100_000), rsv=4) * 10)
+    assert slices == [3, 6, 9]
+
+
+@pytest.mark.parametrize("takes_over", [True, False])
+def test_long_messages_are_compressed_and_others_are_not(impl: Impl, takes_over: bool) -> None:
+    frames = make(impl, packs=Packs(12, 5, takes_over, threshold=100))
+    inflater = zlib.decompressobj(wbits=-12)
+    incompressible = random.Random(1).randbytes(300)
+    sent = [b"x" * 99, b"x" * 100, b"x" * 70_000, incompressible, b"x" * 100]
+    for message in sent:
+        frames._write(message, BINARY)
+    frames._write(b"y" * 110, PING)
+    frames._write_base64(b"x" * 99, TEXT)
+    frames._write_base64(b"x" * 66, TEXT)
+    frames._write_packed(b"\x00", TEXT, 0)
+    found = []
+    for data in writes(frames):
+        size, at = data[1], 2
+        if size == 126:
+            at = 4
+        payload = data[at:]
+        if data[0] & 0x40:
+            payload = inflater.decompress(payload + b"\x00\x00\xff\xff")
+        found.append((data[0], payload))
+    plain = 0x82 if not takes_over else 0xC2
+    assert found[:5] == list(zip((0x82, 0xC2, 0xC2, plain, 0xC2), sent, strict=True))
+    assert found[5] == (0x89, b"y" * 110)
+    assert [first for first, _ in found[6:]] == [0xC1, 0x81, 0xC1]
+    assert frames._octets_out + frames._saved_out == sum(map(len, sent)) + 132 + 88
+    assert frames._frames_out == 8
 
 
 # What is not served here
@@ -982,7 +1172,7 @@ def test_peer_that_is_gone_does_not_kill_who_does_not_ignore_sigpipe() -> None:
 
 def counters(frames: Any) -> dict[str, int]:
     names = ["fast_frames", "unusual_frames", "messages", "octets", "octets_on_wire"]
-    names += ["octets_on_wire_out", "octets_out", "frames_out"]
+    names += ["octets_on_wire_out", "octets_out", "frames_out", "fragments_in", "saved", "saved_out"]
     return {name: getattr(frames, f"_{name}") for name in names}
 
 
@@ -997,6 +1187,7 @@ def test_traffic_is_counted(impl: Impl, size: int) -> None:
         "messages": 5,
         "octets": payload_sizes,
         "octets_on_wire": len(STREAM),
+        **dict.fromkeys(("fragments_in", "saved", "saved_out"), 0),  # there is nothing compressed
         "octets_on_wire_out": len(b"".join(writes(frames))),
         "octets_out": payload_sizes,
         "frames_out": 5,
@@ -1422,8 +1613,60 @@ def random_frame(source: random.Random) -> bytes:
     )
 
 
+def random_packed_message(source: random.Random, packer: Any, *, good: bool) -> list[bytes]:
+    """Give the frames of a compressed message, with others between them, most often as they should be."""
+    size = source.choice((*_PAYLOAD_SIZES[:18], 200_000 if source.random() < 0.1 else 700))
+    opcode = source.choice((TEXT, TEXT, BINARY))
+    message = text(size) if opcode == TEXT else random.Random(source.getrandbits(32)).randbytes(size)
+    fault = 0.5 if good else source.random()
+    payload = packed(message, zlib.compressobj(wbits=-15), zlib.Z_FINISH) if fault < 0.2 else packed(message, packer)
+    if fault > 0.98:
+        payload = packed(message + source.choice(INVALID), packer)
+    elif 0.9 < fault < 0.98:
+        at = source.randint(0, len(payload))
+        payload = source.choice((payload[:at], payload[:at] + b"\x55" + payload[at:], payload * 2, b"\x03\x00" * at))
+    cuts = sorted(source.randint(0, len(payload)) for _ in range(source.choice((0, 0, 0, 1, 2, 9))))
+    pieces = sliced(payload, *cuts)
+    odd = source.random
+    frames = []
+    for number, piece in enumerate(pieces):
+        rsv = 4 if number == 0 or (not good and odd() < 0.02) else 0
+        mask = source.getrandbits(32).to_bytes(4, "big")
+        frames.append(wire(piece, 0 if number else opcode, fin=number == len(pieces) - 1, rsv=rsv, mask=mask))
+        if odd() < 0.2:
+            frames.append(wire(b"between", source.choice((PING, PONG))))
+        elif not good and odd() < 0.05:
+            frames.append(random_frame(source))
+    return frames
+
+
+def random_packed_case(source: random.Random, *, good: bool = False) -> Case:
+    """Give a stream of compressed messages and others; `good`: Autobahn takes them, too."""
+    takes_over = source.random() < 0.5 or good
+    packer = zlib.compressobj(wbits=-15)
+    frames: list[bytes] = []
+    for _ in range(source.randint(1, 8)):
+        packer = packer if takes_over else zlib.compressobj(wbits=-15)
+        frames += random_packed_message(source, packer, good=good) if source.random() < 0.8 else [wire(text(20))]
+    stream = bytearray(b"".join(frames))
+    if not good and source.random() < 0.1:
+        stream[source.randrange(len(stream))] = source.getrandbits(8)
+    longest = source.choice((1, 3, 20, 1000, 100_000) if len(stream) < 20_000 else (500, 5000, 100_000))
+    sizes = tuple(source.randint(1, longest) for _ in range(source.randint(1, 6)))
+    packs = Packs(15, source.randint(1, 9), takes_over, source.choice((0, 0, 126, 1000)))
+    options: dict[str, Any] = {"packs": packs}
+    if good:
+        return Case(bytes(stream), sizes, options)
+    options |= {"_limit": source.choice((0, 0, 1000, 65536)), "_max_fragments": source.choice((0, 0, 0, 3))}
+    options |= {"_checks_utf8": source.random() < 0.9}
+    chosen = {source.randint(0, 30): source.choice(ACTIONS) for _ in range(source.choice((0, 0, 1, 2, 5)))}
+    return Case(bytes(stream), sizes, options, chosen)
+
+
 def random_case(source: random.Random, *, actions: bool = True) -> Case:
-    """Give a stream of valid frames, of any frames, or of mutated ones."""
+    """Give a stream of valid frames, of any frames, or of mutated ones; or of compressed messages."""
+    if source.random() < 0.25:
+        return random_packed_case(source, good=not actions)
     frames = [random_frame(source) for _ in range(source.randint(1, 12))]
     if source.random() < 0.3:  # long and good
         good = [wire(b"x" * source.choice(_PAYLOAD_SIZES[:17]), source.choice((1, 2))) for _ in range(3)]
@@ -1576,7 +1819,8 @@ async def connect(protocol: type[Any], **options: Any) -> Any:
     connection = factory()
     connection.seen = []
     connection.connection_made(Transport([]))
-    connection.data_received(REQUEST)
+    offer = b"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
+    connection.data_received(REQUEST[:-2] + offer if "perMessageCompressionAccept" in options else REQUEST)
     for _ in range(10):
         if connection.state == OPEN:
             break
@@ -1603,6 +1847,7 @@ def deliver(connection: Any, pieces: Iterable[bytes]) -> None:
 def server_frames(connection: Any) -> list[tuple[int, bytes]]:
     """Give opcode and payload of what was sent. The reason of 1007 tells a place: Autobahn counts it otherwise."""
     data = b"".join(event[1] for event in connection.transport.events if event[0] == "write")
+    inflater = zlib.decompressobj(wbits=-15)
     found = []
     while data:
         size, start = data[1], 2
@@ -1613,6 +1858,8 @@ def server_frames(connection: Any) -> list[tuple[int, bytes]]:
         assert len(payload) == size
         if data[0] & 0x0F == CLOSE and payload[:2] == (1007).to_bytes(2, "big"):
             payload = payload[:2]
+        if data[0] & 0x40:
+            payload = inflater.decompress(payload + b"\x00\x00\xff\xff")
         found.append((data[0], payload))
         data = data[start + size :]
     return found
@@ -1620,8 +1867,16 @@ def server_frames(connection: Any) -> list[tuple[int, bytes]]:
 
 async def difference_from_autobahn(case: Case) -> str | None:
     """Give where we differ from Autobahn: in messages, in what is sent, or in the code that closes."""
-    options = {"maxMessagePayloadSize": case.options.get("_limit", 0)}
+    options: dict[str, Any] = {"maxMessagePayloadSize": case.options.get("_limit", 0)}
+    packs: Packs | None = case.options.get("packs")
+    if packs is not None:
+        options["perMessageCompressionAccept"] = lambda offers: PerMessageDeflateOfferAccept(
+            offers[0], mem_level=packs.level
+        )
     plain, ours = await connect(Plain, **options), await connect(Ours, **options)
+    if packs is not None:
+        assert ours._packer.takes_over
+        ours._packs_from = 0  # Autobahn compresses all
     assert ours._fast
     assert ours._serves_pings
     for connection in (plain, ours):

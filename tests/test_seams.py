@@ -22,7 +22,12 @@ from autobahn.asyncio.util import create_transport_details, peer2str
 from autobahn.asyncio.websocket import WebSocketAdapterProtocol, WebSocketServerFactory, WebSocketServerProtocol
 from autobahn.exception import Disconnected
 from autobahn.wamp.types import TransportDetails
-from autobahn.websocket.compress import PERMESSAGE_COMPRESSION_EXTENSION
+from autobahn.websocket.compress import (
+    PERMESSAGE_COMPRESSION_EXTENSION,
+    PerMessageDeflate,
+    PerMessageDeflateOffer,
+    PerMessageDeflateOfferAccept,
+)
 from autobahn.websocket.protocol import FrameHeader, Timings, TrafficStats, WebSocketProtocol
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 from autobahn.websocket.utf8validator import Utf8Validator
@@ -186,6 +191,7 @@ async def test_every_attribute_that_autobahn_sets_in_the_handshake_is_there_afte
 @asynchronous
 async def test_no_default_is_of_an_attribute_that_autobahn_has_no_more() -> None:
     plain = await opened(plain_factory())
+    plain._dataReceived(frame(b"x"))  # some are made for the first message
     own = {"_complained", "_writes_frames", "_skips", "_stats", "_opening", "_early_octets", "_early_octets_out"}
     own |= {"_handshake", "_deciding", "_early_messages", "_early_close", "_is_head", "_raw"}
     defaulted = {
@@ -251,6 +257,16 @@ async def test_option_set_on_class_or_instance_wins_in_both() -> None:
 # (b) Names, signatures, order
 
 
+OFFER = (
+    "self, accept_no_context_takeover=True, accept_max_window_bits=True, request_no_context_takeover=False, "
+    "request_max_window_bits=0"
+)
+ACCEPT = (
+    "self, offer, request_no_context_takeover=False, request_max_window_bits=0, no_context_takeover=None, "
+    "window_bits=None, mem_level=None, max_message_size=None"
+)
+
+
 @pytest.mark.parametrize(
     ("function", "parameters"),
     [
@@ -259,7 +275,15 @@ async def test_option_set_on_class_or_instance_wins_in_both() -> None:
         (WebSocketServerProtocol.connection_lost, "self, exc"),
         (WebSocketServerProtocol._connectionMade, "self"),
         (WebSocketServerProtocol._connectionLost, "self, reason"),
-        (WebSocketServerProtocol._parseExtensionsHeader, "self, header, removeQuotes=True"),
+        (PerMessageDeflateOffer.__init__, OFFER),
+        (PerMessageDeflateOfferAccept.__init__, ACCEPT),
+        (PerMessageDeflate.start_compress_message, "self"),
+        (PerMessageDeflate.compress_message_data, "self, data"),
+        (PerMessageDeflate.end_compress_message, "self"),
+        (PerMessageDeflate.start_decompress_message, "self"),
+        (PerMessageDeflate.decompress_message_data, "self, data, max_output_len=None"),
+        (PerMessageDeflate.end_decompress_message, "self"),
+        (WebSocketServerProtocol._max_message_size_exceeded, "self, msg_size, max_msg_size, reason"),
         (WebSocketServerProtocol.succeedHandshake, "self, res"),
         (WebSocketServerProtocol.failHandshake, "self, reason, code=400, responseHeaders=None"),
         (WebSocketServerProtocol.onOpenHandshakeTimeout, "self"),
@@ -391,13 +415,14 @@ async def test_opening_request_means_the_same_to_autobahn(head: bytes) -> None:
     await ended(plain, ours)
 
 
-def test_malformed_offers_of_compression_raise_as_opening_expects() -> None:
-    """The server has to decline them (RFC 7692 §7.1), Autobahn would refuse the handshake."""
-    offer = PERMESSAGE_COMPRESSION_EXTENSION["permessage-deflate"]["Offer"]
-    offer.parse({"client_max_window_bits": [True]})  # type: ignore[attr-defined]
-    for parameters in ({"x": [True]}, {"client_max_window_bits": ["99"]}, {"server_no_context_takeover": [True, True]}):
-        with pytest.raises(Exception, match="permessage-deflate"):
-            offer.parse(parameters)  # type: ignore[attr-defined]
+def test_malformed_offers_of_other_compressions_raise_as_we_expect() -> None:
+    """The server has to decline them, Autobahn would refuse the handshake."""
+    known: Any = PERMESSAGE_COMPRESSION_EXTENSION["permessage-bzip2"]
+    known["Offer"].parse({"client_max_compress_level": [True]})
+    for parameters in ({"x": [True]}, {"client_max_compress_level": ["99"]}):
+        with pytest.raises(Exception, match="permessage-bzip2"):
+            known["Offer"].parse(parameters)
+    assert callable(known["PMCE"].create_from_offer_accept)
 
 
 def test_adapter_does_no_more_on_connection_made_than_ours_does() -> None:

@@ -464,7 +464,7 @@ def test_what_the_client_cannot_read_is_raised_once_and_the_connection_ends() ->
     compressed = [("Sec-WebSocket-Extensions", "permessage-deflate")]
     with TestClient(application(compress=True), headers=compressed) as client:
         with pytest.raises(ValueError, match=r"^expected a frame without compression and mask, got "):
-            client.get("/echo/ada")
+            client.post("/echo/ada", data="x" * 2000)
         assert not client.is_open
     assert client.close_code == 1006
 

@@ -23,6 +23,7 @@ __all__ = (
     "Begun",
     "Connection",
     "Meters",
+    "Packer",
     "Pipeline",
     "Plan",
     "Proof",
@@ -30,6 +31,7 @@ __all__ = (
     "Response",
     "Trie",
     "Typed",
+    "Unpacker",
     "Workers",
     "converter_names",
     "decode",
@@ -41,6 +43,7 @@ __all__ = (
     "parameter_names",
     "parse_template",
     "plain",
+    "quickest",
     "recognise",
     "split_segment",
     "texts_of",
@@ -50,7 +53,7 @@ __all__ = (
 
 MODULES = (
     *("msgpack", "codec", "wrappers", "envelope", "trie", "proof", "plan", "meter", "replies", "guards", "pipeline"),
-    *("frames", "step", "workers", "connection"),
+    *("deflate", "frames", "step", "workers", "connection"),
 )
 
 # Without --no-cache-dir pip takes the pure wheel that it has built before.
@@ -110,6 +113,7 @@ if TYPE_CHECKING or not COMPILED:
         write,
     )
     from .connection import Connection
+    from .deflate import Packer, Unpacker, quickest
     from .guards import is_authenticated
     from .meter import Meters
     from .msgpack import is_installed
@@ -134,6 +138,7 @@ else:
         write,
     )
     from .connection_c import Connection
+    from .deflate_c import Packer, Unpacker, quickest
     from .guards_c import is_authenticated
     from .meter_c import Meters
     from .msgpack_c import is_installed

@@ -1,13 +1,14 @@
 """TCP bytes → whole messages; replies → TCP bytes, gathered into few writes (RFC 6455 §5).
 
 `Frames` finds every frame's boundary, by offset, in one pass over what the transport delivers. It serves what is usual:
-whole, masked, unfragmented data frames, pings and pongs. Whatever else there is (close frames, fragments, compressed
-messages, faults) goes to the subclass one frame at a time, in the pieces in which it arrives. This is the specification
-of `frames_c.pyx`, its compiled twin.
+whole, masked, unfragmented data frames, compressed messages in any number of frames, pings and pongs. Whatever else
+there is (close frames, other fragments, faults) goes to the subclass one frame at a time, in the pieces in which it
+arrives. This is the specification of `frames_c.pyx`, its compiled twin.
 """
 
 from __future__ import annotations
 
+import sys
 from codecs import getincrementaldecoder
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from pybase64 import b64encode
 from .envelope import read
 
 if TYPE_CHECKING:
+    from .deflate import Packer, Unpacker
     from .wrappers import Request
 
 __all__ = ("CLOSED", "CLOSING", "CONNECTING", "OPEN", "Frames")
@@ -24,12 +26,14 @@ __all__ = ("CLOSED", "CLOSING", "CONNECTING", "OPEN", "Frames")
 CLOSED, CONNECTING, CLOSING, OPEN = range(4)
 
 # What the next bytes belong to.
-_HEADER, _PART, _SKIP, _UNUSUAL_HEADER, _UNUSUAL = range(5)
+_HEADER, _PART, _SKIP, _UNUSUAL_HEADER, _UNUSUAL, _PACKED = range(6)
 
-_TEXT, _BINARY, _PING, _PONG = 1, 2, 9, 10
+_CONTINUATION, _TEXT, _BINARY, _PING, _PONG = 0, 1, 2, 9, 10
+_COMPRESSED = 0x40  # RSV1 (RFC 7692 §6)
 _FLUSH_AT = 64 * 1024
 _SLICE = 256  # frames that are served before others get their turn
 _AS_SLOW_AS = 8  # frames: one that is not served here
+_AS_LARGE_AS = 1024  # bytes that are inflated: a frame
 
 _Utf8Decoder = getincrementaldecoder("utf-8")
 
@@ -48,6 +52,8 @@ class Frames:
     _heard           set with whatever arrives; whoever looks for silence takes it back
     _max_fragments   frames of one message, 0 for any number
     _limit           bytes of a message, 0 for any number; more goes the unusual way as soon as it is declared
+    _unpacker        inflates compressed messages, of `deflate`; None sends their frames the unusual way
+    _packer          compresses messages of `_packs_from` bytes and more, of `deflate`; or None
     _socket          descriptor to which the compiled twin may send what the transport would send at once, or -1
     """
 
@@ -74,6 +80,13 @@ class Frames:
     _octets_on_wire_out = 0
     _octets_out = 0
     _frames_out = 0
+    _fragments_in = 0  # frames that were not the last of their message
+    _saved = 0  # bytes that messages have more than their frames, by compression
+    _saved_out = 0
+
+    _unpacker: Unpacker | None = None
+    _packer: Packer | None = None
+    _packs_from = sys.maxsize
 
     _gathers = False
     _feeding = False
@@ -88,6 +101,8 @@ class Frames:
     _mask = b""
     _opcode = 0
     _utf8: Any = None
+    _unpacks = False  # inside of a compressed message
+    _ends = False  # with this frame
     _out: list[bytes] | None = None
     _out_size = 0
 
@@ -129,6 +144,9 @@ class Frames:
 
     def _on_invalid_utf8(self, index: int) -> None:
         """Take note that the text which comes in is not UTF-8 from byte `index` on. The rest of it is skipped."""
+
+    def _on_bad_message(self, wrong: Exception) -> None:
+        """Take note that a compressed message is not as agreed (ValueError), or too large (OverflowError)."""
 
     def _on_fragments(self) -> None:
         """Take note that a message has more fragments than it may have. It must not stay open."""
@@ -199,6 +217,8 @@ class Frames:
             self._on_unusual(piece)
         elif expected == _PART:
             self._add_part(piece)
+        elif expected == _PACKED:
+            self._add_packed(piece)
         return True
 
     def _begin_frame(self) -> bool:
@@ -217,7 +237,7 @@ class Frames:
         else:
             usual = usual and opcode in (_PING, _PONG) and self._serves_pings and second & 0x7F < 126
         if not usual:
-            return self._begin_unusual()
+            return self._begin_packed() if self._is_packed(first, second) else self._begin_unusual()
         length = second & 0x7F
         header = 6
         if length >= 126:
@@ -248,18 +268,24 @@ class Frames:
         """Serve a whole frame."""
         if self.state != OPEN:
             return
-        if opcode == _TEXT and self._checks_utf8 and not payload.isascii():
-            try:
-                payload.decode("utf-8")
-            except UnicodeDecodeError as exc:
-                self._on_invalid_utf8(exc.start)
-                return
+        if not self._may_be(opcode, payload):
+            return
         if opcode == _PING:
             self._put(payload, _PONG)
         elif opcode == _PONG:
             self._on_pong(payload)
         else:
             self._take(payload, opcode == _BINARY)
+
+    def _may_be(self, opcode: int, payload: bytes) -> bool:
+        """Tell whether `payload` is text, if it has to be."""
+        if opcode == _TEXT and self._checks_utf8 and not payload.isascii():
+            try:
+                payload.decode("utf-8")
+            except UnicodeDecodeError as exc:
+                self._on_invalid_utf8(exc.start)
+                return False
+        return True
 
     def _take(self, payload: bytes, is_binary: bool) -> None:
         """Serve a whole message."""
@@ -319,6 +345,94 @@ class Frames:
         if self._left:
             self._expects = _SKIP
 
+    # Compressed messages (RFC 7692)
+
+    def _is_packed(self, first: int, second: int) -> bool:
+        """Tell whether these bytes begin a frame of a compressed message, without a fault."""
+        if self._unpacker is None or not self._fast or self.state != OPEN or not second & 0x80:
+            return False
+        if first & 0x0F == _CONTINUATION:
+            return self._unpacks and not first & 0x70
+        return first & 0x7F in (_COMPRESSED | _TEXT, _COMPRESSED | _BINARY) and not self.inside_message
+
+    def _begin_packed(self) -> bool:
+        """Look at the header of such a frame; serve what has arrived of it."""
+        data, at = self._data, self._at
+        first, length = data[at], data[at + 1] & 0x7F
+        have = len(data) - at
+        header = 6
+        if length >= 126:
+            header = 8 if length == 126 else 14
+            if have < header - 4:
+                return False
+            length = int.from_bytes(data[at + 2 : at + header - 4], "big")
+            if length < (126 if header == 8 else 65536) or length >> 63:
+                return self._begin_unusual()
+        if have < header:
+            return False
+        opcode = first & 0x0F
+        if opcode == _CONTINUATION:
+            if 0 < self._max_fragments <= self._fragments:
+                self._on_fragments()
+                return True  # looked at again, closing
+            self._fragments += 1
+        else:
+            self._fragments = 1
+            self._opcode = opcode
+        self._fast_frames += 1
+        self._ends = bool(first & 0x80)
+        self.inside_message = self._unpacks = not self._ends
+        self._mask = data[at + header - 4 : at + header]
+        self._at = at + header
+        self._left = length
+        assert self._unpacker is not None
+        limit = self._unpacker.limit
+        if limit > 0 and limit + (limit >> 3) + 1024 < length:  # more than DEFLATE makes of anything
+            self._expects = _SKIP
+            self._on_bad_message(OverflowError(f"message has more than {limit} bytes"))
+        elif have - header < length:
+            self._expects = _PACKED
+        else:
+            self._left = 0
+            self._at += length
+            self._add_packed(data[at + header : self._at])
+        return True
+
+    def _add_packed(self, piece: bytes) -> None:
+        """Inflate what has arrived of a frame; with the end of the message, serve it."""
+        if self.state != OPEN:
+            self._drop_part()
+            return
+        turn = len(piece) & 3
+        piece, self._mask = _unmask(piece, self._mask), self._mask[turn:] + self._mask[:turn]
+        ends = self._ends and not self._left
+        message = self._unpack(piece, ends)
+        if message is None:
+            return
+        self._saved += len(message) - len(piece)
+        self._served += len(message) // _AS_LARGE_AS
+        if self._part is None and not ends:
+            self._part = bytearray()
+        if self._part is not None:
+            self._part += message
+        if ends:
+            if self._part is not None:
+                message, self._part = bytes(self._part), None
+            if self._may_be(self._opcode, message):
+                self._take(message, self._opcode == _BINARY)
+        elif not self._left:
+            self._fragments_in += 1
+
+    def _unpack(self, piece: bytes, ends: bool) -> bytes | None:
+        assert self._unpacker is not None
+        try:
+            return self._unpacker.unpack(piece, ends)
+        except (ValueError, OverflowError) as exc:
+            wrong = exc
+        self._drop_part()
+        self._on_bad_message(wrong)
+        return None
+
     def _begin_unusual(self) -> bool:
         """Expect the header of a frame that the subclass serves."""
         opcode = self._data[self._at] & 0x0F
@@ -357,6 +471,9 @@ class Frames:
 
     def _put(self, payload: bytes, opcode: int) -> None:
         size = len(payload)
+        if size >= self._packs_from:
+            payload, opcode = self._packed(payload, opcode)
+            size = len(payload)
         if size < 126:
             header = bytes((0x80 | opcode, size))
         elif size < 65536:
@@ -367,11 +484,26 @@ class Frames:
             self._out = []
         self._out.append(header + payload)
         self._out_size += len(header) + size
-        if opcode < 8:
+        if not opcode & 8:
             self._octets_out += size
             self._frames_out += 1
         if not (self._feeding or self._gathers) or self._out_size >= _FLUSH_AT:
             self._flush_out()
+
+    def _packed(self, message: bytes, opcode: int) -> tuple[bytes, int]:
+        """Compress `message`, if it is one, and if that makes it smaller or changes what the next one may refer to."""
+        packer = self._packer
+        if packer is not None and not opcode & (8 | _COMPRESSED):
+            packed = packer.pack(message)
+            if len(packed) < len(message) or packer.takes_over:
+                self._saved_out += len(message) - len(packed)
+                return packed, opcode | _COMPRESSED
+        return message, opcode
+
+    def _write_packed(self, packed: bytes, opcode: int, size: int) -> None:
+        """Send a message of `size` bytes as `_packer` has compressed it: unless it takes over, for all who have it."""
+        self._saved_out += size - len(packed)
+        self._put(packed, opcode | _COMPRESSED)
 
     def _write_base64(self, payload: bytes, opcode: int) -> None:
         """Send a frame that holds `payload` in base64."""

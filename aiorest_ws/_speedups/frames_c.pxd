@@ -1,5 +1,6 @@
 from cpython.object cimport PyObject
 
+from aiorest_ws._speedups.deflate_c cimport Packer, Unpacker
 from aiorest_ws._speedups.wrappers_c cimport Request
 
 
@@ -26,6 +27,12 @@ cdef class Frames:
     cdef public unsigned long long _octets_on_wire_out
     cdef public unsigned long long _octets_out
     cdef public unsigned long long _frames_out
+    cdef public unsigned long long _fragments_in
+    cdef public long long _saved
+    cdef public long long _saved_out
+    cdef public Unpacker _unpacker
+    cdef public Packer _packer
+    cdef public Py_ssize_t _packs_from
 
     cdef bint _feeding
     cdef int served
@@ -44,6 +51,9 @@ cdef class Frames:
     cdef bint part_is_text
     cdef unsigned int utf8
     cdef Py_ssize_t utf8_start
+    cdef bint unpacks        # inside of a compressed message
+    cdef bint ends           # with this frame
+    cdef bytearray unpacked  # what has come of it, None while that is nothing
     cdef PyObject* out       # bytes object that nobody else knows, out_size of out_room bytes are filled; or NULL
     cdef Py_ssize_t out_size
     cdef Py_ssize_t out_room
@@ -69,6 +79,11 @@ cdef class Frames:
     cdef int resize_part(self, Py_ssize_t room) except -1
     cdef Py_ssize_t check_utf8(self, const unsigned char* payload, Py_ssize_t size) noexcept
     cdef int drop_part(self) except -1
+    cdef bint is_packed(self, int first, int second) noexcept
+    cdef int begin_packed(self) except -1
+    cdef int add_packed(self, const unsigned char* masked, Py_ssize_t size) except -1
+    cdef bytes unpack(self, bytes piece, bint ends)
+    cdef int put_packed(self, bytes message, int opcode) except -1
     cdef int begin_unusual(self) except -1
     cdef int unusual_header(self) except -1
     cdef int write_raw(self, const unsigned char* payload, Py_ssize_t size, int opcode) except -1

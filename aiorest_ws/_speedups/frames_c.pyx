@@ -14,12 +14,14 @@ from libc.string cimport memcpy
 
 from pybase64 import b64encode
 
+from aiorest_ws._speedups.deflate_c cimport Packer, Unpacker
 from aiorest_ws._speedups.envelope_c cimport read, read_raw
 from aiorest_ws._speedups.wrappers_c cimport Request
 
 __all__ = ("CLOSED", "CLOSING", "CONNECTING", "OPEN", "Frames")
 
 cdef extern from "Python.h":
+    Py_ssize_t PY_SSIZE_T_MAX
     int _PyBytes_Resize(PyObject** bytes, Py_ssize_t newsize) except -1
     PyObject* NewBytes "PyBytes_FromStringAndSize"(const char* v, Py_ssize_t size) except NULL
     char* BytesData "PyBytes_AS_STRING"(PyObject* o)
@@ -54,17 +56,21 @@ cdef enum:
     SKIP = 2
     UNUSUAL_HEADER = 3
     UNUSUAL = 4
+    PACKED = 5
 
 cdef enum:
+    CONTINUATION = 0
     TEXT = 1
     BINARY = 2
     PING = 9
     PONG = 10
+    COMPRESSED = 0x40    # RSV1 (RFC 7692 §6)
 
 cdef enum:
     FLUSH_AT = 65536
     SLICE = 256          # frames that are served before others get their turn
     AS_SLOW_AS = 8       # frames: one that is not served here
+    AS_LARGE_AS = 1024   # bytes that are inflated: a frame
     SMALL = 512          # messages up to here are unmasked on the stack and never become an object by themselves
     FIRST_PART = 4096
     FIRST_OUT = 512
@@ -83,6 +89,7 @@ cdef class Frames:
         self.expects = HEADER
         self.data = b""
         self._socket = -1
+        self._packs_from = PY_SSIZE_T_MAX
 
     def __dealloc__(self):
         Py_XDECREF(self.part)
@@ -126,6 +133,9 @@ cdef class Frames:
 
     def _on_invalid_utf8(self, index):
         """Take note that the text which is coming in is not UTF-8 from byte `index` on."""
+
+    def _on_bad_message(self, wrong):
+        """Take note that a compressed message is not as agreed (ValueError), or too large (OverflowError)."""
 
     def _on_fragments(self):
         """Take note that a message has more fragments than it may have. It must not stay open."""
@@ -233,6 +243,8 @@ cdef class Frames:
             self._on_unusual(data[at:at + size])
         elif expected == PART:
             self.add_part(<const unsigned char*>PyBytes_AS_STRING(data) + at, size)
+        elif expected == PACKED:
+            self.add_packed(<const unsigned char*>PyBytes_AS_STRING(data) + at, size)
         return 1
 
     cdef int begin_frame(self) except -1:
@@ -255,7 +267,7 @@ cdef class Frames:
         else:
             usual = usual and (opcode == PING or opcode == PONG) and self._serves_pings and length < 126
         if not usual:
-            return self.begin_unusual()
+            return self.begin_packed() if self.is_packed(p[0], p[1]) else self.begin_unusual()
         if length >= 126:
             header = 8 if length == 126 else 14
             if have < header - 4:
@@ -397,9 +409,113 @@ cdef class Frames:
         Py_XDECREF(self.part)
         self.part = NULL
         self.part_size = self.part_room = 0
+        self.unpacked = None
         if self.left:
             self.expects = SKIP
         return 1
+
+    # Compressed messages (RFC 7692)
+
+    cdef bint is_packed(self, int first, int second) noexcept:  # compares fields
+        """Tell whether these bytes begin a frame of a compressed message, without a fault."""
+        cdef int opcode = first & 0x0F
+        if self._unpacker is None or not self._fast or self.state != IS_OPEN or second & 0x80 == 0:
+            return False
+        if opcode == CONTINUATION:
+            return self.unpacks and first & 0x70 == 0
+        return (opcode == TEXT or opcode == BINARY) and first & 0x70 == COMPRESSED and not self.inside_message
+
+    cdef int begin_packed(self) except -1:
+        """Look at the header of such a frame; serve what has arrived of it."""
+        cdef bytes data = self.data
+        cdef const unsigned char* p = <const unsigned char*>PyBytes_AS_STRING(data) + self.at
+        cdef Py_ssize_t have = PyBytes_GET_SIZE(data) - self.at, limit = self._unpacker.limit  # have >= 2: begin_frame
+        cdef int opcode = p[0] & 0x0F, header = 6, i
+        cdef unsigned long long length = p[1] & 0x7F
+        if length >= 126:
+            header = 8 if length == 126 else 14
+            if have < header - 4:
+                return 0
+            length = 0
+            for i in range(2, header - 4):
+                length = (length << 8) | p[i]
+            if length < (126 if header == 8 else 65536) or length >> 63:
+                return self.begin_unusual()
+        if have < header:
+            return 0
+        if opcode == CONTINUATION:
+            if 0 < self._max_fragments <= self.fragments:
+                self._on_fragments()
+                return 1  # looked at again, closing
+            self.fragments += 1
+        else:
+            self.fragments = 1
+            self.opcode = opcode
+        self._fast_frames += 1
+        self.ends = (p[0] & 0x80) != 0
+        self.inside_message = self.unpacks = not self.ends
+        memcpy(self.mask, p + header - 4, 4)
+        self.at += header
+        self.left = length
+        if 0 < limit and <unsigned long long>(limit + (limit >> 3) + 1024) < length:  # more than DEFLATE makes of anything
+            self.expects = SKIP
+            self._on_bad_message(OverflowError(f"message has more than {limit} bytes"))
+        elif <unsigned long long>(have - header) < length:
+            self.expects = PACKED
+        else:
+            self.left = 0
+            self.at += <Py_ssize_t>length
+            self.add_packed(p + header, <Py_ssize_t>length)  # `data` is held until this returns
+        return 1
+
+    cdef int add_packed(self, const unsigned char* masked, Py_ssize_t size) except -1:
+        """Inflate what has arrived of a frame; with the end of the message, serve it."""
+        cdef bytes piece, message
+        cdef unsigned char turned[4]
+        cdef bint ends = self.ends and self.left == 0
+        cdef Py_ssize_t bad
+        cdef int i
+        if self.state != IS_OPEN:
+            return self.drop_part()
+        piece = PyBytes_FromStringAndSize(NULL, size)
+        unmask(<unsigned char*>PyBytes_AS_STRING(piece), masked, size, self.mask)
+        for i in range(4):
+            turned[i] = self.mask[(i + size) & 3]
+        memcpy(self.mask, turned, 4)
+        message = self.unpack(piece, ends)
+        if message is None:
+            return 1
+        self._saved += PyBytes_GET_SIZE(message) - size
+        self.served += <int>min(PyBytes_GET_SIZE(message) // AS_LARGE_AS, SLICE)
+        if self.unpacked is None and not ends:
+            self.unpacked = bytearray()
+        if self.unpacked is not None:
+            self.unpacked += message
+        if not ends:
+            self._fragments_in += self.left == 0
+            return 1
+        if self.unpacked is not None:
+            message = bytes(self.unpacked)
+            self.unpacked = None
+        if self.opcode == TEXT and self._checks_utf8:
+            bad = invalid_utf8(<const unsigned char*>PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message))
+            if bad >= 0:
+                self._on_invalid_utf8(bad)
+                return 1
+        self.take_bytes(message, self.opcode == BINARY)
+        return 1
+
+    cdef bytes unpack(self, bytes piece, bint ends):
+        cdef object wrong = None
+        cdef bytes message = None
+        try:
+            message = self._unpacker.unpack(piece, ends)
+        except (ValueError, OverflowError) as exc:
+            wrong = exc
+        if message is None:
+            self.drop_part()
+            self._on_bad_message(wrong)
+        return message
 
     cdef int begin_unusual(self) except -1:
         """Expect the header of a frame that the subclass serves."""
@@ -449,7 +565,27 @@ cdef class Frames:
 
     cdef int _put(self, bytes payload, int opcode) except -1:
         cdef Py_ssize_t size = len(payload)  # TypeError if None
+        if size >= self._packs_from:
+            return self.put_packed(payload, opcode)
         return self.write_raw(<const unsigned char*>PyBytes_AS_STRING(payload), size, opcode)
+
+    cdef int put_packed(self, bytes message, int opcode) except -1:
+        """Compress `message`, if it is one, and if that makes it smaller or changes what the next one may refer to."""
+        cdef Packer packer = self._packer
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(message)
+        cdef bytes packed
+        if packer is not None and opcode & 8 == 0:
+            packed = packer.pack(message)
+            if PyBytes_GET_SIZE(packed) < size or packer.takes_over:
+                self._write_packed(packed, opcode, size)
+                return 0
+        return self.write_raw(<const unsigned char*>PyBytes_AS_STRING(message), size, opcode)
+
+    def _write_packed(self, bytes packed, int opcode, Py_ssize_t size):
+        """Send a message of `size` bytes as `_packer` has compressed it: unless it takes over, for all who have it."""
+        cdef Py_ssize_t packed_size = len(packed)  # TypeError if None
+        self._saved_out += size - packed_size
+        self.write_raw(<const unsigned char*>PyBytes_AS_STRING(packed), packed_size, opcode | COMPRESSED)
 
     def _write_base64(self, bytes payload, int opcode):
         """Send a frame that holds `payload` in base64."""
@@ -457,7 +593,7 @@ cdef class Frames:
 
     cdef int _put_base64(self, bytes payload, int opcode) except -1:
         cdef Py_ssize_t size = len(payload)
-        if size > SMALL_BASE64:
+        if size > SMALL_BASE64 or (size + 2) // 3 * 4 >= self._packs_from:
             return self._put(b64encode(payload), opcode)
         encode_small(<const unsigned char*>PyBytes_AS_STRING(payload), size, self.reserve((size + 2) // 3 * 4, opcode))
         if not (self._feeding or self._gathers) or self.out_size >= FLUSH_AT:
@@ -497,7 +633,7 @@ cdef class Frames:
             for i in range(8):
                 p[2 + i] = <unsigned char>((<unsigned long long>size >> (56 - 8 * i)) & 0xFF)
         self.out_size = need
-        if opcode < 8:
+        if opcode & 8 == 0:
             self._octets_out += <unsigned long long>size
             self._frames_out += 1
         return p + header
