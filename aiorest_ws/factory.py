@@ -22,6 +22,7 @@ from aiorest_ws.hosts import Hosts
 from aiorest_ws.limits import Limits
 from aiorest_ws.middlewares import is_around
 from aiorest_ws.origins import Origins
+from aiorest_ws.patience import Patience
 from aiorest_ws.protocol import RequestHandlerProtocol
 from aiorest_ws.routers import SimpleRouter
 from aiorest_ws.seams import ExactTimer
@@ -98,6 +99,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
         self._limits = Limits(max_message_size=None, handshake_timeout=None, close_timeout=1.0)  # Autobahn's own
         self.limits = Limits()
         self.connections: set[RequestHandlerProtocol] = set()
+        self._left_behind: set[asyncio.Task[None]] = set()
         self.unsent = 0
         self.complaints = Complaints(logger)
         self.misses = Complaints(logger)  # about paths that are not served: scanners must not use up the others
@@ -253,6 +255,9 @@ class RequestHandlerFactory(WebSocketServerFactory):
 
     def arrive(self, connection: Any, transport: Any) -> None:
         """Take note of a connection whose handshake begins, TLS's or WebSocket's. Another may have to go for it."""
+        if self.stopping:
+            transport.abort()  # it was accepted just before
+            return
         peer = None if self.trustXForwardedFor else transport.get_extra_info("peername")
         address = peer[0] if isinstance(peer, tuple) else None  # else that of a proxy
         gone = self.admissions.arrive(connection, address, self.limits)
@@ -278,6 +283,9 @@ class RequestHandlerFactory(WebSocketServerFactory):
         if self._watch is not None:
             self._watch.forget(connection)
         self.admissions.release(connection)
+        for task in connection.tasks:  # they are being cancelled
+            self._left_behind.add(task)
+            task.add_done_callback(self._left_behind.discard)
         self.unsent += connection._unsent
         if not self.connections and self._when_empty is not None:
             self._when_empty()
@@ -290,15 +298,20 @@ class RequestHandlerFactory(WebSocketServerFactory):
             self._when_empty()
         return empty
 
-    async def release(self, timeout: float) -> None:
-        """Let go of what serves connections, of which there are none left; hooks get `timeout` seconds to end."""
+    @property
+    def running(self) -> list[asyncio.Task[None]]:
+        """The handlers that run, those too whose connections are gone."""
+        return [*self._left_behind, *(task for connection in self.connections for task in connection.tasks)]
+
+    async def release(self, patience: Patience) -> None:
+        """Let go of what serves connections, of which there are none left; hooks get some time to end."""
         self._when_empty = None
         if self._watch is not None:
             self._watch.stop()
-        await self.hooks.end(timeout)
-        await self._threads.close(timeout)
+        await self.hooks.end(patience)
+        await self._threads.close(patience)
         if self._workers is not None:
             spare = self._workers.close()
             self._workers = None
             if spare is not None:
-                await asyncio.wait([spare])
+                await patience.insist([spare])

@@ -41,6 +41,8 @@ class SecureDoor(asyncio.Protocol):
             return  # the encrypted one: some loops tell
         self.transport = transport
         self._factory.arrive(self, transport)
+        if transport.is_closing():
+            return  # it is one too many
         loop = asyncio.get_running_loop()
         upgrade = loop.start_tls(
             transport,

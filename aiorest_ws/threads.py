@@ -12,6 +12,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from aiorest_ws.calls import is_awaitable
+from aiorest_ws.patience import Patience
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -59,16 +60,13 @@ class Threads:
         # A handler may give an awaitable all the same: that belongs in the loop.
         return await result if is_awaitable(result) else result
 
-    async def close(self, timeout: float) -> None:
-        """Take nothing more, and let what runs go on for `timeout` seconds; what still does then cannot be stopped."""
+    async def close(self, patience: Patience) -> None:
+        """Take nothing more, and wait for what runs; what still does then cannot be stopped."""
         if self._executor is None:
             return
         self._closed = True
         self._executor.shutdown(wait=False, cancel_futures=True)
-        running = [asyncio.wrap_future(job) for job in list(self._jobs) if not job.done()]
-        if not running:
-            return
-        _, late = await asyncio.wait(running, timeout=timeout)
+        late = await patience.insist(asyncio.wrap_future(job) for job in list(self._jobs))
         for job in late:
             job.cancel()
         if late:

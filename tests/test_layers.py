@@ -21,7 +21,7 @@ SOURCES = sorted(path for kind in ("*.py", "*.pyx", "*.pxd", "*.pyi") for path i
 # its modules that are not named themselves.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("calls", "gone"),
-    ("annotations", "arguments", "defaults", "markers"),
+    ("annotations", "arguments", "defaults", "markers", "patience"),
     (
         *("exceptions", "status", "limits", "permissions", "abstract", "hosts", "rate", "converters", "spelling"),
         *("bodies", "misses", "loggers", "middlewares", "recoveries", "turns", "threads", "dependencies", "scopes"),
@@ -51,6 +51,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("request", "metrics"),
     ("options", "shutdown"),
     ("sources", "process", "utils"),
+    ("server",),
     ("app",),
     ("testing",),
     ("",),  # aiorest_ws/__init__.py
