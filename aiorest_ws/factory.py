@@ -201,6 +201,8 @@ class RequestHandlerFactory(WebSocketServerFactory):
 
     def _report(self, request: Request, exc: BaseException) -> None:
         """Log an unexpected exception, once, with what was asked."""
+        if self._access is not None:
+            self._access.flush()  # the lines before this one
         why = sole(exc)
         text = f"{request.method!r:.20} '{path_of(request.url)}' failed: {type(why).__name__}"
         if isinstance(why, SerializerError) and why.why:
@@ -310,6 +312,8 @@ class RequestHandlerFactory(WebSocketServerFactory):
         self._when_empty = None
         if self._watch is not None:
             self._watch.stop()
+        if self._access is not None:
+            self._access.flush()
         await self.hooks.end(timeout)
         await self._threads.close(timeout)
         if self._workers is not None:

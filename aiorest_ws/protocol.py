@@ -199,11 +199,7 @@ class RequestHandlerProtocol(AutobahnConnection):
             self.dropConnection(abort=True)
 
     def _log_reply(self, request: Request, size: int, seconds: float) -> None:
-        write = self.factory.access.write
-        if request._ended_in is None:
-            write(self.peer, request, size, seconds)
-        else:
-            request._ended_in.copy().run(write, self.peer, request, size, seconds)
+        self.factory.access.write(self.peer, request, size, seconds, request._ended_in)
 
     # The handshake, and the end
 
