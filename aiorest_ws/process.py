@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from aiorest_ws.access_log import set_up_json
+from aiorest_ws.access_log import set_up_handler
 from aiorest_ws.exceptions import ImproperlyConfigured
 from aiorest_ws.options import LOG_LEVELS
 
@@ -106,22 +106,7 @@ def set_up_logging(level: str, *, as_json: bool) -> None:
 
     aio.set_global_log_level("warn" if level == "warning" else level)
     if not logging.getLogger().handlers:
-        logging.basicConfig(level=LOG_LEVELS[level], format="[%(asctime)s] [%(levelname)s] %(message)s")
-        for handler in logging.getLogger().handlers:
-            handler.addFilter(_is_unseen)
-        if as_json:
-            set_up_json()
-
-
-def _is_unseen(record: logging.LogRecord) -> bool:
-    """Tell whether no handler below the root's has written `record`: each line comes once."""
-    below: logging.Logger | None = logging.getLogger(record.name)
-    while below is not None and below is not logging.root:
-        for handler in below.handlers:
-            if record.levelno >= handler.level and not isinstance(handler, logging.NullHandler):
-                return False
-        below = below.parent
-    return True
+        set_up_handler(LOG_LEVELS[level], as_json=as_json)
 
 
 def notify(state: str) -> None:

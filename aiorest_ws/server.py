@@ -22,7 +22,6 @@ from aiorest_ws.sockets import Place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from ssl import SSLContext
 
     from aiorest_ws.app import Application
     from aiorest_ws.metrics import Exposition
@@ -51,13 +50,7 @@ class Server:
     lost        why it ends, if the lifespan did
     """
 
-    def __init__(
-        self,
-        app: Application,
-        factory: RequestHandlerFactory,
-        options: Mapping[str, Any],
-        context: SSLContext | None,
-    ) -> None:
+    def __init__(self, app: Application, factory: RequestHandlerFactory, options: Mapping[str, Any]) -> None:
         self.factory = factory
         self.lifespan = app.new_lifespan()
         self.patience = Patience()
@@ -67,11 +60,11 @@ class Server:
         self._mark = object()
         self._app = app
         self._options = options
-        self._ssl = context
         self._loop = asyncio.get_running_loop()
         self._listening: Listening | None = None
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._asked = asyncio.Event()
+        self._is_beginning = True
         self._task = self._loop.create_task(self._live())
 
     @property
@@ -98,14 +91,19 @@ class Server:
             raise EndedEarly("the application was stopped before it had started")
 
     def ask(self) -> None:
-        """Begin the end, unless it has begun. Nothing more is accepted."""
+        """Begin the end, unless it has begun. Nothing more is accepted, but for probes until nothing is in flight."""
         if self._asked.is_set():
             return
         self._asked.set()
+        if self._listening is not None and (self.factory.health_path is None or self._listening.is_shared):
+            self._stop_listening()
+        if self._is_beginning:
+            self._task.cancel()
+
+    def _stop_listening(self) -> None:
+        self.factory.accepts = False
         if self._listening is not None:
             self._listening.close()
-        if not self._ready.done():
-            self._task.cancel()
 
     def ask_soon(self) -> None:
         """Begin the end, from anywhere: the loop, another thread, a signal handler."""
@@ -134,6 +132,7 @@ class Server:
         _within.set(self._mark)
         try:
             await self._begin()
+            self._is_beginning = False
             self._ready.set_result(None)
             await self._asked.wait()
         except asyncio.CancelledError:
@@ -149,7 +148,7 @@ class Server:
         warn_if_empty(self.factory.router)
         self._expose()
         place = Place(**{field.name: self._options[field.name] for field in fields(Place)})
-        self._listening = await listen(self.factory, place, self._ssl)
+        self._listening = await listen(self.factory, place, trusted_proxies=self._options["trusted_proxies"])
         self.addresses = self._listening.addresses
         self.factory.is_local = not self._options["trusted_proxies"] and all(map(_is_loopback, self.addresses))
         self._app._on_addresses(self)
@@ -183,12 +182,13 @@ class Server:
         self.ask()
 
     async def _end(self) -> None:
-        self._asked.set()
+        self._is_beginning = False
+        self.ask()
         if self._listening is not None:
             notify("STOPPING=1")
-            self._listening.close()
             grace = self.factory.limits.shutdown_timeout
-            await self._step(shut_down(self.factory, grace=grace, patience=self.patience))
+            end = shut_down(self.factory, grace=grace, patience=self.patience, stop_listening=self._stop_listening)
+            await self._step(end)
             await self.patience.cancel_late([asyncio.ensure_future(self._listening.wait_closed())])
         await self._step(self.lifespan.end(self.patience))
         await self._step(self._conceal())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from aiorest_ws.patience import Patience
@@ -23,18 +23,27 @@ _LOOK = 0.1  # seconds between two looks at who still takes what it is sent
 _LEAVE = 2.0  # seconds that clients get to answer our close frame
 
 
-async def shut_down(factory: RequestHandlerFactory, *, grace: float, patience: Patience) -> None:
+async def shut_down(
+    factory: RequestHandlerFactory,
+    *,
+    grace: float,
+    patience: Patience,
+    stop_listening: Callable[[], None] = lambda: None,
+) -> None:
     """Refuse new requests with 503, give those in flight `grace` seconds, then close every connection with 1001.
 
-    Nothing of them is left then, but for handlers that do not end when they are cancelled; these are logged.
+    `stop_listening` is called when nothing is in flight any more. Nothing of them is left in the end, but for handlers
+    that do not end when they are cancelled; these are logged.
     """
     factory.stopping = True
-    for each in factory.admissions.half_open:
-        each.transport.abort()  # it is no connection yet
+    _drop_half_open(factory)
     for connection in factory.connections:
         connection._stopping = True
     deadline = asyncio.get_running_loop().time() + grace
     await _finish(factory.connections, grace, patience)
+    factory.accepts = False
+    stop_listening()
+    _drop_half_open(factory)
     empty = factory.when_empty()
     await _close(list(factory.connections), patience)
     await _leave(factory.connections, empty, patience, deadline)
@@ -46,6 +55,12 @@ async def shut_down(factory: RequestHandlerFactory, *, grace: float, patience: P
     if late:
         logger.warning("%d handlers go on although they were cancelled: they are left to themselves", len(late))
     await factory.release(patience)
+
+
+def _drop_half_open(factory: RequestHandlerFactory) -> None:
+    """Drop what is no connection yet."""
+    for each in factory.admissions.half_open:
+        each.transport.abort()
 
 
 async def _finish(connections: Iterable[RequestHandlerProtocol], grace: float, patience: Patience) -> None:
