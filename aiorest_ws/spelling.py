@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache, wraps
 from typing import Any, Final, TypeVar
 
-__all__ = ("meant", "spelled", "unknown")
+__all__ = ("elsewhere", "meant", "spelled", "unknown")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -23,11 +23,29 @@ _PEERS: Final = {
         "throttle throttles throttle_class throttle_classes get_authenticators get_throttles",
         "permission_classes": "permission permissions permission_required permissions_required perms guard guards "
         "get_permissions get_permission_classes check_permissions",
+        "prefix": "url_prefix path_prefix",
         "renderers": "renderer_class renderer_classes response_class get_renderers",
         "response_model": "response_schema return_model output_model",
         "threaded": "sync_to_thread run_in_thread in_thread use_threads",
     }.items()
     for word in words.replace("_", "").split()
+}
+
+# Their words for what is done otherwise here, by where they stand: swallowed, what is to stay would be sent.
+_OF_VIEWS: Final = {
+    word: cure
+    for cure, words in {
+        "response_model is a class with just what is to be sent": "response_model_exclude response_model_include "
+        "response_model_exclude_none response_model_exclude_unset response_model_exclude_defaults "
+        "response_model_by_alias return_dto dto",
+        "middlewares stand around a handler": "before_request after_request",
+    }.items()
+    for word in words.split()
+}
+_ELSEWHERE: Final = {
+    "view": _OF_VIEWS,
+    "endpoint": _OF_VIEWS | {"status_code": "a handler returns Response(…, status=…)"},
+    "SimpleRouter": dict.fromkeys(("prefix", "url_prefix"), "include(…, prefix=…) has it"),
 }
 
 _MANY: Final = 3  # slips of the pen, at most
@@ -54,11 +72,16 @@ def _meant(name: str, known: tuple[str, ...]) -> str | None:
     return min(alike)[1] if alike else None
 
 
+def elsewhere(name: str, of: str) -> str | None:
+    """Give how that is done for which `of` has no `name`, which another framework has; None if we know of none."""
+    return _ELSEWHERE.get(of, {}).get(name.lower())
+
+
 def unknown(name: str, known: Iterable[str], what: str = "keyword", of: str = "") -> str:
     """Say that `name` is none of `known`, and which is meant, or what there is."""
     known = tuple(known)
     near = meant(name, known)
-    cure = f"did you mean {near!r}?" if near else f"expected one of {', '.join(sorted(known))}"
+    cure = f"did you mean {near!r}?" if near else elsewhere(name, of) or f"expected one of {', '.join(sorted(known))}"
     return f"unknown {what} {name!r:.100}{of and f' of {of}'}, {cure}"
 
 

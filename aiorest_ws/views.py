@@ -18,7 +18,7 @@ from aiorest_ws.guards import GUARDS, guards_of
 from aiorest_ws.models import answering
 from aiorest_ws.renderers import BaseRenderer, JSONRenderer
 from aiorest_ws.signatures import Signature
-from aiorest_ws.spelling import meant
+from aiorest_ws.spelling import elsewhere, meant
 from aiorest_ws.typed import binder_of
 
 __all__ = ("ATTRIBUTES", "MethodBasedView", "View", "http_methods", "make_plan")
@@ -220,6 +220,9 @@ def _check_attributes(view: type[MethodBasedView]) -> None:
         if cls in (MethodBasedView, View, object):
             continue
         for name in (*vars(cls), *_set_by_instances(cls)):
+            cure = elsewhere(name, "view")
+            if cure:
+                raise InvalidHandler(f"view {view.__qualname__} has an attribute {name!r}: {cure}")
             near = None if name in http_methods else _near(name)
             if near:
                 raise InvalidHandler(f"view {view.__qualname__} has an attribute {name!r}, did you mean {near!r}?")

@@ -90,7 +90,7 @@ async def test_hostile_connection_is_worth_one_line(
     loop: str, sent: list[tuple[bytes, int]], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    async with serving() as app, await Client.connect(app) as client:
+    async with serving(make_router(), close_timeout=0.1) as app, await Client.connect(app) as client:
         for payload, opcode in sent:
             client.send(payload, opcode)
         assert (await client.receive()).opcode == CLOSE
