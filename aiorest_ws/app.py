@@ -45,7 +45,8 @@ T = TypeVar("T")
 
 # Options that a factory class may bring itself.
 _OF_FACTORY = (
-    *("allowed_hosts", "allowed_origins", "dependencies", "metrics", "on_connect", "on_disconnect", "subprotocols"),
+    *("allowed_hosts", "allowed_origins", "dependencies", "health_path", "metrics", "on_connect", "on_disconnect"),
+    "subprotocols",
 )
 
 
@@ -66,6 +67,7 @@ class Application:
     sock, fd          listen on this socket, or descriptor of one, that is bound already. Without one of these, what
                       systemd hands over (LISTEN_FDS) comes before host and port
     path              the only path that is accepted at the handshake; "" is "/"
+    health_path       where probes are answered: "/healthz" gives 200 to a plain GET or HEAD, 503 while the server stops
     certificate, key  paths of PEM files: serve wss://, TLS 1.2 or newer
     key_password      of an encrypted key
     ssl_context       an ssl.SSLContext instead of them
@@ -83,6 +85,8 @@ class Application:
                       for pages: one that is reached from its own machine only, they call by names of that
     allowed_origins   whose pages may connect: None for the server's own, or a list as `origins.Origins` takes it
     trusted_proxies   how many proxies there are in front of the server, whose X-Forwarded-For and -Proto are believed
+    proxy_protocol    connections begin with a header of the PROXY protocol, version 1 or 2, which says who the client
+                      is: the nearest of `trusted_proxies` sends it, the others X-Forwarded-For; or a Unix socket
     subprotocols      of the server, in order of preference
     threads           how many there may be for views that are `threaded`; None: 4 more than processors, at most 32
     lifespan          given the application, gives an async context manager: entered before the server listens, left
@@ -183,6 +187,7 @@ class Application:
         factory.limits = Limits(**{field.name: settings[field.name] for field in fields(Limits)})
         factory.served_path = "/" + settings["path"].strip("/")
         factory.debug = settings["debug"]
+        factory.proxy_protocol = settings["proxy_protocol"]
         factory.access_log = settings["access_log"]
         factory.threads = settings["threads"]
         for name in _OF_FACTORY:
@@ -260,7 +265,7 @@ class Application:
         if self._lifespan is not None:
             raise RuntimeError("application is already running")
         factory = self.prepare(**options)
-        context = self._options["ssl_context"] or tls_context(self.certificate, self.key, self._options["key_password"])
+        factory.tls = self._options["ssl_context"] or self._load_certificate()
         # Before the server is made: what it calls runs in the context of now.
         urlconf = {"path": factory.url, "router": factory.router}
         set_urlconf(urlconf)
@@ -271,7 +276,7 @@ class Application:
             factory.context = lifespan.context
             warn_if_empty(factory.router)
             self._expose(factory)
-            await self._listen(factory, context)
+            await self._listen(factory)
         except BaseException:  # raised again: what was started ends however the start failed
             self._lifespan = None
             await lifespan.end(self._hurry)
@@ -328,9 +333,27 @@ class Application:
         """Where the metrics are served, host and port, while they are."""
         return None if self._exposition is None else self._exposition.address
 
-    async def _listen(self, factory: RequestHandlerFactory, context: SSLContext | None) -> None:
+    def _load_certificate(self) -> SSLContext | None:
+        return tls_context(self.certificate, self.key, self._options["key_password"])
+
+    def reload_certificates(self) -> None:
+        """Read `certificate` and `key` again: who connects from now on gets what they hold. From any thread.
+
+        Raises ImproperlyConfigured, one line, for files that cannot be used: then those before serve on.
+        """
+        factory = self._listening
+        if factory is None:
+            raise RuntimeError("the application is not running, there is nothing to reload: start it first")
+        if self._options["ssl_context"] is not None:
+            raise ImproperlyConfigured("ssl_context is yours: call its load_cert_chain, new connections will use it")
+        context = self._load_certificate()
+        if context is None:
+            raise ImproperlyConfigured("there is no certificate to reload: give certificate and key")
+        factory.tls = context
+
+    async def _listen(self, factory: RequestHandlerFactory) -> None:
         place = Place(**{field.name: self._options[field.name] for field in fields(Place)})
-        self._server = await listen(factory, place, context)
+        self._server = await listen(factory, place, trusted_proxies=self._options["trusted_proxies"])
         self._listening = factory
         self.addresses = self._server.addresses
         factory.is_local = not self._options["trusted_proxies"] and all(_is_loopback(a) for a in self.addresses)
@@ -345,9 +368,12 @@ class Application:
             return
         self._server = self._listening = None
         notify("STOPPING=1")
-        server.close()
+        if factory.health_path is None or server.is_shared:
+            server.close()  # else it goes on telling probes, until nothing is in flight
         try:
-            await shut_down(factory, grace=factory.limits.shutdown_timeout, hurry=self._hurry)
+            await shut_down(
+                factory, grace=factory.limits.shutdown_timeout, hurry=self._hurry, stop_listening=server.close
+            )
             await server.wait_closed()
         finally:
             await lifespan.end(self._hurry)
@@ -537,8 +563,9 @@ async def _without_exit(coroutine: Coroutine[Any, Any, T]) -> T:
 def _protocol_options(settings: dict[str, Any]) -> dict[str, Any]:
     """Give those of Autobahn's options that are not as they are by default: a factory class may set its own."""
     options: dict[str, Any] = {}
-    if settings["trusted_proxies"]:
-        options["trustXForwardedFor"] = settings["trusted_proxies"]
+    forwarding = settings["trusted_proxies"] - settings["proxy_protocol"]  # the nearest says it in another way
+    if forwarding > 0:
+        options["trustXForwardedFor"] = forwarding
     if settings["compress"]:
         options["perMessageCompressionAccept"] = settings["accept_function"]
     return options

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from contextvars import Context
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from autobahn.asyncio.websocket import WebSocketServerFactory
 
@@ -30,6 +30,9 @@ from aiorest_ws.threads import Threads
 from aiorest_ws.unsendable import giver
 from aiorest_ws.watch import Watch
 
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
 __all__ = ("RequestHandlerFactory",)
 
 logger = logging.getLogger("aiorest_ws")
@@ -52,7 +55,10 @@ class RequestHandlerFactory(WebSocketServerFactory):
     dependency_overrides  dependency → what takes its place
     limits             what clients may take of the server, a `limits.Limits`
     served_path        the only path that is accepted at the handshake ("/api"), or None for any
+    health_path        where a plain GET or HEAD is told how the server is ("/healthz"), or None
     allowed_hosts      what clients may call the server, as `hosts.Hosts` takes it
+    proxy_protocol     each connection begins with a header of the PROXY protocol
+    tls                what serves wss://: an ssl.SSLContext for those who connect from now on, or None
     is_local           it is reached from its own machine only, and by no proxy there
     allowed_origins    whose pages may connect: None for the server's own, or a list as `origins.Origins` takes it
     subprotocols       in order of preference
@@ -75,8 +81,11 @@ class RequestHandlerFactory(WebSocketServerFactory):
     dependencies: Iterable[Any] = ()
     stopping = False
     served_path: str | None = None
+    health_path: str | None = None
     allowed_hosts: Iterable[str] | None = None
     allowed_origins: Iterable[str] | None = None
+    proxy_protocol = False
+    tls: SSLContext | None = None
     is_local = False
     subprotocols: Iterable[str] = ()
     on_connect: Callable[[Any], Any] | None = None
@@ -198,6 +207,8 @@ class RequestHandlerFactory(WebSocketServerFactory):
 
     def _report(self, request: Request, exc: BaseException) -> None:
         """Log an unexpected exception, once, with what was asked."""
+        if self._access is not None:
+            self._access.flush()  # the lines before this one
         why = sole(exc)
         text = f"{request.method!r:.20} '{path_of(request.url)}' failed: {type(why).__name__}"
         if isinstance(why, SerializerError) and why.why:
@@ -226,6 +237,11 @@ class RequestHandlerFactory(WebSocketServerFactory):
         return self._workers
 
     # The handshake, and the end
+
+    @property
+    def is_deaf(self) -> bool:
+        """Tell whether nobody is answered any more; while it stops, probes are."""
+        return self.stopping and self.health_path is None
 
     def serves(self, path: str) -> bool:
         """Tell whether `path` is served."""
@@ -257,11 +273,12 @@ class RequestHandlerFactory(WebSocketServerFactory):
         """The middlewares that want to see each connection before it is accepted."""
         return [m for m in self.middlewares if callable(getattr(m, "at_handshake", None))] if self.middlewares else []
 
-    def arrive(self, connection: Any, transport: Any) -> None:
-        """Take note of a connection whose handshake begins, TLS's or WebSocket's. Another may have to go for it."""
-        peer = None if self.trustXForwardedFor else transport.get_extra_info("peername")
-        address = peer[0] if isinstance(peer, tuple) else None  # else that of a proxy
-        gone = self.admissions.arrive(connection, address, self.limits)
+    def arrive(self, connection: Any, address: str | None) -> None:
+        """Take note of a connection whose handshake begins, TLS's or WebSocket's. Another may have to go for it.
+
+        address    of the other end, as far as it is known
+        """
+        gone = self.admissions.arrive(connection, None if self.trustXForwardedFor else address, self.limits)
         if gone is not None:
             self.admissions.release(gone)
             gone.transport.abort()
@@ -301,6 +318,8 @@ class RequestHandlerFactory(WebSocketServerFactory):
         self._when_empty = None
         if self._watch is not None:
             self._watch.stop()
+        if self._access is not None:
+            self._access.flush()
         await self.hooks.end(timeout)
         await self._threads.close(timeout)
         if self._workers is not None:

@@ -9,7 +9,7 @@ import signal
 import socket
 from collections.abc import Callable
 
-from aiorest_ws.access_log import set_up_json
+from aiorest_ws.access_log import set_up_handler
 from aiorest_ws.exceptions import ImproperlyConfigured
 from aiorest_ws.options import LOG_LEVELS
 
@@ -49,9 +49,7 @@ def set_up_logging(level: str, *, as_json: bool) -> None:
 
     aio.set_global_log_level("warn" if level == "warning" else level)
     if not logging.getLogger().handlers:
-        logging.basicConfig(level=LOG_LEVELS[level], format="[%(asctime)s] [%(levelname)s] %(message)s")
-        if as_json:
-            set_up_json()
+        set_up_handler(LOG_LEVELS[level], as_json=as_json)
 
 
 def notify(state: str) -> None:

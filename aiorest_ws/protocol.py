@@ -32,6 +32,7 @@ from aiorest_ws.exceptions import PASSED_ON, BaseAPIException, ConnectionRefused
 from aiorest_ws.handshake import Handshake, client_address, client_scheme
 from aiorest_ws.limits import Limits
 from aiorest_ws.opening import Derived, Memoised
+from aiorest_ws.proxy_protocol import other_end
 from aiorest_ws.rate import Rate
 from aiorest_ws.seams import AutobahnConnection
 from aiorest_ws.status import WS_MESSAGE_VIOLATE_POLICY, WS_NO_STATUS_CODE, WS_NORMAL
@@ -221,11 +222,7 @@ class RequestHandlerProtocol(AutobahnConnection):
             self.dropConnection(abort=True)
 
     def _log_reply(self, request: Request, size: int, seconds: float) -> None:
-        write = self.factory.access.write
-        if request._ended_in is None:
-            write(self.peer, request, size, seconds)
-        else:
-            request._ended_in.copy().run(write, self.peer, request, size, seconds)
+        self.factory.access.write(self.peer, request, size, seconds, request._ended_in)
 
     # The handshake, and the end
 
@@ -245,8 +242,7 @@ class RequestHandlerProtocol(AutobahnConnection):
             origin, handshake.host, handshake.port, client_scheme(handshake, proxies)
         ):
             self._refuse_page(f"a page of origin '{path_of(origin)}'", "allowed_origins")
-        peer = self.transport.get_extra_info("peername")
-        address = client_address(handshake, proxies) or (peer[0] if isinstance(peer, tuple) else None)
+        address = client_address(handshake, proxies) or other_end(self.transport, self._announced)
         factory.admissions.admit(self, address, factory.limits)
 
     def _refuse_page(self, who: str, option: str) -> NoReturn:
@@ -323,7 +319,13 @@ class RequestHandlerProtocol(AutobahnConnection):
         self._context = copy_context() if factory.context is None else factory.context.copy()
         factory.take(self)
         super().connection_made(transport)
-        self.factory.arrive(self, transport)
+        if self._announced is not None:
+            self.peer = self._announced.peer or self.peer
+        self.factory.arrive(self, other_end(transport, self._announced))
+
+    def begin_with(self, data: bytes) -> None:
+        """Take bytes that somebody else has read."""
+        self.data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         factory = self.factory

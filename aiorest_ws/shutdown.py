@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from aiorest_ws.status import WS_GOING_AWAY
@@ -19,18 +19,27 @@ _LOOK = 0.1  # seconds between two looks at who still takes what it is sent
 _LEAVE = 2.0  # seconds that clients get to answer our close frame
 
 
-async def shut_down(factory: RequestHandlerFactory, *, grace: float, hurry: asyncio.Event) -> None:
+async def shut_down(
+    factory: RequestHandlerFactory,
+    *,
+    grace: float,
+    hurry: asyncio.Event,
+    stop_listening: Callable[[], None] = lambda: None,
+) -> None:
     """Refuse new requests with 503, give those in flight `grace` seconds, then close every connection with 1001.
 
-    Once `hurry` is set nobody is waited for.
+    Once `hurry` is set nobody is waited for. `stop_listening` is called when nothing is in flight any more.
     """
     factory.stopping = True
-    for each in factory.admissions.half_open:
-        each.transport.abort()  # it is no connection yet
+    _drop_half_open(factory)
     for connection in factory.connections:
         connection._stopping = True
     deadline = asyncio.get_running_loop().time() + grace
-    await _finish(factory.connections, grace, hurry)
+    try:
+        await _finish(factory.connections, grace, hurry)
+    finally:
+        stop_listening()
+        _drop_half_open(factory)
     tasks = _running(factory.connections)
     empty = factory.when_empty()
     await _close(list(factory.connections), hurry)
@@ -42,6 +51,12 @@ async def shut_down(factory: RequestHandlerFactory, *, grace: float, hurry: asyn
     if tasks:
         await asyncio.wait(tasks, timeout=_LEAVE)
     await factory.release(_LEAVE)
+
+
+def _drop_half_open(factory: RequestHandlerFactory) -> None:
+    """Drop what is no connection yet."""
+    for each in factory.admissions.half_open:
+        each.transport.abort()
 
 
 async def _finish(connections: Iterable[RequestHandlerProtocol], grace: float, hurry: asyncio.Event) -> None:

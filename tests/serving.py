@@ -171,7 +171,7 @@ class Client:
         address = where.addresses[0] if isinstance(where, Application) else where
         connecting: Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
         if isinstance(address, str):
-            connecting = _open_unix(address)
+            connecting = _open_unix(address) if sock is None else asyncio.open_unix_connection(sock=sock)
             name = "localhost"
         else:
             to: dict[str, Any] = {"host": address[0], "port": address[1]}

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
+import shutil
 import socket
 import ssl
 import struct
+import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -410,3 +413,75 @@ async def test_encrypted_key(certificate: Certificate, tmp_path: Path) -> None:
     ):
         assert (await client.ask())["data"] == "Hello, world!"
         await client.leave()
+
+
+# Certificates that are read again
+
+
+def _made_with_openssl(folder: Path, name: str) -> Certificate:
+    certificate = Certificate(str(folder / f"{name}.pem"), str(folder / f"{name}.key"))
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", certificate.key, "-out", certificate.path]
+    subprocess.run(command, check=True, capture_output=True)
+    return certificate
+
+
+async def _name_shown_by_openssl(address: Any) -> str:
+    """Give whom the server says it is, as `openssl s_client` sees it."""
+    process = await asyncio.create_subprocess_exec(
+        *("openssl", "s_client", "-connect", "{}:{}".format(*address)),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    out, _ = await process.communicate()
+    found = re.search(r"subject=\s*CN ?= ?(\w+)", out.decode())
+    assert found is not None, out
+    return found[1]
+
+
+@on_each_loop
+@pytest.mark.parametrize("in_thread", [False, True])
+@asynchronous
+async def test_certificates_may_be_read_again_while_it_serves(loop: str, in_thread: bool, tmp_path: Path) -> None:
+    one, two = (_made_with_openssl(tmp_path, name) for name in ("one", "two"))
+    live = Certificate(str(tmp_path / "live.pem"), str(tmp_path / "live.key"))
+
+    def put_there(certificate: str, key: str) -> None:
+        shutil.copy(certificate, live.path)
+        shutil.copy(key, live.key)
+
+    put_there(*one)
+    async with serving(make_router(), certificate=live.path, key=live.key) as app:
+        address = app.addresses[0]
+        async with await Client.connect(app, tls=client_context(one)) as client:
+            assert await _name_shown_by_openssl(address) == "one"
+            for broken in ((one.path, two.key), (one.key, one.key), ("/dev/null", one.key)):
+                put_there(*broken)
+                with pytest.raises(ImproperlyConfigured, match="cannot load certificate"):
+                    app.reload_certificates()
+                assert await _name_shown_by_openssl(address) == "one"
+            os.unlink(live.key)
+            with pytest.raises(ImproperlyConfigured, match="cannot load certificate: no file"):
+                app.reload_certificates()
+            put_there(*two)
+            assert await _name_shown_by_openssl(address) == "one"
+            await asyncio.to_thread(app.reload_certificates) if in_thread else app.reload_certificates()
+            assert await _name_shown_by_openssl(address) == "two"
+            assert (await client.ask())["data"] == "Hello, world!"  # who is there already stays
+            await client.leave()
+
+
+@asynchronous
+async def test_what_cannot_be_read_again_says_why(certificate: Certificate) -> None:
+    app = Application(router=make_router(), certificate=certificate.path, key=certificate.key)
+    with pytest.raises(RuntimeError, match="the application is not running"):
+        app.reload_certificates()
+    async with serving(make_router()) as app:
+        with pytest.raises(ImproperlyConfigured, match="there is no certificate to reload"):
+            app.reload_certificates()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    async with serving(make_router(), ssl_context=context) as app:
+        with pytest.raises(ImproperlyConfigured, match="ssl_context is yours: call its load_cert_chain"):
+            app.reload_certificates()
