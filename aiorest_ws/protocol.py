@@ -114,13 +114,12 @@ class RequestHandlerProtocol(AutobahnConnection):
 
         Where it is decided whether the client may connect, this is sent once it is.
         """
-<<<<<<< HEAD
         factory = self.factory
         is_open = self.state == self.STATE_OPEN
         if not is_open and not (self._is_being_decided and self._early_close is None):
             factory.unsent += 1
             return False
-        message = dumps({"event_name": name, "data": data})
+        message = _event(name, data)
         waiting = self._waiting() if is_open else sum(map(len, self._early_messages))
         most = factory.limits.max_push_buffer
         if most is not None and waiting and waiting + len(message) > most:
@@ -129,12 +128,6 @@ class RequestHandlerProtocol(AutobahnConnection):
             return False
         if is_open:
             self.sendMessage(message, False)
-=======
-        if self.state == self.STATE_OPEN:
-            self.sendMessage(_event(name, data), False)
-        elif self._is_being_decided and self._early_close is None:
-            self._early_messages += (_event(name, data),)
->>>>>>> main
         else:
             self._early_messages += (message,)
         return True
