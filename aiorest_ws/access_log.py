@@ -45,7 +45,6 @@ class AccessLog:
         self._line = _json if form == "json" else _text
         self._lines: list[str] = []  # of this turn
         self._handler: Any = None  # that they are for
-        self._clock = _Clock(localtime, "[%Y-%m-%d %H:%M:%S,")
         self._failed = False
         _all.add(self)
 
@@ -55,11 +54,11 @@ class AccessLog:
         A log that fails is told about once, on stderr: its failures are not the client's.
         """
         if self._lines or self._gather():
-            line = self._line(peer, request, size, seconds)
-            if self._handler.is_dated:
-                second, part = self._clock.now()
-                line = f"{second}{part:03d}] [INFO] {line}"
-            self._lines.append(line)
+            try:
+                line = self._line(peer, request, size, seconds)
+                self._lines.append(_dated(int(time.time() * 1000)) + line if self._handler.is_dated else line)
+            except Exception as exc:
+                self._fail(exc)
             if len(self._lines) >= _AT_ONCE:
                 self.flush()
         elif logger.isEnabledFor(logging.INFO):
@@ -170,58 +169,32 @@ def _only_handler() -> _Handler | None:
     return found if is_as_ever else None
 
 
-class _Clock:
-    """The time as text; what changes once a second is made once a second."""
-
-    def __init__(self, parts: Any, form: str) -> None:
-        self._parts = parts
-        self._form = form
-        self._second = -1
-        self._text = ""
-
-    def now(self) -> tuple[str, int]:
-        """Give the text for the second, and the milliseconds."""
-        now = time.time()
-        second = int(now)
-        if second != self._second:
-            self._second, self._text = second, strftime(self._form, self._parts(second))
-        return self._text, int((now - second) * 1000)
-
-
 # Lines
-
-_utc = _Clock(gmtime, "%Y-%m-%dT%H:%M:%SZ")
 
 
 def _text(peer: str, request: Any, size: int, seconds: float) -> str:
-    template = _template(request)
-    if template is None:
-        method, url = _quoted(request.method), _quoted(_url(request))
-    else:
-        method, url = _verb(request), template
+    url, method = getattr(request.route, "path", None), request.method
+    if url is None:
+        method, url = _quoted(method), _quoted(_url(request))
+    elif method not in _VERBS:
+        method = _verb(method)
     return f"{_known(peer)} {method} {url} {request.status} {seconds * 1000:.3f} ms {size} bytes"
 
 
 def _json(peer: str, request: Any, size: int, seconds: float) -> str:
-    template = _template(request)
+    template = getattr(request.route, "path", None)
     if template is None:
         method, route, url = _dumps(_sent(request.method)), "null", f', "url": {_dumps(_sent(_url(request)))}'
     else:
-        method, route, url = _known_json(_verb(request)), _known_json(template), ""
+        method, route, url = _known_json(_verb(request.method)), _known_json(template), ""
     return (
-        f'{{"time": "{_utc.now()[0]}", "peer": {_known_json(peer)}, "method": {method}, "route": {route}, '
+        f'{{"time": "{_utc(int(time.time()))}", "peer": {_known_json(peer)}, "method": {method}, "route": {route}, '
         f'"status": {request.status}, "ms": {seconds * 1000:.3f}, "bytes": {size}{url}}}'
     )
 
 
-def _template(request: Any) -> str | None:
-    """Give the path template of the route that `request` matched."""
-    return getattr(request.route, "path", None)
-
-
-def _verb(request: Any) -> str:
+def _verb(method: Any) -> str:
     """Give the verb of a request that matched a route: one of its methods."""
-    method = request.method
     return method if method in _VERBS else str(method).strip(" ").upper()
 
 
@@ -243,6 +216,18 @@ def _quoted(value: Any) -> str:
 def _dumps(value: Any) -> str:
     """Give JSON in ASCII, and without DEL, which JSON would let through: a line may end up on a terminal."""
     return json.dumps(value).replace("\x7f", "\\u007f")
+
+
+@lru_cache(maxsize=2)
+def _dated(milliseconds: int) -> str:
+    """Give what the handler that `run` makes would write in front of a line."""
+    second, part = divmod(milliseconds, 1000)
+    return f"{strftime('[%Y-%m-%d %H:%M:%S', localtime(second))},{part:03d}] [INFO] "
+
+
+@lru_cache(maxsize=2)
+def _utc(second: int) -> str:
+    return strftime("%Y-%m-%dT%H:%M:%SZ", gmtime(second))
 
 
 # Of peers and templates, which come again and again; not of what clients send.

@@ -215,7 +215,8 @@ class RequestHandlerProtocol(AutobahnConnection):
             self.dropConnection(abort=True)
 
     def _log_reply(self, request: Request, size: int, seconds: float) -> None:
-        self.factory.access.write(self.peer, request, size, seconds, request._ended_in)
+        factory = self.factory
+        (factory._access or factory.access).write(self.peer, request, size, seconds, request._ended_in)
 
     # The handshake, and the end
 
