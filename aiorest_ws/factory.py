@@ -73,6 +73,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
     metrics            a `metrics.Metrics` that counts connections and requests, or None
     stopping           new requests are refused with status 503
     unsent             events and replies that came too late for their client
+    unpushed           events that were left out, as their client was behind
     """
 
     protocol = RequestHandlerProtocol
@@ -108,7 +109,10 @@ class RequestHandlerFactory(WebSocketServerFactory):
         self.limits = Limits()
         self.connections: set[RequestHandlerProtocol] = set()
         self.unsent = 0
+        self.unpushed = 0
+        self.failures = Complaints(logger)  # of the application: no client uses up what they may say
         self.complaints = Complaints(logger)
+        self.refusals = Complaints(logger)  # of handshakes
         self.misses = Complaints(logger)  # about paths that are not served: scanners must not use up the others
         self.exception_handlers: dict[type, Any] = {}
         self.dependency_overrides: dict[Any, Any] = {}
@@ -121,7 +125,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
         self._access: AccessLog | None = None
         self.admissions = Admissions()
         self._threads = Threads()
-        self.hooks = Hooks(self.complaints)
+        self.hooks = Hooks(self.failures)
         self.router = kwargs.get("router")
 
     @property
@@ -132,6 +136,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
     @limits.setter
     def limits(self, limits: Limits) -> None:
         old, self._limits = self._limits, limits
+        self._pipeline = None
         if self._watch is not None:
             self._watch.stop()
             self._watch = None
@@ -181,6 +186,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
                 recoveries=self._recoveries(),
                 overrides=self.dependency_overrides,
                 dependencies=self._effects(router),
+                max_event_name=self.limits.max_event_name or 0,
             )
         return self._pipeline
 
@@ -209,9 +215,9 @@ class RequestHandlerFactory(WebSocketServerFactory):
             text += f": {printable(why.why)} (from {printable(giver(request))})"
         context = request._ended_in
         if context is None:
-            self.complaints.write(logging.ERROR, text, exc)
+            self.failures.write(logging.ERROR, text, exc)
         else:
-            context.copy().run(self.complaints.write, logging.ERROR, text, exc)
+            context.copy().run(self.failures.write, logging.ERROR, text, exc)
 
     @property
     def threads(self) -> int:

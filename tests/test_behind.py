@@ -40,8 +40,6 @@ def program(name: str) -> str:
     """Give the path of a program; that it is not there is a failure."""
     found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
     assert found is not None, f"{name} is not here: apt-get install haproxy nginx-light libnginx-mod-stream openssl"
-        f"{name} is not installed: apt-get install haproxy nginx-light libnginx-mod-stream openssl"
-    )
     return found
 
 
