@@ -51,7 +51,7 @@ test-packaging: $(VENV)/.compiled
 
 # Debian's own; where another system has them on PATH, nothing is installed.
 test-proxies: $(VENV)/.compiled
-	@PATH="$$PATH:/usr/sbin"; if ! command -v haproxy >/dev/null || ! command -v nginx >/dev/null; then \
+	@PATH="$$PATH:/usr/sbin"; if ! { command -v haproxy && command -v nginx && command -v openssl; } >/dev/null; then \
 		apt-get update -qq && \
 		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 			haproxy nginx-light libnginx-mod-stream openssl >/dev/null; fi

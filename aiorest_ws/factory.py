@@ -75,6 +75,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
     stopping           new requests are refused with status 503
     accepts            connections are taken, if only to answer probes
     unsent             events and replies that came too late for their client
+    unpushed           events that were left out, as their client was behind
     """
 
     protocol = RequestHandlerProtocol
@@ -112,7 +113,10 @@ class RequestHandlerFactory(WebSocketServerFactory):
         self.connections: set[RequestHandlerProtocol] = set()
         self._left_behind: set[asyncio.Task[None]] = set()
         self.unsent = 0
+        self.unpushed = 0
+        self.failures = Complaints(logger)  # of the application: no client uses up what they may say
         self.complaints = Complaints(logger)
+        self.refusals = Complaints(logger)  # of handshakes
         self.misses = Complaints(logger)  # about paths that are not served: scanners must not use up the others
         self.exception_handlers: dict[type, Any] = {}
         self.dependency_overrides: dict[Any, Any] = {}
@@ -125,7 +129,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
         self._access: AccessLog | None = None
         self.admissions = Admissions()
         self._threads = Threads()
-        self.hooks = Hooks(self.complaints)
+        self.hooks = Hooks(self.failures)
         self.router = kwargs.get("router")
 
     @property
@@ -136,6 +140,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
     @limits.setter
     def limits(self, limits: Limits) -> None:
         old, self._limits = self._limits, limits
+        self._pipeline = None
         if self._watch is not None:
             self._watch.stop()
             self._watch = None
@@ -185,6 +190,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
                 recoveries=self._recoveries(),
                 overrides=self.dependency_overrides,
                 dependencies=self._effects(router),
+                max_event_name=self.limits.max_event_name or 0,
             )
         return self._pipeline
 
@@ -213,9 +219,9 @@ class RequestHandlerFactory(WebSocketServerFactory):
             text += f": {printable(why.why)} (from {printable(giver(request))})"
         context = request._ended_in
         if context is None:
-            self.complaints.write(logging.ERROR, text, exc)
+            self.failures.write(logging.ERROR, text, exc)
         else:
-            context.copy().run(self.complaints.write, logging.ERROR, text, exc)
+            context.copy().run(self.failures.write, logging.ERROR, text, exc)
 
     @property
     def threads(self) -> int:

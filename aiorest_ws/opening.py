@@ -293,7 +293,7 @@ class Opening(_Protocol):
             self.sendCloseFrame(WS_UNEXPECTED_CONDITION)  # if it is open already
 
     def _fail(self, what: str, exc: BaseException) -> None:
-        self.factory.complaints.write(logging.ERROR, f"{self.peer}: {what}", exc)
+        self.factory.failures.write(logging.ERROR, f"{self.peer}: {what}", exc)
         self.failHandshake(None, 500)
 
     # The answer

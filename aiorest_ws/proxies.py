@@ -59,7 +59,7 @@ class ProxyDoor(asyncio.Protocol):
 
     def _drop(self, why: str) -> None:
         peer = peer2str(self.transport)
-        self._factory.misses.write(logging.WARNING, f"{peer}: {why}, dropping the connection (option proxy_protocol)")
+        self._factory.refusals.write(logging.WARNING, f"{peer}: {why}, dropping the connection (option proxy_protocol)")
         self._leave()
         self.transport.abort()
 

@@ -92,7 +92,8 @@ class SecureDoor(asyncio.Protocol):
         try:
             transport = await upgrade
         except (OSError, asyncio.CancelledError) as exc:  # ssl.SSLError, a reset, a time-out: nobody to tell
-            logger.debug("%s: no TLS handshake: %s", raw.get_extra_info("peername"), exc)
+            peer = self._announced and self._announced.peer
+            logger.debug("%s: no TLS handshake: %s", peer or raw.get_extra_info("peername"), exc)
             self._factory.admissions.release(self)
             raw.abort()
             return

@@ -1,7 +1,8 @@
 """What a client sent for a type of msgspec's → the same, without what nobody may send, and with the digits it wrote.
 
 msgspec sets every field of a dataclass or attrs class, those with `init=False` too, and takes the shortest digits of a
-float for those of a Decimal. Where a type has neither, there is no sieve, and nothing is looked at.
+float for those of a Decimal; and it makes sets and dicts of whatever hashes. Where a type has none of these, there is
+no sieve, and nothing is looked at.
 """
 
 from __future__ import annotations
@@ -9,13 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields, is_dataclass
 from functools import cache
+from inspect import signature
 from math import isfinite
-from typing import Any
+from typing import Any, get_origin
 
 from msgspec import ValidationError
 from msgspec import inspect as types
 
-__all__ = ("Digits", "closed_fields", "digits_of", "sieve_of", "wants_digits")
+from aiorest_ws.traps import keeps_apart, trap_in
+
+__all__ = ("Digits", "class_of", "closed_fields", "digits_of", "sieve_of", "wants_digits")
 
 _MOST_DIGITS = 1_000  # of a Decimal, and of its exponent's value: what comes of it is the handler's to calculate with
 
@@ -62,8 +66,13 @@ def sieve_of(info: Any, infos: Iterable[Any], *, wanted: bool = False) -> Sieve 
 
 def _is_sifted(info: Any) -> bool:
     if isinstance(info, types.DataclassType):
-        return bool(closed_fields(info.cls))
-    return isinstance(info, types.DecimalType)
+        return bool(closed_fields(class_of(info)))
+    return isinstance(info, types.DecimalType) or keeps_apart(info)
+
+
+def class_of(info: Any) -> Any:
+    """Give the class of a type of msgspec's, of a generic one without its arguments."""
+    return get_origin(info.cls) or info.cls
 
 
 @cache
@@ -73,10 +82,21 @@ def closed_fields(cls: Any) -> frozenset[str]:
         found = {field.name: field.init for field in fields(cls)}
     else:
         found = {attribute.name: attribute.init for attribute in getattr(cls, "__attrs_attrs__", ())}
+    if found and not _is_generated(cls):
+        parameters = signature(cls.__init__).parameters.values()
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+            taken = {parameter.name for parameter in parameters}
+            found = {name: name in taken or name.lstrip("_") in taken for name in found}
     required = {field.name for field in types.type_info(cls).fields if field.required}  # type: ignore[attr-defined]
     return frozenset(
         name for name, is_taken in found.items() if not is_taken or (name[:1] == "_" and name not in required)
     )
+
+
+def _is_generated(cls: Any) -> bool:
+    """Tell whether `__init__` is what dataclasses or attrs made, and takes what they say."""
+    code = getattr(cls.__init__, "__code__", None)
+    return code is not None and code.co_filename[:1] == "<"
 
 
 def _sift(info: Any, value: Any, path: str) -> Any:
@@ -91,7 +111,10 @@ def _sift(info: Any, value: Any, path: str) -> Any:
     if isinstance(value, dict):
         return _sift_object(info, value, path)
     if isinstance(value, (list, tuple)):
-        return [_sift(part, item, f"{path}[{at}]") for at, (part, item) in enumerate(_items(info, value))]
+        sifted = [_sift(part, item, f"{path}[{at}]") for at, (part, item) in enumerate(_items(info, value))]
+        if isinstance(info, (types.SetType, types.FrozenSetType)):
+            _refuse_trap(info, sifted, path)
+        return sifted
     return float(value) if type(value) is Digits else value
 
 
@@ -125,7 +148,7 @@ _ARRAYS = (
 def _sift_object(info: Any, value: dict[Any, Any], path: str) -> dict[Any, Any]:
     if isinstance(info, _WITH_FIELDS):
         known = {field.encode_name: field.type for field in info.fields}
-        closed = closed_fields(info.cls) if isinstance(info, types.DataclassType) else ()
+        closed = closed_fields(class_of(info)) if isinstance(info, types.DataclassType) else ()
         anything = types.AnyType()
         return {
             name: _sift(known.get(name, anything), item, f"{path}.{name}")
@@ -136,6 +159,7 @@ def _sift_object(info: Any, value: dict[Any, Any], path: str) -> dict[Any, Any]:
         for key in value:
             if isinstance(info.key_type, types.DecimalType):
                 _decimal(key, path)
+        _refuse_trap(info, value, path)
         return {key: _sift(info.value_type, item, f"{path}[...]") for key, item in value.items()}
     return {key: _sift(types.AnyType(), item, path) for key, item in value.items()}
 
@@ -153,6 +177,12 @@ def _items(info: Any, value: Any) -> Iterator[tuple[Any, Any]]:
         parts = [*([anything] if info.tag is not None else []), *(field.type for field in info.fields)]
     for at, item in enumerate(value):
         yield (parts[at] if at < len(parts) else rest), item
+
+
+def _refuse_trap(info: Any, values: Any, path: str) -> None:
+    text = trap_in(info, values)
+    if text is not None:
+        raise _refusal(text, path)
 
 
 def _decimal(value: Any, path: str) -> Any:

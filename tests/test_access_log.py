@@ -444,7 +444,8 @@ async def test_what_a_program_sets_up_itself_gets_every_line_on_its_own(prepare:
     outcome = await served(["/hello"] * 16, prepare=prepare)
     assert f"{outcome.out}{outcome.err}".count("GET /hello") == expected
     assert f"{outcome.out}{outcome.err}".count("mine ") == (16 if "mine" in prepare else 0)
-    assert outcome.out.splitlines()[-1] == ("writes:" + " 1" * 16 if expected else "writes:")
+    in_theirs_only = "'aiorest_ws" in prepare and "addHandler" in prepare
+    assert outcome.out.splitlines()[-1] == ("writes:" + " 1" * 16 if expected and not in_theirs_only else "writes:")
 
 
 @asynchronous

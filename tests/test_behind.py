@@ -1,4 +1,4 @@
-"""Behind the real thing: HAProxy and nginx of the distribution. `make test-proxies` installs and runs them."""
+"""Behind the real thing: HAProxy, nginx and OpenSSL of the distribution. `make test-proxies` installs and runs them."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from tests.serving import (
     asynchronous,
     client_context,
     factory_of,
+    make_certificate,
     make_router,
     serving,
 )
@@ -38,7 +39,7 @@ CLIENT = ("127.0.0.77", 0)  # where clients come from
 def program(name: str) -> str:
     """Give the path of a program; that it is not there is a failure."""
     found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
-    assert found is not None, f"{name} is not installed: apt-get install haproxy nginx-light libnginx-mod-stream"
+    assert found is not None, f"{name} is not here: apt-get install haproxy nginx-light libnginx-mod-stream openssl"
     return found
 
 
@@ -282,3 +283,28 @@ async def test_header_of_the_nearest_and_forwarded_for_of_the_next(loop: str, wa
         ):
             headers = [("X-Forwarded-For", "198.51.100.1")]
             assert (await peer_through(front, headers=headers)).startswith(start)
+
+
+async def subject_shown(address: tuple[str, int]) -> str:
+    """Give whom the server says it is, as `openssl s_client` sees it."""
+    process = await asyncio.create_subprocess_exec(
+        *(program("openssl"), "s_client", "-connect", "{}:{}".format(*address)),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    out, _ = await process.communicate()
+    return next(line for line in out.decode().splitlines() if line.startswith("subject"))
+
+
+@on_each_loop
+@asynchronous
+async def test_openssl_sees_the_certificate_that_was_renewed(loop: str, tmp_path: Path) -> None:
+    live, renewed = make_certificate(tmp_path / "live", "old"), make_certificate(tmp_path / "new", "new")
+    async with serving(make_router(), certificate=live.path, key=live.key) as app:
+        assert (await subject_shown(app.addresses[0])).endswith("old")
+        os.replace(renewed.path, live.path)
+        os.replace(renewed.key, live.key)
+        assert (await subject_shown(app.addresses[0])).endswith("old")
+        app.reload_certificates()
+        assert (await subject_shown(app.addresses[0])).endswith("new")

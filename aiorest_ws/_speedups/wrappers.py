@@ -68,12 +68,14 @@ class Request:
         "_extra",
         "_failure",
         "_form",
+        "_holds",
         "_id",
         "_is_bare",
         "_method",
         "_params",
         "_pipeline",
         "_plan",
+        "_size",
         "_started",
         "_status",
         "_text",
@@ -98,6 +100,8 @@ class Request:
     _text: bytes | None  # JSON of the message; where there is no `_envelope`, of `data`
     _args_text: bytes | None
     _form: int
+    _size: int  # bytes of the message, 0 where nobody has counted
+    _holds: int  # arrays and objects in it
     _is_bare: bool
     _status: int
     _started: float  # only where somebody observes
@@ -275,6 +279,8 @@ def _clear(request: Request, form: int, connection: Any) -> None:
     request._text = None
     request._args_text = None
     request._form = form
+    request._size = 0
+    request._holds = 0
     request._is_bare = False
     request._status = 200
     request._ended_in = None

@@ -19,6 +19,8 @@ cdef class Request:
     cdef bytes _text
     cdef bytes _args_text
     cdef int _form
+    cdef Py_ssize_t _size
+    cdef Py_ssize_t _holds
     cdef bint _is_bare
     cdef int _status
     cdef double _started
