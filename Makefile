@@ -10,7 +10,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -qq
 # Installed without isolation: setuptools and Cython are in the dev group, and a rebuild takes seconds.
 INSTALL := $(PIP) install --no-build-isolation -e .
 
-.PHONY: help demo dev compiler test test-compiled test-pure test-packaging lint bench bench-smoke fuzz fuzz-smoke fuzz-frames \
+.PHONY: help demo dev compiler test test-compiled test-pure test-packaging test-proxies lint bench bench-smoke fuzz fuzz-smoke fuzz-frames \
 	fuzz-rooms fuzz-guided fuzz-reached sanitize bench-peers conformance soak hold docs wheel clean
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo "make dev             .venv with everything, and the package built in place"
 	@echo "make test-pure       the tests, pure path only: needs no compiler"
 	@echo "make test-packaging  wheels, sdist, an install without a compiler: slow, needs PyPI"
+	@echo "make test-proxies    behind HAProxy and nginx, which it installs where it may (apt-get)"
 	@echo "make lint            ruff and mypy"
 	@echo "make bench           both paths in one table"
 	@echo "make fuzz            pure against compiled against Autobahn, and guided by coverage; SECONDS=60"
@@ -47,6 +48,14 @@ test-pure: $(VENV)/.installed
 
 test-packaging: $(VENV)/.compiled
 	$(BARE) $(BIN)/python -m pytest -q -m packaging
+
+# Debian's own; where another system has them on PATH, nothing is installed.
+test-proxies: $(VENV)/.compiled
+	@PATH="$$PATH:/usr/sbin"; if ! { command -v haproxy && command -v nginx && command -v openssl; } >/dev/null; then \
+		apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+			haproxy nginx-light libnginx-mod-stream openssl >/dev/null; fi
+	$(BARE) $(BIN)/python -m pytest -q -m proxies tests/test_behind.py
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

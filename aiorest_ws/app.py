@@ -8,26 +8,24 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import fields
+from functools import partial
 from time import gmtime, strftime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
 from aiorest_ws._speedups import COMPILED, REASON
-from aiorest_ws.calls import call
-from aiorest_ws.exceptions import PASSED_ON, ImproperlyConfigured, RouterNotDefined
-from aiorest_ws.hosts import is_loopback
-from aiorest_ws.lifespan import Lifespan, Shared, described
+from aiorest_ws.exceptions import ImproperlyConfigured, RouterNotDefined
+from aiorest_ws.lifespan import Lifespan, Shared
 from aiorest_ws.limits import Limits
-from aiorest_ws.listener import Listening, listen, tls_context
+from aiorest_ws.listener import tls_context
 from aiorest_ws.loggers import enable_loggers
 from aiorest_ws.options import OPTIONS, checked, deflate_offer_accept, middleware_of
-from aiorest_ws.process import loop_factory, notify, on_signals, set_up_logging
+from aiorest_ws.process import Signals, loop_factory, set_up_logging
 from aiorest_ws.recoveries import adding_handler
 from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
-from aiorest_ws.routers import SimpleRouter, warn_if_empty
-from aiorest_ws.shutdown import shut_down
-from aiorest_ws.sockets import Place
+from aiorest_ws.routers import SimpleRouter
+from aiorest_ws.server import EndedEarly, Server
 from aiorest_ws.sources import configured, strangers
 from aiorest_ws.urls.base import set_urlconf
 
@@ -36,7 +34,6 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
     from aiorest_ws.abstract import AbstractRouter
-    from aiorest_ws.metrics import Exposition
 
 __all__ = ("Application", "deflate_offer_accept")
 
@@ -45,15 +42,8 @@ T = TypeVar("T")
 
 # Options that a factory class may bring itself.
 _OF_FACTORY = (
-    *(
-        "allowed_hosts",
-        "allowed_origins",
-        "compress_threshold",
-        "dependencies",
-        "metrics",
-        "on_connect",
-        "on_disconnect",
-    ),
+    *("allowed_hosts", "allowed_origins", "compress_threshold", "dependencies", "health_path", "metrics"),
+    *("on_connect", "on_disconnect"),
     "subprotocols",
 )
 
@@ -75,6 +65,7 @@ class Application:
     sock, fd          listen on this socket, or descriptor of one, that is bound already. Without one of these, what
                       systemd hands over (LISTEN_FDS) comes before host and port
     path              the only path that is accepted at the handshake; "" is "/"
+    health_path       where probes are answered: "/healthz" gives 200 to a plain GET or HEAD, 503 while the server stops
     certificate, key  paths of PEM files: serve wss://, TLS 1.2 or newer
     key_password      of an encrypted key
     ssl_context       an ssl.SSLContext instead of them
@@ -93,6 +84,8 @@ class Application:
                       for pages: one that is reached from its own machine only, they call by names of that
     allowed_origins   whose pages may connect: None for the server's own, or a list as `origins.Origins` takes it
     trusted_proxies   how many proxies there are in front of the server, whose X-Forwarded-For and -Proto are believed
+    proxy_protocol    connections begin with a header of the PROXY protocol, version 1 or 2, which says who the client
+                      is: the nearest of `trusted_proxies` sends it, the others X-Forwarded-For; or a Unix socket
     subprotocols      of the server, in order of preference
     threads           how many there may be for views that are `threaded`; None: 4 more than processors, at most 32
     lifespan          given the application, gives an async context manager: entered before the server listens, left
@@ -118,18 +111,9 @@ class Application:
         self._factories: WeakSet[RequestHandlerFactory] = WeakSet()
         self.state: Any = SimpleNamespace()
         self._shared = Shared(self)
-        self._lifespan: Lifespan | None = None
         self._loop: asyncio.AbstractEventLoop | None = None  # that serves
+        self._server: Server | None = None
         self.addresses: list[Any] = []
-        self._server: Listening | None = None
-        self._listening: RequestHandlerFactory | None = None
-        self._stopped = asyncio.Event()
-        self._asked = asyncio.Event()  # set when it is to end, for who waits for that
-        self._is_awaited = False  # somebody does
-        self._lost: RuntimeError | None = None  # why it ends, if the lifespan did
-        self._stopping: asyncio.Task[None] | None = None  # because nobody waits
-        self._hurry = asyncio.Event()  # set when nobody is to be waited for any more
-        self._exposition: Exposition | None = None
 
     def exception_handler(self, exception: type[Exception]) -> Callable[[H], H]:
         """Make the decorated function, `def` or `async def`, answer when a request fails with `exception`.
@@ -193,6 +177,7 @@ class Application:
         factory.limits = Limits(**{field.name: settings[field.name] for field in fields(Limits)})
         factory.served_path = "/" + settings["path"].strip("/")
         factory.debug = settings["debug"]
+        factory.proxy_protocol = settings["proxy_protocol"]
         factory.access_log = settings["access_log"]
         factory.threads = settings["threads"]
         for name in _OF_FACTORY:
@@ -259,140 +244,107 @@ class Application:
     @property
     def is_running(self) -> bool:
         """Tell whether `start` was called, and `stop` has not ended yet."""
-        return self._lifespan is not None
+        return self._server is not None and not self._server.is_over
 
     async def start(self, **options: Any) -> None:
         """Listen. Returns once connections are accepted; `addresses` says where.
 
         If the lifespan ends before its time, the application stops by itself: then it `is_running` no longer.
-        Raises ImproperlyConfigured with one line that says what to change.
+        Raises ImproperlyConfigured with one line that says what to change; RuntimeError if it is running, and if
+        somebody stops it meanwhile.
         """
-        if self._lifespan is not None:
-            raise RuntimeError("application is already running")
+        if self._server is not None and self.is_running:
+            what = "still stopping: `await app.stop()` first" if self._server.is_ending else "already running"
+            raise RuntimeError(f"application is {what}")
         factory = self.prepare(**options)
-        context = self._options["ssl_context"] or tls_context(self.certificate, self.key, self._options["key_password"])
+        factory.tls = self._options["ssl_context"] or self._load_certificate()
         # Before the server is made: what it calls runs in the context of now.
-        urlconf = {"path": factory.url, "router": factory.router}
-        set_urlconf(urlconf)
-        self._hurry = asyncio.Event()
-        self._lifespan = lifespan = self.new_lifespan()
-        try:
-            await lifespan.start()
-            factory.context = lifespan.context
-            warn_if_empty(factory.router)
-            self._expose(factory)
-            await self._listen(factory, context)
-        except BaseException:  # raised again: what was started ends however the start failed
-            self._lifespan = None
-            await lifespan.end(self._hurry)
-            await self._conceal()
-            raise
+        self._urlconf = {"path": factory.url, "router": factory.router}
+        set_urlconf(self._urlconf)
+        self._server = Server(self, factory, self._options)
+        await self._server.start()
+
+    def _on_addresses(self, server: Server) -> None:
+        self.addresses = server.addresses
         host, address = self._options["host"], self.addresses[0]
         if isinstance(address, tuple) and host:
-            urlconf["path"] = self.generate_url(host, address[1], self._options["path"]).rstrip("/")
-        self._stopped = asyncio.Event()
-        self._lost = None
-        try:
-            await self._tell_listening()
-        except BaseException:  # raised again
-            await self.stop()
-            raise
-        notify("READY=1")
-        lifespan.watch(self._on_lost)
+            self._urlconf["path"] = self.generate_url(host, address[1], self._options["path"]).rstrip("/")
 
-    async def _tell_listening(self) -> None:
-        for hook in self._options["on_listening"]:
-            try:
-                await call(hook, self)
-            except PASSED_ON:
-                raise
-            except BaseException as exc:
-                raise ImproperlyConfigured(f"on_listening {hook!r} failed: {described(exc)}") from exc
+    def _on_end(self, server: Server) -> None:
+        if self._server is server:
+            self._server = self._loop = None
+            self.addresses = []
 
-    def _on_lost(self, error: RuntimeError) -> None:
-        """End as at a signal: what the handlers need is gone."""
-        self._lost = error
-        if self._is_awaited:
-            self._asked.set()
-        else:
-            self._stopping = asyncio.ensure_future(self.stop())
-
-    def _expose(self, factory: RequestHandlerFactory) -> None:
-        """Serve the metrics, if there is a port for them."""
-        port = self._options["metrics_port"]
-        if port is None:
-            return
-        try:
-            from aiorest_ws.metrics import Exposition
-        except ImportError as exc:
-            raise ImproperlyConfigured(str(exc)) from exc
-        self._exposition = Exposition(factory, self._options["metrics_host"], port)
-
-    async def _conceal(self) -> None:
-        exposition, self._exposition = self._exposition, None
-        if exposition is not None:
-            await exposition.close()
+    @property
+    def _listening(self) -> RequestHandlerFactory | None:
+        """The factory of the connections, while more may come."""
+        return None if self._server is None or self._server.is_ending else self._server.factory
 
     @property
     def metrics_address(self) -> tuple[str, int] | None:
         """Where the metrics are served, host and port, while they are."""
-        return None if self._exposition is None else self._exposition.address
+        exposition = None if self._server is None else self._server.exposition
+        return None if exposition is None else exposition.address
 
-    async def _listen(self, factory: RequestHandlerFactory, context: SSLContext | None) -> None:
-        place = Place(**{field.name: self._options[field.name] for field in fields(Place)})
-        self._server = await listen(factory, place, context)
-        self._listening = factory
-        self.addresses = self._server.addresses
-        factory.is_local = not self._options["trusted_proxies"] and all(_is_loopback(a) for a in self.addresses)
+    def _load_certificate(self) -> SSLContext | None:
+        return tls_context(self.certificate, self.key, self._options["key_password"])
+
+    def reload_certificates(self) -> None:
+        """Read `certificate` and `key` again: who connects from now on gets what they hold. From any thread.
+
+        Raises ImproperlyConfigured, one line, for files that cannot be used: then those before serve on.
+        """
+        factory = self._listening
+        if factory is None:
+            raise RuntimeError("the application is not running, there is nothing to reload: start it first")
+        if self._options["ssl_context"] is not None:
+            raise ImproperlyConfigured("ssl_context is yours: call its load_cert_chain, new connections will use it")
+        context = self._load_certificate()
+        if context is None:
+            raise ImproperlyConfigured("there is no certificate to reload: give certificate and key")
+        factory.tls = context
 
     async def stop(self) -> None:
-        """Stop listening, let requests in flight finish, close every connection with 1001.
+        """Stop listening, let requests in flight finish, close every connection with 1001; once for all who ask.
 
-        New requests get status 503; `shutdown_timeout` bounds the waiting. Does nothing when not running.
+        New requests get status 503; `shutdown_timeout` bounds the waiting. Who is cancelled while it waits here makes
+        it hurry: handlers are cancelled at once, and nothing is left when CancelledError comes. Handlers and hooks, and
+        what they begin, do not wait here: the end waits for them. Does nothing when not running.
         """
-        server, factory, lifespan = self._server, self._listening, self._lifespan
-        if server is None or factory is None or lifespan is None:
-            return
-        self._server = self._listening = None
-        notify("STOPPING=1")
-        server.close()
-        try:
-            await shut_down(factory, grace=factory.limits.shutdown_timeout, hurry=self._hurry)
-            await server.wait_closed()
-        finally:
-            await lifespan.end(self._hurry)
-            self._lifespan = None
-            await self._conceal()
-        self.addresses = []
-        self._loop = None
-        self._stopped.set()
+        if self._server is not None:
+            await self._server.stop()
+
+    def shut_down(self) -> None:
+        """Ask for the end, as SIGTERM does: `run` and `serve` return. From anywhere, a thread or a signal handler, too.
+
+        Waits for nothing. Does nothing when not running, or when that was asked before.
+        """
+        if self._server is not None:
+            self._server.ask_soon()
 
     async def serve(self, **options: Any) -> None:
-        """Start, and run until `stop` is called or this coroutine is cancelled.
+        """Start, and run until `stop` or `shut_down` is called, or this coroutine is cancelled: once the end comes when
+        requests in flight have been answered, twice at once.
 
         Raises RuntimeError if the lifespan ends before, once everything is stopped.
         """
-        self._await()
         try:
             await self.start(**options)
-            await self._end()
-        finally:
-            self._is_awaited = False
-            await self.stop()
-        if self._lost is not None:
-            raise self._lost
+        except EndedEarly:
+            return
+        await self._serve_on()
 
-    def _await(self) -> None:
-        self._asked, self._is_awaited = asyncio.Event(), True
-
-    async def _end(self) -> None:
-        """Wait until somebody asks for the end, or has brought it about."""
-        ends = [asyncio.ensure_future(event.wait()) for event in (self._asked, self._stopped)]
+    async def _serve_on(self) -> None:
+        """Serve to the end. Raises RuntimeError if that is the lifespan's fault."""
+        server = self._server
+        if server is None:
+            return  # it has ended while it told that it listens
         try:
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            await server.until_asked()
         finally:
-            for end in ends:
-                end.cancel()
+            await self.stop()
+        if server.lost is not None:
+            raise server.lost
 
     # From threads
 
@@ -442,45 +394,59 @@ class Application:
         else:
             raise RuntimeError("run() cannot be called where an event loop is running: use `await app.serve()` there")
         set_up_logging(self._options["log_level"], as_json=self._options["access_log"] == "json")
+        signals = Signals()
         try:
-            with asyncio.Runner(loop_factory=loop_factory(self._options["loop"])) as runner:
-                runner.run(self._run())
+            with signals, asyncio.Runner(loop_factory=loop_factory(self._options["loop"])) as runner:
+                is_lost = runner.run(self._run(signals))
         except KeyboardInterrupt:
-            pass  # where the loop takes no signal handlers (Windows)
+            return  # of a handler, or where signals are not ours (Windows)
         except ImproperlyConfigured as exc:
             logging.getLogger("aiorest_ws").debug("cannot start", exc_info=exc)
             raise SystemExit(f"aiorest-ws: {exc}") from None
-        if self._lost is not None:
+        if is_lost:
             raise SystemExit(1)
 
-    async def _run(self) -> None:
-        self._await()
-        on_signals(self._on_signal)
-        starting, stopping = asyncio.ensure_future(self.start()), asyncio.ensure_future(self._asked.wait())
+    async def _run(self, signals: Signals) -> bool:
+        """Start and serve. Tells whether it ended because the lifespan did."""
+        asked = asyncio.Event()
+        starting, stopping = asyncio.ensure_future(self.start()), asyncio.ensure_future(asked.wait())
+        signals.lead_to(partial(self._on_signal, asked), self._on_impatience)
         await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         if not starting.done():  # a lifespan that takes long to start is not waited for
             starting.cancel()
             await asyncio.wait([starting])
-            return
-        await starting
+            return False
         try:
-            for line in self._banner():
-                print(line, flush=True)
-            await self._end()
-        finally:
-            await self.stop()
+            await starting
+        except EndedEarly:
+            return False
+        for line in self._banner():
+            print(line, flush=True)
+        server = self._server
+        try:
+            await self._serve_on()
+        except RuntimeError as exc:
+            if server is None or exc is not server.lost:
+                raise
+            return True
+        return False
 
-    def _on_signal(self, number: signal.Signals) -> None:
-        if self._asked.is_set():
-            self._hurry.set()
-            return
-        self._asked.set()
-        running = sum(connection._in_flight for connection in self._listening.connections) if self._listening else 0
+    def _on_signal(self, asked: asyncio.Event, number: signal.Signals) -> None:
+        asked.set()
+        factory = self._listening
+        running = 0 if factory is None else sum(connection._in_flight for connection in factory.connections)
+        if self._server is not None:
+            self._server.ask()
         if running:
             again = "Ctrl-C" if number == signal.SIGINT else number.name
             requests = "1 request" if running == 1 else f"{running} requests"
             print(f"shutting down: {requests} in flight; {again} again to stop at once", flush=True)
+
+    def _on_impatience(self) -> None:
+        if self._server is not None:
+            self._server.ask()
+            self._server.patience.lose()
 
     def _banner(self) -> list[str]:
         from aiorest_ws import __version__
@@ -523,10 +489,6 @@ class Application:
                 )
 
 
-def _is_loopback(address: Any) -> bool:
-    return isinstance(address, tuple) and is_loopback(address[0])
-
-
 def _call_logged(function: Callable[..., Any], args: tuple[Any, ...]) -> None:
     try:
         function(*args)
@@ -547,8 +509,9 @@ async def _without_exit(coroutine: Coroutine[Any, Any, T]) -> T:
 def _protocol_options(settings: dict[str, Any]) -> dict[str, Any]:
     """Give those of Autobahn's options that are not as they are by default: a factory class may set its own."""
     options: dict[str, Any] = {}
-    if settings["trusted_proxies"]:
-        options["trustXForwardedFor"] = settings["trusted_proxies"]
+    forwarding = settings["trusted_proxies"] - settings["proxy_protocol"]  # the nearest says it in another way
+    if forwarding > 0:
+        options["trustXForwardedFor"] = forwarding
     if settings["compress"]:
         options["perMessageCompressionAccept"] = settings["accept_function"]
     return options

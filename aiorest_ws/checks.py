@@ -15,6 +15,7 @@ import msgspec
 from msgspec import inspect as types
 
 from aiorest_ws.sieves import Digits, Sieve, class_of, closed_fields, sieve_of, wants_digits
+from aiorest_ws.traps import branching
 from aiorest_ws.values import is_pydantics, is_read_from_text
 
 __all__ = (
@@ -97,7 +98,8 @@ class PlainCheck:
             options["dec_hook"] = made_of_text
         self._box = box_of([("value", hint)], dec_hook=options.get("dec_hook"))
         self._convert = partial(msgspec.convert, **options) if options else msgspec.convert
-        wanted = wants_digits(infos) or any(_wants_digits(info) for info in infos)
+        keeping = [info for info in infos if _wants_digits(info)]  # each is looked at, and may be refused
+        wanted = bool(keeping) or wants_digits(infos)
         self._sieve = sieve_of(infos[0], infos, wanted=wanted) if infos else None
         self._is_finite = lax and _has_floats(infos)
         self.exact = wanted and not lax
@@ -401,6 +403,12 @@ class PydanticCheck:
             raise NoCheck(missing) from None
         except Exception as exc:
             raise NoCheck(str(exc).partition("\n")[0]) from exc
+        members = branching(schema)
+        if members is not None:
+            raise NoCheck(
+                f"a union of {' and '.join(members)}, which lead back to it, takes twice as long to check with every "
+                f"level that a client sends: expected Field(discriminator=…)"
+            )
         self.schema = schema
         self._lax = lax
         self._sieve = sieve

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from contextvars import Context
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from autobahn.asyncio.websocket import WebSocketServerFactory
 
@@ -23,6 +23,7 @@ from aiorest_ws.hosts import Hosts
 from aiorest_ws.limits import Limits
 from aiorest_ws.middlewares import is_around
 from aiorest_ws.origins import Origins
+from aiorest_ws.patience import Patience
 from aiorest_ws.protocol import RequestHandlerProtocol
 from aiorest_ws.routers import SimpleRouter
 from aiorest_ws.seams import ExactTimer
@@ -30,6 +31,9 @@ from aiorest_ws.stopwatch import TimedPipeline
 from aiorest_ws.threads import Threads
 from aiorest_ws.unsendable import giver
 from aiorest_ws.watch import Watch
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
 
 __all__ = ("RequestHandlerFactory",)
 
@@ -53,7 +57,10 @@ class RequestHandlerFactory(WebSocketServerFactory):
     dependency_overrides  dependency → what takes its place
     limits             what clients may take of the server, a `limits.Limits`
     served_path        the only path that is accepted at the handshake ("/api"), or None for any
+    health_path        where a plain GET or HEAD is told how the server is ("/healthz"), or None
     allowed_hosts      what clients may call the server, as `hosts.Hosts` takes it
+    proxy_protocol     each connection begins with a header of the PROXY protocol
+    tls                what serves wss://: an ssl.SSLContext for those who connect from now on, or None
     is_local           it is reached from its own machine only, and by no proxy there
     allowed_origins    whose pages may connect: None for the server's own, or a list as `origins.Origins` takes it
     compress_threshold    bytes of a reply or a push, from which on it is compressed, where that was agreed on
@@ -68,17 +75,23 @@ class RequestHandlerFactory(WebSocketServerFactory):
     access_log         log a line per request: True, "text" or "json"
     metrics            a `metrics.Metrics` that counts connections and requests, or None
     stopping           new requests are refused with status 503
+    accepts            connections are taken, if only to answer probes
     unsent             events and replies that came too late for their client
+    unpushed           events that were left out, as their client was behind
     """
 
     protocol = RequestHandlerProtocol
     middlewares: Iterable[Any] = ()
     dependencies: Iterable[Any] = ()
     stopping = False
+    accepts = True
     served_path: str | None = None
+    health_path: str | None = None
     allowed_hosts: Iterable[str] | None = None
     allowed_origins: Iterable[str] | None = None
     compress_threshold = 1024
+    proxy_protocol = False
+    tls: SSLContext | None = None
     is_local = False
     subprotocols: Iterable[str] = ()
     on_connect: Callable[[Any], Any] | None = None
@@ -103,8 +116,12 @@ class RequestHandlerFactory(WebSocketServerFactory):
         self._limits = Limits(max_message_size=None, handshake_timeout=None, close_timeout=1.0)  # Autobahn's own
         self.limits = Limits()
         self.connections: set[RequestHandlerProtocol] = set()
+        self._left_behind: set[asyncio.Task[None]] = set()
         self.unsent = 0
+        self.unpushed = 0
+        self.failures = Complaints(logger)  # of the application: no client uses up what they may say
         self.complaints = Complaints(logger)
+        self.refusals = Complaints(logger)  # of handshakes
         self.misses = Complaints(logger)  # about paths that are not served: scanners must not use up the others
         self.exception_handlers: dict[type, Any] = {}
         self.dependency_overrides: dict[Any, Any] = {}
@@ -117,7 +134,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
         self._access: AccessLog | None = None
         self.admissions = Admissions()
         self._threads = Threads()
-        self.hooks = Hooks(self.complaints)
+        self.hooks = Hooks(self.failures)
         self.router = kwargs.get("router")
 
     @property
@@ -128,6 +145,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
     @limits.setter
     def limits(self, limits: Limits) -> None:
         old, self._limits = self._limits, limits
+        self._pipeline = None
         if self._watch is not None:
             self._watch.stop()
             self._watch = None
@@ -180,6 +198,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
                 recoveries=self._recoveries(),
                 overrides=self.dependency_overrides,
                 dependencies=self._effects(router),
+                max_event_name=self.limits.max_event_name or 0,
             )
         return self._pipeline
 
@@ -200,15 +219,17 @@ class RequestHandlerFactory(WebSocketServerFactory):
 
     def _report(self, request: Request, exc: BaseException) -> None:
         """Log an unexpected exception, once, with what was asked."""
+        if self._access is not None:
+            self._access.flush()  # the lines before this one
         why = sole(exc)
         text = f"{request.method!r:.20} '{path_of(request.url)}' failed: {type(why).__name__}"
         if isinstance(why, SerializerError) and why.why:
             text += f": {printable(why.why)} (from {printable(giver(request))})"
         context = request._ended_in
         if context is None:
-            self.complaints.write(logging.ERROR, text, exc)
+            self.failures.write(logging.ERROR, text, exc)
         else:
-            context.copy().run(self.complaints.write, logging.ERROR, text, exc)
+            context.copy().run(self.failures.write, logging.ERROR, text, exc)
 
     @property
     def threads(self) -> int:
@@ -259,11 +280,15 @@ class RequestHandlerFactory(WebSocketServerFactory):
         """The middlewares that want to see each connection before it is accepted."""
         return [m for m in self.middlewares if callable(getattr(m, "at_handshake", None))] if self.middlewares else []
 
-    def arrive(self, connection: Any, transport: Any) -> None:
-        """Take note of a connection whose handshake begins, TLS's or WebSocket's. Another may have to go for it."""
-        peer = None if self.trustXForwardedFor else transport.get_extra_info("peername")
-        address = peer[0] if isinstance(peer, tuple) else None  # else that of a proxy
-        gone = self.admissions.arrive(connection, address, self.limits)
+    def arrive(self, connection: Any, address: str | None) -> None:
+        """Take note of a connection whose handshake begins, TLS's or WebSocket's. Another may have to go for it.
+
+        address    of the other end, as far as it is known
+        """
+        if not self.accepts:
+            connection.transport.abort()  # it was accepted just before
+            return
+        gone = self.admissions.arrive(connection, None if self.trustXForwardedFor else address, self.limits)
         if gone is not None:
             self.admissions.release(gone)
             gone.transport.abort()
@@ -286,6 +311,9 @@ class RequestHandlerFactory(WebSocketServerFactory):
         if self._watch is not None:
             self._watch.forget(connection)
         self.admissions.release(connection)
+        for task in connection.tasks:  # they are being cancelled
+            self._left_behind.add(task)
+            task.add_done_callback(self._left_behind.discard)
         self.unsent += connection._unsent
         if not self.connections and self._when_empty is not None:
             self._when_empty()
@@ -298,15 +326,22 @@ class RequestHandlerFactory(WebSocketServerFactory):
             self._when_empty()
         return empty
 
-    async def release(self, timeout: float) -> None:
-        """Let go of what serves connections, of which there are none left; hooks get `timeout` seconds to end."""
+    @property
+    def running(self) -> list[asyncio.Task[None]]:
+        """The handlers that run, those too whose connections are gone."""
+        return [*self._left_behind, *(task for connection in self.connections for task in connection.tasks)]
+
+    async def release(self, patience: Patience) -> None:
+        """Let go of what serves connections, of which there are none left; hooks get some time to end."""
         self._when_empty = None
         if self._watch is not None:
             self._watch.stop()
-        await self.hooks.end(timeout)
-        await self._threads.close(timeout)
+        if self._access is not None:
+            self._access.flush()
+        await self.hooks.end(patience)
+        await self._threads.close(patience)
         if self._workers is not None:
             spare = self._workers.close()
             self._workers = None
             if spare is not None:
-                await asyncio.wait([spare])
+                await patience.insist([spare])

@@ -19,6 +19,8 @@ __all__ = (
     "client_address",
     "client_scheme",
     "end_of_head",
+    "health",
+    "is_probe",
     "is_token",
     "read",
     "refusal",
@@ -156,6 +158,24 @@ def read(head: bytes, max_headers: int | None = None) -> Handshake:
     return Handshake(target, parts[3] or "/", parts[4] or "", host, port, headers)
 
 
+def is_probe(head: bytes, path: str) -> bool:
+    """Tell whether a whole head asks how the server is: a plain GET or HEAD of `path`, HTTP/1.0 and without Host, too.
+
+    Raises ConnectionRefused for one that does in a malformed way.
+    """
+    first, *lines = head[_start_of_head(head) : -len(_END)].split(b"\r\n")
+    request_line = _REQUEST_LINE.fullmatch(first)
+    if request_line is None or request_line[1] not in (b"GET", b"HEAD") or request_line[3] not in (b"1.0", b"1.1"):
+        return False
+    target = _TARGET.fullmatch(request_line[2].decode())
+    if target is None or target[3] != path:
+        return False
+    headers, _ = _headers(lines)
+    return not any(name in headers for name in ("upgrade", "transfer-encoding")) and (
+        headers.get("content-length", "0") == "0"
+    )
+
+
 def _authority(text: str) -> tuple[str, int | None] | None:
     """Give host, in lower case, and port of "host:port" (RFC 3986 §3.2), None if it is none."""
     match = _AUTHORITY.fullmatch(text)
@@ -278,6 +298,19 @@ def refusal(
     lines += [f"Connection: close{', Upgrade' if upgrades else ''}", f"Content-Length: {len(text)}"]
     if text:
         lines.append("Content-Type: text/plain; charset=utf-8")
+    return "\r\n".join((*lines, "", "" if to_head else text)).encode("ascii")
+
+
+def health(*, stopping: bool, to_head: bool) -> bytes:
+    """Give the HTTP response to a probe: 200, or 503 when the server is stopping."""
+    status, text = ("503 Service Unavailable", "stopping\n") if stopping else ("200 OK", "ok\n")
+    lines = (
+        f"HTTP/1.1 {status}",
+        "Connection: close",
+        "Cache-Control: no-store",
+        "Content-Type: text/plain; charset=utf-8",
+        f"Content-Length: {len(text)}",
+    )
     return "\r\n".join((*lines, "", "" if to_head else text)).encode("ascii")
 
 

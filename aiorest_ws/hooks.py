@@ -10,6 +10,7 @@ from typing import Any
 from aiorest_ws.calls import finished, is_awaitable
 from aiorest_ws.complaints import Complaints
 from aiorest_ws.exceptions import PASSED_ON
+from aiorest_ws.patience import Patience
 
 __all__ = ("Hooks",)
 
@@ -50,12 +51,6 @@ class Hooks:
         except BaseException as exc:
             self._complaints.write(logging.ERROR, f"{name} failed", exc)
 
-    async def end(self, timeout: float) -> None:
-        """Wait for what runs; what takes longer than `timeout` seconds is cancelled."""
-        if not self._tasks:
-            return
-        _, late = await asyncio.wait(set(self._tasks), timeout=timeout)
-        for task in late:
-            task.cancel()
-        if late:
-            await asyncio.wait(late, timeout=timeout)
+    async def end(self, patience: Patience) -> None:
+        """Wait for what runs; what takes too long is cancelled."""
+        await patience.cancel_late(set(self._tasks))

@@ -12,6 +12,7 @@ from typing import Any
 from aiorest_ws.calls import call
 from aiorest_ws.exceptions import PASSED_ON, ImproperlyConfigured, sole
 from aiorest_ws.loggers import enable_loggers
+from aiorest_ws.patience import Patience
 
 __all__ = ("Lifespan", "Shared", "described")
 
@@ -86,6 +87,8 @@ class Lifespan:
         self._shutdown = tuple(shutdown)
         self._task: asyncio.Task[None] | None = None
         self._over = asyncio.Event()
+        self._is_due = False  # it has been told to end, and knows
+        self._is_abandoned = False
         self._ready: asyncio.Future[None]
 
     async def start(self) -> None:
@@ -114,7 +117,7 @@ class Lifespan:
         """Log, and call `lost`, when it ends before its time. The cause of the error is what was raised."""
 
         def look(task: asyncio.Task[None]) -> None:
-            if not self._over.is_set():
+            if not self._is_due and not self._is_abandoned:
                 error = RuntimeError(f"{_named(self._manager)} ended while the application was serving")
                 error.__cause__ = self._failure
                 logger.error("%s", error, exc_info=self._failure)
@@ -123,24 +126,31 @@ class Lifespan:
         if self._task is not None:
             self._task.add_done_callback(look)
 
-    async def end(self, hurry: asyncio.Event) -> None:
-        """Run to the end, or only until there is a hurry. What goes wrong is logged."""
+    def abandon(self) -> None:
+        """Take note that it is being cancelled, as everything in its loop is: that is not before its time."""
+        self._is_abandoned = True
+
+    async def end(self, patience: Patience) -> None:
+        """Run to the end, however long that takes while there is patience. What goes wrong is logged."""
         task, self._task = self._task, None
         if task is None:
             return
-        is_lost = task.done()
         self._over.set()
-        if is_lost:  # it was said; what is around it is gone, but the others are told as always
-            task = asyncio.ensure_future(self._shut_down())
-        hurried = asyncio.ensure_future(hurry.wait())
-        try:
-            await asyncio.wait([task, hurried], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            hurried.cancel()
-            await self._cancel(task)
-            self._unshare()
-        if self._failure is not None and not is_lost:
+        await self._bring_to_end(task, patience)
+        if not self._is_due:  # it ended before; what is around it is gone, but the others are told as always
+            await self._bring_to_end(asyncio.ensure_future(self._shut_down()), patience)
+        self._unshare()
+        if self._failure is not None and self._is_due:
             logger.error("%s failed at the end", _named(self._manager), exc_info=self._failure)
+
+    async def _bring_to_end(self, task: asyncio.Task[None], patience: Patience) -> None:
+        patience.renew()
+        await patience.wait([task])
+        await patience.insist([task])  # what takes no time is done even in a hurry
+        if not task.done():
+            patience.renew()
+            if await patience.cancel([task]):
+                logger.warning("%s goes on although it was cancelled: it is left to itself", _named(self._manager))
 
     async def _live(self) -> None:
         current: Any = self._manager
@@ -154,6 +164,7 @@ class Lifespan:
                 self.context = copy_context()
                 self._ready.set_result(None)
                 await self._over.wait()
+                self._is_due = True
                 await self._shut_down()
         except PASSED_ON:
             raise

@@ -18,6 +18,9 @@ _LEAST = {
     "max_connections": 1,
     "max_connections_per_address": 1,
     "max_concurrency": 1,
+    "max_in_flight_bytes": 1,
+    "max_push_buffer": 1,
+    "max_event_name": 1,
     "burst": 1,
 }
 
@@ -36,6 +39,11 @@ class Limits:
     max_connections              of the listener: HTTP 503
     max_connections_per_address  from one address: HTTP 503
     max_concurrency              requests in flight on a connection, running or waiting: reading pauses
+    max_in_flight_bytes          of the messages of those requests, and eight times as much of memory that they take,
+                                 counted as their bytes and 64 for each array and object: reading pauses. One request
+                                 is always taken
+    max_event_name               of the JSON of an `event_name`, which may have 32 levels: a reply with status 400
+    max_push_buffer              that wait for a client when `send_event` is called, with the event: it is left out
     requests_per_second, burst   of one connection, a token bucket: a reply with status 429; 1008 when ten times the
                                  burst was refused within ten seconds. `burst` is `requests_per_second` if not given
     ping_interval, ping_timeout  silence before a ping, and what an answer to it may take: dropped
@@ -54,6 +62,9 @@ class Limits:
     max_connections: int | None = 10_000
     max_connections_per_address: int | None = None
     max_concurrency: int = 64
+    max_in_flight_bytes: int | None = 4 * 1024 * 1024
+    max_event_name: int | None = 4 * 1024
+    max_push_buffer: int | None = 1024 * 1024
     requests_per_second: float | None = None
     burst: int | None = None
     ping_interval: float | None = 20.0

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aiorest_ws.exceptions import ImproperlyConfigured
+from aiorest_ws.proxies import ProxyDoor
 from aiorest_ws.secure import SecureDoor
 from aiorest_ws.sockets import Bound, Place, bind
 
@@ -19,17 +20,20 @@ if TYPE_CHECKING:
 __all__ = ("Listening", "listen", "tls_context")
 
 _BACKLOG = 1024
+_INTERNET = (socket.AF_INET, socket.AF_INET6)
 
 
 class Listening:
     """What accepts connections, on every socket of one place.
 
     addresses   host and port of each socket, or what a Unix socket is called
+    is_shared   others listen there, too, or will once we are gone
     """
 
     def __init__(self, servers: list[asyncio.Server], bound: Bound) -> None:
         self.servers = servers
         self.addresses = bound.addresses
+        self.is_shared = bound.is_shared
         self._file = bound.file
 
     def close(self) -> None:
@@ -38,19 +42,22 @@ class Listening:
             server.close()
         if self._file is not None:
             self._file.remove()
+            self._file = None
 
     async def wait_closed(self) -> None:
         for server in self.servers:
             await server.wait_closed()
 
 
-async def listen(factory: Any, place: Place, context: SSLContext | None) -> Listening:
+async def listen(factory: Any, place: Place, *, trusted_proxies: int = 0) -> Listening:
     """Listen at `place`. Raises ImproperlyConfigured, one line."""
     bound = await bind(place)
     servers: list[asyncio.Server] = []
     try:
+        if factory.proxy_protocol and not trusted_proxies:
+            _check_trusted(bound)
         for sock in bound.sockets:
-            servers.append(await _serve(factory, sock, context))  # noqa: PERF401 (those before it are closed)
+            servers.append(await _serve(factory, sock))  # noqa: PERF401 (those before it are closed)
         if bound.file is not None:
             bound.file.put()
     except BaseException as exc:
@@ -63,11 +70,23 @@ async def listen(factory: Any, place: Place, context: SSLContext | None) -> List
     return Listening(servers, bound)
 
 
-async def _serve(factory: Any, sock: socket.socket, context: SSLContext | None) -> asyncio.Server:
+def _check_trusted(bound: Bound) -> None:
+    """Raise ImproperlyConfigured where the PROXY protocol would be taken from anybody."""
+    for sock in bound.sockets:
+        if sock.family in _INTERNET:
+            raise ImproperlyConfigured(
+                "proxy_protocol needs trusted_proxies of at least 1, or a Unix socket: "
+                "else any client could name any address"
+            )
+
+
+async def _serve(factory: Any, sock: socket.socket) -> asyncio.Server:
     options: dict[str, Any] = {"sock": sock, "backlog": _BACKLOG}
-    made = factory if context is None else partial(SecureDoor, factory, context)
+    made = factory if factory.tls is None else lambda: SecureDoor(factory, factory.tls)
+    if factory.proxy_protocol:
+        made = partial(ProxyDoor, factory, made)
     loop = asyncio.get_running_loop()
-    if sock.family in (socket.AF_INET, socket.AF_INET6):
+    if sock.family in _INTERNET:
         return await loop.create_server(made, **options)
     if sys.version_info >= (3, 13) and isinstance(loop, asyncio.SelectorEventLoop):
         options["cleanup_socket"] = False  # it looks for the file where that was made

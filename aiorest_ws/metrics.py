@@ -36,6 +36,7 @@ class _Traffic:
 
     received: int = 0
     sent: int = 0
+    unpushed: int = 0
     fast: int = 0
     slow: int = 0
 
@@ -43,6 +44,7 @@ class _Traffic:
         received, sent = connection._traffic()
         self.received += received
         self.sent += sent
+        self.unpushed += connection._unpushed
         self.fast += connection._fast_frames
         self.slow += connection._unusual_frames
 
@@ -101,6 +103,7 @@ class Metrics(Collector):
             families.closes.add_metric([code], number)
         families.received.add_metric([], traffic.received)
         families.sent.add_metric([], traffic.sent)
+        families.unpushed.add_metric([], traffic.unpushed)
         families.frames.add_metric(["fast"], traffic.fast)
         families.frames.add_metric(["slow"], traffic.slow)
         yield from families.all()
@@ -142,6 +145,9 @@ class _Families:
             "aiorest_ws_received_bytes", "Bytes received after the handshake.", labels=[]
         )
         self.sent = CounterMetricFamily("aiorest_ws_sent_bytes", "Bytes sent after the handshake.", labels=[])
+        self.unpushed = CounterMetricFamily(
+            "aiorest_ws_unpushed_events", "Events that were left out, as their client was behind.", labels=[]
+        )
         self.frames = CounterMetricFamily(
             "aiorest_ws_frames", "Frames received that our reader served (fast) or Autobahn (slow).", labels=["way"]
         )

@@ -19,7 +19,8 @@ from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 from aiorest_ws.calls import call
 from aiorest_ws.compression import agree, extensions
 from aiorest_ws.exceptions import PASSED_ON, BaseAPIException, ConnectionRefused, sole
-from aiorest_ws.handshake import Handshake, check_upgrade, client_address, end_of_head, read, refusal
+from aiorest_ws.handshake import Handshake, check_upgrade, client_address, end_of_head, health, is_probe, read, refusal
+from aiorest_ws.proxy_protocol import Announced
 from aiorest_ws.status import WS_UNEXPECTED_CONDITION
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ _ONLY_FOR_HANDSHAKE = frozenset(
             "current_frame",
             "is_open",
             "_agreed",
+            "_announced",
         ),
     )
 )
@@ -128,6 +130,7 @@ class Opening(_Protocol):
     _early_messages: tuple[bytes, ...] = ()  # what the application sends before the connection is open
     _early_close: tuple[int, str | None] | None = None  # how it closes it before it is
     _is_head = False
+    _announced: Announced | None = None  # what a proxy said by the PROXY protocol
 
     http_status_line = Lazy(lambda protocol: protocol.http_request_data.partition(b"\r\n")[0].decode())
     http_headers = Lazy(lambda protocol: protocol._handshake.headers)
@@ -170,6 +173,9 @@ class Opening(_Protocol):
             head, self.data = self.data[:end], self.data[end:]
             if head.lstrip(b"\r\n").startswith(b"HEAD "):
                 self._is_head = True
+            if self._is_probe(head):
+                self._tell_health()
+                return
             self._handshake = handshake = read(head, limits.max_headers)
             self.http_request_data = head.lstrip(b"\r\n")
             self._check_handshake(handshake)
@@ -182,11 +188,22 @@ class Opening(_Protocol):
         else:
             self._accept(self._subprotocol())
 
+    def _is_probe(self, head: bytes) -> bool:
+        """Tell whether this is who only asks how the server is."""
+        path = self.factory.health_path
+        return path is not None and is_probe(head, path)
+
+    def _tell_health(self) -> None:
+        self._answer(health(stopping=self.factory.stopping, to_head=self._is_head))
+        self.factory.admissions.release(self)  # it takes nobody's place, however long it stays
+
     def _check_handshake(self, handshake: Handshake) -> None:
         """Raise ConnectionRefused for a request that is not accepted."""
         self.peer = client_address(handshake, self.trustXForwardedFor) or self.peer
         check_upgrade(handshake)
         factory = self.factory
+        if factory.stopping:
+            raise ConnectionRefused(503)
         if self.maxConnections and factory.countConnections > self.maxConnections:
             raise ConnectionRefused(503)
         if factory.externalPort and handshake.port not in (None, factory.externalPort):
@@ -261,7 +278,7 @@ class Opening(_Protocol):
             self.sendCloseFrame(WS_UNEXPECTED_CONDITION)  # if it is open already
 
     def _fail(self, what: str, exc: BaseException) -> None:
-        self.factory.complaints.write(logging.ERROR, f"{self.peer}: {what}", exc)
+        self.factory.failures.write(logging.ERROR, f"{self.peer}: {what}", exc)
         self.failHandshake(None, 500)
 
     # The answer
@@ -298,7 +315,11 @@ class Opening(_Protocol):
             return
         logger.debug("%s: handshake refused: %d %.200r", self.peer, code, reason)
         self.wasNotCleanReason = reason
-        self.sendData(refusal(code, reason, responseHeaders or (), to_head=self._is_head))
+        self._answer(refusal(code, reason, responseHeaders or (), to_head=self._is_head))
+
+    def _answer(self, response: bytes) -> None:
+        """Answer with something else than a connection, and close."""
+        self.sendData(response)
         self.state = self.STATE_CLOSED
         self.droppedByMe = True
         txaio.resolve(self.is_closed, self)  # type: ignore[attr-defined]

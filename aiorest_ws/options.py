@@ -37,6 +37,7 @@ OPTIONS: dict[str, Any] = {
     "factory": RequestHandlerFactory,
     "factory_options": {},
     "fd": None,
+    "health_path": None,
     "host": "127.0.0.1",
     "key": None,
     "key_password": None,
@@ -55,6 +56,7 @@ OPTIONS: dict[str, Any] = {
     "path": "",
     "port": 8080,
     "protocol": RequestHandlerProtocol,
+    "proxy_protocol": False,
     "reuse_port": False,
     "router": None,
     "sock": None,
@@ -140,6 +142,14 @@ def _check_path(name: str, value: Any) -> None:
         raise ValueError(f"{name} must be as clients send it, percent-encoded and without a query, got {value!r}")
 
 
+def _check_health_path(name: str, value: Any) -> None:
+    if value is None:
+        return
+    _check_path(name, value)
+    if not value.startswith("/"):
+        raise ValueError(f"{name} must be None or a path that begins with a slash, such as '/healthz', got {value!r}")
+
+
 def _check_hook(name: str, value: Any) -> None:
     if value is not None and not callable(value):
         raise TypeError(f"{name} must be a function, got {value!r}")
@@ -209,6 +219,7 @@ _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "unix_mode": check_mode,
     "unix_path": _check_file,
     "factory": _check_subclass(RequestHandlerFactory),
+    "health_path": _check_health_path,
     "host": check_host,
     "protocol": _check_subclass(RequestHandlerProtocol),
     "lifespan": _check_hook,
@@ -225,6 +236,7 @@ _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "on_startup": _check_hooks,
     "path": _check_path,
     "port": _check_int(0, 65535),
+    "proxy_protocol": _check_flag,
     "reuse_port": _check_flag,
     "router": _check_router,
     "sock": check_sock,

@@ -32,6 +32,7 @@ from aiorest_ws.exceptions import PASSED_ON, BaseAPIException, ConnectionRefused
 from aiorest_ws.handshake import Handshake, client_address, client_scheme
 from aiorest_ws.limits import Limits
 from aiorest_ws.opening import Derived, Memoised
+from aiorest_ws.proxy_protocol import other_end
 from aiorest_ws.rate import Rate
 from aiorest_ws.seams import AutobahnConnection
 from aiorest_ws.status import WS_MESSAGE_VIOLATE_POLICY, WS_NO_STATUS_CODE, WS_NORMAL
@@ -77,6 +78,7 @@ class RequestHandlerProtocol(AutobahnConnection):
     _credentials: Any = None  # what a middleware knows of the client: it has a method `drop`
     _wallet: Any = None  # and what it knows of other tokens of it
     _agreed: str | None = None  # a subprotocol that a middleware asks for
+    _unpushed = 0  # events that were left out
     _gave_up: int | None = None  # the code for a connection that we dropped
 
     @property
@@ -104,17 +106,31 @@ class RequestHandlerProtocol(AutobahnConnection):
         sub = None if credentials is None or not credentials.lasting else credentials.payload.get("sub")
         return sub is not None and str(sub) == str(wanted)
 
-    def send_event(self, name: Any, data: Any = None) -> None:
-        """Push `{"event_name": name, "data": data}` as text. Dropped, and counted, when the connection is not open.
+    def send_event(self, name: Any, data: Any = None) -> bool:
+        """Push `{"event_name": name, "data": data}` as text; tell whether it is on its way.
+
+        It is not, but counted, when the connection is not open, and when the client is behind: with this one more than
+        `max_push_buffer` bytes would wait for it. One that nothing is before is sent, whatever its size.
 
         Where it is decided whether the client may connect, this is sent once it is.
         """
-        if self.state == self.STATE_OPEN:
-            self.sendMessage(_event(name, data), False)
-        elif self._is_being_decided and self._early_close is None:
-            self._early_messages += (_event(name, data),)
+        factory = self.factory
+        is_open = self.state == self.STATE_OPEN
+        if not is_open and not (self._is_being_decided and self._early_close is None):
+            factory.unsent += 1
+            return False
+        message = _event(name, data)
+        waiting = self._waiting() if is_open else sum(map(len, self._early_messages))
+        most = factory.limits.max_push_buffer
+        if most is not None and waiting and waiting + len(message) > most:
+            factory.unpushed += 1
+            self._unpushed += 1
+            return False
+        if is_open:
+            self.sendMessage(message, False)
         else:
-            self.factory.unsent += 1
+            self._early_messages += (message,)
+        return True
 
     def close(self, code: int = WS_NORMAL, reason: str | None = None) -> None:
         """Start the close handshake (RFC 6455 §7.1.2). `reason` is cut to 123 bytes of UTF-8.
@@ -170,7 +186,7 @@ class RequestHandlerProtocol(AutobahnConnection):
             request = self._decode_message(payload, is_binary)
             if not isinstance(request, Request):
                 raise TypeError(f"_decode_message must give a Request, got {type(request).__qualname__}")
-            return self.factory.pipeline.adopt(request, BINARY_BASE64 if is_binary else TEXT_JSON, self)
+            return self.factory.pipeline.adopt(request, BINARY_BASE64 if is_binary else TEXT_JSON, self, payload)
         except PASSED_ON:
             raise
         except BaseException as exc:
@@ -195,15 +211,12 @@ class RequestHandlerProtocol(AutobahnConnection):
             raise
         except BaseException as exc:
             # An override failed: a client that is not answered must not wait either.
-            self.factory.complaints.write(logging.ERROR, f"cannot answer {self.peer}, dropping the connection", exc)
+            self.factory.failures.write(logging.ERROR, f"cannot answer {self.peer}, dropping the connection", exc)
             self.dropConnection(abort=True)
 
     def _log_reply(self, request: Request, size: int, seconds: float) -> None:
-        write = self.factory.access.write
-        if request._ended_in is None:
-            write(self.peer, request, size, seconds)
-        else:
-            request._ended_in.copy().run(write, self.peer, request, size, seconds)
+        factory = self.factory
+        (factory._access or factory.access).write(self.peer, request, size, seconds, request._ended_in)
 
     # The handshake, and the end
 
@@ -223,14 +236,13 @@ class RequestHandlerProtocol(AutobahnConnection):
             origin, handshake.host, handshake.port, client_scheme(handshake, proxies)
         ):
             self._refuse_page(f"a page of origin '{path_of(origin)}'", "allowed_origins")
-        peer = self.transport.get_extra_info("peername")
-        address = client_address(handshake, proxies) or (peer[0] if isinstance(peer, tuple) else None)
+        address = client_address(handshake, proxies) or other_end(self.transport, self._announced)
         factory.admissions.admit(self, address, factory.limits)
 
     def _refuse_page(self, who: str, option: str) -> NoReturn:
         self._complained = True
         text = f"{self.peer}: {who} may not connect, unless the option {option} names it"
-        self.factory.complaints.write(logging.WARNING, text)
+        self.factory.refusals.write(logging.WARNING, text)
         raise ConnectionRefused(403)
 
     def _subprotocol(self) -> str | None:
@@ -301,7 +313,13 @@ class RequestHandlerProtocol(AutobahnConnection):
         self._context = copy_context() if factory.context is None else factory.context.copy()
         factory.take(self)
         super().connection_made(transport)
-        self.factory.arrive(self, transport)
+        if self._announced is not None:
+            self.peer = self._announced.peer or self.peer
+        self.factory.arrive(self, other_end(transport, self._announced))
+
+    def begin_with(self, data: bytes) -> None:
+        """Take bytes that somebody else has read."""
+        self.data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         factory = self.factory
@@ -310,7 +328,7 @@ class RequestHandlerProtocol(AutobahnConnection):
         except (Exception, KeyboardInterrupt):
             raise
         except BaseException as raised:  # of a hook; it would end the loop
-            factory.complaints.write(logging.ERROR, f"{self.peer}: cannot end its connection", raised)
+            factory.failures.write(logging.ERROR, f"{self.peer}: cannot end its connection", raised)
         finally:
             was_accepted = self._pipeline is not None
             if was_accepted and factory.on_disconnect is not None:
@@ -330,7 +348,7 @@ class RequestHandlerProtocol(AutobahnConnection):
         except (Exception, KeyboardInterrupt):
             raise
         except BaseException as exc:  # of an override; it would end the loop
-            self.factory.complaints.write(logging.ERROR, f"{self.peer}: cannot take a message, dropping it", exc)
+            self.factory.failures.write(logging.ERROR, f"{self.peer}: cannot take a message, dropping it", exc)
             self.dropConnection(abort=True)
 
     def _open(self) -> None:
@@ -353,6 +371,7 @@ class RequestHandlerProtocol(AutobahnConnection):
 
     def _set_limits(self, limits: Limits) -> None:
         self._limit_in_flight = limits.max_concurrency
+        self._limit_octets = limits.max_in_flight_bytes or 0
         self._max_fragments = limits.max_fragments or 0
         self._request_timeout = limits.request_timeout or 0.0
         self._stopping = self.factory.stopping

@@ -84,7 +84,9 @@ class _Log:
         protocol = self._protocol
         if not protocol._complained:
             protocol._complained = True
-            protocol.factory.complaints.write(level, f"{protocol.peer}: {printable(text.format(**values))}")
+            factory = protocol.factory
+            complaints = factory.refusals if protocol.state == protocol.STATE_CONNECTING else factory.complaints
+            complaints.write(level, f"{protocol.peer}: {printable(text.format(**values))}")
 
     def info(self, text: str, **values: Any) -> None:
         self._complain(logging.INFO, text, **values)
@@ -399,7 +401,7 @@ class AutobahnConnection(Opening, Connection, WebSocketServerProtocol):
 
     def _waiting(self) -> int:
         """Give the bytes that were sent and have not left the transport."""
-        size = self.transport.get_write_buffer_size()
+        size = self._transport.get_write_buffer_size()  # of what is gathered nothing is written for it
         return int(size if self._raw is None else size + self._raw.get_write_buffer_size())
 
     def _taken(self) -> int:

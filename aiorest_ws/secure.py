@@ -11,6 +11,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from aiorest_ws._speedups import Begun
+from aiorest_ws.proxy_protocol import Announced, other_end
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -23,11 +24,15 @@ __all__ = ("SecureDoor",)
 logger = logging.getLogger("aiorest_ws")
 
 _LONGEST_HANDSHAKE = 60.0  # seconds, where the option handshake_timeout is off
+_SHORTEST = 0.001  # seconds: the loops take no 0
 _LONGEST_END = 3600.0  # seconds; whether the client still takes what it is sent, the watch knows better
 
 
 class SecureDoor(asyncio.Protocol):
     """Does the TLS handshake of one connection, and keeps what arrives until its protocol can take it."""
+
+    _announced: Announced | None = None  # what a proxy said by the PROXY protocol
+    _silent_since: float | None = None
 
     def __init__(self, factory: RequestHandlerFactory, context: SSLContext) -> None:
         self.transport: Any = None
@@ -40,19 +45,37 @@ class SecureDoor(asyncio.Protocol):
         if self.transport is not None:
             return  # the encrypted one: some loops tell
         self.transport = transport
-        self._factory.arrive(self, transport)
+        self._factory.arrive(self, other_end(transport, self._announced))
+        if transport.is_closing():
+            return  # it is one too many
         loop = asyncio.get_running_loop()
+        now = loop.time()
+        if self._silent_since is None:
+            self._silent_since = now
+        patience = self._factory.openHandshakeTimeout or _LONGEST_HANDSHAKE
         upgrade = loop.start_tls(
             transport,
             self,
             self._context,
             server_side=True,
-            ssl_handshake_timeout=self._factory.openHandshakeTimeout or _LONGEST_HANDSHAKE,
+            ssl_handshake_timeout=max(_SHORTEST, patience - (now - self._silent_since)),
             ssl_shutdown_timeout=_LONGEST_END,
         )
         # Its first step is made here: uvloop reads as soon as this returns, paused or not, and TLS has to get it all.
         begun = Begun(upgrade, upgrade.send(None))
-        self._factory.hooks.keep(self._open(begun, loop.time()))
+        self._factory.hooks.keep(self._open(begun))
+
+    def begin_with(self, data: bytes) -> None:
+        """Let TLS have bytes that somebody else has read."""
+        if self.transport.is_closing():
+            return
+        below = self.transport.get_protocol()  # TLS's own
+        while data:
+            buffer = below.get_buffer(len(data))
+            size = min(len(buffer), len(data))
+            buffer[:size] = data[:size]
+            below.buffer_updated(size)
+            data = data[size:]
 
     def data_received(self, data: bytes) -> None:
         self._early.append(data)
@@ -64,28 +87,30 @@ class SecureDoor(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._factory.admissions.release(self)
 
-    async def _open(self, upgrade: Awaitable[Any], began: float) -> None:
+    async def _open(self, upgrade: Awaitable[Any]) -> None:
         raw = self.transport
         try:
             transport = await upgrade
         except (OSError, asyncio.CancelledError) as exc:  # ssl.SSLError, a reset, a time-out: nobody to tell
-            logger.debug("%s: no TLS handshake: %s", raw.get_extra_info("peername"), exc)
+            peer = self._announced and self._announced.peer
+            logger.debug("%s: no TLS handshake: %s", peer or raw.get_extra_info("peername"), exc)
             self._factory.admissions.release(self)
             raw.abort()
             return
-        if transport is None or transport.is_closing() or self._factory.stopping:
+        if transport is None or transport.is_closing() or not self._factory.accepts:
             self._factory.admissions.release(self)
             raw.abort()
             return
-        self._hand_over(transport, raw, began)
+        self._hand_over(transport, raw)
 
-    def _hand_over(self, transport: Any, raw: Any, began: float) -> None:
+    def _hand_over(self, transport: Any, raw: Any) -> None:
         protocol: Any = self._factory()
         protocol._raw = raw
+        protocol._announced = self._announced
         self._factory.admissions.hand_over(self, protocol)
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
-        protocol._silent_since = began
+        protocol._silent_since = self._silent_since
         for data in self._early:
             protocol.data_received(data)
         if self._at_end and not protocol.eof_received():

@@ -1,7 +1,8 @@
 """What a client sent for a type of msgspec's → the same, without what nobody may send, and with the digits it wrote.
 
 msgspec sets every field of a dataclass or attrs class, those with `init=False` too, and takes the shortest digits of a
-float for those of a Decimal. Where a type has neither, there is no sieve, and nothing is looked at.
+float for those of a Decimal; and it makes sets and dicts of whatever hashes. Where a type has none of these, there is
+no sieve, and nothing is looked at.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from msgspec import ValidationError
 from msgspec import inspect as types
 
 from aiorest_ws.annotations import parameters_of
+from aiorest_ws.traps import keeps_apart, trap_in
 
 __all__ = ("Digits", "Sieve", "class_of", "closed_fields", "digits_of", "sieve_of", "wants_digits")
 
@@ -65,7 +67,7 @@ def sieve_of(info: Any, infos: Iterable[Any], *, wanted: bool = False) -> Sieve 
 def _is_sifted(info: Any) -> bool:
     if isinstance(info, types.DataclassType):
         return bool(closed_fields(class_of(info)))
-    return isinstance(info, types.DecimalType)
+    return isinstance(info, types.DecimalType) or keeps_apart(info)
 
 
 def class_of(info: Any) -> Any:
@@ -103,7 +105,10 @@ def _sift(info: Any, value: Any, path: str) -> Any:
     if isinstance(value, dict):
         return _sift_object(info, value, path)
     if isinstance(value, (list, tuple)):
-        return [_sift(part, item, f"{path}[{at}]") for at, (part, item) in enumerate(_items(info, value))]
+        sifted = [_sift(part, item, f"{path}[{at}]") for at, (part, item) in enumerate(_items(info, value))]
+        if isinstance(info, (types.SetType, types.FrozenSetType)):
+            _refuse_trap(info, sifted, path)
+        return sifted
     return float(value) if type(value) is Digits else value
 
 
@@ -148,6 +153,7 @@ def _sift_object(info: Any, value: dict[Any, Any], path: str) -> dict[Any, Any]:
         for key in value:
             if isinstance(info.key_type, types.DecimalType):
                 _decimal(key, path)
+        _refuse_trap(info, value, path)
         return {key: _sift(info.value_type, item, f"{path}[...]") for key, item in value.items()}
     return {key: _sift(types.AnyType(), item, path) for key, item in value.items()}
 
@@ -165,6 +171,12 @@ def _items(info: Any, value: Any) -> Iterator[tuple[Any, Any]]:
         parts = [*([anything] if info.tag is not None else []), *(field.type for field in info.fields)]
     for at, item in enumerate(value):
         yield (parts[at] if at < len(parts) else rest), item
+
+
+def _refuse_trap(info: Any, values: Any, path: str) -> None:
+    text = trap_in(info, values)
+    if text is not None:
+        raise _refusal(text, path)
 
 
 def _decimal(value: Any, path: str) -> Any:

@@ -56,10 +56,14 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """Sockets that are bound, and the file that leads to them, where it is not there yet."""
+    """Sockets that are bound, and the file that leads to them, where it is not there yet.
+
+    is_shared    others listen there, or will once we are gone: the sockets are copies, or the port may be taken again
+    """
 
     sockets: list[socket.socket]
     file: SocketFile | None = None
+    is_shared: bool = False
 
     @property
     def addresses(self) -> list[Any]:
@@ -99,13 +103,16 @@ async def bind(place: Place) -> Bound:
     """Give sockets that are bound to `place`. Raises ImproperlyConfigured, one line."""
     try:
         if place.sock is not None:
-            return Bound([_copy(place.sock.fileno())])
+            return Bound([_copy(place.sock.fileno())], is_shared=True)
         if place.fd is not None:
-            return Bound([_copy(place.fd)])
+            return Bound([_copy(place.fd)], is_shared=True)
         if place.unix_path is not None:
             return _unix(os.fspath(place.unix_path), place.unix_mode)
         inherited = [_copy(descriptor) for descriptor in _handed_over()]
-        return Bound(inherited or _each(await _resolved(place.host, place.port), place.reuse_port))
+        if inherited:
+            return Bound(inherited, is_shared=True)
+        addresses = await _resolved(place.host, place.port)
+        return Bound(_each(addresses, place.reuse_port), is_shared=place.reuse_port)
     except (OSError, UnicodeError) as exc:  # the latter of a name that no host can have
         number = getattr(exc, "errno", None)
         reason = os.strerror(number) if number and number > 0 else str(exc)

@@ -155,13 +155,13 @@ def _list(text: str) -> list[str]:
 
 
 _PARSERS: dict[str, Callable[[str], Any]] = {
-    **dict.fromkeys(("certificate", "host", "key", "metrics_host", "path", "unix_path"), str),
+    **dict.fromkeys(("certificate", "health_path", "host", "key", "metrics_host", "path", "unix_path"), str),
     **dict.fromkeys(("log_level", "loop"), _word),
     "key_password": str,
     "unix_mode": _mode,
     **dict.fromkeys(("fd", "metrics_port", "port", "threads", "trusted_proxies", *_LIMITS), _number),
     "compress_threshold": _number,
     "access_log": _access_log,
-    **dict.fromkeys(("compress", "debug", "reuse_port"), _flag),
+    **dict.fromkeys(("compress", "debug", "proxy_protocol", "reuse_port"), _flag),
     **dict.fromkeys(("allowed_hosts", "allowed_origins", "subprotocols"), _list),
 }

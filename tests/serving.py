@@ -171,7 +171,7 @@ class Client:
         address = where.addresses[0] if isinstance(where, Application) else where
         connecting: Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
         if isinstance(address, str):
-            connecting = _open_unix(address)
+            connecting = _open_unix(address) if sock is None else asyncio.open_unix_connection(sock=sock)
             name = "localhost"
         else:
             to: dict[str, Any] = {"host": address[0], "port": address[1]}
@@ -322,6 +322,34 @@ def dump(value: Any) -> bytes:
 class Certificate(NamedTuple):
     path: str
     key: str
+
+
+def make_certificate(folder: Path, called: str = "127.0.0.1") -> Certificate:
+    """Make a certificate for 127.0.0.1 that signs itself, in a folder of that name."""
+    from datetime import UTC, datetime, timedelta
+    from ipaddress import IPv4Address
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, called)])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    folder.mkdir(exist_ok=True)
+    (folder / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return Certificate(str(folder / "cert.pem"), str(folder / "key.pem"))
 
 
 def client_context(certificate: Certificate) -> ssl.SSLContext:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import re
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import sleep
@@ -19,7 +20,9 @@ from aiorest_ws import Application, HTTPError, MethodBasedView, Response, Simple
 from aiorest_ws.access_log import AccessLog
 from aiorest_ws.complaints import without_secrets
 from aiorest_ws.testing import AsyncTestClient, TestClient
-from tests.serving import BINARY, Client, Gates, Program, asynchronous, dump, serving
+from tests.serving import BINARY, LOOPS, Client, Gates, Outcome, Program, asynchronous, dump, frame, serving
+
+on_each_loop = pytest.mark.parametrize("loop", LOOPS)
 
 
 class User(MethodBasedView):
@@ -332,3 +335,168 @@ def test_line_of_a_failure_has_no_query(caplog: pytest.LogCaptureFixture) -> Non
         assert client.get("/me?token=secret").status == 500
     assert "'GET' '/me' failed: LookupError" in [record.getMessage() for record in caplog.records]
     assert "secret" not in caplog.text
+
+
+# The lines of one turn
+
+SERVER = """
+import asyncio, logging, os, signal, sys
+from aiorest_ws import Application, HTTPError, SimpleRouter
+
+class Stream:
+    '''Notes how its text came, and says so at the end.'''
+    def __init__(self, inner):
+        self.inner, self.writes = inner, []
+    def write(self, text):
+        self.writes.append(text.count("GET /"))
+        return self.inner.write(text)
+    def flush(self):
+        self.inner.flush()
+
+stream = sys.stderr = Stream(sys.stderr)
+router = SimpleRouter()
+
+@router.get("/hello")
+def hello(request):
+    return "Hello, world!"
+
+@router.get("/fails")
+def fails(request):
+    raise ZeroDivisionError
+
+@router.get("/ends")
+def ends(request):
+    asyncio.get_running_loop().call_soon(sys.exit, 3)
+
+def prepare(app):
+    PREPARE
+
+Application(router=router, port=0, shutdown_timeout=1, access_log=FORM, on_listening=[prepare]).run(loop="LOOP")
+print("writes:", *filter(None, stream.writes))
+"""
+DATED = r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}\] \[INFO\] "
+LINE = rf"{DATED}tcp4:127\.0\.0\.1:\d+ GET /hello/ 200 \d+\.\d{{3}} ms 4[45] bytes"
+
+
+async def served(
+    urls: list[str], *, prepare: str = "pass", form: str = "text", loop: str = "asyncio", replies: int | None = None
+) -> Outcome:
+    """Run the server, ask for all of `urls` in one write, and give how it ended."""
+    source = SERVER.replace("PREPARE", prepare).replace("FORM", repr(form)).replace("LOOP", loop)
+    async with await Program.start(source) as program:
+        (line,) = [line for line in await program.started() if line.startswith("Server started at ")]
+        host, _, port = line.partition("//")[2].partition("/")[0].rpartition(":")
+        async with await Client.connect((host, int(port))) as client:
+            client.writer.write(
+                b"".join(frame(dump({"method": "GET", "url": url, "id": n})) for n, url in enumerate(urls))
+            )
+            for _ in range(len(urls) if replies is None else replies):
+                await client.reply()
+            if replies is None:
+                await client.leave()
+                program.signal(signal.SIGTERM)
+            return await program.end()
+
+
+def lines_in(outcome: Outcome, what: str = "GET /") -> list[str]:
+    return [line for line in outcome.err.splitlines() if what in line]
+
+
+@on_each_loop
+@asynchronous
+async def test_lines_of_one_turn_are_written_at_once(loop: str) -> None:
+    outcome = await served(["/hello"] * 16, loop=loop)
+    lines = lines_in(outcome)
+    assert len(lines) == 16
+    assert all(re.fullmatch(LINE, line) for line in lines), lines
+    assert outcome.out.splitlines()[-1] == "writes: 16"
+
+
+@on_each_loop
+@asynchronous
+async def test_json_lines_of_one_turn_are_written_at_once(loop: str) -> None:
+    outcome = await served(["/hello"] * 16 + ["/none"], form="json", loop=loop)
+    logged = [json.loads(line) for line in lines_in(outcome, '"time"')]
+    assert [(line["status"], line["route"], line.get("url")) for line in logged] == [
+        *[(200, "/hello/", None)] * 16,
+        (404, None, "/none"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("prepare", "expected"),
+    [
+        ("logging.getLogger().addHandler(logging.StreamHandler(sys.stdout))", 32),
+        ("logging.getLogger('aiorest_ws').addHandler(logging.StreamHandler(sys.stdout))", 16),
+        ("logging.getLogger('aiorest_ws.access').addHandler(logging.StreamHandler(sys.stdout))", 16),
+        ("logging.getLogger().handlers[0].setFormatter(logging.Formatter('mine %(message)s'))", 16),
+        ("logging.getLogger().handlers[0].addFilter(lambda record: 'hello' in record.getMessage())", 16),
+        ("logging.getLogger('aiorest_ws.access').addFilter(lambda record: True)", 16),
+        ("logging.basicConfig(force=True, level=20, format='mine %(message)s')", 16),
+        ("logging.getLogger('aiorest_ws.access').setLevel('WARNING')", 0),
+        ("logging.disable(logging.INFO)", 0),
+        ("logging.getLogger().handlers[0].setLevel('WARNING')", 0),
+        ("logging.getLogger('aiorest_ws.access').propagate = False", 0),
+    ],
+)
+@asynchronous
+async def test_what_a_program_sets_up_itself_gets_every_line_on_its_own(prepare: str, expected: int) -> None:
+    outcome = await served(["/hello"] * 16, prepare=prepare)
+    assert f"{outcome.out}{outcome.err}".count("GET /hello") == expected
+    assert f"{outcome.out}{outcome.err}".count("mine ") == (16 if "mine" in prepare else 0)
+    in_theirs_only = "'aiorest_ws" in prepare and "addHandler" in prepare
+    assert outcome.out.splitlines()[-1] == ("writes:" + " 1" * 16 if expected and not in_theirs_only else "writes:")
+
+
+@asynchronous
+async def test_a_tool_that_changes_logging_itself_sees_every_line() -> None:
+    prepare = (
+        "inner = logging.Logger.callHandlers\n"
+        "    seen = lambda self, record: (print('seen', record.getMessage()), inner(self, record))\n"
+        "    logging.Logger.callHandlers = seen"
+    )
+    outcome = await served(["/hello"] * 4, prepare=prepare)
+    assert outcome.out.count("seen tcp4") == 4
+    assert len(lines_in(outcome)) == 4
+
+
+@on_each_loop
+@asynchronous
+async def test_no_line_is_lost_when_the_program_ends_in_the_same_turn(loop: str) -> None:
+    outcome = await served(["/hello"] * 4 + ["/ends"] + ["/hello"] * 4, loop=loop, replies=0)
+    assert len(lines_in(outcome)) == 9
+
+
+@asynchronous
+async def test_error_of_a_handler_comes_behind_the_lines_before_it() -> None:
+    outcome = await served(["/hello", "/hello", "/fails", "/hello"])
+    kinds = [
+        ("fails/" if "/fails/" in line else "failed" if "failed" in line else "hello")
+        for line in outcome.err.splitlines()
+        if "/hello" in line or "[ERROR]" in line or "GET /fails" in line
+    ]
+    assert kinds == ["hello", "hello", "failed", "fails/", "hello"]
+
+
+@asynchronous
+async def test_a_stream_that_fails_is_told_once_and_breaks_no_reply() -> None:
+    prepare = "logging.getLogger().handlers[0].setStream(open('/dev/full', 'w'))"
+    outcome = await served(["/hello"] * 16, prepare=prepare)
+    assert outcome.err.count("aiorest-ws: the access log failed, lines are lost") == 1
+
+
+def test_many_lines_in_one_turn_are_not_all_kept() -> None:
+    log = AccessLog("text")
+    written: list[int] = []
+
+    class Counting:
+        is_dated = False
+
+        def write_lines(self, lines: list[str]) -> None:
+            written.append(len(lines))
+
+    log._handler, log._gather = Counting(), lambda: True  # type: ignore[method-assign]
+    for _ in range(2500):
+        log.write("peer", Sent("GET", "/"), 10, 0.001)
+    log.flush()
+    assert written == [1000, 1000, 500]

@@ -350,11 +350,12 @@ async def test_run_in_a_running_loop_points_to_serve() -> None:
 async def test_application_closes_its_server_when_nobody_is_connected() -> None:
     app = Application(router=make_router(), port=0)
     await app.start()
-    server = app._server
+    assert app._server is not None
+    listening = app._server._listening
+    assert listening is not None
     await app.stop()
     await turn_over()
-    assert server is not None
-    assert not any(each.is_serving() for each in server.servers)
+    assert not any(each.is_serving() for each in listening.servers)
 
 
 # The path

@@ -11,7 +11,18 @@ import pytest
 
 from aiorest_ws import SimpleRouter, endpoint
 from aiorest_ws.complaints import Complaints, printable
-from tests.serving import CLOSE, CONTINUATION, LOOPS, TEXT, Client, asynchronous, factory_of, make_router, serving
+from tests.serving import (
+    CLOSE,
+    CONTINUATION,
+    LOOPS,
+    TEXT,
+    Client,
+    HandshakeRefused,
+    asynchronous,
+    factory_of,
+    make_router,
+    serving,
+)
 
 on_each_loop = pytest.mark.parametrize("loop", LOOPS)
 
@@ -107,7 +118,7 @@ async def test_a_handler_that_always_fails_does_not_flood_the_log(
         for _ in range(500):
             assert (await client.reply())["status"] == 500
         assert len(lines(caplog)) == 100
-        assert factory_of(app).complaints.left_out == 400
+        assert factory_of(app).failures.left_out == 400
 
 
 @asynchronous
@@ -133,3 +144,22 @@ async def test_no_secret_gets_into_the_log(caplog: pytest.LogCaptureFixture) -> 
         await client.left()
     assert len(lines(caplog)) >= 3
     assert "s3cret" not in caplog.text
+
+
+@asynchronous
+async def test_refused_handshakes_use_up_no_line_of_a_handler_that_fails(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_time(monkeypatch)
+
+    def fails(request: Any) -> None:
+        raise ValueError("as ever")
+
+    async with serving(make_router(fails=fails)) as app, await Client.connect(app) as client:
+        for _ in range(120):
+            with pytest.raises(HandshakeRefused):
+                await Client.connect(app, headers=[("Origin", "https://elsewhere.example")])
+        for n in range(36):
+            assert (await client.ask(url="/fails", id=n))["status"] == 500
+    assert len([line for line in lines(caplog) if "'/fails' failed" in line]) == 36
+    assert len(lines(caplog)) == 136

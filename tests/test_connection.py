@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from aiorest_ws import RequestHandlerFactory, SimpleRouter, endpoint
+from aiorest_ws.patience import Patience
 from tests.serving import (
     BINARY,
     CLOSE,
@@ -497,7 +498,7 @@ async def opened(calls: Calls) -> tuple[Any, Transport]:
 async def lost(connection: Any) -> None:
     """Tell the connection that it is gone, and its factory that no other comes."""
     connection.connection_lost(None)
-    await connection.factory.release(TIMEOUT)
+    await connection.factory.release(Patience())
 
 
 def frames_in(data: bytes) -> list[Frame]:

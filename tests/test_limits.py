@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+import math
+import re
 import zlib
+from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
-from aiorest_ws import Application, MethodBasedView, SimpleRouter, endpoint
+from aiorest_ws import Application, MethodBasedView, Request, RequestHandlerProtocol, SimpleRouter, endpoint
 from aiorest_ws.limits import Limits
+from aiorest_ws.metrics import Metrics
 from tests.serving import (
     BINARY,
     CLOSE,
@@ -454,3 +460,279 @@ async def test_view_class_is_served_under_every_limit_at_once() -> None:
         assert (await client.ask(url="/view"))["data"] == "done"
         client.send(dump({"method": "GET", "url": "/view"}), BINARY)
         assert json.loads((await client.receive()).payload)["data"] == "done"
+
+
+# Memory of what is in flight
+
+
+def waiting_router(gates: Gates) -> SimpleRouter:
+    """Give a router with /hold, which waits, and /after, which does not."""
+    router = SimpleRouter()
+
+    @endpoint("/hold", "POST")
+    async def hold(request: Any) -> str:
+        return await gates.wait("hold")
+
+    @endpoint("/after", "POST")
+    def after(request: Any) -> str:
+        return "after"
+
+    router.register_endpoint(hold)
+    router.register_endpoint(after)
+    return router
+
+
+def as_json(message: dict[str, Any]) -> tuple[bytes, int]:
+    return dump(message), TEXT
+
+
+def as_base64(message: dict[str, Any]) -> tuple[bytes, int]:
+    return base64.b64encode(dump(message)), BINARY
+
+
+def as_msgpack(message: dict[str, Any]) -> tuple[bytes, int]:
+    return msgspec.msgpack.encode(message), BINARY
+
+
+STRING = "x" * 3000
+ARRAYS: list[Any] = [[]] * 1000
+OBJECTS: list[Any] = [{}] * 1000
+DEEP: list[Any] = [[[[[[[[]]]]]]]] * 125
+SMALL: list[Any] = [[]] * 50
+
+
+@on_each_loop
+@pytest.mark.parametrize("with_id", [True, False], ids=("id", "lane"))
+@pytest.mark.parametrize("form", [as_json, as_base64, as_msgpack])
+@pytest.mark.parametrize(
+    "data", [STRING, ARRAYS, OBJECTS, DEEP, SMALL], ids=("string", "arrays", "objects", "deep", "small")
+)
+@asynchronous
+async def test_reading_pauses_at_so_many_bytes_in_flight(
+    loop: str, data: Any, form: Callable[[dict[str, Any]], tuple[bytes, int]], with_id: bool
+) -> None:
+    def message(number: int) -> dict[str, Any]:
+        return {"method": "POST", "url": "/hold", "data": data} | ({"id": number} if with_id else {})
+
+    gates = Gates()
+    size = len(form(message(10))[0])
+    containers = len(re.findall(rb"[{[]", dump(message(10))))
+    in_flight = min(math.ceil(10_000 / size), math.ceil(80_000 / (size + 64 * containers)))
+    async with (
+        serving(waiting_router(gates), max_in_flight_bytes=10_000) as app,
+        await Client.connect(app) as client,
+    ):
+        for number in range(10, 50):
+            client.send(*form(message(number)))
+        connection = connection_of(app)
+        async with asyncio.timeout(10):
+            while connection._in_flight < in_flight:  # noqa: ASYNC110 (nobody tells)
+                await asyncio.sleep(0)
+        await turn_over(20)
+        assert connection._in_flight == in_flight
+        assert not connection._transport.is_reading()
+        gates.open("hold")
+        for _ in range(40):
+            assert (await client.receive()).opcode in (TEXT, BINARY)
+        assert connection._in_flight == 0
+        assert connection._transport.is_reading()
+
+
+@on_each_loop
+@pytest.mark.parametrize("with_id", [True, False], ids=("id", "lane"))
+@asynchronous
+async def test_single_request_is_taken_whatever_its_size(loop: str, with_id: bool) -> None:
+    gates = Gates()
+    gates.open("hold")
+    rest = {"id": 1} if with_id else {}
+    async with (
+        serving(waiting_router(gates), max_in_flight_bytes=1) as app,
+        await Client.connect(app) as client,
+    ):
+        for data in (STRING * 100, ARRAYS * 10):
+            assert (await client.ask("POST", "/hold", data=data, **rest))["data"] == "hold"
+            assert (await client.ask("POST", "/after", data=data, **rest))["data"] == "after"
+
+
+@asynchronous
+async def test_requests_of_an_application_that_decodes_itself_are_counted() -> None:
+    class Own(RequestHandlerProtocol):
+        def _decode_message(self, payload: bytes, isBinary: bool = False) -> Request:
+            return Request(**json.loads(payload[::-1]))
+
+    gates = Gates()
+    async with (
+        serving(waiting_router(gates), protocol=Own, max_in_flight_bytes=10_000) as app,
+        await Client.connect(app) as client,
+    ):
+        for number in range(10):
+            client.send(dump({"method": "POST", "url": "/hold", "id": number, "data": STRING})[::-1])
+        await gates.until(lambda: len(gates.started) == 4)
+        await turn_over(20)
+        assert len(gates.started) == 4
+        gates.open("hold")
+        assert {(await client.reply())["status"] for _ in range(10)} == {200}
+
+
+@on_each_loop
+@asynchronous
+async def test_nothing_begins_while_the_client_does_not_read(loop: str) -> None:
+    gates = Gates()
+    begun: list[int] = []
+    router = waiting_router(gates)
+
+    @endpoint("/big", "GET")
+    def big(request: Any, n: int) -> str:
+        begun.append(n)
+        return "x" * 1_000_000
+
+    router.register_endpoint(big)
+    async with serving(router) as app, await Client.connect(app) as client:
+        client.request("POST", "/hold")
+        for n in range(60):
+            client.request(url="/big", args={"n": n})
+        connection = connection_of(app)
+        async with asyncio.timeout(10):
+            while connection._in_flight < 61:  # noqa: ASYNC110 (nobody tells)
+                await asyncio.sleep(0)
+        gates.open("hold")
+        async with asyncio.timeout(10):
+            while not connection._choked_at:  # noqa: ASYNC110 (nobody tells)
+                await asyncio.sleep(0)
+        await turn_over(20)
+        assert len(begun) < 30
+        assert connection._transport.get_write_buffer_size() < 3_000_000
+        assert (await client.reply())["data"] == "hold"
+        for _ in range(60):
+            assert len((await client.reply())["data"]) == 1_000_000
+        assert begun == list(range(60))
+        assert (await client.ask("POST", "/after"))["data"] == "after"
+
+
+# Pushes
+
+
+@on_each_loop
+@asynchronous
+async def test_events_for_a_client_that_does_not_read_are_left_out_and_counted(loop: str) -> None:
+    metrics = Metrics()
+    async with (
+        serving(make_router(), max_push_buffer=100_000, metrics=metrics) as app,
+        await Client.connect(app) as client,
+        await Client.connect(app) as other,
+    ):
+        assert (await other.ask())["data"] == "Hello, world!"
+        slow = next(c for c in factory_of(app).connections if c._messages == 0)
+        quick = next(c for c in factory_of(app).connections if c._messages)
+        sent = 0
+        while slow.send_event("news", f"{sent:09}" + "x" * 9000):
+            sent += 1
+            assert sent < 10_000
+            await asyncio.sleep(0)
+        assert slow._transport.get_write_buffer_size() <= 100_000
+        assert slow.send_event("news", "x" * 9000) is False
+        assert quick.send_event("news", "rain") is True
+        assert (await other.reply()) == {"event_name": "news", "data": "rain"}
+        assert factory_of(app).unpushed == 2
+        assert metrics.registry.get_sample_value("aiorest_ws_unpushed_events_total") == 2
+        for number in range(sent):
+            assert int((await client.reply())["data"][:9]) == number  # whole, and in order
+        assert slow.send_event("news", "back") is True
+        assert (await client.reply())["data"] == "back"
+        assert factory_of(app).unsent == 0
+
+
+@on_each_loop
+@pytest.mark.parametrize("size", [100, 5_000_000])
+@asynchronous
+async def test_event_that_nothing_is_before_is_sent_whatever_its_size(loop: str, size: int) -> None:
+    async with serving(make_router(), max_push_buffer=10) as app, await Client.connect(app) as client:
+        assert connection_of(app).send_event("news", "x" * size) is True
+        assert len((await client.reply())["data"]) == size
+
+
+@asynchronous
+async def test_event_for_a_connection_that_is_gone_says_so() -> None:
+    async with serving(make_router()) as app:
+        async with await Client.connect(app) as client:
+            connection = connection_of(app)
+            await client.leave()
+        assert connection.send_event("news") is False
+        assert (factory_of(app).unsent, factory_of(app).unpushed) == (1, 0)
+
+
+@asynchronous
+async def test_events_before_the_connection_is_open_are_bounded_too() -> None:
+    said: list[bool] = []
+
+    def on_connect(connection: Any) -> None:
+        said.extend(connection.send_event("news", "x" * 400) for _ in range(4))
+
+    async with (
+        serving(make_router(), max_push_buffer=1000, on_connect=on_connect) as app,
+        await Client.connect(app) as client,
+    ):
+        assert said == [True, True, False, False]
+        assert [len((await client.reply())["data"]) for _ in range(2)] == [400, 400]
+        assert (await client.ask())["data"] == "Hello, world!"
+        assert factory_of(app).unpushed == 2
+
+
+# Names of events
+
+
+def nested(levels: int, *, of: str = "list") -> Any:
+    value: Any = []
+    for _ in range(levels - 1):
+        value = [value] if of == "list" else {"a": value}
+    return value
+
+
+SHORT = ["e", "x" * 4094, "é" * 2047, "\0" * 682, 1, -1.5, True, [1, {"a": None}], nested(32), nested(32, of="dict")]
+LONG = ["x" * 4095, "é" * 2048, "\0" * 683, nested(33), nested(33, of="dict"), [{}] * 2000, {"k" * 4100: 1}]
+LONG += [nested(500), [nested(20)] * 200, "x" * 900_000, [0] * 400_000]
+
+
+@pytest.mark.parametrize("rest", [{}, {"id": 7}], ids=("plain", "id"))
+@pytest.mark.parametrize("form", [as_json, as_base64, as_msgpack])
+@pytest.mark.parametrize("url", ["/hello", "/nowhere", None])
+@asynchronous
+async def test_event_name_is_bounded(url: Any, form: Any, rest: dict[str, Any]) -> None:
+    async with serving(make_router(), max_message_size=2_000_000) as app, await Client.connect(app) as client:
+
+        async def ask(name: Any) -> Any:
+            client.send(*form({"method": "GET", "url": url, "event_name": name, **rest}))
+            answer = (await client.receive()).payload
+            if form is as_msgpack:
+                return msgspec.msgpack.decode(answer)
+            return json.loads(answer if form is as_json else base64.b64decode(answer))
+
+        for name in SHORT:
+            assert (await ask(name))["event_name"] == name
+        for name in LONG:
+            reply = await ask(name)
+            assert reply.pop("event_name", None) is None
+            text = "`event_name` must be at most 4096 bytes of JSON in 32 levels"
+            assert reply == ({"id": 7, "status": 400} if rest else {}) | {"detail": text}
+
+
+@pytest.mark.parametrize("most", [10, None])
+@asynchronous
+async def test_event_name_may_be_as_long_as_the_option_says(most: int | None) -> None:
+    async with serving(make_router(), max_event_name=most) as app, await Client.connect(app) as client:
+        assert (await client.ask(event_name="x" * 8))["data"] == "Hello, world!"
+        assert ("data" in await client.ask(event_name="x" * 9)) is (most is None)
+
+
+@asynchronous
+async def test_long_event_name_is_not_echoed_by_what_refuses_otherwise() -> None:
+    class Own(RequestHandlerProtocol):
+        def _decode_message(self, payload: bytes, isBinary: bool = False) -> Request:
+            return Request(**json.loads(payload))
+
+    for options in ({"requests_per_second": 0.001, "burst": 1}, {"protocol": Own}):
+        async with serving(make_router(), **options) as app, await Client.connect(app) as client:
+            await client.ask()
+            reply = await client.ask(event_name="x" * 5000)
+            assert reply["event_name"] is None
+            assert "detail" in reply

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import socket
 import ssl
 import struct
@@ -17,7 +18,17 @@ import pytest
 from aiorest_ws import Application
 from aiorest_ws.exceptions import ImproperlyConfigured
 from aiorest_ws.listener import tls_context
-from tests.serving import LOOPS, Certificate, Client, asynchronous, client_context, connection_of, make_router, serving
+from tests.serving import (
+    LOOPS,
+    Certificate,
+    Client,
+    asynchronous,
+    client_context,
+    connection_of,
+    make_certificate,
+    make_router,
+    serving,
+)
 
 ROOT = str(Path(__file__).resolve().parent.parent)
 
@@ -410,3 +421,63 @@ async def test_encrypted_key(certificate: Certificate, tmp_path: Path) -> None:
     ):
         assert (await client.ask())["data"] == "Hello, world!"
         await client.leave()
+
+
+# Certificates that are read again
+
+
+async def _is_shown(address: Any, certificate: Certificate) -> bool:
+    """Tell whether the server shows this certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    _, writer = await asyncio.open_connection(*address, ssl=context)
+    shown = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    writer.transport.abort()
+    return bool(shown == ssl.PEM_cert_to_DER_cert(text_of(certificate.path)))
+
+
+@on_each_loop
+@pytest.mark.parametrize("in_thread", [False, True])
+@asynchronous
+async def test_certificates_may_be_read_again_while_it_serves(loop: str, in_thread: bool, tmp_path: Path) -> None:
+    one, two = (make_certificate(tmp_path / name) for name in ("one", "two"))
+    live = Certificate(str(tmp_path / "live.pem"), str(tmp_path / "live.key"))
+
+    def put_there(certificate: str, key: str) -> None:
+        shutil.copy(certificate, live.path)
+        shutil.copy(key, live.key)
+
+    put_there(*one)
+    async with serving(make_router(), certificate=live.path, key=live.key) as app:
+        address = app.addresses[0]
+        async with await Client.connect(app, tls=client_context(one)) as client:
+            assert await _is_shown(address, one)
+            for broken in ((one.path, two.key), (one.key, one.key), ("/dev/null", one.key)):
+                put_there(*broken)
+                with pytest.raises(ImproperlyConfigured, match="cannot load certificate"):
+                    app.reload_certificates()
+                assert await _is_shown(address, one)
+            os.unlink(live.key)
+            with pytest.raises(ImproperlyConfigured, match="cannot load certificate: no file"):
+                app.reload_certificates()
+            put_there(*two)
+            assert await _is_shown(address, one)
+            await asyncio.to_thread(app.reload_certificates) if in_thread else app.reload_certificates()
+            assert await _is_shown(address, two)
+            assert (await client.ask())["data"] == "Hello, world!"  # who is there already stays
+            await client.leave()
+
+
+@asynchronous
+async def test_what_cannot_be_read_again_says_why(certificate: Certificate) -> None:
+    app = Application(router=make_router(), certificate=certificate.path, key=certificate.key)
+    with pytest.raises(RuntimeError, match="the application is not running"):
+        app.reload_certificates()
+    async with serving(make_router()) as app:
+        with pytest.raises(ImproperlyConfigured, match="there is no certificate to reload"):
+            app.reload_certificates()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    async with serving(make_router(), ssl_context=context) as app:
+        with pytest.raises(ImproperlyConfigured, match="ssl_context is yours: call its load_cert_chain"):
+            app.reload_certificates()

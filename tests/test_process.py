@@ -228,3 +228,190 @@ async def test_failed_handler_shows_in_a_program_that_sets_up_no_logging() -> No
     assert outcome.code == 0
     assert outcome.err.count("'GET' '/boom' failed: KeyError") == 1
     assert outcome.err.count("KeyError: 'secret'") == 1
+
+
+# Asked from the inside, and in a thread
+
+
+@pytest.mark.parametrize("how", ["await request.app.stop()", "request.app.shut_down()"])
+@pytest.mark.parametrize("loop", LOOPS)
+@asynchronous
+async def test_handler_that_stops_the_application_lets_run_return(loop: str, how: str) -> None:
+    source = PROGRAM + (
+        "@endpoint('/end', 'GET')\n"
+        "async def end(request):\n"
+        f"    {how}\n"
+        "    return 'ended'\n"
+        "router.register_endpoint(end)\n"
+        f"Application(router=router, shutdown_timeout=600).run(port=0, loop={loop!r})\n"
+        "print('and on')\n"
+    )
+    async with await Program.start(source) as program:
+        async with await Client.connect(address_in(await program.started())) as client:
+            assert (await client.ask(url="/end", id=1))["data"] == "ended"
+            assert (await client.left()).close_code == 1001
+        outcome = await program.end()
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.endswith("and on\n")
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@asynchronous
+async def test_run_in_a_thread_is_ended_by_shut_down(loop: str) -> None:
+    source = PROGRAM + (
+        "import threading\n"
+        "listening = threading.Event()\n"
+        "app = Application(router=router, on_listening=[lambda app: listening.set()])\n"
+        f"thread = threading.Thread(target=app.run, kwargs=dict(port=0, loop={loop!r}))\n"
+        "thread.start(); listening.wait(); app.shut_down(); thread.join()\n"
+        "print('and on', app.is_running)\n"
+    )
+    outcome = await run_program(source)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.endswith("and on False\n")
+
+
+# Signals
+
+
+@pytest.mark.skipif(not on_posix, reason="no SIGTERM to another process on Windows")
+@on_each_loop
+@pytest.mark.parametrize("own", ["lambda *_: print('own')", "signal.SIG_DFL", "signal.SIG_IGN"])
+@asynchronous
+async def test_run_puts_the_signal_handlers_back(loop: str, own: str) -> None:
+    source = PROGRAM + (
+        "import os, signal\n"
+        f"own = {own}\n"
+        "numbers = (signal.SIGTERM, signal.SIGINT)\n"
+        "for number in numbers:\n"
+        "    signal.signal(number, own)\n"
+        "fd = signal.set_wakeup_fd(-1)\n"
+        "app = Application(router=router, on_listening=[lambda app: os.kill(os.getpid(), signal.SIGTERM)])\n"
+        f"app.run(port=0, loop={loop!r})\n"
+        "assert signal.set_wakeup_fd(-1) == fd\n"
+        "assert [signal.getsignal(number) for number in numbers] == [own, own]\n"
+        "print('back', flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\n"
+    )
+    outcome = await run_program(source)
+    assert outcome.err == ""
+    assert outcome.code == (-signal.SIGTERM if own == "signal.SIG_DFL" else 0)
+    assert outcome.out.endswith("back\nown\n" if own.startswith("lambda") else "back\n")
+
+
+TELLS_OF_SIGNALS = """
+from aiorest_ws.process import Signals
+take = Signals._take
+def tell(self, number, frame):
+    take(self, number, frame)
+    print("taken", flush=True)
+Signals._take = tell
+"""
+
+HANGS = {
+    "handler": "async def hang(request):\n    begun()\n    while True:\n        try: await asyncio.sleep(600)\n"
+    "        except asyncio.CancelledError: pass\n",
+    "loop": "def hang(request):\n    begun(); time.sleep(600)\n",
+    "thread": "async def hang(request):\n    await asyncio.to_thread(lambda: (begun(), time.sleep(600)))\n",
+    "lock": "async def hang(request):\n    begun(); threading.Lock().__enter__(); lock.acquire()\n",
+}
+
+
+@pytest.mark.skipif(not on_posix, reason="no SIGTERM to another process on Windows")
+@on_each_loop
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("hang", HANGS)
+@asynchronous
+async def test_second_signal_ends_it_whatever_hangs(loop: str, number: signal.Signals, hang: str) -> None:
+    source = (
+        PROGRAM
+        + TELLS_OF_SIGNALS
+        + (
+            "import asyncio, threading, time\n"
+            "lock = threading.Lock(); lock.acquire()\n"
+            "def begun(): print('begun', flush=True)\n"
+            f"{HANGS[hang]}"
+            "router.register_endpoint(endpoint('/hang', 'GET')(hang))\n"
+            f"Application(router=router, shutdown_timeout=600).run(port=0, loop={loop!r})\n"
+        )
+    )
+    async with await Program.start(source) as program:
+        client = await Client.connect(address_in(await program.started()))
+        client.request(url="/hang", id=1)
+        assert await program.line() == "begun"
+        program.signal(number)
+        assert await program.line() == "taken"
+        program.signal(number)
+        outcome = await program.end()
+        await client.drop()
+    assert outcome.code in (0, -number)
+
+
+@pytest.mark.skipif(not on_posix, reason="no SIGTERM to another process on Windows")
+@on_each_loop
+@pytest.mark.parametrize("where", ["on_startup", "on_shutdown"])
+@asynchronous
+async def test_second_signal_ends_it_though_a_hook_hangs(loop: str, where: str) -> None:
+    source = (
+        PROGRAM
+        + TELLS_OF_SIGNALS
+        + (
+            "import asyncio\n"
+            "async def hang(app):\n"
+            "    print('hangs', flush=True)\n"
+            "    while True:\n"
+            "        try: await asyncio.sleep(600)\n"
+            "        except asyncio.CancelledError: pass\n"
+            f"app = Application(router=router, {where}=[hang])\n"
+            f"app.run(port=0, loop={loop!r})\n"
+        )
+    )
+    async with await Program.start(source) as program:
+        if where == "on_shutdown":
+            await program.started()
+            program.signal(signal.SIGTERM)
+            assert await program.line() == "taken"
+        assert await program.line() == "hangs"
+        if where == "on_startup":
+            program.signal(signal.SIGTERM)
+            assert await program.line() == "taken"
+        program.signal(signal.SIGTERM)
+        outcome = await program.end()
+    assert outcome.code in (0, -signal.SIGTERM)
+
+
+# Logging
+
+
+@pytest.mark.parametrize(
+    ("name", "level", "expected"),
+    [
+        (
+            "aiorest_ws",
+            "NOTSET",
+            {"own: root of ours": 1, "own: access": 1, "root of ours": 1, "access": 1, "theirs": 1},
+        ),
+        ("aiorest_ws.access", "NOTSET", {"own: access": 1, "access": 1, "root of ours": 1, "theirs": 1}),
+        ("aiorest_ws", "CRITICAL", {"root of ours": 1, "access": 1, "theirs": 1}),
+    ],
+)
+@asynchronous
+async def test_each_line_is_logged_once(name: str, level: str, expected: dict[str, int]) -> None:
+    source = PROGRAM + (
+        "import logging\n"
+        "handler = logging.StreamHandler()\n"
+        "handler.setFormatter(logging.Formatter('own: %(message)s'))\n"
+        f"handler.setLevel(logging.{level})\n"
+        f"logging.getLogger({name!r}).addHandler(handler)\n"
+        "def say(app):\n"
+        "    logging.getLogger('aiorest_ws').warning('root of ours')\n"
+        "    logging.getLogger('aiorest_ws.access').warning('access')\n"
+        "    logging.getLogger('theirs').warning('theirs')\n"
+        "    app.shut_down()\n"
+        "Application(router=router, on_listening=[say]).run(port=0)\n"
+    )
+    outcome = await run_program(source)
+    assert outcome.code == 0
+    lines = outcome.err.splitlines()
+    assert {text: sum(text in line for line in lines) for text in expected} == expected
+    assert len(lines) == 3

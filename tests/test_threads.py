@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import threading
+import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -450,3 +452,147 @@ async def test_asynchronous_dependency_of_a_thread_that_ends_the_program_does_no
     async with serving(router_of(work)) as app, await Client.connect(app) as client:
         assert (await client.ask("GET", "/x", id=1))["status"] == 500
         assert errors(caplog) == [f"'GET' '/x' failed: {type(error).__name__}"]
+
+
+# Between clients
+
+
+@dataclass
+class Turns:
+    """Blocking calls, each of which ends when the test lets it go; `begun` has their names in order."""
+
+    begun: list[Any] = field(default_factory=list)
+    gate: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __call__(self, name: Any) -> Any:
+        self.begun.append(name)
+        self.loop.call_soon_threadsafe(self.changed.set)
+        assert self.gate.acquire(timeout=TIMEOUT)
+        return name
+
+    async def until(self, number: int) -> None:
+        while len(self.begun) < number:
+            self.changed.clear()
+            await self.changed.wait()
+
+
+async def one_later() -> int:
+    return 1
+
+
+def names_router(turns: Turns, kind: str) -> SimpleRouter:
+    """Give a router whose GET /x blocks, by itself or by what it depends on."""
+
+    def blocks(request: Request, name: Any) -> Any:
+        return turns(name)
+
+    def blocks_with_plain(request: Request, name: Any, one: Annotated[int, Depends(lambda: 1)]) -> Any:
+        return turns(name)
+
+    def blocks_with_asynchronous(request: Request, name: Any, one: Annotated[int, Depends(one_later)]) -> Any:
+        return turns(name)
+
+    kinds: dict[str, Callable[..., Any]] = {
+        "alone": blocks,
+        "plain": blocks_with_plain,
+        "asynchronous": blocks_with_asynchronous,
+    }
+    return router_of(kinds[kind])
+
+
+async def all_in_flight(client: Client) -> None:
+    """Wait until the server has read what `client` sent."""
+    client.send(b"", 9)
+    assert (await client.receive()).opcode == 10
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("kind", ["alone", "plain", "asynchronous"])
+@asynchronous
+async def test_one_client_with_many_does_not_hold_up_another(loop: str, kind: str) -> None:
+    turns = Turns()
+    async with (
+        serving(names_router(turns, kind), threads=4, max_concurrency=100) as app,
+        await Client.connect(app) as many,
+        await Client.connect(app) as one,
+        await Client.connect(app) as third,
+    ):
+        for number in range(64):
+            many.request("GET", "/x", args={"name": number}, id=number)
+        await all_in_flight(many)
+        await turns.until(4)
+        one.request("GET", "/x", args={"name": "one"}, id=1)
+        await all_in_flight(one)
+        third.request("GET", "/x", args={"name": "third"}, id=1)
+        await all_in_flight(third)
+        await turn_over(20)
+        turns.gate.release()
+        await turns.until(5)
+        assert turns.begun[4] == "one"
+        turns.gate.release(80)
+        assert (await one.reply())["data"] == "one"
+        assert (await third.reply())["data"] == "third"
+        assert turns.begun.index("third") <= 6
+        for _ in range(64):
+            assert (await many.reply())["status"] == 200
+        assert [name for name in turns.begun if type(name) is int] == sorted(range(64))
+
+
+@asynchronous
+async def test_what_is_cancelled_before_its_turn_is_forgotten_at_once() -> None:
+    turns = Turns()
+    gone: list[Any] = []
+
+    class Document:
+        def __init__(self, text: str) -> None:
+            weakref.finalize(self, gone.append, text)
+
+    def blocks(request: Request, text: str) -> None:
+        turns(text)
+
+    class Opens:
+        def process_request(self, request: Request, handler: Any) -> None:
+            request.state.document = Document(request.args["text"])
+
+    router = router_of(blocks)
+    async with serving(router, threads=1, middlewares=[Opens]) as app, await Client.connect(app) as busy:
+        busy.request("GET", "/x", args={"text": "busy"}, id=1)
+        await turns.until(1)
+        for round_ in range(3):
+            async with await Client.connect(app) as client:
+                for number in range(20):
+                    client.request("GET", "/x", args={"text": f"{round_}-{number}"}, id=number)
+                await all_in_flight(client)
+                client.abort()
+        while len(factory_of(app).connections) > 1:  # noqa: ASYNC110 (nobody tells)
+            await asyncio.sleep(0)
+        await turn_over(20)
+        gc.collect()
+        assert len(gone) == 60
+        assert turns.begun == ["busy"]
+        turns.gate.release()
+        assert (await busy.reply())["status"] == 200
+        turns.gate.release()
+        assert (await busy.ask("GET", "/x", args={"text": "next"}, id=2))["status"] == 200
+        await busy.leave()
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@asynchronous
+async def test_request_timeout_answers_those_that_wait_for_a_thread(loop: str) -> None:
+    turns = Turns()
+    async with (
+        serving(names_router(turns, "alone"), threads=1, request_timeout=0.3) as app,
+        await Client.connect(app) as client,
+    ):
+        for number in range(30):
+            client.request("GET", "/x", args={"name": number}, id=number)
+        async with asyncio.timeout(2):
+            replies = [await client.reply() for _ in range(30)]
+        assert {reply["status"] for reply in replies} == {504}
+        assert turns.begun == [0]
+        turns.gate.release(2)
+        assert (await client.ask("GET", "/x", args={"name": "next"}, id=99))["data"] == "next"
+        await client.leave()

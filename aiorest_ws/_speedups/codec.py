@@ -29,12 +29,14 @@ __all__ = (
     "BINARY_JSON",
     "BINARY_MSGPACK",
     "EMPTY",
+    "MAX_LEVELS",
     "TEXT_BASE64",
     "TEXT_JSON",
     "decode",
     "decode_base64",
     "dumps",
     "encode",
+    "is_short",
     "native",
     "plain",
     "recognise",
@@ -50,6 +52,7 @@ BINARY_MSGPACK = 6
 
 _JSON_SPACE = b" \t\n\r"
 _MAX_DEPTH = 400
+MAX_LEVELS = 32  # of what `is_short`
 _FOUR_ZERO_BITS = frozenset(b"AQgw")
 _TWO_ZERO_BITS = frozenset(b"AEIMQUYcgkosw048")
 
@@ -148,6 +151,35 @@ def dumps(value: Any) -> bytes:
 def write(value: Any, form: int) -> bytes:
     """Encode `value` for a reply of `form`: as JSON (not yet base64) or as MessagePack. Raises what `dumps` does."""
     return msgpack.pack(native(value)) if form & 4 else dumps(value)
+
+
+def is_short(value: Any, most: int) -> bool:
+    """Tell whether `value`, of a client's message, is at most `most` bytes of JSON, in at most `MAX_LEVELS` levels.
+
+    Of a longer one no more is looked at than that many bytes may hold. 0: it may be of any size.
+    """
+    if not most or (type(value) is str and 6 * len(value) + 2 <= most):  # "\u0000" is the longest that one becomes
+        return True
+    todo = [(value, 1)]
+    left = most
+    while todo:
+        item, level = todo.pop()
+        kind = type(item)
+        left -= 1
+        if kind is str or kind is bytes or kind is dict or kind is list:
+            left -= len(item)
+        if left < 0:
+            return False
+        if kind is dict or kind is list:
+            if level > MAX_LEVELS:
+                return False
+            todo += [(part, level + 1) for part in item]
+            if kind is dict:
+                todo += [(part, level + 1) for part in item.values()]
+    try:
+        return len(dumps(value)) <= most
+    except Exception:  # a value of the application's own, which decodes messages itself, may raise anything
+        return False
 
 
 def _default(value: Any) -> Any:

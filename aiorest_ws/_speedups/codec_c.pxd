@@ -9,5 +9,7 @@ cpdef dict decode(bytes payload, int form)
 cpdef bytes encode(bytes rendered, int form)
 cpdef bytes dumps(object value)
 cpdef bytes decode_base64(bytes payload)
+@cython.locals(left=Py_ssize_t, level=Py_ssize_t, todo=list)
+cpdef bint is_short(object value, Py_ssize_t most) except -1
 cpdef bytes write(object value, int form)
 cpdef object native(object value, int depth=*)

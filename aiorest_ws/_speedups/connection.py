@@ -38,12 +38,18 @@ _FULL = 1
 _CHOKED = 2
 _SLICED = 4
 
+_CONTAINER = 64  # bytes of memory, beside those on the wire, that an array or object of a request takes at least
+_DECODED = 8  # times the bytes on the wire that requests in flight may take
+
 
 class Connection(frames.Frames):
     """Runs the requests of one connection.
 
     Requests without `id` form a lane: one runs, the others wait. Requests with `id` run beside it. Those that run and
-    those that wait are in flight; at `_limit_in_flight` of them nothing more is parsed, and nothing is read.
+    those that wait are in flight; at `_limit_in_flight` of them, or at `_limit_octets`, nothing more is parsed, and
+    nothing is read. Nor is it while the client does not read, and then nothing that waits begins.
+
+    _limit_octets       bytes of messages in flight, 0 for any number; in memory they may take eight times as many
 
     _request_timeout    seconds that a handler may take, 0 for any time
     _rate               decides with `allow()` about every message, or None
@@ -71,6 +77,11 @@ class Connection(frames.Frames):
         self._flushes_late = False
         self._limit_in_flight = 64
         self._in_flight = 0
+        self._limit_octets = 0
+        self._octets_in_flight = 0
+        self._holds_in_flight = 0
+        self._choked = False
+        self._stalled = False  # the lane waits until the client reads
         self._request_timeout = 0.0
         self._rate: Any = None
         self._stopping = False
@@ -141,15 +152,14 @@ class Connection(frames.Frames):
             request._failure = TooManyRequests()
         if request._id is None and self._lane is not None:
             self._lane.append(request)
-            self._count()
+            self._count(request)
         elif self._start(request):
-            self._count()
+            self._count(request)
 
     def _stop(self) -> None:
         """Drop what waits: the connection is closing. What runs goes on, and reading: a close frame is to come."""
-        if self._lane:
-            self._in_flight -= len(self._lane)
-            self._lane.clear()
+        while self._lane:
+            self._discount(self._lane.popleft())
         self._go_on(_FULL)
 
     def _drop(self) -> None:
@@ -252,33 +262,55 @@ class Connection(frames.Frames):
 
     def _finish(self, request: Request, rendered: bytes) -> None:
         """Send a reply that took time, with the others of this turn, and go on with what waited for it."""
+        self._flush_soon()
+        if request._failure is None:
+            self._reply(request, rendered)
+        self._discount(request)
+        if request._id is None:
+            self._next()
+        if not self._is_full():
+            self._go_on(_FULL)
+
+    def _flush_soon(self) -> None:
+        """Gather what is written from now on, until the loop comes round."""
         if not self._flushes_late:
             self._flushes_late = self._gathers = True
             self._loop.call_soon(self._flush_late)
-        if request._failure is None:
-            self._reply(request, rendered)
-        self._in_flight -= 1
-        if request._id is None:
-            self._next()
-        if self._in_flight < self._limit_in_flight:
-            self._go_on(_FULL)
 
     def _flush_late(self) -> None:
         self._flushes_late = self._gathers = False
         self._flush_out()
 
     def _next(self) -> None:
-        """Answer what waits in the lane, up to the next request that takes time."""
+        """Answer what waits in the lane, up to the next request that takes time, while the client reads."""
         while self._lane and not self._transport.is_closing():
-            if self._start(self._lane.popleft()):
+            if self._choked:
+                self._stalled = True
                 return
-            self._in_flight -= 1
+            request = self._lane.popleft()
+            if self._start(request):
+                return
+            self._discount(request)
         self._lane = None
 
-    def _count(self) -> None:
+    def _count(self, request: Request) -> None:
         self._in_flight += 1
-        if self._in_flight >= self._limit_in_flight:
+        self._octets_in_flight += request._size
+        self._holds_in_flight += request._holds
+        if self._is_full():
             self._hold(_FULL)
+
+    def _discount(self, request: Request) -> None:
+        self._in_flight -= 1
+        self._octets_in_flight -= request._size
+        self._holds_in_flight -= request._holds
+
+    def _is_full(self) -> bool:
+        """Tell whether no more may be in flight. What one request brings always may, however much that is."""
+        if self._in_flight >= self._limit_in_flight:
+            return True
+        octets, most = self._octets_in_flight, self._limit_octets
+        return most > 0 and (octets >= most or octets + _CONTAINER * self._holds_in_flight >= _DECODED * most)
 
     def _reply(self, request: Request, rendered: bytes) -> None:
         if self.state != _OPEN:
@@ -311,16 +343,29 @@ class Connection(frames.Frames):
 
     def pause_writing(self) -> None:
         """Parse nothing more: the client does not read what it is sent. Called by the transport."""
+        self._choked = True
         self._choked_at = 0.0 if self._loop is None else self._loop.time()
         self._hold(_CHOKED)
 
     def resume_writing(self) -> None:
         """Go on. Called by the transport."""
+        self._choked = False
         self._choked_at = 0.0
         if self._context is None:
-            self._go_on(_CHOKED)
+            self._breathe()
         else:
-            self._context.copy().run(self._go_on, _CHOKED)  # the transport is in that of whoever wrote to it
+            self._context.copy().run(self._breathe)  # the transport is in that of whoever wrote to it
+
+    def _breathe(self) -> None:
+        """Go on with the lane, then with what has been read, as far as the client takes it."""
+        if self._stalled:
+            self._stalled = False
+            self._flush_soon()
+            self._next()
+            if not self._is_full():
+                self._go_on(_FULL)
+        if not self._choked:
+            self._go_on(_CHOKED)
 
     def _on_slice(self) -> None:
         """Let others have their turn."""

@@ -29,6 +29,11 @@ cdef class Connection(frames.Frames):
     cdef bint _flushes_late
     cdef public int _limit_in_flight
     cdef public int _in_flight
+    cdef public long long _limit_octets
+    cdef long long _octets_in_flight
+    cdef long long _holds_in_flight
+    cdef bint _choked
+    cdef bint _stalled
     cdef public double _request_timeout
     cdef public object _rate
     cdef public bint _stopping
@@ -54,7 +59,11 @@ cdef class Connection(frames.Frames):
     cpdef _time_out(self, _Request request, object task)
     cpdef _finish(self, _Request request, bytes rendered)
     cdef _next(self)
-    cdef _count(self)
+    cdef _flush_soon(self)
+    cdef _count(self, _Request request)
+    cdef _discount(self, _Request request)
+    cdef bint _is_full(self) noexcept
+    cpdef _breathe(self)
     cdef _reply(self, _Request request, bytes rendered)
     @cython.locals(seconds=double)
     cdef _observe(self, _Request request, Py_ssize_t size)

@@ -10,10 +10,11 @@ from typing import Any
 
 from aiorest_ws.exceptions import InvalidMessage
 
+from . import msgpack
 from .codec import EMPTY, decode, decode_base64, dumps, recognise, write
 from .wrappers import Request, check_id, failed, wrap
 
-__all__ = ("read", "render", "render_detail")
+__all__ = ("holds_of", "read", "render", "render_detail")
 
 
 def read(payload: bytes, is_binary: bool, connection: Any) -> Request:
@@ -23,14 +24,36 @@ def read(payload: bytes, is_binary: bool, connection: Any) -> Request:
         return failed(EMPTY, form, connection)  # the cheapest message to send must not be the dearest to answer
     try:
         text = decode_base64(payload) if form & 1 else payload
-        request = wrap(decode(text, form & 4), form, connection)
+        if form & 4:
+            holds = msgpack.check(text)
+            request = wrap(msgpack.made(text), form, connection)
+        else:
+            request = wrap(decode(text, form & 4), form, connection)
+            request._text = text
+            holds = _containers_in(text)
     except InvalidMessage as exc:
         return failed(exc, form, connection)
-    if not form & 4:
-        request._text = text
+    request._size = len(payload)
+    request._holds = holds
     if request._id is not None:
         check_id(request)
     return request
+
+
+def holds_of(payload: bytes, form: int) -> int:
+    """Give how many arrays and objects there are in a message that somebody else has read."""
+    try:
+        if form & 4:
+            return msgpack.check(payload)
+        text = decode_base64(payload) if form & 1 else payload
+    except InvalidMessage:
+        text = payload  # in a form of the application's own
+    return _containers_in(text)
+
+
+def _containers_in(text: bytes) -> int:
+    """Give how many arrays and objects there may be in JSON: brackets in strings are counted, too."""
+    return text.count(b"{") + text.count(b"[")
 
 
 def render(request: Request, data: Any) -> bytes:

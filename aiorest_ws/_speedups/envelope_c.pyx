@@ -17,11 +17,12 @@ from orjson import loads
 
 from aiorest_ws._speedups.codec_c cimport decode, decode_base64, recognise, write
 from aiorest_ws._speedups.codec_c import EMPTY
+from aiorest_ws._speedups.msgpack_c cimport check, made
 from aiorest_ws._speedups.wrappers_c cimport Request, blank, check_id, failed, wrap
 
 from aiorest_ws.exceptions import InvalidMessage
 
-__all__ = ("read", "render", "render_detail")
+__all__ = ("holds_of", "read", "render", "render_detail")
 
 cdef extern from "Python.h":
     bint PyUnicode_CheckExact(object o)
@@ -48,17 +49,22 @@ cpdef Request read(bytes payload, bint is_binary, object connection):
     cdef int form = recognise(payload, is_binary)
     cdef Request request = None
     cdef bytes text
-    cdef Py_ssize_t size
+    cdef Py_ssize_t size, holds
     if not payload:
         return failed(EMPTY, form, connection)
     try:
         text = decode_base64(payload) if form & 1 else payload
         size = len(text)  # TypeError if None
         request = scan(<const unsigned char*>PyBytes_AS_STRING(text), size, form, connection)
-        if request is None:
+        if request is None and form & 4:
+            holds = check(text)
+            request = wrap(made(text), form, connection)
+            request._holds = holds
+        elif request is None:
             request = wrap(decode(text, form & 4), form, connection)
-            if not form & 4:
-                request._text = text
+            request._text = text
+            request._holds = containers_in(text)
+        request._size = len(payload)
     except InvalidMessage as exc:
         request = failed(exc, form, connection)
     if request._id is not None:
@@ -79,9 +85,27 @@ cdef Request read_raw(const unsigned char* payload, Py_ssize_t size, bint is_bin
             request = scan(text, decoded, 3 if is_binary else 1, connection)
     if request is None:
         return read(PyBytes_FromStringAndSize(<const char*>payload, size), is_binary, connection)
+    request._size = size
     if request._id is not None:
         check_id(request)
     return request
+
+
+cpdef Py_ssize_t holds_of(bytes payload, int form) except -1:
+    """Give how many arrays and objects there are in a message that somebody else has read."""
+    cdef bytes text
+    try:
+        if form & 4:
+            return check(payload)
+        text = decode_base64(payload) if form & 1 else payload
+    except InvalidMessage:
+        text = payload  # in a form of the application's own
+    return containers_in(text)
+
+
+cdef Py_ssize_t containers_in(bytes text) except -1:
+    """Give how many arrays and objects there may be in JSON: brackets in strings are counted, too."""
+    return text.count(b"{") + text.count(b"[")
 
 
 cdef unsigned char[256] DIGIT
@@ -245,6 +269,7 @@ cdef Request scan(const unsigned char* text, Py_ssize_t size, int form, object c
     if size < 2 or size > MAX_SIZE or text[0] != c"{":
         return None
     request = blank(form, connection)
+    request._holds = 1
     while True:
         # a key and its colon
         if at >= size or text[at] != c'"':
@@ -319,7 +344,7 @@ cdef object read_value(const unsigned char* text, Py_ssize_t* position, Py_ssize
         position[0] = end + 1
         return PyUnicode_DecodeASCII(<const char*>text + at + 1, end - at - 1, NULL)
     if c == c"{" or c == c"[":
-        end = end_of_container(text, at, size)
+        end = end_of_container(text, at, size, &request._holds)
         if end < 0:
             return None
         try:
@@ -362,8 +387,13 @@ cdef object read_integer(const unsigned char* text, Py_ssize_t* position, Py_ssi
     return -value if negative else value
 
 
-cdef Py_ssize_t end_of_container(const unsigned char* text, Py_ssize_t at, Py_ssize_t size) noexcept nogil:
-    """Give the index behind the bracket that closes the one at text[at], or -1. What is inside is orjson's to check."""
+cdef Py_ssize_t end_of_container(
+    const unsigned char* text, Py_ssize_t at, Py_ssize_t size, Py_ssize_t* holds
+) noexcept nogil:
+    """Give the index behind the bracket that closes the one at text[at], or -1; what opens is added to `holds`.
+
+    What is inside is orjson's to check.
+    """
     cdef int depth = 0
     cdef bint inside = False
     cdef unsigned char c
@@ -378,6 +408,7 @@ cdef Py_ssize_t end_of_container(const unsigned char* text, Py_ssize_t at, Py_ss
             inside = True
         elif c == c"{" or c == c"[":
             depth += 1
+            holds[0] += 1
             if depth > MAX_DEPTH:
                 return -1
         elif c == c"}" or c == c"]":

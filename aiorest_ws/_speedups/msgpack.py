@@ -11,7 +11,7 @@ from typing import Any
 
 from aiorest_ws.exceptions import InvalidMessage
 
-__all__ = ("MISSING", "check", "is_installed", "is_map", "pack", "unpack")
+__all__ = ("MISSING", "check", "is_installed", "is_map", "made", "pack", "unpack")
 
 MISSING = "MessagePack needs msgspec on the server: pip install 'aiorest-ws[msgpack]>=2'"
 
@@ -51,6 +51,11 @@ def unpack(payload: bytes) -> dict[str, Any]:
     if not is_installed():
         raise InvalidMessage(MISSING)
     check(payload)
+    return made(payload)
+
+
+def made(payload: bytes) -> dict[str, Any]:
+    """Do the same for a payload that `check` has let pass."""
     try:
         envelope: dict[str, Any] = _decode(payload)
     except (ValueError, RecursionError) as exc:  # UTF-8, timestamps
@@ -66,8 +71,11 @@ def pack(value: Any) -> bytes:
     return packed
 
 
-def check(payload: bytes) -> None:
-    """Raise InvalidMessage unless `payload` is one map, whole, with string keys and known types throughout."""
+def check(payload: bytes) -> int:
+    """Raise InvalidMessage unless `payload` is one map, whole, with string keys and known types throughout.
+
+    Gives the number of arrays and maps in it.
+    """
     # PERF: one loop, as a call for each value would double its time (bench/bench_msgpack.py).
     size = len(payload)
     if not size or not is_map(payload[0]):
@@ -75,13 +83,14 @@ def check(payload: bytes) -> None:
     at = 0
     left = 1  # how many values are due, of this container; in a map keys are values too
     in_map = False
+    found = 0
     outer: list[int] = []  # the same for the containers around it, as left * 2 + in_map
     while True:
         while left == 0:
             if not outer:
                 if at != size:
                     raise _fault("bytes follow its end")
-                return
+                return found
             around = outer.pop()
             left = around >> 1
             in_map = around & 1 == 1
@@ -107,6 +116,7 @@ def check(payload: bytes) -> None:
             count = _length(payload, at, width) if width else _FOLLOW[first - 0xC0]
             at += width
         if first < 0xA0 or first >= 0xDC:
+            found += 1
             becomes_map = first < 0x90 or first >= 0xDE
             if becomes_map:
                 count *= 2

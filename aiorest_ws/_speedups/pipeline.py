@@ -14,12 +14,14 @@ from aiorest_ws.calls import finished
 from aiorest_ws.exceptions import (
     BaseAPIException,
     IncorrectURL,
+    InvalidMessage,
     NotSpecifiedHandler,
     NotSpecifiedURL,
 )
 from aiorest_ws.middlewares import Layer, authenticates, known_at
 from aiorest_ws.misses import missed
 from aiorest_ws.scopes import Scope, begin, drive
+from aiorest_ws.threads import asker
 from aiorest_ws.turns import in_turn
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ class Pipeline(replies.Replies):
     threads       runs the handlers that block: (function, arguments) → an awaitable of its result; none: in the loop
     overrides     dependencies that others take the place of, for tests
     dependencies  what runs before those of every route for its effect
+    max_event_name    bytes of JSON that an `event_name` may have, 0 for any number
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class Pipeline(replies.Replies):
         recoveries: Iterable[dict[type, Any]] = (),
         overrides: dict[Any, Any] | None = None,
         dependencies: tuple[Any, ...] = (),
+        max_event_name: int = 0,
     ) -> None:
         super().__init__(debug=debug, report=report, recoveries=recoveries)
         self.trie = trie
@@ -85,6 +89,7 @@ class Pipeline(replies.Replies):
         self.threads = threads
         self.overrides = {} if overrides is None else overrides
         self.dependencies = dependencies
+        self.max_event_name = max_event_name
         self._plans: dict[Plan, Plan] = {}  # those of the router → with `dependencies`
 
     def handle(self, payload: bytes, is_binary: bool, connection: Any = None) -> bytes | Awaitable[bytes]:
@@ -95,11 +100,13 @@ class Pipeline(replies.Replies):
             return codec.encode(rendered, request._form)
         return self._encode_later(request, rendered)
 
-    def adopt(self, request: Request, form: int, connection: Any) -> Request:
-        """Give a request that the user's own code decoded, ready for `respond`."""
+    def adopt(self, request: Request, form: int, connection: Any, payload: bytes = b"") -> Request:
+        """Give a request that the user's own code made of `payload`, ready for `respond`."""
         if request.connection is None:
             request.connection = connection
             request._form = form
+        request._size = len(payload)
+        request._holds = envelope.holds_of(payload, request._form)
         if request._id is not None:
             wrappers.check_id(request)
         return request
@@ -115,6 +122,8 @@ class Pipeline(replies.Replies):
         Such a coroutine may be gone through to its end, and what it returns be rendered with `complete`; for all that
         is not as simple, `rest` makes what `respond` gives.
         """
+        if request._event_name is not None and not codec.is_short(request._event_name, self.max_event_name):
+            self._refuse_event_name(request)
         if request._failure is not None:
             return self.refuse(request, request._failure)
         try:
@@ -128,6 +137,14 @@ class Pipeline(replies.Replies):
         except BaseException as exc:
             answer = self._recover(request, exc)
         return answer
+
+    def _refuse_event_name(self, request: Request) -> None:
+        """Take away an `event_name` that is too long, as `wrappers.check_id` does with an `id`."""
+        request._event_name = None
+        if request._failure is None:
+            request._failure = InvalidMessage(
+                f"`event_name` must be at most {self.max_event_name} bytes of JSON in {codec.MAX_LEVELS} levels"
+            )
 
     def complete(self, request: Request, result: Any) -> bytes:
         """Give the reply that carries `result` of a bare coroutine, or raise what went wrong."""
@@ -218,6 +235,8 @@ class Pipeline(replies.Replies):
         self, request: Request, plan: Plan, params: tuple[Any, ...], view: Any
     ) -> bytes | Coroutine[Any, Any, bytes]:
         """As `_guard`, for a handler that has dependencies."""
+        if plan.threaded:
+            asker.set(id(request.connection))
         scope = Scope(plan.provide, self.threads, self.overrides)
         rendered = begin(self._scoped(request, plan, params, view, scope), scope.waits)
         return rendered if type(rendered) is bytes else self._finish_foreign(request, rendered)
@@ -248,6 +267,7 @@ class Pipeline(replies.Replies):
     def _call_guarded(self, request: Request, plan: Plan, params: tuple[str, ...], view: Any) -> Any:
         """Call the handler where its plan says: here or in a thread."""
         if plan.threaded and self.threads is not None:
+            asker.set(id(request.connection))
             return self.threads(self._call_in_thread, request, plan, params, view)
         return self._call(request, plan, params, view)
 

@@ -22,14 +22,16 @@ cdef class Pipeline(replies.Replies):
     cdef readonly object threads
     cdef readonly object overrides
     cdef readonly tuple dependencies
+    cdef readonly Py_ssize_t max_event_name
     cdef dict _plans
     cdef tuple _own
     cdef dict _turns
 
     cpdef object handle(self, bytes payload, bint is_binary, object connection=*)
-    cpdef _Request adopt(self, _Request request, int form, object connection)
+    cpdef _Request adopt(self, _Request request, int form, object connection, bytes payload=*)
     cpdef object respond(self, _Request request)
     cpdef object start(self, _Request request)
+    cdef _refuse_event_name(self, _Request request)
     cpdef bytes complete(self, _Request request, object result)
     cpdef object rest(self, _Request request, object bare)
     @cython.locals(plan=_Plan, params=tuple)

@@ -67,12 +67,14 @@ class Request:
         "_extra",
         "_failure",
         "_form",
+        "_holds",
         "_id",
         "_is_bare",
         "_method",
         "_params",
         "_pipeline",
         "_plan",
+        "_size",
         "_started",
         "_status",
         "_text",
@@ -96,6 +98,8 @@ class Request:
     _plan: Any
     _text: Any  # JSON of the message, or a pair: that of `args` and that of `data`; None where neither is kept
     _form: int
+    _size: int  # bytes of the message, 0 where nobody has counted
+    _holds: int  # arrays and objects in it
     _is_bare: bool
     _status: int
     _started: float  # only where somebody observes
@@ -284,6 +288,8 @@ def _clear(request: Request) -> None:
     request._pipeline = None
     request._plan = None
     request._text = None
+    request._size = 0
+    request._holds = 0
     request._is_bare = False
     request._ended_in = None
     request.user = None

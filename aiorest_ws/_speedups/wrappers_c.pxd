@@ -18,6 +18,8 @@ cdef class Request:
     cdef object _plan
     cdef object _text
     cdef int _form
+    cdef Py_ssize_t _size
+    cdef Py_ssize_t _holds
     cdef bint _is_bare
     cdef int _status
     cdef double _started

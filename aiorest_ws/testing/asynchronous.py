@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from aiorest_ws.patience import Patience
 from aiorest_ws.routers import warn_if_empty
 from aiorest_ws.shutdown import shut_down
 from aiorest_ws.status import WS_NORMAL
@@ -48,8 +49,8 @@ class Running:
 
     async def start(self) -> None:
         self.factory = self._app.prepare()
-        if self._app._lifespan is not None:
-            self.factory.context = self._app._lifespan.context
+        if self._app._server is not None:
+            self.factory.context = self._app._server.lifespan.context
         if not self._app.is_running:  # else what is around it is there already
             lifespan = self._app.new_lifespan()
             await lifespan.start()
@@ -62,14 +63,18 @@ class Running:
         self._lost = error
 
     async def stop(self) -> None:
-        try:
-            await shut_down(self.factory, grace=0, hurry=asyncio.Event())
-        finally:
-            if self._lifespan is not None:
-                await self._lifespan.end(asyncio.Event())
-                self._app._loop = None
+        patience = Patience()
+        await patience.see_through(asyncio.ensure_future(self._end(patience)))
         if self._lost is not None:
             raise self._lost
+
+    async def _end(self, patience: Patience) -> None:
+        try:
+            await shut_down(self.factory, grace=0, patience=patience)
+        finally:
+            if self._lifespan is not None:
+                await self._lifespan.end(patience)
+                self._app._loop = None
 
 
 class _Expected:

@@ -1,0 +1,159 @@
+"""Types and values with which one short message could keep a server busy for minutes → what is to be said of them."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator
+from datetime import date, datetime
+from decimal import Decimal
+from functools import partial
+from types import GenericAlias
+from typing import Any, Union
+from uuid import UUID
+
+from msgspec import convert
+from msgspec import inspect as types
+
+__all__ = ("branching", "keeps_apart", "trap_in")
+
+_MOST_OF_ONE_HASH = 16
+_MOST_OF_64_BITS = 20  # characters of a number
+
+# Of which a client can make few that have the same hash, as it is secret, or of 61 of their 64 bits.
+_SAFE = (
+    *(types.AnyType, types.StrType, types.BytesType, types.BoolType, types.NoneType, types.IntType),
+    *(types.EnumType, types.LiteralType, types.DateType, types.DateTimeType, types.TimeType, types.TimeDeltaType),
+)
+_HINTS: dict[Any, Any] = {
+    types.IntType: int,
+    types.FloatType: float,
+    types.StrType: str,
+    types.BytesType: bytes,
+    types.BoolType: bool,
+    types.NoneType: None,
+    types.UUIDType: UUID,
+    types.DecimalType: Decimal,
+    types.DateType: date,
+    types.DateTimeType: datetime,
+}
+
+
+def keeps_apart(info: Any) -> bool:
+    """Tell whether what comes for `info`, of msgspec.inspect, must be looked at before it is a set or a dict."""
+    if isinstance(info, types.DictType):
+        return _is_int(info.key_type) or not _is_safe(info.key_type)
+    return isinstance(info, (types.SetType, types.FrozenSetType)) and not _is_safe(info.item_type)
+
+
+def trap_in(info: Any, values: Any) -> str | None:
+    """Tell what is wrong with `values`, of which an `info`, a set or a dict, is to be made."""
+    if info.max_length is not None and len(values) > info.max_length:
+        return None  # msgspec says so, before it makes any
+    part = info.key_type if isinstance(info, types.DictType) else info.item_type
+    if isinstance(values, dict) and _is_int(part):
+        for key in values:
+            if len(key) > _MOST_OF_64_BITS and key.lstrip("+-").isdigit():
+                return "Expected an integer of 64 bits as key"
+    elif len(values) > _MOST_OF_ONE_HASH and not _is_safe(part) and _collide(_made(part, values)):
+        return "Too many different values with one hash"
+    return None
+
+
+def _is_int(info: Any) -> bool:
+    return isinstance(info.type if isinstance(info, types.Metadata) else info, types.IntType)
+
+
+def _is_safe(info: Any) -> bool:
+    if isinstance(info, types.Metadata):
+        return _is_safe(info.type)
+    if isinstance(info, types.UnionType):
+        return all(map(_is_safe, info.types))
+    return isinstance(info, _SAFE)
+
+
+def _made(info: Any, values: Iterable[Any]) -> Iterator[Any]:
+    """Give what msgspec makes of `values`, up to the first that it refuses."""
+    info = info.type if isinstance(info, types.Metadata) else info
+    make = info.cls if isinstance(info, types.CustomType) else partial(convert, type=_hint_of(info), strict=False)
+    for value in values:
+        try:
+            yield make(value)
+        except (TypeError, ValueError, ArithmeticError):
+            return
+
+
+def _hint_of(info: Any) -> Any:
+    """Give the type that is `info`, without its constraints."""
+    if isinstance(info, types.Metadata):
+        return _hint_of(info.type)
+    if isinstance(info, types.UnionType):
+        return Union[tuple(map(_hint_of, info.types))]  # noqa: UP007 (of as many as there are)
+    if isinstance(info, types.TupleType):
+        return GenericAlias(tuple, tuple(map(_hint_of, info.item_types)))
+    if isinstance(info, types.VarTupleType):
+        return GenericAlias(tuple, (_hint_of(info.item_type), ...))
+    if isinstance(info, types.FrozenSetType):
+        return GenericAlias(frozenset, (_hint_of(info.item_type),))
+    return getattr(info, "cls", None) or _HINTS.get(type(info), Any)
+
+
+def _collide(values: Iterable[Hashable]) -> bool:
+    """Tell whether more than 16 different ones of `values` have one hash: they would be compared with each other."""
+    seen: dict[int, list[Hashable]] = {}
+    for value in values:
+        alike = seen.setdefault(hash(value), [])
+        if value not in alike:
+            alike.append(value)
+            if len(alike) > _MOST_OF_ONE_HASH:
+                return True
+    return False
+
+
+def branching(schema: Any) -> list[str] | None:
+    """Give the names of the members of a union, in a schema of pydantic_core, that would all be tried at every level.
+
+    That is where two or more of them lead back to the union, and no discriminator says which is meant: 50 levels are
+    2⁵⁰ attempts.
+    """
+    if schema.get("type") != "definitions":
+        return None  # nothing in it leads back to itself
+    definitions = {node["ref"]: node for node in _nodes(schema) if "ref" in node}
+    for union in _nodes(schema):
+        if union.get("type") != "union":
+            continue
+        choices = [choice[0] if isinstance(choice, tuple) else choice for choice in union["choices"]]
+        back = [choice for choice in choices if _leads_to(union, choice, definitions)]
+        if len(back) > 1:
+            return [_name_of(choice, definitions) for choice in back]
+    return None
+
+
+def _leads_to(goal: Any, start: Any, definitions: dict[str, Any]) -> bool:
+    followed: set[str] = set()
+    todo = [start]
+    while todo:
+        for node in _nodes(todo.pop()):
+            if node is goal:
+                return True
+            ref = node.get("schema_ref")
+            if node.get("type") == "definition-ref" and ref in definitions and ref not in followed:
+                followed.add(ref)
+                todo.append(definitions[ref])
+    return False
+
+
+def _name_of(choice: Any, definitions: dict[str, Any]) -> str:
+    choice = definitions.get(choice.get("schema_ref", ""), choice)
+    cls = choice.get("cls")
+    return f"`{cls.__qualname__}`" if cls is not None else f"`{choice['type']}`"
+
+
+def _nodes(schema: Any) -> Iterator[dict[str, Any]]:
+    """Give every dict in a schema of pydantic_core."""
+    todo = [schema]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, dict):
+            yield node
+            todo += node.values()
+        elif isinstance(node, (list, tuple)):
+            todo += node
