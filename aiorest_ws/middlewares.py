@@ -10,6 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 from aiorest_ws.calls import call
+from aiorest_ws.dependencies import check_needless
 
 __all__ = ("CallNext", "RequestId", "Timing", "middleware_of", "middlewares_of", "request_id")
 
@@ -31,6 +32,9 @@ def middleware_of(middleware: Any) -> Any:
         raise TypeError(
             f"middleware {middleware!r} has no method 'process_request', and is not called with request and call_next"
         )
+    for method in (middleware.process_request if before else middleware, getattr(middleware, "at_handshake", None)):
+        if callable(method):
+            check_needless(method, f"middleware {middleware!r}")
     return middleware
 
 

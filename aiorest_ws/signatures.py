@@ -66,6 +66,10 @@ class Signature:
             except InvalidHandler:
                 pass  # the decorator gives it other arguments than it gets itself
         self._read(handler, given + parameters, parameters)
+        if self.behind is not None:  # what it gets by name from its decorator, it gets in its place
+            own = {parameter.name for parameter in parameters_of(handler)}
+            passed = {name: at for name, at in self.behind.positions.items() if name not in own}
+            self.positions = passed | self.positions
         if self.open and self.behind is not None:
             self.fresh |= {n: copy for n, copy in self.behind.fresh.items() if not _gives(handler, n)}
         passed_on = self.open and (self.behind is None or self.behind.takes_format)
