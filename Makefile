@@ -152,7 +152,7 @@ $(VENV)/.demo: setup.py pyproject.toml $(HOT) | $(BIN)/python
 	@echo "1 of 2: installing setuptools and Cython"
 	@$(PIP) install --no-compile 'setuptools >= 77' 'Cython >= 3.1, < 4'
 	@echo "2 of 2: installing Autobahn and building aiorest-ws, about half a minute"
-	@CFLAGS="-O1 -g0" $(BARE) $(INSTALL) --no-compile
+	@CFLAGS="-O0 -g0" $(BARE) $(INSTALL) --no-compile
 	@touch $@
 
 # pip below 25.1 does not know --group.

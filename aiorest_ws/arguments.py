@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, get_args
 
 __all__ = ("Arg", "misplaced", "wire_names")
+
+_surrogate = re.compile("[\ud800-\udfff]").search
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,8 @@ class Arg:
     def __post_init__(self) -> None:
         if not isinstance(self.alias, str) or not self.alias:
             raise TypeError(f"alias of Arg must be a string that is not empty, got {self.alias!r}")
+        if not self.alias.isascii() and _surrogate(self.alias):
+            raise TypeError(f"alias of Arg must be text that JSON can say, got {self.alias!r}")
 
 
 def wire_names(asked: Iterable[tuple[str, Any, bool]], others: Iterable[str], taken: Iterable[str]) -> dict[str, str]:
@@ -60,6 +65,11 @@ def _alias_of(name: str, hint: Any) -> str | None:
     marks = marks if isinstance(marks, tuple) else ()
     aliases = [mark.alias for mark in marks if isinstance(mark, Arg)]
     for mark in marks:
+        if _has_default(mark):
+            raise ValueError(
+                f"parameter {name!r} has its default in {type(mark).__module__}.{type(mark).__qualname__}, which is "
+                f"for fields: expected {name}: … = {mark.default!r:.100}"
+            )
         foreign = _foreign_alias(mark)
         if foreign is not None:
             raise ValueError(
@@ -82,6 +92,13 @@ def _foreign_alias(mark: Any) -> str | None:
         if alias is not None:
             return alias if isinstance(alias, str) else str(alias)
     return None
+
+
+def _has_default(mark: Any) -> bool:
+    """Tell whether pydantic's or msgspec's description of a field gives a value where none is sent."""
+    if type(mark).__module__.partition(".")[0] == "pydantic":
+        return hasattr(mark, "is_required") and not mark.is_required()
+    return False
 
 
 def _marks_in(hint: Any) -> Iterator[Any]:

@@ -7,6 +7,7 @@ not fit, and what the short way is too short for, goes parameter by parameter.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
@@ -266,9 +267,13 @@ def make_binder(
             )
     if not asked:
         return None
-    if direct and all(_is_short(parameter, checks[parameter.name]) for parameter in asked):
+    is_short = all(_is_short(parameter, checks[parameter.name]) for parameter in asked)
+    if direct and is_short and not any(map(_odd, wire.values())):
         return ShortBinder(signature, asked, checks, wire, path, defaults)
     return Binder(signature, asked, checks, wire)
+
+
+_odd = re.compile(r'[\x00-\x1f"\\]').search  # what msgspec does not take in a name on the wire
 
 
 def _is_short(parameter: Asked, check: Check) -> bool:

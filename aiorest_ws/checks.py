@@ -73,7 +73,7 @@ def check_of(hint: Any, *, lax: bool = False, made: bool = False) -> Check:
     made    what comes is no JSON, but what a converter made
     """
     if is_pydantic(hint):
-        return PydanticCheck(hint, lax=lax)
+        return _pydantic_check(hint, lax=lax)
     infos = [] if made else infos_of(hint)
     refuse_unsent(infos, lax=lax)
     constrained = [info.cls for info in infos if isinstance(info, _WITH_FIELDS) and _has_foreign_constraints(info.cls)]
@@ -82,7 +82,7 @@ def check_of(hint: Any, *, lax: bool = False, made: bool = False) -> Check:
             f"`{constrained[0].__qualname__}` has constraints that msgspec does not read: expected msgspec.Meta"
         )
     if constrained:
-        return PydanticCheck(hint, lax=lax)
+        return _pydantic_check(hint, lax=lax)
     return PlainCheck(hint, infos, lax=lax)
 
 
@@ -100,9 +100,10 @@ class PlainCheck:
             options["dec_hook"] = made_of_text
         self._box = box_of([("value", hint)], dec_hook=options.get("dec_hook"))
         self._convert = partial(msgspec.convert, **options) if options else msgspec.convert
-        self._sieve = sieve_of(infos[0], infos) if infos else None
+        wanted = wants_digits(infos) or any(_wants_digits(info) for info in infos)
+        self._sieve = sieve_of(infos[0], infos, wanted=wanted) if infos else None
         self._is_finite = lax and _has_floats(infos)
-        self.exact = wants_digits(infos) and not lax
+        self.exact = wanted and not lax
 
     def __call__(self, value: Any) -> Any:
         try:
@@ -171,6 +172,15 @@ _UNHASHABLE = (
 
 def _is_foreign(info: Any) -> bool:
     return isinstance(info, types.CustomType) and not (is_pydantics(info.cls) or is_read_from_text(info.cls))
+
+
+def _never_comes(info: Any) -> bool:
+    """Tell whether there is nothing in `info` that a client could send, but null."""
+    if isinstance(info, types.Metadata):
+        return _never_comes(info.type)
+    if isinstance(info, types.UnionType):
+        return all(isinstance(part, types.NoneType) or _never_comes(part) for part in info.types)
+    return _is_foreign(info)
 
 
 _WITH_FIELDS = (types.StructType, types.DataclassType, types.TypedDictType, types.NamedTupleType)
@@ -245,7 +255,7 @@ def _walk(info: Any, seen: set[int]) -> Iterator[Any]:
     if id(info) in seen:
         return
     seen.add(id(info))
-    if isinstance(info, types.Field) and not info.required and _is_foreign(info.type):
+    if isinstance(info, types.Field) and not info.required and _never_comes(info.type):
         return  # its default will do
     if isinstance(info, types.Type):
         yield info
@@ -299,11 +309,21 @@ def _check_finite(value: Any) -> None:
         raise msgspec.ValidationError("Expected a finite number")
 
 
+def _wants_digits(info: Any) -> bool:
+    """Tell whether `info`, into which msgspec does not look, is a class of pydantic's that keeps all digits."""
+    return isinstance(info, types.CustomType) and is_pydantics(info.cls) and _model_check(info.cls).exact
+
+
+@cache
+def _model_check(cls: Any) -> PydanticCheck:
+    return PydanticCheck(cls, lax=False)
+
+
 def made_of_text(cls: Any, value: Any) -> Any:
     """Make a `cls` of what a client sent: a path, an IP address, a model. It is a `dec_hook` of msgspec."""
     if is_pydantics(cls):
         try:
-            return adapter_of(cls).validate_python(value)
+            return _model_check(cls)(value)
         except ValueError as exc:
             fault = (faults_of(exc, []) or [{"loc": [], "msg": "Invalid value"}])[0]
             raise ValueError(": ".join([*(".".join(map(str, fault["loc"])),), fault["msg"]]).lstrip(": ")) from exc
@@ -345,8 +365,7 @@ class PydanticCheck:
             raise NoCheck("its constraints are pydantic's, which is not installed") from None
         except Exception as exc:
             raise NoCheck(str(exc).partition("\n")[0]) from exc
-        if never_comes(schema):
-            raise Unknown("no value of it can be made of what a client sends")
+        self.schema = schema
         self._lax = lax
         self.exact = not lax and any(node.get("type") == "decimal" for node in nodes_of(schema))
         self._is_strict: bool | None = None
@@ -356,7 +375,7 @@ class PydanticCheck:
             return self._adapter.validate_python(value)
         except ValueError as exc:
             if self._is_strict is None:
-                self._is_strict = any(node.get("strict") for node in nodes_of(self._adapter.core_schema))
+                self._is_strict = any(node.get("strict") for node in nodes_of(self.schema))
             if not self._is_strict:
                 raise
             fault = exc
@@ -393,6 +412,13 @@ def _written(value: Any, inexact: set[tuple[Any, ...]] | None, at: tuple[Any, ..
     if isinstance(value, Digits):
         return float(value) if inexact is None or at in inexact else value.text
     return value
+
+
+def _pydantic_check(hint: Any, *, lax: bool) -> PydanticCheck:
+    check = PydanticCheck(hint, lax=lax)
+    if never_comes(check.schema):
+        raise Unknown("no value of it can be made of what a client sends")
+    return check
 
 
 def adapter_of(hint: Any) -> Any:

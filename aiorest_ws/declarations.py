@@ -37,6 +37,8 @@ def checked_template(path: Any, converters: Mapping[str, Any] = CONVERTERS) -> s
         ours = _ours(segment, converters)
         if ours is not None:
             raise EndpointValueError(f"Invalid {segment} part of {template} path: a parameter is written {ours}")
+    if "?" in template or "#" in template:
+        raise EndpointValueError(f"Invalid path {path!r:.200}: a url has no query and no fragment, clients send `args`")
     return template
 
 
@@ -76,7 +78,8 @@ def checked_verbs(methods: Any) -> tuple[str, ...]:
 
 # How other frameworks write a parameter: `<int:id>`, `:id`, `*rest`, `[id]`, a regular expression, `{id: int}`.
 _foreign: Final = re.compile(
-    r"<[^<>]+>|^:\w.*|^\*.*|^\[[.\w]+\]$|^\(.+\)$|.*\\.*|\{\*+\w+\}|\{\w+(?:\?|\.{3})\}|\{(?!\w+:\w+\})\s*\w+\s*:.+\}"
+    r"<[^<>]+>|%\(\w+\)[sdif]|^%[sdif]$"
+    r"|^:\w.*|^\*.*|^\[[.\w]+\]$|^\(.+\)$|.*\\.*|\{\*+\w+\}|\{\w+(?:\?|\.{3})\}|\{(?!\w+:\w+\})\s*\w+\s*:.+\}"
 ).search
 _pairs: Final = re.compile(r"\{(\w+):(\w+)\}").finditer
 _words: Final = re.compile(r"[^\W\d]\w*").findall
@@ -103,7 +106,7 @@ def _ours(segment: str, converters: Mapping[str, Any]) -> str | None:
         if found is None:
             return None
     text = found[0].replace("(?P<", "<")
-    words = _words(re.sub(r"\\.", "", text))
+    words = _words(re.sub(r"\\.|%\w|\)\w", "", text))
     kind = next((ours for theirs, ours in _KINDS.items() if theirs in (text if not theirs.isalpha() else words)), "")
     names = [word for word in words if word not in _KINDS] or words or ["rest" if kind == "path" else "id"]
     # The name comes last in `<regex("a"):id>`, first everywhere else.

@@ -9,7 +9,7 @@ from typing import Any, Generic, ParamSpec, TypedDict, TypeVar, Unpack, overload
 from aiorest_ws.dependencies import named
 from aiorest_ws.exceptions import InvalidHandler
 from aiorest_ws.guards import AROUND, check_marks
-from aiorest_ws.spelling import meant
+from aiorest_ws.spelling import elsewhere, meant
 from aiorest_ws.views import ATTRIBUTES, MethodBasedView, http_methods, note_error
 
 __all__ = ("Endpoint", "EndpointOptions", "NamedOptions", "endpoint")
@@ -69,6 +69,12 @@ class Endpoint(Generic[P, R]):
             return self.function(*args, **kwargs)
         return self.path, self._view(), self.methods, self.name
 
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        """Bind it, as a function in a class is."""
+        if instance is None:
+            return self
+        return Endpoint(self.function.__get__(instance, owner), self.path, self.methods, self.name, self.attrs)
+
     def __getattr__(self, name: str) -> Any:
         """Give what else the function has: by `__code__` and its like `inspect` knows an `async def`."""
         if name == "function":  # of one that is not made yet
@@ -119,6 +125,9 @@ def endpoint(
     if isinstance(name, str) and name.isupper() and name.lower() in http_methods:
         raise TypeError(f"the name of endpoint {path} is the verb {name!r}: several verbs are a list")
     for key in attrs:
+        cure = elsewhere(key, "endpoint")
+        if cure:
+            raise TypeError(f"unknown keyword {key!r} of endpoint {path}: {cure}")
         near = meant(key.lower(), (*ATTRIBUTES, "methods"))
         if near:
             raise TypeError(f"unknown keyword {key.lower()!r} of endpoint {path}, did you mean {near!r}?")

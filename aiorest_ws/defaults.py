@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections import deque
+from array import array
+from collections import UserDict, UserList, deque
 from collections.abc import Callable, Iterable
 from copy import deepcopy
 from enum import Enum
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 __all__ = ("fresh",)
 
-_CONTAINERS = (list, dict, set, bytearray, deque)
+_COPIED = (list, dict, set, bytearray, deque)  # by their own `copy`, where nothing in them can change
+_CONTAINERS = (*_COPIED, UserDict, UserList, SimpleNamespace, array)
 
 
 def fresh(default: Any) -> Callable[[], Any] | None:
@@ -21,7 +24,7 @@ def fresh(default: Any) -> Callable[[], Any] | None:
     """
     if not _may_change(default):
         return None
-    if type(default) in _CONTAINERS and not any(map(_may_change, _items(default))):
+    if type(default) in _COPIED and not any(map(_may_change, _items(default))):
         return default.copy  # type: ignore[no-any-return]
     try:
         deepcopy(default)

@@ -38,8 +38,13 @@ def missed(request: Any, trie: Any, miss: NotSpecifiedHandler, debug: bool) -> B
     if isinstance(miss, MethodNotAllowed):
         allowed = ", ".join(sorted(verb for verb in trie.verbs if _takes(trie, verb, request.url)))
         return MethodNotAllowed(f"no method {request.method:.20} at {url}, expected {allowed}{_cure(url)}")
-    near = _nearest(url, trie.templates) if debug and not _cure(url) else None
-    return NotSpecifiedHandler(f"no route {url}{f', did you mean {near}?' if near else _cure(url)}")
+    cure = _cure(url)
+    near = _nearest(url, trie.templates) if debug and not cure else None
+    if near:
+        cure = f", did you mean {near}?"
+    elif not cure and not url.lstrip(" ").startswith("/"):
+        cure = ": a url begins with `/`"
+    return NotSpecifiedHandler(f"no route {url}{cure}")
 
 
 def _takes(trie: Any, verb: str, url: str) -> bool:
@@ -53,7 +58,11 @@ def _takes(trie: Any, verb: str, url: str) -> bool:
 def _cure(url: str) -> str:
     if _scheme(url):
         return ": `url` is a path such as /hello, scheme and host are those of the connection"
-    return ": a url has no query here, send it as `args`" if "?" in url else ""
+    if "?" in url:
+        return ": a url has no query here, send it as `args`"
+    if "#" in url:
+        return ": a url has no fragment here"
+    return ""
 
 
 def _nearest(url: str, templates: Iterable[str]) -> str | None:

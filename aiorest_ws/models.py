@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from enum import Enum
 from functools import wraps
@@ -14,8 +14,8 @@ from aiorest_ws._speedups import Response
 from aiorest_ws.calls import is_awaitable
 from aiorest_ws.exceptions import InvalidHandler
 from aiorest_ws.typed import NEEDS_MSGSPEC
-from aiorest_ws.unsendable import unsendable
-from aiorest_ws.values import is_pydantics, is_sent, members_of, simpler
+from aiorest_ws.unsendable import AWAIT, unsendable, why_not
+from aiorest_ws.values import SERIES, is_pydantics, is_read_from_text, is_sent, members_of, simpler
 
 __all__ = ("answering",)
 
@@ -51,15 +51,22 @@ def _shaped(result: Any, shape: Shape) -> Any:
     try:
         return shape(result)
     except Exception as exc:
-        error = unsendable(result if is_awaitable(result) else None, exc, _misfit(exc))
+        error = unsendable(None, exc, _misfit(result, exc))
     raise error
 
 
-def _misfit(exc: Exception) -> str:
+def _misfit(result: Any, exc: Exception) -> str:
     from aiorest_ws.checks import faults_of
 
+    why = why_not(result)
+    if why.startswith(AWAIT) or isinstance(result, (Iterator, AsyncIterator)):
+        return why
     faults = faults_of(exc, []) or []
-    return "; ".join(f"`{'.'.join(map(str, fault['loc']))}` of response_model: {fault['msg']}" for fault in faults[:3])
+    return "; ".join(f"{_place(fault['loc'])} does not fit response_model: {fault['msg']}" for fault in faults[:3])
+
+
+def _place(steps: list[Any]) -> str:
+    return f"`{'.'.join(map(str, steps))}`" if steps else "the result"
 
 
 def _shape_of(model: Any, view: str) -> Shape:
@@ -107,18 +114,26 @@ def _refuse_unsent_of_pydantic(schema: Any) -> None:
 
 def _of_msgspec(model: Any) -> Shape:
     from msgspec import convert
+    from msgspec.inspect import CustomType
 
     from aiorest_ws.checks import box_of, infos_of
 
-    _refuse_unsent(infos_of(model))
+    infos = infos_of(model)
+    _refuse_unsent(infos)
     box = box_of([("value", model)], dec_hook=_fitting)
+    is_known = not isinstance(infos[0], CustomType)
 
     def shape(result: Any) -> Any:
+        if is_known and isinstance(result, SERIES) and not isinstance(result, _KNOWN_SERIES):
+            result = simpler(result)  # a deque, the values of a dict: sent as a list, which msgspec does not know
         # An object that is of the model already passes as it is, with whatever is in its fields: hence the second look.
         seen = convert({"value": result}, box, from_attributes=True, dec_hook=_fitting)
         return convert({"value": _bare(seen.value)}, box, dec_hook=_fitting).value
 
     return shape
+
+
+_KNOWN_SERIES = (str, bytes, bytearray, memoryview, list, tuple, set, frozenset)
 
 
 def _refuse_unsent(infos: list[Any]) -> None:
@@ -167,6 +182,8 @@ def _fitting(cls: Any, value: Any) -> Any:
     origin: Any = get_origin(cls) or cls
     if is_pydantics(origin):
         return _fitting_pydantic(origin, cls, value)
+    if isinstance(value, str) and is_read_from_text(origin):
+        return origin(value)
     many = isinstance(value, Mapping)
     is_bare = issubclass(origin, Mapping if many else Sequence) and type(value) in (dict, list)
     if not isinstance(value, origin) and not is_bare:

@@ -35,6 +35,7 @@ from aiorest_ws.opening import Derived, Memoised
 from aiorest_ws.rate import Rate
 from aiorest_ws.seams import AutobahnConnection
 from aiorest_ws.status import WS_MESSAGE_VIOLATE_POLICY, WS_NO_STATUS_CODE, WS_NORMAL
+from aiorest_ws.unsendable import why_not
 
 if TYPE_CHECKING:
     from aiorest_ws.factory import RequestHandlerFactory
@@ -109,9 +110,9 @@ class RequestHandlerProtocol(AutobahnConnection):
         Where it is decided whether the client may connect, this is sent once it is.
         """
         if self.state == self.STATE_OPEN:
-            self.sendMessage(dumps({"event_name": name, "data": data}), False)
+            self.sendMessage(_event(name, data), False)
         elif self._is_being_decided and self._early_close is None:
-            self._early_messages += (dumps({"event_name": name, "data": data}),)
+            self._early_messages += (_event(name, data),)
         else:
             self.factory.unsent += 1
 
@@ -366,6 +367,16 @@ class RequestHandlerProtocol(AutobahnConnection):
         self.close_code = WS_NO_STATUS_CODE if code is None else code
         self.close_reason = reason
         super()._onClose(wasClean, code, reason)
+
+
+def _event(name: Any, data: Any) -> bytes:
+    """Give the text of a push; what cannot be encoded is noted in the exception."""
+    event = {"event_name": name, "data": data}
+    try:
+        return dumps(event)
+    except Exception as exc:
+        exc.add_note(why_not(event))
+        raise
 
 
 def _leaves(refused: ConnectionRefused) -> int:

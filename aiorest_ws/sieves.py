@@ -50,14 +50,20 @@ def wants_digits(infos: Iterable[Any]) -> bool:
     return any(isinstance(info, types.DecimalType) for info in infos)
 
 
-def sieve_of(info: Any, infos: Iterable[Any]) -> Sieve | None:
-    """Give what has to be done to a value before msgspec makes an `info` of it; `infos` are all types in that."""
-    if not any(isinstance(i, types.DecimalType) or (isinstance(i, _OBJECTS) and closed_fields(i.cls)) for i in infos):
+def sieve_of(info: Any, infos: Iterable[Any], *, wanted: bool = False) -> Sieve | None:
+    """Give what has to be done to a value before msgspec makes an `info` of it; `infos` are all types in that.
+
+    `wanted`: what is to be made of a `types.CustomType` gets the digits of numbers, too.
+    """
+    if not wanted and not any(_is_sifted(i) for i in infos):
         return None
     return lambda value: _sift(info, value, "$.value")
 
 
-_OBJECTS = types.DataclassType
+def _is_sifted(info: Any) -> bool:
+    if isinstance(info, types.DataclassType):
+        return bool(closed_fields(info.cls))
+    return isinstance(info, types.DecimalType)
 
 
 @cache
@@ -80,6 +86,8 @@ def _sift(info: Any, value: Any, path: str) -> Any:
         return _sift_union(info, value, path)
     if isinstance(info, types.DecimalType):
         return _decimal(value, path)
+    if isinstance(info, types.CustomType):
+        return value  # what makes it looks at it
     if isinstance(value, dict):
         return _sift_object(info, value, path)
     if isinstance(value, (list, tuple)):
@@ -90,16 +98,16 @@ def _sift(info: Any, value: Any, path: str) -> Any:
 def _sift_union(info: Any, value: Any, path: str) -> Any:
     for part in info.types:
         if isinstance(value, (int, float)):
-            fits = isinstance(part, types.DecimalType)
+            fits = isinstance(part, (types.DecimalType, types.CustomType))
             fits = fits and not any(isinstance(other, types.FloatType) for other in info.types)
             fits = fits and not (type(value) is int and any(isinstance(p, types.IntType) for p in info.types))
         elif isinstance(value, dict):
             tag = getattr(part, "tag", None)
             fits = tag is None or value.get(part.tag_field) == tag
-            fits = fits and isinstance(part, (types.DictType, *_WITH_FIELDS))
+            fits = fits and isinstance(part, (types.DictType, types.CustomType, *_WITH_FIELDS))
         elif isinstance(value, (list, tuple)):
             tag = getattr(part, "tag", None)
-            fits = isinstance(part, _ARRAYS) and (tag is None or value[:1] == [tag])
+            fits = isinstance(part, (*_ARRAYS, types.CustomType)) and (tag is None or value[:1] == [tag])
         else:
             fits = isinstance(part, types.DecimalType)
         if fits:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache, wraps
 from typing import Any, Final, TypeVar
 
-__all__ = ("check_names", "meant", "spelled", "unknown")
+__all__ = ("check_names", "elsewhere", "meant", "spelled", "unknown")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -25,6 +25,7 @@ _PEERS: Final = {
         "get_throttles route_middleware route_middlewares",
         "permission_classes": "permission permissions permission_required permissions_required perms guard guards "
         "get_guards get_permissions get_permission_classes check_permissions",
+        "prefix": "url_prefix path_prefix",
         "renderers": "renderer_class renderer_classes response_class get_renderers",
         "response_model": "response_schema return_model output_model",
         "threaded": "sync_to_thread run_in_thread in_thread use_threads",
@@ -34,6 +35,23 @@ _PEERS: Final = {
 
 # That are known with a slip of the pen, too; `authenticate` may be a method of the program's own.
 _LONG_WORDS: Final = tuple(word for word, option in _PEERS.items() if len(word) > 8 and option != "auth_required")
+
+# Their words for what is done otherwise here, by where they stand: swallowed, what is to stay would be sent.
+_OF_VIEWS: Final = {
+    word: cure
+    for cure, words in {
+        "response_model is a class with just what is to be sent": "response_model_exclude response_model_include "
+        "response_model_exclude_none response_model_exclude_unset response_model_exclude_defaults "
+        "response_model_by_alias return_dto dto",
+        "middlewares stand around a handler": "before_request after_request",
+    }.items()
+    for word in words.split()
+}
+_ELSEWHERE: Final = {
+    "view": _OF_VIEWS,
+    "endpoint": _OF_VIEWS | {"status_code": "a handler returns Response(…, status=…)"},
+    "SimpleRouter": dict.fromkeys(("prefix", "url_prefix"), "include(…, prefix=…) has it"),
+}
 
 _MANY: Final = 3  # slips of the pen, at most
 
@@ -59,11 +77,16 @@ def _meant(name: str, known: tuple[str, ...]) -> str | None:
     return min(alike)[1] if alike else None
 
 
+def elsewhere(name: str, of: str) -> str | None:
+    """Give how that is done for which `of` has no `name`, which another framework has; None if we know of none."""
+    return _ELSEWHERE.get(of, {}).get(name.lower())
+
+
 def unknown(name: str, known: Iterable[str], what: str = "keyword", of: str = "") -> str:
     """Say that `name` is none of `known`, and which is meant, or what there is."""
     known = tuple(known)
     near = meant(name, known)
-    cure = f"did you mean {near!r}?" if near else f"expected one of {', '.join(sorted(known))}"
+    cure = f"did you mean {near!r}?" if near else elsewhere(name, of) or f"expected one of {', '.join(sorted(known))}"
     return f"unknown {what} {name!r:.100}{of and f' of {of}'}, {cure}"
 
 

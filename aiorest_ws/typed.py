@@ -89,15 +89,15 @@ def binder_of(signature: Signature, route: Any, *, direct: bool) -> Binder | Non
     defaults = {parameter.name: parameter.default for parameter in parameters}
     direct = direct and signature.innermost is signature.handler
     title = named(signature.innermost)
-    wire = _wire_names(signature, asked, title)
+    wire = _wire_names(signature, asked, {p.name for p in parameters[: signature.given]}, title)
     return make_binder(signature, path, asked, defaults=defaults, wire=wire, direct=direct, title=title)
 
 
-def _wire_names(signature: Signature, asked: Sequence[Asked], title: str) -> dict[str, str]:
-    """Give the names of arguments that have others on the wire than in Python."""
+def _wire_names(signature: Signature, asked: Sequence[Asked], given: set[str], title: str) -> dict[str, str]:
+    """Give the names of arguments that have others on the wire than in Python; `given` never come from there."""
     hints = [(p.name, p.hint, p.place is None and p.name != "data") for p in asked]
     try:
-        return wire_names(hints, signature.names, signature.taken)
+        return wire_names(hints, signature.names, signature.taken - given)
     except ValueError as exc:
         raise InvalidHandler(f"{title} cannot be called: {exc}") from None
 

@@ -6,11 +6,14 @@ from datetime import datetime
 from inspect import CORO_CREATED, getcoroutinestate, iscoroutine
 from typing import Any
 
+from aiorest_ws.calls import is_awaitable
 from aiorest_ws.dependencies import named
 from aiorest_ws.exceptions import SerializerError
 from aiorest_ws.values import simpler, written_key
 
-__all__ = ("giver", "unsendable", "why_not")
+__all__ = ("AWAIT", "giver", "unsendable", "why_not")
+
+AWAIT = "is an `await` missing?"
 
 _MOST_LOOKED_AT = 10_000
 _MOST_LEVELS = 400
@@ -50,6 +53,7 @@ def giver(request: Any) -> str:
 def why_not(result: Any) -> str:
     """Tell what in `result` cannot be encoded, "" if it is nothing that is seen at a look."""
     todo: list[Place] = [(None, "", result)]
+    blamed = ""
     for _ in range(_MOST_LOOKED_AT):
         if not todo:
             break
@@ -57,9 +61,12 @@ def why_not(result: Any) -> str:
         try:
             parts = _parts(place)
         except Exception as exc:
-            return _told(place, exc)
+            blamed = _told(place, exc)
+            parts = _fields_of(place)
+            if not parts:
+                return blamed
         todo += reversed(parts)
-    return ""
+    return blamed
 
 
 def _parts(place: Place) -> list[Place]:
@@ -76,6 +83,17 @@ def _parts(place: Place) -> list[Place]:
     if isinstance(value, (list, tuple, set, frozenset)):
         return [(place, f"[{index}]", item) for index, item in enumerate(value)]
     return [(place, "", simpler(value))]
+
+
+def _fields_of(place: Place) -> list[Place]:
+    """Give the fields of a model of pydantic's that are sent: pydantic does not say which of them it cannot write."""
+    value = place[2]
+    known = getattr(type(value), "__pydantic_fields__", None)
+    if known is None:
+        return []
+    fields = {**vars(value), **(getattr(value, "__pydantic_extra__", None) or {})}
+    excluded = {name for name, field in known.items() if field.exclude}
+    return [(place, _step(name), item) for name, item in fields.items() if name not in excluded]
 
 
 def _step(key: str) -> str:
@@ -98,11 +116,12 @@ def _check_depth(place: Place) -> None:
 def _told(place: Place, exc: Exception) -> str:
     value = place[2]
     kind = type(value).__qualname__
-    where = f"`{_path(place)}`" if place[0] is not None else "the result"
-    if hasattr(value, "__await__"):
+    path = _path(place)
+    where = f"`{path}`" if path else "the result"
+    if is_awaitable(value):
         if iscoroutine(value) and getcoroutinestate(value) == CORO_CREATED:
             value.close()  # that nobody awaits it is said here
-        return f"is an `await` missing? {where}: `{kind}`"
+        return f"{AWAIT} {where}: `{kind}`"
     if isinstance(value, dict):
         return f"{where}: {str(exc)[:_MOST_TEXT]}"
     why = str(exc).removeprefix(f"{kind} ")

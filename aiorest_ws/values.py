@@ -16,8 +16,11 @@ from uuid import UUID
 
 from pybase64 import b64encode
 
+from aiorest_ws.calls import is_awaitable
+
 __all__ = (
     "JSON_KEYS",
+    "SERIES",
     "is_plain_struct",
     "is_pydantics",
     "is_read_from_text",
@@ -45,7 +48,7 @@ _WRITTEN_AS_TEXT = _READ_FROM_TEXT | frozenset(
 )
 
 
-_SERIES: Any = (Sequence, Set, MappingView)
+SERIES: Any = (Sequence, Set, MappingView)
 
 
 def simpler(value: Any) -> Any:
@@ -65,7 +68,7 @@ def simpler(value: Any) -> Any:
             return str(value)
     if (cls.__module__, cls.__qualname__) == ("re", "Pattern"):
         return value.pattern
-    if isinstance(value, _SERIES) and not isinstance(value, range):
+    if isinstance(value, SERIES) and not isinstance(value, range):
         return list(value)
     raise TypeError(f"{cls.__qualname__} is not JSON serializable{_hint(value)}")
 
@@ -91,9 +94,11 @@ def written_key(key: Any) -> str:
 
 
 def _hint(value: Any) -> str:
-    if hasattr(value, "__await__"):
+    if is_awaitable(value):
         return ": is an `await` missing?"
-    if hasattr(value, "__anext__"):
+    if isinstance(value, BaseException) or (isinstance(value, type) and issubclass(value, BaseException)):
+        return ": is a `raise` missing?"
+    if hasattr(type(value), "__anext__"):
         return ": send `[item async for item in ...]`"
     if isinstance(value, Iterable) and not isinstance(value, type):
         return ": send `list(...)` of it"
@@ -145,7 +150,7 @@ def is_sent(cls: Any) -> bool:
     if not isinstance(cls, type) or issubclass(cls, range):
         return False
     kinds = tuple(kind for kind, _ in _KINDS if isinstance(kind, type))
-    if issubclass(cls, (*kinds, bytes, bytearray, memoryview, *_SERIES)):
+    if issubclass(cls, (*kinds, bytes, bytearray, memoryview, *SERIES)):
         return True
     return any((base.__module__, base.__qualname__) in (*_WRITTEN_AS_TEXT, ("re", "Pattern")) for base in cls.__mro__)
 

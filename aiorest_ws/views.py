@@ -28,7 +28,7 @@ from aiorest_ws.guards import AROUND, GUARDS, guards_of
 from aiorest_ws.models import answering
 from aiorest_ws.renderers import BaseRenderer, JSONRenderer
 from aiorest_ws.signatures import Signature
-from aiorest_ws.spelling import meant
+from aiorest_ws.spelling import elsewhere, meant
 from aiorest_ws.typed import binder_of
 
 __all__ = ("ATTRIBUTES", "MethodBasedView", "View", "check_notes", "http_methods", "make_plan", "note_error")
@@ -258,6 +258,9 @@ def _check_attributes(view: type[MethodBasedView]) -> None:
                     "set it in the class"
                 )
         for name in (*vars(cls), *given):
+            cure = elsewhere(name, "view")
+            if cure:
+                raise InvalidHandler(f"view {view.__qualname__} has an attribute {name!r}: {cure}")
             near = None if name in http_methods else _near(name)
             if near:
                 raise InvalidHandler(f"view {view.__qualname__} has an attribute {name!r}, did you mean {near!r}?")

@@ -110,7 +110,7 @@ def run(name: str, path: str, loop: str) -> Result:
     started = time.monotonic()
     with _server(chosen, path, loop, result) as port:
         command = ["bash", str(SUITE / "run_wstest.sh"), str(port), out.name, chosen.cases, MESSAGES, str(out)]
-        codes = {"WSTEST_CODES": str(SUITE / "baseline_codes_core.json"), "WSTEST_HOME": str(WSTEST)}
+        codes = {"WSTEST_CODES": str(_close_codes(out.parent)), "WSTEST_HOME": str(WSTEST)}
         with _program(command, env=os.environ | codes) as wstest:
             try:
                 printed, complaints = wstest.communicate(timeout=chosen.seconds)
@@ -173,6 +173,17 @@ def _set_up() -> None:
     if done.returncode:
         lines = (done.stdout + done.stderr).strip().splitlines()
         raise SystemExit(f"conformance: {lines[-1] if lines else 'setup.sh failed'}")
+
+
+def _close_codes(folder: Path) -> Path:
+    """Write the close code of each case: the baseline's, but that a client's own is answered (RFC 6455 §5.5.1)."""
+    codes = json.loads((SUITE / "baseline_codes_core.json").read_text())
+    own = (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 3999, 4000, 4999)
+    codes |= {"7.3.1": None} | {f"7.7.{number}": code for number, code in enumerate(own, 1)}
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "codes.json"
+    path.write_text(json.dumps(codes))
+    return path
 
 
 @contextmanager

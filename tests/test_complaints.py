@@ -11,7 +11,7 @@ import pytest
 
 from aiorest_ws import SimpleRouter, endpoint
 from aiorest_ws.complaints import Complaints, printable
-from tests.serving import CLOSE, CONTINUATION, LOOPS, TEXT, Client, asynchronous, factory_of, serving
+from tests.serving import CLOSE, CONTINUATION, LOOPS, TEXT, Client, asynchronous, factory_of, make_router, serving
 
 on_each_loop = pytest.mark.parametrize("loop", LOOPS)
 
@@ -79,7 +79,7 @@ async def test_hostile_connection_is_worth_one_line(
     loop: str, sent: list[tuple[bytes, int]], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    async with serving() as app, await Client.connect(app) as client:
+    async with serving(make_router(), close_timeout=0.1) as app, await Client.connect(app) as client:
         for payload, opcode in sent:
             client.send(payload, opcode)
         assert (await client.receive()).opcode == CLOSE

@@ -57,6 +57,8 @@ class Both(MethodBasedView):
         ("{id?}", "{id}, or with a converter {id:int}"),
         ("{*rest}", "{rest:path}"),
         ("{rest...}", "{rest:path}"),  # Go
+        ("%(id)s", "{id}, or with a converter {id:int}"),
+        ("%s", "{id}, or with a converter {id:int}"),
     ],
 )
 @pytest.mark.parametrize("around", ["/x/{}", "/{}/y/", "/{{ok}}/{}"])
@@ -263,3 +265,16 @@ def test_a_function_that_does_not_say_what_it_takes_is_refused(function: Any) ->
 def test_methods_of_route_are_checked(methods: Any) -> None:
     with pytest.raises(NotSupportedArgumentType, match="`list` or `str`"):
         SimpleRouter().route("/a", methods)(plain)
+
+
+@pytest.mark.parametrize("path", ["/x?a={a}", "/x?a=1", "/x/#id", "/{id}#top"])
+def test_a_path_has_neither_query_nor_fragment(path: str) -> None:
+    with pytest.raises(EndpointValueError, match="a url has no query and no fragment, clients send `args`"):
+        SimpleRouter().get(path)(lambda request, **others: None)
+
+
+@pytest.mark.parametrize("path", ["/100%", "/%41", "/$metadata", "/a$b", "/x(1)y"])
+def test_what_is_no_parameter_anywhere_is_a_literal(path: str) -> None:
+    router = SimpleRouter()
+    router.get(path)(lambda request: None)
+    assert router.match("GET", path)[0].path == f"{path}/"

@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
+from aiorest_ws import Application
 from aiorest_ws.decorators import Endpoint, endpoint
 from aiorest_ws.exceptions import InvalidHandler
 from aiorest_ws.renderers import XMLRenderer
 from aiorest_ws.routers import SimpleRouter
+from aiorest_ws.testing import TestClient
 from aiorest_ws.views import MethodBasedView
 from aiorest_ws.wrappers import Request
 
@@ -229,3 +231,25 @@ def test_one_function_may_be_decorated_twice() -> None:
         router.register_endpoint(endpoint(path, "GET")(function))
     assert [route.path for route in router.routes] == ["/a/", "/b/"]
     assert ask(endpoint("/c", "GET")(function), "/c") == b'{"data":"ok","event_name":null}'
+
+
+def test_a_decorated_method_is_bound_as_a_method_is() -> None:
+    class Shop:
+        name = "pens"
+
+        @endpoint("/name", "GET")
+        def show(self, request: Any, more: str = "") -> str:
+            return self.name + more
+
+        @endpoint("/late", "GET")
+        async def late(self, request: Any) -> str:
+            return self.name
+
+    shop = Shop()
+    assert shop.show(None, more="!") == "pens!"
+    assert asyncio.run(shop.late(None)) == "pens"
+    router = SimpleRouter()
+    router.register_endpoint(shop.show)
+    router.register_endpoint(shop.late)
+    with TestClient(Application(router=router)) as client:
+        assert [client.get("/name").data, client.get("/late").data] == ["pens", "pens"]

@@ -4,12 +4,14 @@
 
 import functools
 from abc import abstractmethod
-from collections import Counter, OrderedDict, defaultdict, deque
+from array import array
+from collections import Counter, OrderedDict, UserDict, UserList, defaultdict, deque
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from enum import Enum, StrEnum
 from fractions import Fraction
+from types import SimpleNamespace
 from typing import Annotated, Any, Generic, Literal, TypeVar
 from uuid import UUID
 
@@ -190,7 +192,12 @@ def test_what_cannot_change_and_what_is_shared_on_purpose_is_not_copied(default:
 
 
 @pytest.mark.parametrize(
-    "default", [deque([1]), OrderedDict(a=1), Counter("a"), defaultdict(list, a=[1]), (1, [2]), {1: {2}}], ids=repr
+    "default",
+    [
+        *(deque([1]), OrderedDict(a=1), Counter("a"), defaultdict(list, a=[1]), (1, [2]), {1: {2}}),
+        *(UserList([1]), UserDict(a=1), SimpleNamespace(a=[1]), array("i", [1])),
+    ],
+    ids=repr,
 )
 def test_a_copy_is_as_it_was(default: Any) -> None:
     copy = fresh(default)

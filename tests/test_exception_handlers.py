@@ -508,3 +508,23 @@ async def test_handler_of_groups_is_asked_for_those_of_several() -> None:
 
     async with AsyncTestClient(app) as client:
         assert [(await client.get("/x", args={"number": n})).data for n in (1, 2)] == ["one", 2]
+
+
+class Several(ExceptionGroup[Any]):
+    pass
+
+
+@pytest.mark.parametrize("asked", [ExceptionGroup, Several])
+@asynchronous
+async def test_handler_of_groups_is_asked_for_one_of_one_that_nobody_else_handles(asked: Any) -> None:
+    def fail(request: Any) -> None:
+        raise Several("several", [OutOfStock("pen")])
+
+    app = Application(router=make_router(x=fail))
+
+    @app.exception_handler(asked)
+    def answer(request: Any, group: ExceptionGroup[Any]) -> Any:
+        return [type(group).__name__, str(group.exceptions[0])]
+
+    async with AsyncTestClient(app) as client:
+        assert (await client.get("/x")).data == ["Several", str(OutOfStock("pen"))]

@@ -92,6 +92,9 @@ class Transport:
         assert type(data) is bytes
         self.events.append(("write", data))
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def is_closing(self) -> bool:
         return self.closing
 
@@ -1567,7 +1570,9 @@ async def connect(protocol: type[Any], **options: Any) -> Any:
     if protocol is Ours:
         factory = RequestHandlerFactory(url, loop=loop, router=SimpleRouter())
     factory.protocol = protocol
-    factory.setProtocolOptions(failByDrop=False, openHandshakeTimeout=0, closeHandshakeTimeout=0, **options)
+    factory.setProtocolOptions(
+        failByDrop=False, echoCloseCodeReason=True, openHandshakeTimeout=0, closeHandshakeTimeout=0, **options
+    )
     connection = factory()
     connection.seen = []
     connection.connection_made(Transport([]))

@@ -727,9 +727,9 @@ GOOD: dict[str, Odd] = {
     "S1-10000-keys": odd("Hello, world!", **{f"k{i}": i for i in range(10_000)}),
     **{
         f"S1-{name}-is-not-read-from-the-wire": odd(
-            f"request has no attribute {name!r}", url=f"/read/{name}", **{name: "evil"}
+            f"request has no attribute {name!r}{where}", url=f"/read/{name}", **{name: "evil"}
         )
-        for name in ("session", "_secret", "__len__")
+        for name, where in (("session", ", look for request.connection.session"), ("_secret", ""), ("__len__", ""))
     },
     "S1-state-is-not-read-from-the-wire": odd("namespace()", url="/read/state", state="evil"),
     **{

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from tests.conftest import Impl
 
 LONG = "/" + "x" * 100_000
+SLASH = "a url begins with `/`"
+FRAGMENT = "a url has no fragment here"
 QUERY = "a url has no query here, send it as `args`"
 SCHEME = "`url` is a path such as /hello, scheme and host are those of the connection"
 
@@ -49,7 +51,9 @@ class Server:
 
 MISSES = [
     ("/userz", "no route /userz"),
-    ("userz", "no route userz"),
+    ("nowhere", f"no route nowhere: {SLASH}"),
+    (" nowhere", f"no route  nowhere: {SLASH}"),
+    ("/users#top", f"no route /users#top: {FRAGMENT}"),
     ("/users//", "no route /users//"),
     ("/users/é/x", "no route /users/é/x"),
     (" /nowhere ", "no route  /nowhere "),

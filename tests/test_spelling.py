@@ -132,7 +132,10 @@ CALLS: dict[str, Any] = {
         ("SimpleRouter", "middelwares", "did you mean 'middlewares'?"),
         ("SimpleRouter", "middleware", "did you mean 'middlewares'?"),
         ("SimpleRouter", "auth_required", "expected one of "),
-        ("SimpleRouter", "prefix", "expected one of "),
+        ("SimpleRouter", "tags", "expected one of "),
+        ("SimpleRouter", "prefix", "include(…, prefix=…) has it"),
+        ("SimpleRouter", "url_prefix", "include(…, prefix=…) has it"),
+        ("SimpleRouter.include", "url_prefix", "did you mean 'prefix'?"),
         ("SimpleRouter.register", "method", "did you mean 'methods'?"),
         ("SimpleRouter.register", "auth_required", "expected one of handler, methods, name, path"),
         ("SimpleRouter.include", "prefx", "did you mean 'prefix'?"),
@@ -233,3 +236,30 @@ def test_other_notes_on_a_function_are_the_programs_own() -> None:
 
     function.roles = ["admin"]  # type: ignore[attr-defined]
     SimpleRouter().get("/a")(function)
+
+
+ELSEWHERE = {
+    "response_model is a class with just what is to be sent": (
+        *("response_model_exclude", "response_model_include", "response_model_exclude_none"),
+        *("response_model_exclude_unset", "response_model_by_alias", "return_dto", "dto"),
+    ),
+    "middlewares stand around a handler": ("before_request", "after_request"),
+}
+
+
+@pytest.mark.parametrize(("cure", "name"), [(cure, name) for cure, names in ELSEWHERE.items() for name in names])
+def test_what_is_done_otherwise_here_is_refused_with_its_cure(cure: str, name: str) -> None:
+    """Swallowed, `response_model_exclude={"password"}` would send the password."""
+    keywords: Any = {name: {"password"}}
+    with pytest.raises(TypeError) as caught:
+        SimpleRouter().get("/a", **keywords)
+    assert str(caught.value) == f"unknown keyword {name!r} of endpoint /a: {cure}"
+    with pytest.raises(InvalidHandler, match=f"has an attribute '{name}': {cure}"):
+        registered(type("View", (Plain,), keywords))
+
+
+def test_a_status_is_said_by_a_response() -> None:
+    keywords: Any = {"status_code": 201}
+    with pytest.raises(TypeError, match=r"unknown keyword 'status_code' of endpoint /a: a handler returns Response"):
+        SimpleRouter().post("/a", **keywords)
+    registered(type("View", (Plain,), keywords))  # a view may have one of its own

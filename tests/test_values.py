@@ -34,7 +34,7 @@ from pydantic import AnyUrl, BaseModel, ConfigDict, Field, RootModel, SecretByte
 from pydantic.alias_generators import to_camel
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
-from aiorest_ws import Application, Arg, HTTPError, MethodBasedView, SimpleRouter, endpoint
+from aiorest_ws import Application, Arg, HTTPError, MethodBasedView, Response, SimpleRouter, endpoint
 from aiorest_ws.exceptions import InvalidHandler
 from aiorest_ws.renderers import BaseRenderer, JSONRenderer, XMLRenderer
 from aiorest_ws.testing import TestClient
@@ -468,6 +468,24 @@ class StrictPrice(BaseModel):
     when: date | None = None
 
 
+class HoldsModels(Struct):
+    one: StrictPrice
+    maybe: PriceModel | None = None
+    many: list[StrictPrice] = []
+    by_name: dict[str, PriceModel] = {}
+    anything: Any = None
+
+
+@dataclass
+class HoldsModel:
+    one: StrictPrice
+    server: int = field(init=False, default=3)
+
+
+class PairOfModel(NamedTuple):
+    one: StrictPrice
+
+
 N = "123456789.123456789123456789"
 SHORT = Decimal(repr(float(N)))
 PRICE = f'{{"amount":{N},"ratio":1.5,"anything":[1.5],"more":[{N},2],"by_name":{{"k":{N}}},"maybe":{N},"either":{N}}}'
@@ -475,6 +493,21 @@ PRICE = f'{{"amount":{N},"ratio":1.5,"anything":[1.5],"more":[{N},2],"by_name":{
 
 def price(number: Decimal) -> Price:
     return Price(number, 1.5, [1.5], [number, Decimal(2)], {"k": number}, number, number)
+
+
+MODEL = f'{{"amount":{N},"when":"2024-02-29"}}'
+HOLDS = (
+    f'{{"one":{MODEL},"maybe":{{"amount":{N}}},"many":[{MODEL}],"by_name":{{"k":{{"amount":{N}}}}},"anything":[1.5]}}'
+)
+
+
+def strict_price(number: Decimal) -> StrictPrice:
+    return StrictPrice(amount=number, when=date(2024, 2, 29))
+
+
+def holds(number: Decimal) -> HoldsModels:
+    one, lax = strict_price(number), PriceModel(amount=number)
+    return HoldsModels(one, lax, [one], {"k": lax}, [1.5])
 
 
 @pytest.mark.parametrize("space", ["", " " * 600], ids=["small", "large"])
@@ -495,6 +528,10 @@ def price(number: Decimal) -> Price:
             lambda n: StrictPrice(amount=n, ratio=1.5, when=date(2024, 2, 29)),
         ),
         (Annotated[Decimal, Field(ge=1)], N, Decimal),
+        (HoldsModels, HOLDS, holds),
+        (dict[str, HoldsModels], f'{{"k":{HOLDS}}}', lambda n: {"k": holds(n)}),
+        (HoldsModel, f'{{"one":{MODEL},"server":4}}', lambda n: HoldsModel(strict_price(n))),
+        (PairOfModel, f"[{MODEL}]", lambda n: PairOfModel(strict_price(n))),
     ],
     ids=lambda value: str(value)[:20],
 )
@@ -644,6 +681,22 @@ def test_a_model_of_pydantics_inside_a_struct_is_taken() -> None:
     assert came(Order, '{"user":{},"home":"/a"}') == [(["data", "user"], "firstName: Field required")]
 
 
+def test_a_field_that_nobody_has_to_send_may_be_of_anything() -> None:
+    class WithHook(Struct):
+        name: str
+        hook: Callable[[], int] | None = None
+        stranger: Stranger | None = None
+
+    @dataclass
+    class WithLog:
+        name: str
+        log: typing.Optional[Stranger] = None  # noqa: UP045
+
+    assert came(WithHook, '{"name":"a","hook":null}') == WithHook("a")
+    assert came(WithLog, '{"name":"a"}') == WithLog("a")
+    assert came(WithHook, '{"name":"a","stranger":"b"}') == [(["data", "stranger"], "Expected `Stranger`, got `str`")]
+
+
 @dataclass
 class Bounded:
     name: Annotated[str, Field(min_length=2)]
@@ -748,6 +801,28 @@ def test_a_name_that_nobody_would_read_is_refused(annotation: str, text: str) ->
     assert text in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "alias", ['a"b', "a\\b", "\n", "é", "🎉", "a b", "$ref", "0", "None", "request", "self", "x" * 99]
+)
+def test_an_alias_may_be_any_text(alias: str) -> None:
+    def handler(request: Any, a: Any, b: int = 1) -> Any:
+        return [a, b]
+
+    handler.__annotations__["a"] = Annotated[int, Arg(alias)]
+    assert asked(handler, {alias: 5}) == [5, 1]
+    missing = (["args", alias], f"missing argument `{alias}`")
+    assert asked(handler, {"a": 5}) == [(["args", "a"], "unexpected argument `a`"), missing]
+
+
+@pytest.mark.parametrize(
+    "field", [Field(default=5), Field(default_factory=list), Field(5, ge=1)], ids=["default", "factory", "bounds"]
+)
+def test_a_default_in_a_field_that_nobody_would_read_is_refused(field: Any) -> None:
+    assert "has its default in pydantic.fields.FieldInfo, which is for fields: expected value: … = " in refusal(
+        Annotated[Any, field], name="value"
+    )
+
+
 @pytest.mark.parametrize("name", ["id", "data"])
 def test_an_arg_is_for_arguments_only(name: str) -> None:
     assert "is not one of `args`" in refusal(Annotated[int, Arg("a")], name=name, path="/{id}" if name == "id" else "/")
@@ -757,6 +832,11 @@ def test_an_arg_is_for_arguments_only(name: str) -> None:
 def test_an_alias_is_a_string(alias: Any) -> None:
     with pytest.raises(TypeError, match="alias of Arg must be a string that is not empty"):
         Arg(alias)
+
+
+def test_an_alias_is_text_that_json_can_say() -> None:
+    with pytest.raises(TypeError, match="alias of Arg must be text that JSON can say"):
+        Arg("a\ud800")
 
 
 # What cannot be sent
@@ -769,6 +849,16 @@ def loop() -> Any:
     value: list[Any] = []
     value.append({"again": value})
     return value
+
+
+class Keeper(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    session: Any = Field(default=None, exclude=True)
+    item: Any = None
+
+
+class Odd(Enum):
+    STRANGE = Stranger()
 
 
 class Broken(BaseModel):
@@ -793,6 +883,14 @@ class Broken(BaseModel):
         (loop, "contains itself"),
         (lambda: [Broken()], "`[0]`: `Broken` raised ZeroDivisionError: no dump today"),
         (lambda: 1j, "the result: `complex` is not JSON serializable"),
+        (lambda: Keeper(session=Stranger(), item=[Stranger()]), "`.item[0]`: `Stranger` is not JSON serializable"),
+        (
+            lambda: [Keeper(item=Keeper.model_validate({"more": Stranger()}))],
+            "`[0].item.more`: `Stranger` is not JSON serializable",
+        ),
+        (lambda: Odd.STRANGE, "the result: `Stranger` is not JSON serializable"),
+        (lambda: HTTPError(404), "the result: `HTTPError` is not JSON serializable: is a `raise` missing?"),
+        (lambda: HTTPError, "the result: `type` is not JSON serializable: is a `raise` missing?"),
     ],
 )
 @pytest.mark.parametrize("form", ["text", "msgpack"])
@@ -860,7 +958,72 @@ def test_a_result_that_is_not_of_its_model_is_told_with_its_place(caplog: pytest
     for model, value in ((list[User], [{"firstName": 5}]), (list[Item], [{"x": "a", "raw": ""}])):
         caplog.clear()
         assert sent(value, response_model=model) == 500
-        assert re.search(r"SerializerError: `0\.(firstName|x)` of response_model: ", caplog.text)
+        assert re.search(r"SerializerError: `0\.(firstName|x)` does not fit response_model: ", caplog.text)
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: (n for n in [1]), "the result: `generator` is not JSON serializable: send `list(...)` of it"),
+        (lambda: map(int, "1"), "the result: `map` is not JSON serializable: send `list(...)` of it"),
+        (lambda: [forgotten()], "is an `await` missing? `[0]`: `coroutine`"),
+        (lambda: {"a": 1}, "the result does not fit response_model: Expected `array`, got `object`"),
+        (Stranger, "the result does not fit response_model: Expected `array`, got `Stranger`"),
+    ],
+    ids=["generator", "map", "coroutine", "dict", "object"],
+)
+def test_what_does_not_fit_is_told_with_its_cure(make: Any, told: str, caplog: pytest.LogCaptureFixture) -> None:
+    assert sent(make(), response_model=list[int]) == 500
+    assert told in caplog.text
+
+
+@pytest.mark.parametrize(
+    "value",
+    [deque([1]), {"a": 1}.values(), {1: 2}.keys(), UserList([1]), {1}, (1,)],
+    ids=lambda value: type(value).__name__,
+)
+@pytest.mark.parametrize("model", [list[int], set[int], tuple[int, ...], list[Any]], ids=str)
+def test_what_is_sent_as_a_list_fits_a_model_that_is_one(value: Any, model: Any) -> None:
+    assert sent(value, response_model=model) == [1]
+
+
+def test_text_fits_what_is_read_from_text() -> None:
+    class Host(Struct):
+        ip: IPv4Address
+        home: Path | None = None
+
+    assert sent({"ip": "10.0.0.1", "home": "/a"}, response_model=Host) == {"ip": "10.0.0.1", "home": "/a"}
+    assert sent({"ip": "x"}, response_model=Host) == 500
+
+
+def test_the_rest_of_a_response_is_looked_at_too(caplog: pytest.LogCaptureFixture) -> None:
+    def handler(request: Any) -> Any:
+        response = Response([1])
+        response.content["meta"] = {"by": Stranger()}
+        return response
+
+    assert exchange(handler)["status"] == 500
+    assert "`.meta.by`: `Stranger` is not JSON serializable" in caplog.text
+
+
+@pytest.mark.parametrize("form", ["text", "msgpack"])
+def test_a_detail_that_cannot_be_encoded_is_logged(form: str, caplog: pytest.LogCaptureFixture) -> None:
+    def handler(request: Any) -> Any:
+        raise HTTPError(409, {"who": [Stranger()]})
+
+    reply = exchange(handler, form=form)
+    assert (reply["status"], reply["detail"]) == (409, "A server error occurred.")
+    (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert "`.detail.who[0]`: `Stranger` is not JSON serializable" in record.getMessage()
+
+
+def test_an_event_that_cannot_be_encoded_says_what(caplog: pytest.LogCaptureFixture) -> None:
+    def handler(request: Any) -> Any:
+        request.connection.send_event("news", {"by": Stranger()})
+
+    assert exchange(handler)["status"] == 500
+    assert "TypeError: Stranger is not JSON serializable" in caplog.text
+    assert "`.data.by`: `Stranger` is not JSON serializable" in caplog.text
 
 
 def test_debug_tells_the_client_too() -> None:

@@ -782,10 +782,17 @@ def reply_to(body: Any, number: int | None) -> Any:
     return {"id": number, "status": 500 if "detail" in body else 200, **body}
 
 
+FAILURES = {
+    "A server error occurred.",
+    "Error has occurred inside serializer class.",
+    "the handler's result cannot be encoded",
+}
+
+
 def failure(reply: Any) -> Any:
     """Give `reply` with one text for all that went wrong in the server."""
     if "detail" in reply:
-        assert "rror" in reply["detail"] or "serial" in reply["detail"], reply
+        assert reply["detail"] in FAILURES, reply
         reply = {**reply, "detail": "A server error occurred."}
     return reply
 

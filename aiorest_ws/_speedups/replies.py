@@ -112,7 +112,9 @@ class Replies:
         for key, instead in (("detail", HandlerFailed.default_detail), ("event_name", None)):
             try:
                 return codec.write(body, request._form)
-            except Exception:  # a value of the user's own may raise anything when it is encoded
+            except Exception as raised:  # a value of the user's own may raise anything when it is encoded
+                if key == "detail" and self.report is not None:
+                    self.report(request, unsendable({"detail": detail}, raised))
                 if key in body:
                     body[key] = instead
         return codec.write(body, request._form)
@@ -136,6 +138,8 @@ class Replies:
             return self.refuse(request, whole)
         exc = _explained(request, exc)
         handler = _handler_for(exc, recoveries)
+        if handler is None and isinstance(whole, ExceptionGroup):
+            exc, handler = whole, _handler_for(whole, recoveries)  # who asks for groups gets one of one, too
         if handler is None:
             return self.refuse(request, whole)
         request._status = 200
@@ -170,7 +174,9 @@ class Replies:
 
 
 def _data_of(result: Any) -> Any:
-    return result.content.get("data") if isinstance(result, wrappers.Response) else result
+    if not isinstance(result, wrappers.Response):
+        return result
+    return result.content["data"] if result.content.keys() == {"data"} else result.content
 
 
 def is_awaitable(value: Any) -> bool:
