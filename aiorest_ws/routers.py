@@ -99,7 +99,7 @@ class Route(AbstractEndpoint):
                     f"{name} of view {self.handler.__qualname__} at {self.path} was {before!r} when it was registered, "
                     f"and is {now!r}: set it before"
                 )
-        function = getattr(self.handler, "endpoint_function", None)
+        function: Any = getattr(self.handler, "endpoint_function", None)
         check_marks(self.handler, function)
         check_notes(function)
 
