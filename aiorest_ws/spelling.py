@@ -33,8 +33,12 @@ _PEERS: Final = {
     for word in words.replace("_", "").split()
 }
 
-# That are known with a slip of the pen, too; `authenticate` may be a method of the program's own.
-_LONG_WORDS: Final = tuple(word for word, option in _PEERS.items() if len(word) > 8 and option != "auth_required")
+# That are known with a slip of the pen, too: `authenticate` may be a method of the program's own, `get_renderer` is ours.
+_LONG_WORDS: Final = tuple(
+    word
+    for word, option in _PEERS.items()
+    if len(word) > 8 and option in ("dependencies", "middlewares", "permission_classes")
+)
 
 # Their words for what is done otherwise here, by where they stand: swallowed, what is to stay would be sent.
 _OF_VIEWS: Final = {

@@ -200,7 +200,7 @@ class Colon(Plain):
 
 
 class ColonToo(Plain):
-    dependencies: "[Depends(refuse)]"  # type: ignore[valid-type, assignment]
+    dependencies: "[Depends(refuse)]"  # type: ignore[valid-type]
 
 
 class ByInit(Plain):
