@@ -16,7 +16,7 @@ from msgspec import Struct, convert, field
 from msgspec.structs import asdict, astuple
 
 from aiorest_ws._speedups import texts_of
-from aiorest_ws.bodies import BODY, is_body
+from aiorest_ws.bodies import BODY, is_body, is_container
 from aiorest_ws.checks import (
     MOST_FAULTS,
     Check,
@@ -62,7 +62,8 @@ class Binder:
         self.body: Check | None = None
         self.has_default = False
         self.exact = any(check.exact for check in checks.values())
-        self.bodies: dict[str, str] = {}  # what to say of arguments that look like one, and are missing
+        self.bodies: set[str] = set()  # arguments that look like one
+        self.containers: set[str] = set()  # and those that may be meant as one
         for parameter in asked:
             check = checks[parameter.name]
             if parameter.place is not None:
@@ -73,7 +74,9 @@ class Binder:
                 name = wire.get(parameter.name, parameter.name)
                 self.checks[name] = check
                 if is_body(parameter.hint):
-                    self.bodies[name] = f": {BODY}"
+                    self.bodies.add(name)
+                elif is_container(parameter.hint):
+                    self.containers.add(name)
 
     def __call__(self, request: Any, params: tuple[Any, ...]) -> Bound:
         """Give path parameters and keyword arguments, or raise InvalidArguments with every fault that can be told."""
@@ -83,7 +86,7 @@ class Binder:
             values[place] = _checked(check, values[place], ["path", name], faults)
         args, data = request.args, request.data
         exact_args, exact_data = _exactly(request, args, data) if self.exact else (args, data)
-        kwargs = self._arguments(args, exact_args, faults)
+        kwargs = self._arguments(args, exact_args, faults, has_body=data is not None and self.body is None)
         if self.wire:
             kwargs = {self.parameters.get(name, name): value for name, value in kwargs.items()}
         if self.body is not None and not (data is None and self.has_default):
@@ -92,7 +95,7 @@ class Binder:
             raise InvalidArguments(faults[:MOST_FAULTS])
         return tuple(values), kwargs if self.completed is None else self.completed(kwargs)
 
-    def _arguments(self, args: Any, exact: Any, faults: list[Fault]) -> dict[str, Any]:
+    def _arguments(self, args: Any, exact: Any, faults: list[Fault], *, has_body: bool) -> dict[str, Any]:
         if args is None:
             args = {}
         if not isinstance(args, dict):
@@ -113,8 +116,10 @@ class Binder:
                 faults.append(fault(["args", name], f"unexpected argument `{name:.100}`"))
             if len(faults) >= MOST_FAULTS:
                 return kwargs
-        missing = [name for name in self.required if name not in args]
-        faults += [fault(["args", name], f"missing argument `{name}`{self.bodies.get(name, '')}") for name in missing]
+        for name in self.required:
+            if name not in args:
+                is_meant = name in self.bodies or (has_body and name in self.containers)
+                faults.append(fault(["args", name], f"missing argument `{name}`{f': {BODY}' if is_meant else ''}"))
         return kwargs
 
     def _is_free(self, name: str) -> bool:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import typing
 from dataclasses import is_dataclass
 from datetime import date
+from types import UnionType
 from typing import Any, Final
 from uuid import UUID
 
 from aiorest_ws.exceptions import InvalidHandler
 
-__all__ = ("BODY", "check_first", "check_place", "is_body")
+__all__ = ("BODY", "check_first", "check_place", "is_body", "is_container")
 
 BODY: Final = "the body comes as the parameter called `data`"
 
@@ -23,6 +24,12 @@ def is_body(hint: Any) -> bool:
         marks = ("__struct_fields__", "model_fields", "__attrs_attrs__")
         return is_dataclass(hint) or typing.is_typeddict(hint) or any(hasattr(hint, mark) for mark in marks)
     return any(is_body(inner) for inner in typing.get_args(hint) if not isinstance(inner, (str, int)))
+
+
+def is_container(hint: Any) -> bool:
+    """Tell whether `hint` is an object or an array, as a body often is."""
+    parts = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, UnionType) else (hint,)
+    return any((typing.get_origin(part) or part) in (dict, list, set, tuple) for part in parts)
 
 
 def check_first(hint: Any, name: str, title: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Protocol, get_args, get_type_hints
 import msgspec
 from msgspec import inspect as types
 
-from aiorest_ws.sieves import Digits, closed_fields, sieve_of, wants_digits
+from aiorest_ws.sieves import Digits, Sieve, class_of, closed_fields, sieve_of, wants_digits
 from aiorest_ws.values import is_pydantics, is_read_from_text
 
 __all__ = (
@@ -76,13 +76,10 @@ def check_of(hint: Any, *, lax: bool = False, made: bool = False) -> Check:
         return _pydantic_check(hint, lax=lax)
     infos = [] if made else infos_of(hint)
     refuse_unsent(infos, lax=lax)
-    constrained = [info.cls for info in infos if isinstance(info, _WITH_FIELDS) and _has_foreign_constraints(info.cls)]
-    if any(hasattr(cls, "__struct_config__") for cls in constrained):
-        raise NoCheck(
-            f"`{constrained[0].__qualname__}` has constraints that msgspec does not read: expected msgspec.Meta"
-        )
-    if constrained:
-        return _pydantic_check(hint, lax=lax)
+    alone = next((class_of(info) for info in infos if _is_for_pydantic_alone(info)), None)
+    if alone is not None:
+        _refuse_beside(alone, infos)
+        return _pydantic_check(hint, lax=lax, sieve=sieve_of(infos[0], infos))
     return PlainCheck(hint, infos, lax=lax)
 
 
@@ -138,7 +135,8 @@ def infos_of(hint: Any) -> list[Any]:
     try:
         return list(_walk(types.type_info(hint), set()))
     except Exception as exc:
-        raise NoCheck(str(exc) or type(exc).__name__) from exc
+        text = f"a field without annotation: {exc}" if isinstance(exc, KeyError) else str(exc)
+        raise NoCheck(text or type(exc).__name__) from exc
 
 
 def refuse_unsent(infos: list[Any], *, lax: bool = False) -> None:
@@ -186,6 +184,37 @@ def _never_comes(info: Any) -> bool:
 _WITH_FIELDS = (types.StructType, types.DataclassType, types.TypedDictType, types.NamedTupleType)
 
 
+# Annotations of pydantic's that look like classes: what it makes of them is no instance, as msgspec wants it.
+_NO_CLASSES = frozenset(
+    (
+        *("AwareDatetime", "NaiveDatetime", "PastDate", "PastDatetime", "FutureDate", "FutureDatetime"),
+        *("EmailStr", "ImportString", "IPvAnyAddress", "IPvAnyInterface", "IPvAnyNetwork", "Json"),
+    )
+)
+
+
+def _is_for_pydantic_alone(info: Any) -> bool:
+    """Tell whether msgspec would leave out some of what is to be checked of `info`."""
+    if isinstance(info, types.CustomType):
+        cls = class_of(info)
+        return cls.__name__ in _NO_CLASSES and cls.__module__.partition(".")[0] == "pydantic"
+    if not isinstance(info, _WITH_FIELDS):
+        return False
+    return is_pydantics(class_of(info)) or _has_foreign_constraints(class_of(info))
+
+
+def _refuse_beside(alone: Any, infos: list[Any]) -> None:
+    """Raise NoCheck if pydantic would have to check `alone` inside of what it does not know."""
+    if hasattr(alone, "__struct_config__"):
+        raise NoCheck(f"`{alone.__qualname__}` has constraints that msgspec does not read: expected msgspec.Meta")
+    for cls in (class_of(info) for info in infos if isinstance(info, _WITH_FIELDS)):
+        if hasattr(cls, "__struct_config__") or hasattr(cls, "__attrs_attrs__"):
+            raise NoCheck(
+                f"`{alone.__qualname__}` is checked by pydantic, which does not know `{cls.__qualname__}`: expected a "
+                "model of pydantic's in place of one of them"
+            )
+
+
 @cache
 def _has_foreign_constraints(cls: Any) -> bool:
     """Tell whether a field of `cls` has a constraint that only pydantic looks at."""
@@ -226,10 +255,10 @@ def is_hashable(info: Any) -> bool:
     if isinstance(info, types.UnionType):
         return any(is_hashable(part) for part in info.types)
     if isinstance(info, types.StructType):
-        config = info.cls.__struct_config__
+        config = class_of(info).__struct_config__
         return bool(config.frozen or not config.eq)
     if isinstance(info, types.DataclassType):
-        return info.cls.__hash__ is not None
+        return class_of(info).__hash__ is not None
     return not isinstance(info, _UNHASHABLE)
 
 
@@ -241,13 +270,18 @@ def _name_of(info: Any) -> str:
 
 
 def _refuse_never_set(info: Any) -> None:
-    closed = closed_fields(info.cls)
+    cls = class_of(info)
+    closed = closed_fields(cls)
     for field in info.fields:
         if field.required and field.name in closed:
-            name = f"{info.cls.__qualname__}.{field.name}"
             raise NoCheck(
-                f"nobody sets `{name}`, which has `init=False` and no default: give it one, or ask for a Struct"
+                f"nobody sets `{cls.__qualname__}.{field.name}`, which `__init__` does not take, and which has no "
+                "default: give it one, or ask for a Struct"
             )
+    for attribute in getattr(cls, "__attrs_attrs__", ()):
+        if attribute.init and attribute.converter is not None:
+            name = f"{cls.__qualname__}.{attribute.name}"
+            raise NoCheck(f"`{name}` has a converter, which msgspec does not call: let `__attrs_post_init__` do it")
 
 
 def _walk(info: Any, seen: set[int]) -> Iterator[Any]:
@@ -273,7 +307,7 @@ def goes_plainly(hint: Any, *, lax: bool = False) -> bool:
     if is_pydantic(hint):
         return False
     infos = infos_of(hint)
-    if any(isinstance(info, _WITH_FIELDS) and _has_foreign_constraints(info.cls) for info in infos):
+    if any(map(_is_for_pydantic_alone, infos)):
         return False
     if any(isinstance(info, types.CustomType) for info in infos) or sieve_of(infos[0], infos) is not None:
         return False
@@ -355,22 +389,27 @@ class PydanticCheck:
     """Makes a value of a type that pydantic knows, of JSON and of what MessagePack has beside it.
 
     exact    as in PlainCheck
+    sieve    takes out what nobody may send, where msgspec knows of it
     """
 
-    def __init__(self, hint: Any, *, lax: bool) -> None:
+    def __init__(self, hint: Any, *, lax: bool, sieve: Sieve | None = None) -> None:
         try:
             self._adapter = adapter_of(hint)
             schema = self._adapter.core_schema
-        except ImportError:
-            raise NoCheck("its constraints are pydantic's, which is not installed") from None
+        except ImportError as exc:  # email-validator, say, is another
+            missing = "its constraints are pydantic's, which is not installed" if exc.name == "pydantic" else str(exc)
+            raise NoCheck(missing) from None
         except Exception as exc:
             raise NoCheck(str(exc).partition("\n")[0]) from exc
         self.schema = schema
         self._lax = lax
+        self._sieve = sieve
         self.exact = not lax and any(node.get("type") == "decimal" for node in nodes_of(schema))
         self._is_strict: bool | None = None
 
     def __call__(self, value: Any) -> Any:
+        if self._sieve is not None:
+            value = self._sieve(value)
         try:
             return self._adapter.validate_python(value)
         except ValueError as exc:
@@ -414,8 +453,8 @@ def _written(value: Any, inexact: set[tuple[Any, ...]] | None, at: tuple[Any, ..
     return value
 
 
-def _pydantic_check(hint: Any, *, lax: bool) -> PydanticCheck:
-    check = PydanticCheck(hint, lax=lax)
+def _pydantic_check(hint: Any, *, lax: bool, sieve: Sieve | None = None) -> PydanticCheck:
+    check = PydanticCheck(hint, lax=lax, sieve=sieve)
     if never_comes(check.schema):
         raise Unknown("no value of it can be made of what a client sends")
     return check

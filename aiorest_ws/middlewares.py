@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextvars import ContextVar, copy_context
+from inspect import signature
 from typing import Any
 from uuid import uuid4
 
@@ -32,10 +33,22 @@ def middleware_of(middleware: Any) -> Any:
         raise TypeError(
             f"middleware {middleware!r} has no method 'process_request', and is not called with request and call_next"
         )
+    if not before and not _takes_two(middleware):
+        raise TypeError(f"middleware {middleware!r} must take request and call_next")
     for method in (middleware.process_request if before else middleware, getattr(middleware, "at_handshake", None)):
         if callable(method):
             check_needless(method, f"middleware {middleware!r}")
     return middleware
+
+
+def _takes_two(middleware: Any) -> bool:
+    try:
+        signature(middleware).bind(None, None)
+    except TypeError:
+        return False
+    except ValueError:  # nobody knows what it takes
+        pass
+    return True
 
 
 def middlewares_of(middlewares: Any) -> tuple[Any, ...]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields, is_dataclass
 from functools import cache
+from inspect import signature
 from math import isfinite
-from typing import Any
+from typing import Any, get_origin
 
 from msgspec import ValidationError
 from msgspec import inspect as types
 
-__all__ = ("Digits", "closed_fields", "digits_of", "sieve_of", "wants_digits")
+__all__ = ("Digits", "Sieve", "class_of", "closed_fields", "digits_of", "sieve_of", "wants_digits")
 
 _MOST_DIGITS = 1_000  # of a Decimal, and of its exponent's value: what comes of it is the handler's to calculate with
 
@@ -62,8 +63,13 @@ def sieve_of(info: Any, infos: Iterable[Any], *, wanted: bool = False) -> Sieve 
 
 def _is_sifted(info: Any) -> bool:
     if isinstance(info, types.DataclassType):
-        return bool(closed_fields(info.cls))
+        return bool(closed_fields(class_of(info)))
     return isinstance(info, types.DecimalType)
+
+
+def class_of(info: Any) -> Any:
+    """Give the class of a type of msgspec's, of a generic one without its arguments."""
+    return get_origin(info.cls) or info.cls
 
 
 @cache
@@ -73,10 +79,21 @@ def closed_fields(cls: Any) -> frozenset[str]:
         found = {field.name: field.init for field in fields(cls)}
     else:
         found = {attribute.name: attribute.init for attribute in getattr(cls, "__attrs_attrs__", ())}
+    if found and not _is_generated(cls):
+        parameters = signature(cls.__init__).parameters.values()
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+            taken = {parameter.name for parameter in parameters}
+            found = {name: name in taken or name.lstrip("_") in taken for name in found}
     required = {field.name for field in types.type_info(cls).fields if field.required}  # type: ignore[attr-defined]
     return frozenset(
         name for name, is_taken in found.items() if not is_taken or (name[:1] == "_" and name not in required)
     )
+
+
+def _is_generated(cls: Any) -> bool:
+    """Tell whether `__init__` is what dataclasses or attrs made, and takes what they say."""
+    code = getattr(cls.__init__, "__code__", None)
+    return code is not None and code.co_filename[:1] == "<"
 
 
 def _sift(info: Any, value: Any, path: str) -> Any:
@@ -125,7 +142,7 @@ _ARRAYS = (
 def _sift_object(info: Any, value: dict[Any, Any], path: str) -> dict[Any, Any]:
     if isinstance(info, _WITH_FIELDS):
         known = {field.encode_name: field.type for field in info.fields}
-        closed = closed_fields(info.cls) if isinstance(info, types.DataclassType) else ()
+        closed = closed_fields(class_of(info)) if isinstance(info, types.DataclassType) else ()
         anything = types.AnyType()
         return {
             name: _sift(known.get(name, anything), item, f"{path}.{name}")

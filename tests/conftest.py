@@ -82,8 +82,6 @@ def pytest_report_header() -> str:
     header = f"aiorest-ws: hot path: {hot_path}; impl: {', '.join(IMPLEMENTATIONS)}; from {_speedups.__path__[0]}"
     if not CAN_STARVE:
         header += "\naiorest-ws: NOT RUN: failed allocations (test_allocation.py), this interpreter has no _testcapi"
-    if find_spec("attrs") is None:
-        header += "\naiorest-ws: NOT RUN: rows of test_values.py with attrs, which is not installed"
     return header
 
 

@@ -76,6 +76,21 @@ def test_the_422_of_a_body_that_is_not_called_data_names_it(hint: Any) -> None:
             assert reply.detail == [{"loc": ["args", "user"], "msg": f"missing argument `user`: {BODY}"}]
 
 
+@pytest.mark.parametrize(
+    "hint", [dict, list, dict[str, int], list[int], set[str], list[int] | None, tuple[int, ...]], ids=str
+)
+def test_a_container_is_meant_as_the_body_where_one_came(hint: Any) -> None:
+    router = SimpleRouter()
+    router.post("/a")(taking(request=None, items=hint, number=int))
+    router.post("/b")(taking(request=None, items=hint, data=dict))
+    missing, number = "missing argument `items`", {"loc": ["args", "number"], "msg": "missing argument `number`"}
+    with TestClient(Application(router)) as client:
+        first = {"loc": ["args", "items"], "msg": f"{missing}: {BODY}"}
+        assert client.post("/a", data=[1]).detail == [first, number]
+        assert client.post("/a").detail == [{"loc": ["args", "items"], "msg": missing}, number]
+        assert client.post("/b", data={}).detail == [{"loc": ["args", "items"], "msg": missing}]
+
+
 def test_an_argument_that_is_no_body_is_missing_as_before() -> None:
     router = SimpleRouter()
     router.post("/a")(taking(request=None, number=int, user=OfMsgspec))

@@ -334,6 +334,10 @@ class Both:
         (Both, "has both 'process_request' and '__call__', expected one of them"),
         (object, "has no method 'process_request', and is not called with request and call_next"),
         (5, "has no method 'process_request'"),
+        (lambda request: None, "must take request and call_next"),
+        (lambda request, call_next, more: None, "must take request and call_next"),
+        (lambda *, request, call_next: None, "must take request and call_next"),
+        (type("Asgi", (), {"__call__": lambda self, scope, receive, send: None}), "must take request and call_next"),
     ],
 )
 def test_what_is_no_middleware_raises(middleware: Any, text: str) -> None:

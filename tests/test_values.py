@@ -16,21 +16,31 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum, IntFlag
 from fractions import Fraction
-from importlib import import_module
-from importlib.util import find_spec
 from ipaddress import IPv4Address, IPv6Network
 from pathlib import Path
-from types import MappingProxyType
+from types import GenericAlias, MappingProxyType
 from typing import Annotated, Any, ClassVar, NamedTuple, Never, TextIO, TypedDict
 from uuid import UUID
 
+import attrs
 import msgspec
 import pytest
 import typing_extensions
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct
-from pydantic import AnyUrl, BaseModel, ConfigDict, Field, RootModel, SecretBytes, SecretStr, Strict, computed_field
+from pydantic import (
+    AnyUrl,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    RootModel,
+    SecretBytes,
+    SecretStr,
+    Strict,
+    computed_field,
+)
 from pydantic.alias_generators import to_camel
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
@@ -41,7 +51,6 @@ from aiorest_ws.testing import TestClient
 from aiorest_ws.values import iso_duration
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "values.md"
-HAS_ATTRS = find_spec("attrs") is not None
 FORMS = ("text", "base64", "msgpack")
 
 
@@ -86,20 +95,18 @@ class Stranger:
 
 
 NAMES: dict[str, Any] = globals()
-if HAS_ATTRS:
-    attrs: Any = import_module("attrs")
 
-    @attrs.define
-    class Shape:
-        x: int
 
-    @attrs.define
-    class ClosedShape:
-        x: int
-        b: int = attrs.field(init=False, default=3)
-        _secret: int = 5
+@attrs.define
+class Shape:
+    x: int
 
-    CLOSED: Any = ClosedShape
+
+@attrs.define
+class ClosedShape:
+    x: int
+    b: int = attrs.field(init=False, default=3)
+    _secret: int = 5
 
 
 def rows(columns: int) -> list[Any]:
@@ -107,7 +114,7 @@ def rows(columns: int) -> list[Any]:
     found = []
     for line in PAGE.read_text("utf-8").splitlines():
         cells = [cell.strip() for cell in line.strip("|").split(" | ")] if line.startswith("| `") else []
-        if len(cells) == columns and (HAS_ATTRS or "attrs" not in cells[0]):
+        if len(cells) == columns:
             found.append(pytest.param(*(re.findall("`([^`]*)`", cell)[0] if "`" in cell else cell for cell in cells)))
     return found
 
@@ -425,7 +432,7 @@ EVIL = '{"a":1,"role":"admin","_private":9,"more":[9],"c":2,"b":9,"x":1,"_secret
         (Nested, f'{{"items":[{EVIL}],"one":{EVIL}}}', Nested([Closed(1)], Closed(1))),
         (Outer, f'{{"by_name":{{"k":{EVIL}}},"pair":[{EVIL},1]}}', Outer({"k": Closed(1)}, (Closed(1), 1))),
         (ClosedLogin, EVIL, ClosedLogin(1)),
-        *([(CLOSED, EVIL, CLOSED(1))] if HAS_ATTRS else []),
+        (ClosedShape, EVIL, ClosedShape(1)),
     ],
     ids=str,
 )
@@ -679,6 +686,144 @@ def test_a_model_of_pydantics_inside_a_struct_is_taken() -> None:
     found = came(Order, '{"user":{"firstName":"A"},"home":"/a"}')
     assert (found.user.first_name, found.home) == ("A", Path("/a"))
     assert came(Order, '{"user":{},"home":"/a"}') == [(["data", "user"], "firstName: Field required")]
+
+
+@pydantic_dataclass
+class Checked:
+    name: str = Field(min_length=3)
+    age: int = Field(default=1, alias="AGE", ge=1)
+
+
+class CheckedStruct(Struct):
+    who: Checked | None = None
+
+
+@dataclass
+class CheckedDataclass:
+    who: list[Checked]
+    at: AwareDatetime | None = None
+
+
+class CheckedTuple(NamedTuple):
+    who: Checked
+
+
+class CheckedDict(typing_extensions.TypedDict):
+    who: Checked
+
+
+class AwareStruct(Struct):
+    at: AwareDatetime
+
+
+@pytest.mark.parametrize("name", ["data", "value"])
+def test_what_only_pydantic_checks_is_checked_by_it_or_refused(name: str) -> None:
+    """msgspec takes a dataclass of pydantic's for a plain one, and nothing at all for an AwareDatetime."""
+    good, bad = '{"name":"ada","AGE":5}', '{"name":"a","AGE":0}'
+    expected = Checked(name="ada", AGE=5)
+    assert came(list[Checked], f"[{good}]", name=name) == [expected]
+    assert came(CheckedDataclass, f'{{"who":[{good}]}}', name=name) == CheckedDataclass([expected])
+    assert came(CheckedTuple, f"[{good}]", name=name) == (expected,)
+    assert came(CheckedDict, f'{{"who":{good}}}', name=name) == {"who": expected}
+    at = '{"who":[],"at":"2024-02-29T00:00:00Z"}'
+    assert came(CheckedDataclass, at, name=name).at == datetime(2024, 2, 29, tzinfo=UTC)
+    for hint, text in (
+        (CheckedDataclass, f'{{"who":[{bad}]}}'),
+        (CheckedTuple, f"[{bad}]"),
+        (CheckedDict, f'{{"who":{bad}}}'),
+        (dict[str, Checked], f'{{"k":{bad}}}'),
+    ):
+        found = came(hint, text, name=name)
+        assert [loc[-1] for loc, _ in found] == ["name", "AGE"]
+    for struct, inner in ((CheckedStruct, "Checked"), (AwareStruct, "AwareDatetime")):
+        text = f"`{inner}` is checked by pydantic, which does not know `{struct.__name__}`"
+        for within in (struct, GenericAlias(list, (struct,)), GenericAlias(dict, (str, struct))):
+            assert text in refusal(within, name=name)
+
+
+T = typing.TypeVar("T")
+
+
+@dataclass
+class GenericBody(typing.Generic[T]):
+    value: T
+    admin: bool = field(init=False, default=False)
+    name: str = "ada"
+
+
+@dataclass
+class BoundedGeneric(typing.Generic[T]):
+    value: T
+    name: Annotated[str, Field(min_length=2)] = "ada"
+
+
+class FrozenGeneric(Struct, typing.Generic[T], frozen=True):
+    value: T
+
+
+@dataclass
+class OwnInit:
+    value: int
+    admin: bool = False
+
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+
+@dataclass(init=False)
+class NoInit:
+    value: int
+    admin: bool = False
+
+
+NoInit.__init__ = OwnInit.__init__  # type: ignore[assignment,method-assign]
+
+
+@dataclass
+class BoundedPrivate:
+    name: Annotated[str, Field(min_length=2)]
+    amount: Decimal = Decimal(0)
+    server: int = field(init=False, default=3)
+    _secret: int = 5
+
+
+def test_what_is_closed_is_so_where_pydantic_checks_too() -> None:
+    found = came(list[BoundedPrivate], f'[{{"name":"ada","amount":{N},"server":9,"_secret":9}}]')
+    assert found == [BoundedPrivate("ada", Decimal(N))]
+    assert came(BoundedPrivate, '{"name":"a"}')[0][0] == ["data", "name"]
+    assert came(BoundedPrivate, '{"name":"ada","amount":"NaN"}')[0][0] == ["data", "amount"]
+
+
+BOX: Any = GenericBody
+AROUND: Any = [lambda hint: hint, lambda hint: GenericAlias(list, (hint,)), lambda hint: BOX[hint]]
+
+
+@pytest.mark.parametrize("hint", [GenericBody, GenericBody[int], OwnInit, NoInit], ids=str)
+@pytest.mark.parametrize("around", AROUND)
+def test_what_init_does_not_take_is_closed_in_every_dataclass(hint: Any, around: Any) -> None:
+    text, outer = '{"value":1,"admin":true}', around(hint)
+    if typing.get_origin(outer) is list:
+        text = f"[{text}]"
+    elif outer is not hint:
+        text = f'{{"value":{text},"admin":true}}'
+    found = came(outer, text)
+    while isinstance(found, list) or getattr(found, "value", 1) != 1:
+        assert not getattr(found, "admin", False)
+        found = found[0] if isinstance(found, list) else found.value
+    assert (found.value, found.admin) == (1, False)
+
+
+def test_generic_classes_are_looked_at_as_others_are() -> None:
+    assert came(BoundedGeneric[int], '{"value":1,"name":"a"}')[0][0] == ["data", "name"]
+    assert came(set[FrozenGeneric[int]], '[{"value":1}]') == {FrozenGeneric(1)}
+    assert came(FrozenGeneric[Decimal], f'{{"value":{N}}}') == FrozenGeneric(Decimal(N))
+
+
+def test_a_converter_of_attrs_that_msgspec_does_not_call_is_refused() -> None:
+    converted = attrs.make_class("Converted", {"x": attrs.field(type=int, converter=int)})
+    assert "`Converted.x` has a converter, which msgspec does not call" in refusal(converted)
+    bare = attrs.make_class("Bare", {"x": attrs.field(default=1)})
+    assert "a field without annotation: 'x'" in refusal(bare)
 
 
 def test_a_field_that_nobody_has_to_send_may_be_of_anything() -> None:
