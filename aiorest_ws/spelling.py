@@ -33,7 +33,7 @@ _PEERS: Final = {
     for word in words.replace("_", "").split()
 }
 
-# That are known with a slip of the pen, too: not those near `authenticate`, which may be the program's, and `get_renderer`.
+# That are known with a slip of the pen, too. `authenticate` may be the program's own, and `get_renderer` is ours.
 _LONG_WORDS: Final = tuple(
     word
     for word, option in _PEERS.items()

@@ -61,9 +61,9 @@ def is_authenticated(user: Any) -> bool:
     if user is None or not _says(user, "is_authenticated", _read(user, "is_authenticated", False)):
         return False
     active = _read(user, "is_active", True)
-    if type(active) is int and active in (0, 1):
-        active = bool(active)
-    return active is True or _says(user, "is_active", active)
+    if active is True:
+        return True
+    return _says(user, "is_active", bool(active) if type(active) is int and active in (0, 1) else active)
 
 
 def _is_known(request: Any, report: Report) -> bool:
