@@ -22,7 +22,7 @@ __all__ = (
     "fields_of",
     "filled_in",
     "meaning_of",
-    "meanings_of",
+    "meanings_in",
     "parameters_of",
 )
 
@@ -112,18 +112,18 @@ def fields_of(cls: type) -> Iterator[Meaning]:
         return
     for known in getattr(cls, "__pydantic_fields__", {}).values():
         yield Meaning(known.annotation, marks=known.metadata)
-    for _, meaning in meanings_of(cls):
-        yield meaning
-
-
-def meanings_of(cls: type) -> Iterator[tuple[str, Meaning]]:
-    """Give name and meaning of what is annotated in the body of `cls`, and of its bases; what can be read."""
     for base in cls.__mro__:
-        for name, annotation in _annotations(base).items():
-            try:
-                yield name, _read(annotation, partial(_spaces_of_fields, base))
-            except Unreadable:
-                continue  # whoever makes instances of it says so
+        for _, meaning in meanings_in(base):
+            yield meaning
+
+
+def meanings_in(cls: type) -> Iterator[tuple[str, Meaning]]:
+    """Give name and meaning of what is annotated in the body of `cls`; what can be read."""
+    for name, annotation in _annotations(cls).items():
+        try:
+            yield name, _read(annotation, partial(_spaces_of_fields, cls))
+        except Unreadable:
+            continue  # whoever makes instances of it says so
 
 
 def filled_in(cls: type) -> Iterator[Meaning]:

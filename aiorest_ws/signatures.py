@@ -65,7 +65,9 @@ class Signature:
             except InvalidHandler:
                 pass  # the decorator gives it other arguments than it gets itself
         self._read(handler, given + parameters, parameters)
-        self.positions = _positions(handler, given, given + parameters, self.needs, inside=self.behind is not None)
+        self.positions: dict[str, int] = {}
+        if self.needs:
+            self.positions = _positions(handler, given, given + parameters, self.needs, inside=self.behind is not None)
         if self.open and self.behind is not None:
             self.fresh |= {n: copy for n, copy in self.behind.fresh.items() if not _gives(handler, n)}
         passed_on = self.open and (self.behind is None or self.behind.takes_format)

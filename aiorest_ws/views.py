@@ -9,7 +9,7 @@ from types import FunctionType
 from typing import Any, ClassVar
 
 from aiorest_ws._speedups import BINARY_MSGPACK, TEXT_JSON, Plan, Request, write
-from aiorest_ws.annotations import meanings_of, parameters_of
+from aiorest_ws.annotations import meanings_in, parameters_of
 from aiorest_ws.calls import layers_of
 from aiorest_ws.dependencies import (
     Chain,
@@ -266,9 +266,9 @@ def _check_attributes(view: type[MethodBasedView]) -> None:
                 raise InvalidHandler(f"view {view.__qualname__} has an attribute {name!r}, did you mean {near!r}?")
             if name != "dependencies" and _has_depends(vars(cls).get(name)):
                 raise _for_nobody(view, name)
-    for name, meaning in meanings_of(view):
-        if is_need(meaning):
-            raise _for_nobody(view, name)
+        for name, meaning in meanings_in(cls):
+            if is_need(meaning):
+                raise _for_nobody(view, name)
 
 
 def _has_depends(value: Any) -> bool:
