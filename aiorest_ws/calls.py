@@ -14,7 +14,7 @@ from functools import partial
 from types import CoroutineType, GeneratorType
 from typing import Any
 
-__all__ = ("call", "finished", "is_awaitable", "layers_of", "may_wait")
+__all__ = ("call", "finished", "innermost", "is_awaitable", "layers_of", "may_wait")
 
 
 def is_awaitable(value: Any) -> bool:
@@ -58,6 +58,15 @@ def layers_of(call: Any) -> list[Any]:
         else:
             break
     return layers
+
+
+def innermost(call: Any) -> Any:
+    """Give what is under the decorators of `call`; what partials have given to it stays given."""
+    if isinstance(call, partial):
+        inner = innermost(call.func)
+        return call if inner is call.func else partial(inner, *call.args, **call.keywords)
+    inner = inspect.unwrap(call)
+    return call if inner is call else innermost(inner)
 
 
 def may_wait(call: Any) -> bool:

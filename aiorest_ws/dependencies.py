@@ -433,4 +433,6 @@ def _key(call: Any) -> Any:
 
 
 def named(call: Any) -> str:
+    while isinstance(call, partial):
+        call = call.func
     return getattr(call, "__qualname__", None) or repr(call)

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields, is_dataclass
 from functools import cache
-from inspect import signature
 from math import isfinite
 from typing import Any, get_origin
 
 from msgspec import ValidationError
 from msgspec import inspect as types
+
+from aiorest_ws.annotations import parameters_of
 
 __all__ = ("Digits", "Sieve", "class_of", "closed_fields", "digits_of", "sieve_of", "wants_digits")
 
@@ -76,24 +77,18 @@ def class_of(info: Any) -> Any:
 def closed_fields(cls: Any) -> frozenset[str]:
     """Give the fields that nobody may send: what `__init__` does not take, and private ones that have a default."""
     if is_dataclass(cls):
-        found = {field.name: field.init for field in fields(cls)}
+        found = {field.name: (field.name, field.init) for field in fields(cls)}
     else:
-        found = {attribute.name: attribute.init for attribute in getattr(cls, "__attrs_attrs__", ())}
-    if found and not _is_generated(cls):
-        parameters = signature(cls.__init__).parameters.values()
-        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-            taken = {parameter.name for parameter in parameters}
-            found = {name: name in taken or name.lstrip("_") in taken for name in found}
+        attributes = getattr(cls, "__attrs_attrs__", ())
+        found = {attribute.name: (attribute.alias, attribute.init) for attribute in attributes}
+    parameters = parameters_of(cls.__init__)
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        taken = {parameter.name for parameter in parameters}
+        found = {name: (alias, alias in taken) for name, (alias, _) in found.items()}
     required = {field.name for field in types.type_info(cls).fields if field.required}  # type: ignore[attr-defined]
     return frozenset(
-        name for name, is_taken in found.items() if not is_taken or (name[:1] == "_" and name not in required)
+        name for name, (_, is_taken) in found.items() if not is_taken or (name[:1] == "_" and name not in required)
     )
-
-
-def _is_generated(cls: Any) -> bool:
-    """Tell whether `__init__` is what dataclasses or attrs made, and takes what they say."""
-    code = getattr(cls.__init__, "__code__", None)
-    return code is not None and code.co_filename[:1] == "<"
 
 
 def _sift(info: Any, value: Any, path: str) -> Any:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Collection
 from traceback import walk_tb
 from typing import Any
 
 from aiorest_ws.annotations import parameters_of
 from aiorest_ws.arguments import misplaced
+from aiorest_ws.calls import innermost, layers_of
 from aiorest_ws.dependencies import fresh_of, named, needs_of
 from aiorest_ws.exceptions import IncorrectArgument, InvalidHandler
 
@@ -55,7 +55,7 @@ class Signature:
         self.fresh: dict[str, Callable[[], Any]] = {}
         self.open = False
         self.behind: Signature | None = None
-        self.innermost = inspect.unwrap(handler)
+        self.innermost = innermost(handler)
         self.needs = needs_of(handler, named(self.innermost), given)
         if self.innermost is not handler:
             if _passes_on(handler, given, self.innermost, given + parameters):
@@ -156,7 +156,7 @@ class Signature:
         """Tell whether `args` caused `exc`, a TypeError: did they not fit the handler behind a decorator?"""
         if self.behind is None or not str(exc).startswith(f"{named(self.innermost)}() "):
             return None
-        code = getattr(self.innermost, "__code__", None)
+        code = getattr(layers_of(self.innermost)[-1], "__code__", None)
         if any(frame.f_code is code for frame, _ in walk_tb(exc.__traceback__)):
             return None
         try:

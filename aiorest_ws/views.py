@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from aiorest_ws._speedups import BINARY_MSGPACK, TEXT_JSON, Plan, Request, write
 from aiorest_ws.annotations import meanings_in, parameters_of
-from aiorest_ws.calls import layers_of
+from aiorest_ws.calls import innermost, layers_of
 from aiorest_ws.dependencies import (
     Chain,
     Dependencies,
@@ -221,7 +221,7 @@ def _is_threaded(view: type[MethodBasedView], function: Callable[..., Any]) -> b
     """Tell whether `function` is called in a thread; beside it a view may have methods that need none."""
     if type(view.threaded) is not bool:
         raise InvalidHandler(f"threaded of view {view.__qualname__} must be True or False, got {view.threaded!r}")
-    if not view.threaded or not inspect.iscoroutinefunction(inspect.unwrap(function)):
+    if not view.threaded or not inspect.iscoroutinefunction(innermost(function)):
         return view.threaded
     if hasattr(view, "endpoint_function"):
         raise InvalidHandler(f"{named(function)} is `async def`, which runs in the loop: it cannot be threaded")
@@ -240,7 +240,7 @@ def _dependencies(
         effects=effects,
         positions=fit.positions,
         parameters=parameters,
-        is_async=any(inspect.iscoroutinefunction(f) for f in (inspect.unwrap(function), fit.innermost)),
+        is_async=any(inspect.iscoroutinefunction(f) for f in (innermost(function), fit.innermost)),
         threaded=threaded,
     )
 

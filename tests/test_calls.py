@@ -6,15 +6,15 @@ import asyncio
 import functools
 import types
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 from unittest.mock import AsyncMock, Mock
 
 import pytest
 
-from aiorest_ws import Application, HTTPError, SimpleRouter, endpoint
+from aiorest_ws import Application, Depends, HTTPError, SimpleRouter, endpoint
 from aiorest_ws.calls import call, is_awaitable, layers_of, may_wait
 from aiorest_ws.exceptions import ImproperlyConfigured
-from aiorest_ws.testing import AsyncTestClient, HandshakeRefused
+from aiorest_ws.testing import AsyncTestClient, HandshakeRefused, TestClient
 from tests.serving import asynchronous
 
 
@@ -171,3 +171,47 @@ def test_a_hint_of_waiting_sees_through_what_is_around() -> None:
         "future",
     ]
     assert layers_of(functools.partial(async_around_def))[1:] == [async_around_def, refuse]
+
+
+def passing(function: Any) -> Any:
+    @functools.wraps(function)
+    def decorated(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return decorated
+
+
+def naming(function: Any) -> Any:
+    @functools.wraps(function)
+    async def decorated(request: Any, *args: Any, **kwargs: Any) -> Any:
+        return function(request, *args, **kwargs)
+
+    return decorated
+
+
+def sized(request: Any, size: int, unit: str, who: Annotated[str, Depends(lambda: "real")]) -> Any:
+    return [size, unit, who]
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        functools.partial(sized, unit="cm"),
+        passing(functools.partial(sized, unit="cm")),
+        functools.partial(passing(sized), unit="cm"),
+        functools.partial(naming(sized), unit="cm"),
+        functools.partial(functools.partial(passing(sized), unit="m"), unit="cm"),
+        passing(functools.partial(naming(sized), unit="cm")),
+        functools.partial(passing(functools.partial(naming(sized))), unit="cm"),
+    ],
+    ids=range(7),
+)
+def test_annotations_count_under_partials_of_decorators_of_partials(handler: Any) -> None:
+    router = SimpleRouter()
+    router.get("/")(handler)
+    with TestClient(Application(router)) as client:
+        assert client.get("/", args={"size": 1}).data == [1, "cm", "real"]
+        reply = client.get("/", args={"size": 1, "who": "EVIL"})
+        assert reply.status == 422 or reply.data == [1, "cm", "real"]
+        assert client.get("/", args={"size": "a"}).detail[0]["loc"] == ["args", "size"]
+        assert client.get("/").status == 422
