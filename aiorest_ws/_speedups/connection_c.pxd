@@ -10,6 +10,13 @@ from aiorest_ws._speedups.wrappers_c cimport Request as _Request
 from cpython cimport time
 
 
+cdef int _OPEN
+cdef int _CLOSING
+cdef int _FULL
+cdef int _CHOKED
+cdef int _SLICED
+
+
 cdef class Connection(frames.Frames):
     cdef public bint _writes_replies
     cdef public bint _observes

@@ -241,7 +241,7 @@ cdef Request scan(const unsigned char* text, Py_ssize_t size, int form, object c
     cdef Py_ssize_t at = 1, start, length
     cdef Request request
     cdef object value
-    cdef bytes args_text = None
+    cdef object args_text = None, data_text = None, inner
     if size < 2 or size > MAX_SIZE or text[0] != c"{":
         return None
     request = blank(form, connection)
@@ -258,35 +258,32 @@ cdef Request scan(const unsigned char* text, Py_ssize_t size, int form, object c
         value = read_value(text, &at, size, request)
         if at < 0:
             return None
+        inner, request._text = request._text, None
         if length == 6 and memcmp(text + start, b"method", 6) == 0:
             request._method = value
         elif length == 3 and memcmp(text + start, b"url", 3) == 0:
             request._url = value
         elif length == 10 and memcmp(text + start, b"event_name", 10) == 0:
             request._event_name = value
-            request._args_text = None
         elif length == 4 and memcmp(text + start, b"args", 4) == 0:
             if value is None:
                 return None  # null is told apart from absent by the envelope
             request._args = value
-            args_text = request._args_text
-            request._args_text = None
+            args_text = inner
         elif length == 4 and memcmp(text + start, b"data", 4) == 0:
             request._data = value
-            request._text = request._args_text
-            request._args_text = None
+            data_text = inner
         elif length == 2 and memcmp(text + start, b"id", 2) == 0:
             request._id = value
         elif length == 5 and memcmp(text + start, b"token", 5) == 0:
             request._extra = {"token": value}
-            request._args_text = None
         else:
             return None
         if at >= size:
             return None
         if text[at] == c"}":
-            if args_text is not None:
-                request._args_text = args_text
+            if args_text is not None or data_text is not None:
+                request._text = (args_text, data_text)
             return request if at + 1 == size else None
         if text[at] != c",":
             return None
@@ -309,7 +306,7 @@ cdef Py_ssize_t end_of_string(const unsigned char* text, Py_ssize_t at, Py_ssize
 cdef object read_value(const unsigned char* text, Py_ssize_t* position, Py_ssize_t size, Request request):
     """Give the value that begins at text[position[0]] (which is below `size`) and move to what follows; -1 when in doubt.
 
-    The text of an object or an array is left in `request._args_text`.
+    The text of an object or an array is left in `request._text`.
     """
     cdef Py_ssize_t at = position[0], end
     cdef bytes inner
@@ -328,7 +325,7 @@ cdef object read_value(const unsigned char* text, Py_ssize_t* position, Py_ssize
         try:
             inner = PyBytes_FromStringAndSize(<const char*>text + at, end - at)
             value = loads(inner)
-            request._args_text = inner
+            request._text = inner
         except ValueError:
             value, end = None, -1  # orjson says it again, with the position in the whole
         position[0] = end

@@ -60,7 +60,6 @@ class Request:
     __slots__ = (
         "__dict__",
         "_args",
-        "_args_text",
         "_data",
         "_ended_in",
         "_envelope",
@@ -95,8 +94,7 @@ class Request:
     _params: Any  # in order, and then by name
     _pipeline: Any
     _plan: Any
-    _text: bytes | None  # JSON of the message; where there is no `_envelope`, of `data`
-    _args_text: bytes | None
+    _text: Any  # JSON of the message, or a pair: that of `args` and that of `data`; None where neither is kept
     _form: int
     _is_bare: bool
     _status: int
@@ -107,7 +105,10 @@ class Request:
     token_payload: Any
 
     def __init__(self, **kwargs: Any) -> None:
-        _clear(self, 0, None)
+        _clear(self)
+        self._form = 0
+        self._status = 200
+        self.connection = None
         _fill(self, kwargs)
 
     @property
@@ -152,7 +153,7 @@ class Request:
 
     @property
     def path_params(self) -> Any:
-        params = self._params
+        params = () if self._params is None else self._params
         if type(params) is tuple:
             names = self._plan.route.parameters if params else ()
             params = self._params = MappingProxyType(dict(zip(names, params, strict=True)))
@@ -207,14 +208,17 @@ class Request:
 def blank(form: int, connection: Any) -> Request:
     """Give a request in which nothing was sent."""
     request = Request.__new__(Request)
-    _clear(request, form, connection)
+    if not _IS_BLANK:
+        _clear(request)
+    request._form = form
+    request._status = 200
+    request.connection = connection
     return request
 
 
 def wrap(envelope: dict[str, Any], form: int, connection: Any) -> Request:
     """Give the `Request` in `envelope`, which must not be changed afterwards."""
-    request = Request.__new__(Request)
-    _clear(request, form, connection)
+    request = blank(form, connection)
     _fill(request, envelope)
     return request
 
@@ -240,9 +244,10 @@ def texts_of(request: Request) -> tuple[bytes | None, bytes | None, bytes | None
     With the first there are no others. It is there until the request is routed, and then only for a plan that is
     `exact`. The others stay, and are short.
     """
-    if request._envelope is not None:
-        return request._text, None, None
-    return None, request._args_text, request._text
+    text = request._text
+    if type(text) is tuple:
+        return None, text[0], text[1]
+    return text, None, None
 
 
 def check_id(request: Request) -> None:
@@ -259,7 +264,13 @@ def check_id(request: Request) -> None:
         )
 
 
-def _clear(request: Request, form: int, connection: Any) -> None:
+# PERF: compiled, all that holds an object is None in an instance that was just made, and all else 0: a hundred
+# instructions of a message (bench/instructions.py).
+_IS_BLANK = __name__.endswith("_c")
+
+
+def _clear(request: Request) -> None:
+    """Set what is neither form, nor status, nor connection to what it is before anything was sent."""
     request._method = None
     request._url = None
     request._args = None
@@ -269,16 +280,12 @@ def _clear(request: Request, form: int, connection: Any) -> None:
     request._envelope = None
     request._extra = None
     request._failure = None
-    request._params = ()
+    request._params = None
     request._pipeline = None
     request._plan = None
     request._text = None
-    request._args_text = None
-    request._form = form
     request._is_bare = False
-    request._status = 200
     request._ended_in = None
-    request.connection = connection
     request.user = None
     request.token_payload = None
 

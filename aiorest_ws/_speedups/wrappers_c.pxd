@@ -16,8 +16,7 @@ cdef class Request:
     cdef object _params
     cdef public object _pipeline
     cdef object _plan
-    cdef bytes _text
-    cdef bytes _args_text
+    cdef object _text
     cdef int _form
     cdef bint _is_bare
     cdef int _status
@@ -28,13 +27,17 @@ cdef class Request:
     cdef public object token_payload
 
 
+cdef bint _IS_BLANK
+
+
+@cython.locals(request=Request)
 cpdef Request blank(int form, object connection)
 cpdef Request failed(object exc, int form, object connection)
 cpdef check_id(Request request)
 cpdef object extra_of(Request request, object name)
 cpdef tuple texts_of(Request request)
 cpdef Request wrap(dict envelope, int form, object connection)
-cdef int _clear(Request request, int form, object connection) except -1
+cdef int _clear(Request request) except -1
 cdef int _fill(Request request, dict envelope) except -1
 
 
