@@ -26,6 +26,7 @@ __all__ = (
     "check_needless",
     "effects_of",
     "gathered",
+    "holds_depends",
     "is_need",
     "named",
     "needs_of",
@@ -96,7 +97,7 @@ def check_needless(function: Any, whose: str) -> None:
     except (TypeError, ValueError):
         return  # it is not written in Python
     for parameter in parameters:
-        if isinstance(parameter.default, Depends) or _has_depends(function, parameter):
+        if holds_depends(parameter.default) or _has_depends(function, parameter):
             raise TypeError(
                 f"parameter {parameter.name!r} of {whose} has a Depends, where it is for nobody: handlers have "
                 "dependencies, and `dependencies=[Depends(…)]` of a router or view runs before them"
@@ -117,6 +118,11 @@ def check_filled(cls: Any) -> None:
             f"class {cls.__qualname__} gives its base a Depends as a type, where it is for nobody: "
             "expected it in the annotation of a parameter"
         )
+
+
+def holds_depends(value: Any) -> bool:
+    """Tell whether `value` is a Depends, or a list with one."""
+    return isinstance(value, Depends) or (isinstance(value, (list, tuple)) and any(map(holds_depends, value)))
 
 
 def is_need(meaning: Meaning) -> bool:
@@ -370,6 +376,11 @@ def _chain(function: Any, parameter: inspect.Parameter, name: str, *, is_given: 
     """
     what = f"parameter {parameter.name!r} of {name}"
     cure = f"expected {parameter.name}: Annotated[…, Depends(…)]"
+    if isinstance(parameter.default, (list, tuple)) and holds_depends(parameter.default):
+        raise InvalidHandler(
+            f"{what} has a list of Depends as its default, which nobody runs: `dependencies` belongs to the decorator, "
+            "@router.get(…, dependencies=[Depends(…)])"
+        )
     if isinstance(parameter.default, Depends):
         raise InvalidHandler(f"{what} has Depends as its default, expected it in the annotation: {cure[9:]}")
     if parameter.annotation is parameter.empty:

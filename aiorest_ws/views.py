@@ -14,10 +14,10 @@ from aiorest_ws.calls import innermost, layers_of
 from aiorest_ws.dependencies import (
     Chain,
     Dependencies,
-    Depends,
     check_filled,
     check_needless,
     gathered,
+    holds_depends,
     is_need,
     named,
     needs_of,
@@ -264,15 +264,11 @@ def _check_attributes(view: type[MethodBasedView]) -> None:
             near = None if name in http_methods else _near(name)
             if near:
                 raise InvalidHandler(f"view {view.__qualname__} has an attribute {name!r}, did you mean {near!r}?")
-            if name != "dependencies" and _has_depends(vars(cls).get(name)):
+            if name != "dependencies" and holds_depends(vars(cls).get(name)):
                 raise _for_nobody(view, name)
         for name, meaning in meanings_in(cls):
             if is_need(meaning):
                 raise _for_nobody(view, name)
-
-
-def _has_depends(value: Any) -> bool:
-    return isinstance(value, Depends) or (isinstance(value, (list, tuple)) and any(map(_has_depends, value)))
 
 
 def _for_nobody(view: type, name: str) -> InvalidHandler:

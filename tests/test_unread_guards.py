@@ -228,10 +228,20 @@ def on_connect(connection: Any, user: User = "nobody") -> None:
     pass
 
 
+def misplaced(request: Any, dependencies: Any = [Depends(refuse)]) -> str:  # noqa: B006, B008
+    return "in"
+
+
+def misplaced_below(request: Any, it: Annotated[Any, Depends(misplaced)]) -> Any:
+    return it
+
+
 UNREAD: dict[str, Callable[[SimpleRouter], Any]] = {
     "type argument of a base": lambda router: router.register("/", Filled),
     "type argument of a base's base": lambda router: router.register("/", FilledFar),
     "type argument of a dependency's base": lambda router: router.get("/")(of_users),
+    "default of a handler": lambda router: router.get("/")(misplaced),
+    "default of a dependency": lambda router: router.get("/")(misplaced_below),
     "attribute": lambda router: router.register("/", Attribute),
     "list as an attribute": lambda router: router.register("/", Attributes),
     "keyword": lambda router: router.get("/", check=Depends(refuse))(plain),  # type: ignore[call-arg]
@@ -267,7 +277,9 @@ UNREAD: dict[str, Callable[[SimpleRouter], Any]] = {
 
 @pytest.mark.parametrize("case", UNREAD.values(), ids=UNREAD)
 def test_a_guard_that_nobody_would_read_is_refused(case: Callable[[SimpleRouter], Any]) -> None:
-    with pytest.raises((InvalidHandler, TypeError), match=r"for nobody|nobody looks|did you mean|hides|sets nothing"):
+    with pytest.raises(
+        (InvalidHandler, TypeError), match=r"for nobody|nobody looks|did you mean|which nobody runs|hides|sets nothing"
+    ):
         case(SimpleRouter())
 
 
