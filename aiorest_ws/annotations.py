@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import sys
+import textwrap
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -13,9 +15,20 @@ from typing import Any, ForwardRef, Literal, NewType, TypeVar, Union, get_args, 
 
 from aiorest_ws.calls import layers_of
 
-__all__ = ("Meaning", "Unreadable", "fields_of", "meaning_of", "parameters_of")
+__all__ = (
+    "Meaning",
+    "Unreadable",
+    "as_written",
+    "fields_of",
+    "filled_in",
+    "meaning_of",
+    "meanings_in",
+    "parameters_of",
+)
 
 _Space = tuple[dict[str, Any], Mapping[str, Any]]  # names, and others that come before them
+
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 
 class Unreadable(Exception):
@@ -48,6 +61,38 @@ def parameters_of(function: Any, *, follow_wrapped: bool = False) -> list[inspec
     return list(inspect.signature(function, follow_wrapped=follow_wrapped, **options).parameters.values())
 
 
+def as_written(function: Any, parameter: inspect.Parameter) -> inspect.Parameter:
+    """Give `parameter` of a decorator with its own annotation: `functools.wraps` puts those of what it wraps there.
+
+    Raises Unreadable if that is lost: the source is not there to look it up, and what it wraps says nothing of it.
+    """
+    name = "__annotate__" if sys.version_info >= (3, 14) else "__annotations__"
+    replaced = getattr(function, name, None)
+    inside = getattr(function, "__wrapped__", None)
+    if not isinstance(function, types.FunctionType) or replaced is None or replaced is not getattr(inside, name, None):
+        return parameter
+    written = _written(function)
+    if written is not None:
+        return parameter.replace(annotation=written.get(parameter.name, parameter.empty))
+    if parameter.annotation is parameter.empty:
+        raise Unreadable(
+            "functools.wraps has put those of what it wraps in its place, expected "
+            'wraps(function, assigned=("__name__", "__qualname__", "__doc__"))'
+        )
+    return parameter
+
+
+def _written(function: types.FunctionType) -> dict[str, str] | None:
+    """Give the annotations in the source of `function`, as text; None without a source."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function.__code__)))
+    except (OSError, SyntaxError):
+        return None
+    arguments = next(node.args for node in ast.walk(tree) if isinstance(node, _FUNCTIONS))
+    every = (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)
+    return {one.arg: ast.unparse(one.annotation) for one in every if one.annotation is not None}
+
+
 def meaning_of(function: Any, parameter: inspect.Parameter) -> Meaning:
     """Give what the annotation of `parameter` of `function` means, or raise Unreadable."""
     if type(parameter.annotation) is type:  # `str` and `int`, mostly
@@ -68,11 +113,28 @@ def fields_of(cls: type) -> Iterator[Meaning]:
     for known in getattr(cls, "__pydantic_fields__", {}).values():
         yield Meaning(known.annotation, marks=known.metadata)
     for base in cls.__mro__:
-        for annotation in _annotations(base).values():
-            try:
-                yield _read(annotation, partial(_spaces_of_fields, base))
-            except Unreadable:
-                continue  # whoever makes instances of it says so
+        for _, meaning in meanings_in(base):
+            yield meaning
+
+
+def meanings_in(cls: type) -> Iterator[tuple[str, Meaning]]:
+    """Give name and meaning of what is annotated in the body of `cls`; what can be read."""
+    for name, annotation in _annotations(cls).items():
+        try:
+            yield name, _read(annotation, partial(_spaces_of_fields, cls))
+        except Unreadable:
+            continue  # whoever makes instances of it says so
+
+
+def filled_in(cls: type) -> Iterator[Meaning]:
+    """Give what `cls`, and its bases, put in the place of the type parameters of their bases; what can be read."""
+    for base in cls.__mro__:
+        for generic in vars(base).get("__orig_bases__", ()):
+            for given in get_args(generic):
+                try:
+                    yield _read(given, partial(_spaces_of_fields, base))
+                except Unreadable:
+                    continue  # whoever uses it says so
 
 
 def _read(annotation: Any, spaces: Callable[[], list[_Space]]) -> Meaning:

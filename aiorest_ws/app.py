@@ -6,7 +6,7 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import fields
 from functools import partial
 from time import gmtime, strftime
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
 from aiorest_ws._speedups import COMPILED, REASON
+from aiorest_ws.declarations import check_members
 from aiorest_ws.exceptions import ImproperlyConfigured, RouterNotDefined
 from aiorest_ws.lifespan import Lifespan, Shared
 from aiorest_ws.limits import Limits
@@ -115,6 +116,15 @@ class Application:
         self._server: Server | None = None
         self.addresses: list[Any] = []
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        check_members(cls, "give it to its constructor")
+
+    @property
+    def dependencies(self) -> Sequence[Any]:
+        """What runs before those of every route for its effect."""
+        return tuple(self._options["dependencies"])
+
     def exception_handler(self, exception: type[Exception]) -> Callable[[H], H]:
         """Make the decorated function, `def` or `async def`, answer when a request fails with `exception`.
 
@@ -194,7 +204,7 @@ class Application:
         self._take(options)
         if self._options["router"] is None:
             raise RouterNotDefined()
-        self._check_authentication()
+        self._check_routes()
         enable_loggers()
         for level, line in strangers():
             logging.getLogger("aiorest_ws").log(level, "%s", line)
@@ -475,18 +485,32 @@ class Application:
         if "middlewares" in options:
             self.middlewares = [middleware_of(m) for m in options["middlewares"]]
 
-    def _check_authentication(self) -> None:
-        """Refuse to start when a view asks for a user that no middleware would ever set."""
+    def _check_routes(self) -> None:
+        """Refuse to start when a view asks for a user that no middleware would set, or for what nobody has read."""
         router = self._options["router"]
         if not isinstance(router, SimpleRouter):
             return
+        _warn_of_unasked(router, self.middlewares)
         for route in router.routes:
+            route.check_unchanged()
             around = (*self.middlewares, *route.middlewares)
             if route.handler.auth_required and not any(getattr(m, "authenticates", False) for m in around):
                 raise ImproperlyConfigured(
                     f"view {route.handler.__qualname__} at {route.path} has auth_required, but no middleware of the "
                     "application authenticates: add one that has `authenticates = True`"
                 )
+
+
+def _warn_of_unasked(router: SimpleRouter, asked: list[Any]) -> None:
+    """Log which middlewares would see the handshake, were they the application's."""
+    of_routes = {id(m): m for route in router.routes for m in route.middlewares if hasattr(m, "at_handshake")}
+    for middleware in of_routes.values():
+        if not any(middleware is other for other in asked):
+            logging.getLogger("aiorest_ws").warning(
+                "at_handshake of %r is not called, it is of a router or a view: what comes with the handshake, a token "
+                "say, it does not see, unless the application has it",
+                middleware,
+            )
 
 
 def _call_logged(function: Callable[..., Any], args: tuple[Any, ...]) -> None:

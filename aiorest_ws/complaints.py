@@ -12,7 +12,7 @@ __all__ = ("Complaints", "path_of", "printable", "without_secrets")
 
 _PER_SECOND, _AT_ONCE = 10.0, 100
 _LONGEST = 280
-_SECRETS = re.compile(r"(?<=//)[^/@?#]*@|[?#].*", re.DOTALL)
+_SECRETS = re.compile(r"(?<=//)[^/@?#]*@|\beyJ[\w-]{5,}(?:\.[\w-]*)*|[?#].*", re.DOTALL)
 
 
 class Complaints:
@@ -51,5 +51,5 @@ def path_of(url: object) -> str:
 
 
 def without_secrets(url: str) -> str:
-    """Give a url without what may hold tokens: query, fragment and password; not all of it when it is long."""
+    """Give a url without tokens and what may hold them: query, fragment, password; not all of it when it is long."""
     return _SECRETS.sub("", url[:_LONGEST])

@@ -10,9 +10,18 @@ from aiorest_ws.converters import CONVERTERS
 from aiorest_ws.decorators import Endpoint, endpoint
 from aiorest_ws.dependencies import named
 from aiorest_ws.exceptions import EndpointValueError, InvalidHandler, InvalidPathArgument, NotSupportedArgumentType
+from aiorest_ws.guards import AROUND, GUARDS
 from aiorest_ws.views import MethodBasedView
 
-__all__ = ("checked_template", "checked_verbs", "checked_view")
+__all__ = ("check_members", "checked_template", "checked_verbs", "checked_view")
+
+
+def check_members(cls: type, cure: str) -> None:
+    """Refuse a subclass of ours that says as a class what is to be given to an instance, and so to nobody."""
+    for base in cls.__mro__:
+        for name in (*GUARDS, *AROUND):
+            if name in vars(base) and base.__module__.partition(".")[0] != __package__:
+                raise TypeError(f"nobody looks at {name!r} of class {cls.__qualname__}: {cure}")
 
 
 def checked_template(path: Any, converters: Mapping[str, Any] = CONVERTERS) -> str:

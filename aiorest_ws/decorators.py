@@ -8,9 +8,9 @@ from typing import Any, Generic, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
 from aiorest_ws.dependencies import named
 from aiorest_ws.exceptions import InvalidHandler
-from aiorest_ws.guards import check_marks
+from aiorest_ws.guards import AROUND, check_marks
 from aiorest_ws.spelling import elsewhere, meant
-from aiorest_ws.views import ATTRIBUTES, MethodBasedView, http_methods
+from aiorest_ws.views import ATTRIBUTES, MethodBasedView, http_methods, note_error
 
 __all__ = ("Endpoint", "EndpointOptions", "NamedOptions", "endpoint")
 
@@ -96,6 +96,9 @@ class Endpoint(Generic[P, R]):
         body["__qualname__"] = named(self.function)  # what errors call it
         view = type("FunctionView", (MethodBasedView,), body)
         check_marks(view, self)
+        for name in AROUND:
+            if name in vars(self):
+                raise note_error(name, self)
         return view
 
 

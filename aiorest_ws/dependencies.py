@@ -7,17 +7,34 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, get_origin
+from inspect import isabstract
+from typing import Annotated, Any, Literal, Union, get_origin
 
-from aiorest_ws.annotations import Meaning, Unreadable, meaning_of, parameters_of
+from aiorest_ws.annotations import Meaning, Unreadable, as_written, filled_in, meaning_of, parameters_of
 from aiorest_ws.calls import may_wait
 from aiorest_ws.defaults import fresh
 from aiorest_ws.exceptions import InvalidHandler
 from aiorest_ws.markers import gives_itself, wrong_default, wrong_mark
 
-__all__ = ("Chain", "Dependencies", "Depends", "Order", "Step", "effects_of", "gathered", "named", "needs_of")
+__all__ = (
+    "Chain",
+    "Dependencies",
+    "Depends",
+    "Order",
+    "Step",
+    "check_filled",
+    "check_needless",
+    "effects_of",
+    "gathered",
+    "holds_depends",
+    "is_need",
+    "named",
+    "needs_of",
+)
 
 REQUEST = -1  # in place of the index of a step
+
+_MANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +81,53 @@ def needs_of(function: Callable[..., Any], name: str, given: int = 0) -> dict[st
     while layer is not None:
         inside = getattr(layer, "__wrapped__", None)
         for place, parameter in enumerate(parameters_of(layer, follow_wrapped=inside is None)):
+            if place >= given and parameter.kind not in _MANY:
+                parameter = _as_written(layer, parameter, name)
             chain = _chain(layer, parameter, name, is_given=place < given)
             if chain:
                 needs.setdefault(parameter.name, chain)
         layer = inside
     return needs
+
+
+def check_needless(function: Any, whose: str) -> None:
+    """Raise TypeError if a parameter of `function` has a Depends: it is called by who has no dependencies to give."""
+    try:
+        parameters = parameters_of(function, follow_wrapped=True)
+    except (TypeError, ValueError):
+        return  # it is not written in Python
+    for parameter in parameters:
+        if holds_depends(parameter.default) or _has_depends(function, parameter):
+            raise TypeError(
+                f"parameter {parameter.name!r} of {whose} has a Depends, where it is for nobody: handlers have "
+                "dependencies, and `dependencies=[Depends(…)]` of a router or view runs before them"
+            )
+
+
+def _has_depends(function: Any, parameter: inspect.Parameter) -> bool:
+    try:
+        return is_need(meaning_of(function, parameter))
+    except Unreadable:
+        return "Depends" in str(parameter.annotation)
+
+
+def check_filled(cls: Any) -> None:
+    """Raise InvalidHandler if a Depends stands for a type parameter of a base of `cls`, where it is for nobody."""
+    if hasattr(cls, "__orig_bases__") and any(map(is_need, filled_in(cls))):
+        raise InvalidHandler(
+            f"class {cls.__qualname__} gives its base a Depends as a type, where it is for nobody: "
+            "expected it in the annotation of a parameter"
+        )
+
+
+def holds_depends(value: Any) -> bool:
+    """Tell whether `value` is a Depends, or a list with one."""
+    return isinstance(value, Depends) or (isinstance(value, (list, tuple)) and any(map(holds_depends, value)))
+
+
+def is_need(meaning: Meaning) -> bool:
+    """Tell whether a Depends is anywhere in an annotation."""
+    return any(isinstance(mark, Depends) for mark in (*meaning.marks, *meaning.below))
 
 
 def fresh_of(parameter: inspect.Parameter, name: str) -> Callable[[], Any] | None:
@@ -228,9 +287,10 @@ class _Planner:
             raise InvalidHandler(f"Depends expects a callable, got {call!r}")
         if gives_itself(call):
             raise InvalidHandler(f"Depends expects a callable that gives the value, got {call!r}, which gives itself")
-        if getattr(call, "__globals__", None) is vars(contextlib):
+        _check_made(call)
+        if getattr(_bare(call), "__globals__", None) is vars(contextlib):
             raise InvalidHandler(
-                f"{named(call)} is made a context manager by its decorator: leave that out, a generator will do"
+                f"{named(_bare(call))} is made a context manager by its decorator: leave that out, a generator will do"
             )
         key = _key(call)
         if any(key == _key(other) for other in self._around):
@@ -252,7 +312,7 @@ class _Planner:
         """Give what `call` takes; what makes its defaults anew goes into `fresh`."""
         for parameter in _parameters(call):
             chain = _chain(call, parameter, named(call))
-            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            if parameter.kind in _MANY:
                 continue
             if chain:
                 yield parameter.name, self._last_of(chain)
@@ -281,6 +341,27 @@ def _parameters(call: Callable[..., Any]) -> list[inspect.Parameter]:
         ) from exc
 
 
+def _bare(call: Any) -> Any:
+    """Give what is behind the partials around `call`."""
+    while isinstance(call, partial):
+        call = call.func
+    return call
+
+
+def _check_made(call: Any) -> None:
+    """Refuse a type of which there is no instance, and a class that hides a Depends from us."""
+    cls = get_origin(_bare(call)) or _bare(call)
+    is_class = isinstance(cls, type)
+    if cls is Any or cls is Union or cls is Literal or (is_class and (isabstract(cls) or _is_protocol(cls))):
+        raise InvalidHandler(f"Depends expects a callable that gives the value, got {call!r}, which cannot be made")
+    if is_class:
+        check_filled(cls)
+
+
+def _is_protocol(cls: type) -> bool:
+    return bool(getattr(cls, "_is_protocol", False))
+
+
 def _signed(call: Any) -> Any:
     """Give what has the signature of `call`: a generic class with its arguments hides that of the class."""
     if isinstance(call, partial):
@@ -295,6 +376,11 @@ def _chain(function: Any, parameter: inspect.Parameter, name: str, *, is_given: 
     """
     what = f"parameter {parameter.name!r} of {name}"
     cure = f"expected {parameter.name}: Annotated[…, Depends(…)]"
+    if isinstance(parameter.default, (list, tuple)) and holds_depends(parameter.default):
+        raise InvalidHandler(
+            f"{what} has a list of Depends as its default, which nobody runs: `dependencies` belongs to the decorator, "
+            "@router.get(…, dependencies=[Depends(…)])"
+        )
     if isinstance(parameter.default, Depends):
         raise InvalidHandler(f"{what} has Depends as its default, expected it in the annotation: {cure[9:]}")
     if parameter.annotation is parameter.empty:
@@ -311,13 +397,22 @@ def _chain(function: Any, parameter: inspect.Parameter, name: str, *, is_given: 
         raise InvalidHandler(
             f"{what} has a Depends below the top level of its annotation, where it is for nobody: {cure}"
         )
-    if chain and parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+    if chain and parameter.kind in (parameter.POSITIONAL_ONLY, *_MANY):
         raise InvalidHandler(f"{what} is {parameter.kind.description}, and so cannot be provided")
     if chain or parameter.default is parameter.empty:
         return chain
     if wrong := wrong_default(parameter.default, meaning.hint):
         raise InvalidHandler(f"{what} has as its default {wrong}")
     return chain
+
+
+def _as_written(layer: Any, parameter: inspect.Parameter, name: str) -> inspect.Parameter:
+    try:
+        return as_written(layer, parameter)
+    except Unreadable as exc:
+        raise InvalidHandler(
+            f"annotation of parameter {parameter.name!r} of a decorator of {name} cannot be known: {exc}"
+        ) from exc
 
 
 def _meaning(function: Any, parameter: inspect.Parameter, what: str, *, is_given: bool) -> Meaning:
@@ -327,7 +422,7 @@ def _meaning(function: Any, parameter: inspect.Parameter, what: str, *, is_given
         # What comes from the framework, or is for nobody by name, may be of a type that only type checkers know.
         text = str(parameter.annotation)
         is_plain = "Depends" not in text and "Annotated" not in text
-        nobodys = parameter.name == "request" or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        nobodys = parameter.name == "request" or parameter.kind in _MANY
         if is_plain and (is_given or nobodys):
             return Meaning()
         raise InvalidHandler(f"annotation of {what} cannot be resolved: {exc}") from exc

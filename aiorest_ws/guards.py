@@ -16,9 +16,10 @@ from aiorest_ws.calls import layers_of
 from aiorest_ws.exceptions import InvalidHandler
 from aiorest_ws.permissions import check_permission
 
-__all__ = ("GUARDS", "check_marks", "guards_of")
+__all__ = ("AROUND", "GUARDS", "check_marks", "guards_of")
 
 GUARDS = ("auth_required", "permission_classes")
+AROUND = ("dependencies", "middlewares")  # which may guard, too
 
 # What runs when an instance is made, or is asked for an attribute.
 _MAKERS = ("__init__", "__new__", "__getattr__", "__getattribute__")
@@ -29,6 +30,9 @@ def guards_of(view: type, functions: Iterable[Any]) -> tuple[bool, tuple[Any, ..
     required, permissions = _auth_required(view), _permissions(view)
     for name, effective in zip(GUARDS, (required, permissions), strict=True):
         _check_bases(view, name, effective)
+    for name in AROUND:
+        _check_bases(view, name, getattr(view, name))
+    _check_annotations(view)
     for function in functions:
         check_marks(view, function)
     _check_instances(view)
@@ -86,7 +90,26 @@ def _covers(effective: Any, asked: Any) -> bool:
         return effective or asked is False
     if not isinstance(asked, (list, tuple)):
         return False
-    return all(any(permission is other for other in effective) for permission in asked)
+    return all(part in effective for part in asked)
+
+
+def _check_annotations(view: type) -> None:
+    """Refuse `auth_required: True`, with a colon where an equals sign is meant."""
+    for cls in filter(_is_foreign, view.__mro__):
+        said = vars(cls).get("__annotations__", {})  # Python 3.14 has none before they are asked for
+        for name in (*GUARDS, *AROUND):
+            if name in said and name not in vars(cls) and _is_value(said[name]):
+                raise InvalidHandler(
+                    f"{name} of {cls.__qualname__} is annotated with {said[name]!r}, which sets nothing: "
+                    f"expected {name} = …"
+                )
+
+
+def _is_value(annotation: Any) -> bool:
+    """Tell whether `annotation` is no type, but a value; it may be text."""
+    if isinstance(annotation, str):
+        return annotation in ("True", "False") or annotation[:1] in ("[", "(")
+    return isinstance(annotation, (bool, list, tuple))
 
 
 def _check_instances(view: Any) -> None:

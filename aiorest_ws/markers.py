@@ -10,11 +10,20 @@ from aiorest_ws.arguments import misplaced
 __all__ = ("gives_itself", "is_injection", "wrong_default", "wrong_mark")
 
 # Classes of other frameworks and injectors whose instances ask for a value, by name: they are never imported here.
-_INJECTS = re.compile(r"depend|inject|provid|securit|autowire|fromdishka|fromcomponent|^closing$", re.IGNORECASE)
+_INJECTS = re.compile(
+    r"depend|inject|provid|securit|autowire|fromdishka|fromcomponent|^closing$|^context$|^wired?$", re.IGNORECASE
+)
 _REQUEST_PARTS = frozenset(
     (
         *("Body", "Cookie", "File", "Form", "Header", "Param", "Params", "Path", "Query"),
         *("BodyKwarg", "HeaderKwarg", "ParameterKwarg"),
+    )
+)
+# What stands for a default that the class itself makes, by root of the module and name.
+_FACTORIES = frozenset(
+    (
+        *(("attr", "_Nothing"), ("dataclasses", "_HAS_DEFAULT_FACTORY_CLASS"), ("msgspec", "Factory")),
+        ("pydantic", "_HAS_DEFAULT_FACTORY_CLASS"),
     )
 )
 _MARKERS = frozenset(("Closing", "Depends", "Inject", "Provide", "Security"))
@@ -61,6 +70,8 @@ def wrong_default(default: Any, hint: Any) -> str | None:
     if any(part in type(default).__mro__ and part is not object for part in parts):
         return None  # whatever its class is called, it is what was asked for
     name = _name(default)
+    if (_root(type(default)), name) in _FACTORIES:
+        return None
     if is_injection(default) or name in _REQUEST_PARTS or name in _FIELDS:
         return f"{_shown(default)}, which nobody reads here: {_CURE}"
     if callable(default) and not _says_callable(hint):

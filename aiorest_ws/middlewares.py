@@ -11,6 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 from aiorest_ws.calls import call
+from aiorest_ws.dependencies import check_needless
 
 __all__ = ("CallNext", "RequestId", "Timing", "middleware_of", "middlewares_of", "request_id")
 
@@ -34,6 +35,9 @@ def middleware_of(middleware: Any) -> Any:
         )
     if not before and not _takes_two(middleware):
         raise TypeError(f"middleware {middleware!r} must take request and call_next")
+    for method in (middleware.process_request if before else middleware, getattr(middleware, "at_handshake", None)):
+        if callable(method):
+            check_needless(method, f"middleware {middleware!r}")
     return middleware
 
 

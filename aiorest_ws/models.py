@@ -124,7 +124,7 @@ def _of_msgspec(model: Any) -> Shape:
     is_known = not isinstance(infos[0], CustomType)
 
     def shape(result: Any) -> Any:
-        if is_known and isinstance(result, SERIES) and not isinstance(result, _KNOWN_SERIES):
+        if is_known and not isinstance(result, _KNOWN_SERIES) and isinstance(result, SERIES):
             result = simpler(result)  # a deque, the values of a dict: sent as a list, which msgspec does not know
         # An object that is of the model already passes as it is, with whatever is in its fields: hence the second look.
         seen = convert({"value": result}, box, from_attributes=True, dec_hook=_fitting)

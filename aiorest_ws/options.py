@@ -9,7 +9,7 @@ from typing import Any
 
 from aiorest_ws.access_log import FORMS
 from aiorest_ws.compression import deflate_offer_accept
-from aiorest_ws.dependencies import effects_of
+from aiorest_ws.dependencies import check_needless, effects_of
 from aiorest_ws.handshake import is_token
 from aiorest_ws.hosts import check_hosts
 from aiorest_ws.limits import Limits, check_limit
@@ -153,11 +153,15 @@ def _check_health_path(name: str, value: Any) -> None:
 def _check_hook(name: str, value: Any) -> None:
     if value is not None and not callable(value):
         raise TypeError(f"{name} must be a function, got {value!r}")
+    if value is not None:
+        check_needless(value, name)
 
 
 def _check_hooks(name: str, value: Any) -> None:
     if not isinstance(value, (list, tuple)) or not all(callable(hook) for hook in value):
         raise TypeError(f"{name} must be a list of functions, got {value!r}")
+    for hook in value:
+        check_needless(hook, name)
 
 
 def _check_metrics(name: str, value: Any) -> None:

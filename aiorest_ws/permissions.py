@@ -8,6 +8,7 @@ from collections.abc import Generator
 from typing import Any, ClassVar, Never
 
 from aiorest_ws.calls import is_awaitable
+from aiorest_ws.dependencies import check_needless
 from aiorest_ws.exceptions import BaseAuthException, PermissionDeniedException
 from aiorest_ws.scopes import begin
 
@@ -95,6 +96,7 @@ def check_permission(permission: Any) -> Any:
     if inspect.isgeneratorfunction(check) or inspect.isasyncgenfunction(check):
         raise TypeError(f"'check' of permission {permission!r} must return its answer, it yields")
     _check_signature(permission, check)
+    check_needless(check, f"'check' of permission {permission!r}")
     if isinstance(permission, type):
         _check_class(permission)
     return permission

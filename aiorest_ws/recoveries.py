@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from aiorest_ws.dependencies import check_needless
+
 __all__ = ("adding_handler",)
 
 H = TypeVar("H", bound=Callable[..., Any])
@@ -18,6 +20,7 @@ def adding_handler(handlers: dict[type, Any], exception: type[Exception]) -> Cal
     def add(handler: H) -> H:
         if not callable(handler):
             raise TypeError(f"an exception handler must be a function, got {handler!r}")
+        check_needless(handler, "an exception handler")
         if exception in handlers:
             raise ValueError(f"{exception.__qualname__} is already handled by {handlers[exception]!r}")
         handlers[exception] = handler

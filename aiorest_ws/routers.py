@@ -12,7 +12,7 @@ from typing import Any, TypeVar, Unpack
 from aiorest_ws._speedups import Pipeline, Plan, Request, Trie, converter_names, parameter_names, parse_template
 from aiorest_ws.abstract import AbstractEndpoint, AbstractRouter
 from aiorest_ws.converters import CONVERTERS, Converter
-from aiorest_ws.declarations import checked_template, checked_verbs, checked_view
+from aiorest_ws.declarations import check_members, checked_template, checked_verbs, checked_view
 from aiorest_ws.decorators import Endpoint, NamedOptions, endpoint
 from aiorest_ws.dependencies import Chain, effects_of
 from aiorest_ws.exceptions import (
@@ -23,11 +23,12 @@ from aiorest_ws.exceptions import (
     NotSpecifiedHandler,
     NotSupportedArgumentType,
 )
+from aiorest_ws.guards import AROUND, GUARDS, check_marks
 from aiorest_ws.middlewares import middlewares_of
 from aiorest_ws.recoveries import adding_handler
 from aiorest_ws.spelling import meant, spelled
 from aiorest_ws.templates import fill_template
-from aiorest_ws.views import make_plan
+from aiorest_ws.views import check_notes, make_plan
 
 __all__ = ("Route", "SimpleRouter", "warn_if_empty")
 
@@ -59,6 +60,7 @@ class Route(AbstractEndpoint):
         converters: Mapping[str, Converter | None] = CONVERTERS,
         namespaces: tuple[str, ...] = (),
         dependencies: Chain | None = None,
+        said: tuple[Any, ...] | None = None,
     ) -> None:
         super().__init__(path, handler, methods, name)
         self.routers = routers
@@ -71,6 +73,7 @@ class Route(AbstractEndpoint):
         self.converters = converters
         self.namespaces = namespaces  # the outermost first
         self.router: SimpleRouter | None = None
+        self._said = _said(handler) if said is None else said
 
     def moved(self, inclusion: Inclusion, converters: Mapping[str, Converter | None]) -> Route:
         """Give this route as a router includes it."""
@@ -85,7 +88,20 @@ class Route(AbstractEndpoint):
             converters=converters,
             namespaces=(space, *self.namespaces) if space else self.namespaces,
             dependencies=(*inclusion.router.dependencies, *inclusion.dependencies, *self.dependencies),
+            said=self._said,
         )
+
+    def check_unchanged(self) -> None:
+        """Raise InvalidHandler if the view says something else than when it was registered, which nobody looked at."""
+        for name, before, now in zip((*GUARDS, *AROUND), self._said, _said(self.handler), strict=True):
+            if before != now:
+                raise InvalidHandler(
+                    f"{name} of view {self.handler.__qualname__} at {self.path} was {before!r} when it was registered, "
+                    f"and is {now!r}: set it before"
+                )
+        function: Any = getattr(self.handler, "endpoint_function", None)
+        check_marks(self.handler, function)
+        check_notes(function)
 
     def url_for(self, name: str, /, **params: Any) -> str:
         """Give the url of a route with this name, looked for in the namespaces of this one, the innermost first."""
@@ -181,8 +197,8 @@ class SimpleRouter(AbstractRouter):
     @spelled
     def __init__(self, *, middlewares: Any = (), dependencies: Any = ()) -> None:
         super().__init__()
-        self.dependencies = effects_of(dependencies, "a router")
-        self.middlewares = middlewares_of(middlewares)
+        self._dependencies = effects_of(dependencies, "a router")
+        self._middlewares = middlewares_of(middlewares)
         self.exception_handlers: dict[type, Any] = {}
         self._trie = Trie()
         self._routes: list[Route] = []
@@ -190,6 +206,20 @@ class SimpleRouter(AbstractRouter):
         self._inclusions: list[Inclusion] = []  # of this router in others
         self._converters = dict(CONVERTERS)
         self._any_method: Trie | None = None  # template → route, made when it is asked for
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        check_members(cls, "give it to its constructor, or say it of views")
+
+    @property
+    def middlewares(self) -> tuple[Any, ...]:
+        """Instances around every route."""
+        return self._middlewares
+
+    @property
+    def dependencies(self) -> Chain:
+        """What runs before every handler for its effect."""
+        return self._dependencies
 
     @property
     def routes(self) -> tuple[Route, ...]:
@@ -431,6 +461,12 @@ class SimpleRouter(AbstractRouter):
             self._routes.append(route)
             if route.name:
                 self._names[route.name] = route
+
+
+def _said(view: Any) -> tuple[Any, ...]:
+    """Give a copy of what `view` says of who may pass."""
+    said = (getattr(view, name, None) for name in (*GUARDS, *AROUND))
+    return tuple(tuple(value) if isinstance(value, (list, tuple)) else value for value in said)
 
 
 def warn_if_empty(router: Any) -> None:

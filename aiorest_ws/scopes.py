@@ -152,6 +152,8 @@ class Scope:
                 if isinstance(value, Generator):
                     self.opened.append((step.name, value))
                     value = _first(value, step.name)
+                    if type(value) is CoroutineType:
+                        return value
             values.append(value)
         return _NOTHING
 
@@ -168,18 +170,23 @@ class Scope:
         """Give the value of `step`, whose call gave `given`: by what that is, whatever the step looked like."""
         if is_awaitable(given):
             given = yield self._awaited(given)
-        while type(given) is CoroutineType:  # of an async wrapper without an `await`
-            given = yield self._awaited(given)
+        given = yield from self._unwrapped(given)
         if isinstance(given, Generator):
             self.opened.append((step.name, given))  # before: a thread finishes though nobody waits any more
-            return (yield from self._run(partial(_first, given, step.name)))
-        if not isinstance(given, AsyncGenerator):
-            return given
-        self.opened.append((step.name, given))
-        try:
-            return (yield self._awaited(given.__anext__()))
-        except StopAsyncIteration:
-            raise RuntimeError(f"dependency {step.name} did not yield") from None
+            given = yield from self._run(partial(_first, given, step.name))
+        elif isinstance(given, AsyncGenerator):
+            self.opened.append((step.name, given))
+            try:
+                given = yield self._awaited(given.__anext__())
+            except StopAsyncIteration:
+                raise RuntimeError(f"dependency {step.name} did not yield") from None
+        return (yield from self._unwrapped(given))
+
+    def _unwrapped(self, given: Any) -> Steps:
+        """Give what comes of `given` when it is a coroutine: of a wrapper without an `await` around an `async def`."""
+        while type(given) is CoroutineType:
+            given = yield self._awaited(given)
+        return given
 
     def _end(self, generator: Any, exc: BaseException | None) -> Steps:
         """Let `generator` go on to its end; tells whether it got there."""

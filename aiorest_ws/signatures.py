@@ -57,7 +57,6 @@ class Signature:
         self.behind: Signature | None = None
         self.innermost = innermost(handler)
         self.needs = needs_of(handler, named(self.innermost), given)
-        self.positions: dict[str, int] = {}
         if self.innermost is not handler:
             if _passes_on(handler, given, self.innermost, given + parameters):
                 _check_order(self.innermost, given, self.needs)
@@ -66,6 +65,9 @@ class Signature:
             except InvalidHandler:
                 pass  # the decorator gives it other arguments than it gets itself
         self._read(handler, given + parameters, parameters)
+        self.positions: dict[str, int] = {}
+        if self.needs:
+            self.positions = _positions(handler, given, given + parameters, self.needs, inside=self.behind is not None)
         if self.open and self.behind is not None:
             self.fresh |= {n: copy for n, copy in self.behind.fresh.items() if not _gives(handler, n)}
         passed_on = self.open and (self.behind is None or self.behind.takes_format)
@@ -77,7 +79,7 @@ class Signature:
         takes_any = False
         parameters_found = parameters_of(handler)
         own = {parameter.name for parameter in parameters_found}
-        for at, parameter in enumerate(parameters_found):
+        for parameter in parameters_found:
             arg = misplaced(parameter.default)
             if arg is not None:
                 raise InvalidHandler(
@@ -85,9 +87,8 @@ class Signature:
                     f"expected {parameter.name}: Annotated[…, {arg!r}]"
                 )
             if parameter.name in self.needs:
-                if left and parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
-                    self.positions[parameter.name] = at - positional + parameters
-            elif parameter.kind is parameter.VAR_KEYWORD:
+                continue
+            if parameter.kind is parameter.VAR_KEYWORD:
                 self.open = True
             elif parameter.kind is parameter.VAR_POSITIONAL:
                 takes_any = True
@@ -163,6 +164,25 @@ class Signature:
         except IncorrectArgument as misfit:
             return misfit
         return None
+
+
+def _positions(handler: Any, given: int, left: int, needs: Collection[str], *, inside: bool) -> dict[str, int]:
+    """Give where `needs` stand that come before the last of `left` arguments, counted from the first path parameter.
+
+    `inside`: those that `handler` does not name itself it passes on, to where they stand in what it wraps.
+    """
+    wrapped = getattr(handler, "__wrapped__", None) if inside else None
+    passed = {} if wrapped is None else _positions(wrapped, given, left, needs, inside=True)
+    own: dict[str, int] = {}
+    for at, parameter in enumerate(parameters_of(handler)):
+        passed.pop(parameter.name, None)
+        if parameter.kind not in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+            continue
+        if parameter.name not in needs:
+            left -= 1
+        elif left > 0:
+            own[parameter.name] = at - given
+    return passed | own
 
 
 def _gives(decorator: Any, name: str) -> bool:

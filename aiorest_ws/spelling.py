@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache, wraps
 from typing import Any, Final, TypeVar
 
-__all__ = ("elsewhere", "meant", "spelled", "unknown")
+__all__ = ("check_names", "elsewhere", "meant", "spelled", "unknown")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -16,13 +16,15 @@ _PEERS: Final = {
     word: option
     for option, words in {
         "auth_required": "auth authenticated authentication_required authorization_required is_authenticated "
-        "is_auth_required login_required needs_auth private_auth require_auth requires_auth requires_login",
-        "dependencies": "depend depends dependency depends_on",
+        "is_auth_required login_required needs_auth private_auth require_auth require_login requires_auth "
+        "requires_login get_auth_required",
+        "dependencies": "depend depends dependency depends_on get_dependencies",
         "middlewares": "authentication authentication_class authentication_classes authenticator authenticators "
         "decorator decorators method_decorators interceptor interceptors middleware middleware_classes "
-        "throttle throttles throttle_class throttle_classes get_authenticators get_throttles",
+        "throttle throttles throttle_class throttle_classes get_authenticators get_middleware get_middlewares "
+        "get_throttles route_middleware route_middlewares",
         "permission_classes": "permission permissions permission_required permissions_required perms guard guards "
-        "get_permissions get_permission_classes check_permissions",
+        "get_guards get_permissions get_permission_classes check_permissions",
         "prefix": "url_prefix path_prefix",
         "renderers": "renderer_class renderer_classes response_class get_renderers",
         "response_model": "response_schema return_model output_model",
@@ -30,6 +32,13 @@ _PEERS: Final = {
     }.items()
     for word in words.replace("_", "").split()
 }
+
+# That are known with a slip of the pen, too. `authenticate` may be the program's own, and `get_renderer` is ours.
+_LONG_WORDS: Final = tuple(
+    word
+    for word, option in _PEERS.items()
+    if len(word) > 8 and option in ("dependencies", "middlewares", "permission_classes")
+)
 
 # Their words for what is done otherwise here, by where they stand: swallowed, what is to stay would be sent.
 _OF_VIEWS: Final = {
@@ -55,7 +64,7 @@ def meant(name: str, known: Iterable[str]) -> str | None:
     """Give which of `known` is meant by `name`; None if it is one of them, or like none.
 
     What differs in case, underscores or by one or two slips of the pen is alike (of a short name by one, of a very long
-    one by three), and so is another framework's word for the same thing.
+    one by three), and so is another framework's word for the same thing, a long one also by a slip of the pen.
     """
     return _meant(name, tuple(known))
 
@@ -65,7 +74,7 @@ def _meant(name: str, known: tuple[str, ...]) -> str | None:
     if name in known:
         return None
     plain = _plain(name)
-    peer = _PEERS.get(plain)
+    peer = _PEERS.get(plain) or next((_PEERS[word] for word in _LONG_WORDS if _slips(plain, word) == 1), None)
     if peer in known:
         return peer
     alike = [(slips, option) for option in known if (slips := _slips(plain, _plain(option))) <= _most(option)]
@@ -83,6 +92,19 @@ def unknown(name: str, known: Iterable[str], what: str = "keyword", of: str = ""
     near = meant(name, known)
     cure = f"did you mean {near!r}?" if near else elsewhere(name, of) or f"expected one of {', '.join(sorted(known))}"
     return f"unknown {what} {name!r:.100}{of and f' of {of}'}, {cure}"
+
+
+def check_names(cls: type, base: type, known: Iterable[str], counts: Callable[[Any], bool] | None = None) -> None:
+    """Raise TypeError if `cls`, a subclass of `base`, has an attribute that is almost called like one of `known`.
+
+    counts    tells of a value whether it may be what is meant; None: any may
+    """
+    known = tuple(known)
+    for part in cls.__mro__[: cls.__mro__.index(base)]:
+        for name, value in vars(part).items():
+            near = None if name.startswith("_") or hasattr(base, name) else meant(name, known)
+            if near and (counts is None or counts(value)):
+                raise TypeError(f"{part.__qualname__} has an attribute {name!r}, did you mean {near!r}?")
 
 
 def spelled(function: F) -> F:

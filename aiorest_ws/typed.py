@@ -18,7 +18,7 @@ from uuid import UUID
 from weakref import WeakSet
 
 from aiorest_ws._speedups import Request, Typed, parse_template
-from aiorest_ws.annotations import Unreadable, fields_of, meaning_of, parameters_of
+from aiorest_ws.annotations import Meaning, Unreadable, fields_of, meaning_of, parameters_of
 from aiorest_ws.arguments import wire_names
 from aiorest_ws.bodies import check_first, check_place
 from aiorest_ws.converters import CONVERTERS, PATH, Converter
@@ -122,7 +122,10 @@ def _asked(
     names = [name for name, _ in path]
     at = -signature.given
     for parameter in parameters:
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) or parameter.name in signature.needs:
+        if parameter.name in signature.needs:
+            continue
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            _check_many(handler, parameter)
             continue
         place = at if parameter.kind is not parameter.KEYWORD_ONLY and at < len(path) else None
         at += place is not None
@@ -146,6 +149,15 @@ def _asked(
         found = _to_check(signature, parameter, hint, place, path)
         if found is not None:
             yield found
+
+
+def _check_many(handler: Any, parameter: inspect.Parameter) -> None:
+    """Refuse `**kwargs: Unpack[…]` of a class with a field that a client may not fill."""
+    try:
+        meaning = meaning_of(handler, parameter)
+    except Unreadable:  # nobody looks at it
+        return
+    _check_sound(meaning, parameter.name, named(handler))
 
 
 def _check_first(handler: Any, parameter: inspect.Parameter) -> None:
@@ -185,13 +197,17 @@ def _resolved(handler: Any, parameter: inspect.Parameter, title: str) -> Any:
         raise InvalidHandler(
             f"annotation of parameter {parameter.name!r} of {title} cannot be resolved: {exc}"
         ) from exc
+    _check_sound(meaning, parameter.name, title)
+    return meaning.hint
+
+
+def _check_sound(meaning: Meaning, name: str, title: str) -> None:
     for cls in meaning.classes:
         if not _is_sound(cls, set()):
             raise InvalidHandler(
-                f"parameter {parameter.name!r} of {title} is of a {cls.__qualname__}, which has a Depends in the "
-                f"annotation of a field, where it is for nobody: expected {parameter.name}: Annotated[…, Depends(…)]"
+                f"parameter {name!r} of {title} is of a {cls.__qualname__}, which has a Depends in the "
+                f"annotation of a field, where it is for nobody: expected {name}: Annotated[…, Depends(…)]"
             )
-    return meaning.hint
 
 
 def _is_sound(cls: type, seen: set[type]) -> bool:

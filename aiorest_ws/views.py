@@ -9,19 +9,29 @@ from types import FunctionType
 from typing import Any, ClassVar
 
 from aiorest_ws._speedups import BINARY_MSGPACK, TEXT_JSON, Plan, Request, write
-from aiorest_ws.annotations import parameters_of
+from aiorest_ws.annotations import meanings_in, parameters_of
 from aiorest_ws.calls import innermost, layers_of
-from aiorest_ws.dependencies import Chain, Dependencies, gathered, named
+from aiorest_ws.dependencies import (
+    Chain,
+    Dependencies,
+    check_filled,
+    check_needless,
+    gathered,
+    holds_depends,
+    is_need,
+    named,
+    needs_of,
+)
 from aiorest_ws.exceptions import InvalidHandler, InvalidRenderer, MethodNotAllowed
 from aiorest_ws.gone import missing
-from aiorest_ws.guards import GUARDS, guards_of
+from aiorest_ws.guards import AROUND, GUARDS, guards_of
 from aiorest_ws.models import answering
 from aiorest_ws.renderers import BaseRenderer, JSONRenderer
 from aiorest_ws.signatures import Signature
 from aiorest_ws.spelling import elsewhere, meant
 from aiorest_ws.typed import binder_of
 
-__all__ = ("ATTRIBUTES", "MethodBasedView", "View", "http_methods", "make_plan")
+__all__ = ("ATTRIBUTES", "MethodBasedView", "View", "check_notes", "http_methods", "make_plan", "note_error")
 
 http_methods = frozenset(("get", "post", "head", "options", "delete", "put", "trace", "patch"))
 
@@ -70,7 +80,7 @@ class MethodBasedView(View):
         cls.methods = sorted(verb.upper() for verb in http_methods if callable(getattr(cls, verb, None)))
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in GUARDS:
+        if name in GUARDS or name in AROUND:
             raise AttributeError(
                 f"{name} of one instance of {type(self).__qualname__} guards nothing, set it in the class"
             )
@@ -114,7 +124,7 @@ def make_plan(
         fit = _signature(function, parameters)
     else:
         function, fit = _handler(view, verb, parameters)
-    _check_marks(function)
+    check_notes(function)
     if view.dispatch is not MethodBasedView.dispatch:
         function, bare = view.dispatch, False
         dispatch = Signature(function, 2, parameters)
@@ -161,7 +171,9 @@ def _handler(view: type[MethodBasedView], verb: str, parameters: int) -> tuple[C
         raise InvalidHandler(f"view {view.__qualname__} has no method {name!r} for the declared verb {verb!r}")
     static = inspect.getattr_static(view, name)
     if inspect.isfunction(static):
-        return handler, Signature(handler, 2, parameters)
+        fit = Signature(handler, 2, parameters)
+        _check_overridden(view, name, fit)
+        return handler, fit
 
     def bound(instance: Any, *args: Any, **kwargs: Any) -> Any:
         """Call a handler that is no plain function (static, class or partial method) through its descriptor."""
@@ -170,11 +182,26 @@ def _handler(view: type[MethodBasedView], verb: str, parameters: int) -> tuple[C
     return bound, Signature(handler, 1 if isinstance(static, (staticmethod, classmethod)) else 2, parameters)
 
 
+def _check_overridden(view: type, name: str, fit: Signature) -> None:
+    """Refuse a method that passes on what a client sends to one of a base class, with what a dependency gives there."""
+    if not fit.open:
+        return
+    for base in view.__mro__:
+        hidden = vars(base).get(name)
+        for need in needs_of(hidden, named(hidden)) if inspect.isfunction(hidden) else ():
+            if need not in fit.needs:
+                raise InvalidHandler(
+                    f"{named(fit.innermost)} hides the dependency {need!r} of {named(hidden)}, and a client could give "
+                    f"its value: expected {need}: Annotated[…, Depends(…)] among its own parameters"
+                )
+
+
 def _check_instance(view: type[MethodBasedView]) -> None:
     """Refuse a view of which no instance can be made for a request."""
     abstract = sorted(getattr(view, "__abstractmethods__", ()))
     if abstract:
         raise InvalidHandler(f"view {view.__qualname__} is abstract: it has no {', '.join(abstract)}")
+    check_filled(view)
     if view.__init__ is object.__init__ and view.__new__ is object.__new__ and type(view) is type:
         return
     for parameter in parameters_of(view, follow_wrapped=True):
@@ -184,6 +211,10 @@ def _check_instance(view: type[MethodBasedView]) -> None:
                 f"view {view.__qualname__} cannot be made without its argument {parameter.name!r}, and each request "
                 f"makes one: what its methods need is given to them, {parameter.name}: Annotated[…, Depends(…)]"
             )
+    try:
+        check_needless(view, f"view {view.__qualname__}")
+    except TypeError as exc:
+        raise InvalidHandler(str(exc)) from exc
 
 
 def _is_threaded(view: type[MethodBasedView], function: Callable[..., Any]) -> bool:
@@ -207,7 +238,7 @@ def _dependencies(
         fit.needs,
         handler=named(fit.innermost),
         effects=effects,
-        positions=fit.positions if fit.behind is None else fit.behind.positions,
+        positions=fit.positions,
         parameters=parameters,
         is_async=any(inspect.iscoroutinefunction(f) for f in (innermost(function), fit.innermost)),
         threaded=threaded,
@@ -219,25 +250,49 @@ def _check_attributes(view: type[MethodBasedView]) -> None:
     for cls in view.__mro__:
         if cls in (MethodBasedView, View, object):
             continue
-        for name in (*vars(cls), *_set_by_instances(cls)):
+        given = tuple(_set_by_instances(cls))
+        for name in AROUND:
+            if name in given:
+                raise InvalidHandler(
+                    f"__init__ of view {view.__qualname__} gives its instances {name!r}, where nobody looks at it: "
+                    "set it in the class"
+                )
+        for name in (*vars(cls), *given):
             cure = elsewhere(name, "view")
             if cure:
                 raise InvalidHandler(f"view {view.__qualname__} has an attribute {name!r}: {cure}")
             near = None if name in http_methods else _near(name)
             if near:
                 raise InvalidHandler(f"view {view.__qualname__} has an attribute {name!r}, did you mean {near!r}?")
+            if name != "dependencies" and holds_depends(vars(cls).get(name)):
+                raise _for_nobody(view, name)
+        for name, meaning in meanings_in(cls):
+            if is_need(meaning):
+                raise _for_nobody(view, name)
 
 
-def _check_marks(function: Callable[..., Any]) -> None:
+def _for_nobody(view: type, name: str) -> InvalidHandler:
+    return InvalidHandler(
+        f"attribute {name!r} of view {view.__qualname__} has a Depends, where it is for nobody: what its methods need "
+        f"is given to them, {name}: Annotated[…, Depends(…)], and what runs for its effect is `dependencies = […]`"
+    )
+
+
+def check_notes(function: Callable[..., Any]) -> None:
     """Refuse what a decorator, say, has set on a function where it belongs to its view; `guards` has the guards."""
     for layer in layers_of(function):
         for name in vars(layer) if isinstance(layer, FunctionType) else ():
             near = name if name in ATTRIBUTES else _near(name)
             if near and name not in GUARDS:
-                raise InvalidHandler(
-                    f"{name!r} is set on {named(layer)}, where nobody looks at it: {near!r} is given to its decorator, "
-                    "or set in its view"
-                )
+                raise note_error(name, layer, near)
+
+
+def note_error(name: str, function: Any, near: str | None = None) -> InvalidHandler:
+    """Give what is wrong with the attribute `name` of `function`, which means `near`."""
+    return InvalidHandler(
+        f"{name!r} is set on {named(function)}, where nobody looks at it: {(near or name)!r} is given to its "
+        "decorator, or set in its view"
+    )
 
 
 def _near(name: str) -> str | None:
@@ -250,7 +305,7 @@ def _near(name: str) -> str | None:
 def _set_by_instances(cls: type) -> Iterator[str]:
     """Give the attributes that `__init__` of `cls` itself sets on `self`."""
     code = getattr(vars(cls).get("__init__"), "__code__", None)
-    if code is None or not code.co_argcount or not any(map(_near, code.co_names)):
+    if code is None or not code.co_argcount or not any(name in AROUND or _near(name) for name in code.co_names):
         return
     loaded: Any = None
     for instruction in get_instructions(code):

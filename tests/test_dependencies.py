@@ -626,7 +626,7 @@ async def test_clean_up_waits_for_a_thread_that_uses_what_it_cleans_up() -> None
 
     router = SimpleRouter()
     router.register_endpoint(get(handler, threaded=True))
-    async with serving(router, request_timeout=0.01) as app, await Client.connect(app) as client:
+    async with serving(router, request_timeout=0.3) as app, await Client.connect(app) as client:
         client.request("GET", "/", id=1)
         await begun.wait()
         assert (await client.reply())["status"] == 504
@@ -659,7 +659,7 @@ async def test_clean_up_waits_for_a_thread_though_it_is_cancelled_again() -> Non
 
     router = SimpleRouter()
     router.register_endpoint(handlers_of(slow)[2])
-    async with serving(router, request_timeout=0.01) as app, await Client.connect(app) as client:
+    async with serving(router, request_timeout=0.3) as app, await Client.connect(app) as client:
         client.request("GET", "/threaded", id=1)
         await begun.wait()
         assert (await client.reply())["status"] == 504  # that is once
@@ -795,7 +795,7 @@ async def test_generator_that_a_thread_opens_for_nobody_is_cleaned_up() -> None:
 
     router = SimpleRouter()
     router.register_endpoint(handlers_of(slow)[2])
-    async with serving(router, request_timeout=0.01) as app, await Client.connect(app) as client:
+    async with serving(router, request_timeout=0.3) as app, await Client.connect(app) as client:
         client.request("GET", "/threaded", id=1)
         await begun.wait()
         assert (await client.reply())["status"] == 504

@@ -190,6 +190,7 @@ USERS: dict[str, tuple[Callable[[], Any], bool, int]] = {
     "active in a database": (lambda: Person(is_authenticated=True, is_active=1), True, 0),
     "inactive": (lambda: Person(is_authenticated=True, is_active=False), False, 0),
     "inactive method": (lambda: Person(is_authenticated=True, is_active=lambda: False), False, 0),
+    "some other state": (lambda: Person(is_authenticated=True, is_active=2), False, 1),
     "inactive in a database": (lambda: Person(is_authenticated=True, is_active=0), False, 0),
     "neither": (lambda: Person(is_authenticated=True, is_active=None), False, 0),
     "active later": (lambda: Person(is_authenticated=True, is_active=lambda: gives(True)), False, 1),

@@ -40,6 +40,7 @@ __all__ = ("clock",)
 
 YEAR = 366 * 86400
 DATE = datetime.fromtimestamp(NOW, UTC)
+SECRET = "a secret of more than thirty-two bytes"
 
 
 # Times
@@ -359,3 +360,61 @@ def test_a_clock_of_ones_own_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time", lambda: NOW + 1000)
     with TestClient(Application(router=api(), middlewares=[JSONWebTokenMiddleware(Late)])) as client:
         assert [client.get("/me", token=token).status for _ in range(2)] == [200, 200]
+
+
+# What is written by another name
+
+
+@pytest.mark.parametrize("name", ["is_revoke", "isRevoked", "revoked", "getUser", "authenticat"])
+def test_a_hook_by_another_name_is_refused(name: str) -> None:
+    """It would never be asked, and nothing be revoked."""
+    manager = JSONWebTokenManager(secret_key=SECRET)
+    with pytest.raises(TypeError, match=f"has an attribute '{name}', did you mean"):
+        type("Middleware", (JSONWebTokenMiddleware,), {name: lambda self, payload: True})(manager)
+    type("Middleware", (JSONWebTokenMiddleware,), {"revoked": set(), "users": lambda self: []})(manager)
+
+
+@pytest.mark.parametrize("name", ["AUDIANCE", "ISUER", "ALGORITHM", "REQUIRE", "audience", "LEEWAYS"])
+def test_an_option_by_another_name_is_refused(name: str) -> None:
+    manager = type("Manager", (JSONWebTokenManager,), {name: "x", "SECRET_KEY": SECRET})
+    with pytest.raises(TypeError, match=f"has an attribute '{name}', did you mean"):
+        manager()
+    with pytest.raises(TypeError, match="no option 'audiance', did you mean 'audience'"):
+        JSONWebTokenManager(secret_key=SECRET, audiance="x")
+
+
+def test_is_revoked_of_one_instance_is_asked() -> None:
+    middleware = JSONWebTokenMiddleware(JSONWebTokenManager(secret_key=SECRET))
+    router = SimpleRouter()
+    router.get("/", auth_required=True)(lambda request: "in")
+    token = middleware.manager.generate({}, sub="ada")
+    with TestClient(Application(router=router, middlewares=[middleware])) as client:
+        assert client.get("/", token=token).status == 200
+        middleware.is_revoked = lambda payload: True  # type: ignore[method-assign]
+        assert client.get("/", token=token).status == 401
+
+
+@pytest.mark.parametrize("hook", ["get_user", "is_revoked"])
+def test_a_hook_that_leaves_the_process_leaves_the_server_alone(hook: str) -> None:
+    async def leave(self: Any, payload: Any) -> None:
+        raise SystemExit(3)
+
+    middleware = type("Middleware", (JSONWebTokenMiddleware,), {hook: leave})(JSONWebTokenManager(secret_key=SECRET))
+    router = SimpleRouter()
+    router.get("/")(lambda request: "in")
+    token = middleware.manager.generate({}, sub="ada")
+    with TestClient(Application(router=router, middlewares=[middleware])) as client:
+        assert client.get("/", token=token).status == 500
+        assert client.get("/").data == "in"
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["router", "application"])
+def test_who_is_not_asked_at_the_handshake_is_named_at_the_start(
+    shared: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    middleware = JSONWebTokenMiddleware(JSONWebTokenManager(secret_key=SECRET))
+    router = SimpleRouter(middlewares=[middleware])
+    router.get("/")(lambda request: "in")
+    with TestClient(Application(router=router, middlewares=[middleware] if shared else [])):
+        pass
+    assert ("at_handshake of" in caplog.text) is not shared

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from aiorest_ws.calls import is_awaitable
-from aiorest_ws.exceptions import BaseAPIException, NotAuthenticated
+from aiorest_ws.exceptions import BaseAPIException, NotAuthenticated, sole
 from aiorest_ws.permissions import refusal_of, verdict
 
 if TYPE_CHECKING:
@@ -61,14 +61,14 @@ def is_authenticated(user: Any) -> bool:
     if user is None or not _says(user, "is_authenticated", _read(user, "is_authenticated", False)):
         return False
     active = _read(user, "is_active", True)
-    return active is True or _says(user, "is_active", bool(active) if type(active) is int else active)
+    if active is True:
+        return True
+    return _says(user, "is_active", bool(active) if type(active) is int and active in (0, 1) else active)
 
 
 def _is_known(request: Any, report: Report) -> bool:
     try:
         known = is_authenticated(request.user)
-    except BaseAPIException:
-        raise
     except Exception as exc:
         _complain(request, exc, report)
         known = False
@@ -93,8 +93,6 @@ def _answer(permission: Any, request: Any, view: Any, report: Report) -> Any:
         answer = permission.check(request, view)
         if answer is not True and not is_awaitable(answer):
             answer = verdict(answer, permission)
-    except BaseAPIException:
-        raise
     except Exception as exc:
         _complain(request, exc, report)
         answer = False
@@ -116,8 +114,6 @@ async def _ask_later(permissions: tuple[Any, ...], pending: Any, request: Any, v
 async def _settled(permission: Any, pending: Any, request: Any, report: Report) -> None:
     try:
         allowed = verdict(await pending, permission)
-    except BaseAPIException:
-        raise
     except Exception as exc:
         _complain(request, exc, report)
         allowed = False
@@ -126,5 +122,8 @@ async def _settled(permission: Any, pending: Any, request: Any, report: Report) 
 
 
 def _complain(request: Any, exc: BaseException, report: Report) -> None:
+    """Report `exc`, unless it says what to answer, alone in a group or not: then it is raised."""
+    if isinstance(sole(exc), BaseAPIException):
+        raise exc
     if report is not None:
         report(request, exc)

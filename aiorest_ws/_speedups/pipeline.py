@@ -10,7 +10,7 @@ from contextvars import copy_context
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
-from aiorest_ws.calls import finished
+from aiorest_ws.calls import call, finished
 from aiorest_ws.exceptions import (
     BaseAPIException,
     IncorrectURL,
@@ -338,7 +338,10 @@ class Pipeline(replies.Replies):
 
         # One of them has answered by itself, before the user was known: nobody gets that who may not pass.
         asking = tuple(m for m in around if m is guard or authenticates(m))
-        return await Layer(asking, view, answered, _response)(request)
+        given = await Layer(asking, view, answered, _response)(request)
+        if not guard.asked:  # by one that authenticates
+            await call(guard.process_request, request, view)
+        return given
 
     def _around(self, plan: Plan, guard: Any) -> tuple[Any, ...]:
         """Give all middlewares, and `guard` where the user is known: behind the last that authenticates, or all."""

@@ -25,6 +25,7 @@ from aiorest_ws.auth.token.exceptions import (
 from aiorest_ws.auth.token.keys import KeySet, RemoteKeySet, least_bits
 from aiorest_ws.auth.token.times import is_date, moment, span
 from aiorest_ws.exceptions import ImproperlyConfigured
+from aiorest_ws.spelling import check_names, meant
 
 __all__ = ("JSONWebTokenManager",)
 
@@ -101,8 +102,11 @@ class JSONWebTokenManager:
         known = {name.lower() for name in JSONWebTokenManager.__annotations__} | {"hash_algorithm"}
         for name, value in options.items():
             if name not in known:
-                raise TypeError(f"{type(self).__qualname__} has no option {name!r}, only {', '.join(sorted(known))}")
+                near = meant(name, known)
+                cure = f"did you mean {near!r}?" if near else f"only {', '.join(sorted(known))}"
+                raise TypeError(f"{type(self).__qualname__} has no option {name!r}, {cure}")
             setattr(self, name.upper(), value)
+        check_names(type(self), JSONWebTokenManager, [name.upper() for name in known])
         self._algorithms = self._checked_algorithms()
         self._keys: KeySet | None = None
         self._secret, self._public = self._checked_keys()

@@ -29,6 +29,7 @@ from aiorest_ws.calls import finished, is_awaitable
 from aiorest_ws.complaints import Complaints
 from aiorest_ws.exceptions import BaseAPIException, ConnectionRefused, HandlerFailed, HTTPError
 from aiorest_ws.handshake import is_token
+from aiorest_ws.spelling import check_names
 from aiorest_ws.status import WS_MESSAGE_VIOLATE_POLICY
 
 __all__ = ("BaseTokenMiddleware", "JSONWebTokenMiddleware")
@@ -38,6 +39,7 @@ logger = logging.getLogger("aiorest_ws.auth")
 _EXPIRED = 4401  # close code: 4000 and the status
 _FAILURES, _FAILURES_PER_SECOND = 200, 20.0  # of one address
 _ABUSE = 100  # tokens that nobody looks at any more, until the connection is closed
+_HOOKS = ("authenticate", "get_user", "init_credentials", "is_revoked")
 _FOREIGN_FOR = 10.0  # seconds that a token which was another's is not looked at again
 
 
@@ -91,6 +93,7 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
     cookie: str | None = None
     grace: float = 30.0
     refuse: str = "http"
+    _may_revoke = False
 
     def __init__(
         self,
@@ -116,7 +119,13 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
         self._failures = Budgets(_FAILURES, _FAILURES_PER_SECOND)
         self._complaints = Complaints(logger)
         # Known from the start, so that a message costs nothing for a hook that is not there.
-        self._may_revoke = type(self).is_revoked is not JSONWebTokenMiddleware.is_revoked
+        self._may_revoke = self._may_revoke or type(self).is_revoked is not JSONWebTokenMiddleware.is_revoked
+        check_names(type(self), JSONWebTokenMiddleware, _HOOKS, callable)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "is_revoked":  # of one instance, as tests have it
+            self._may_revoke = True
 
     # What an application may replace
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from aiorest_ws.auth.token.budget import Budget
 from aiorest_ws.auth.token.credentials import Credentials
+from aiorest_ws.exceptions import PASSED_ON
 
 __all__ = ("Flight", "Wallet")
 
@@ -19,7 +20,7 @@ class Flight:
     """One who finds out about a token, and all who wait for it. It ends when the last of them has left."""
 
     def __init__(self, work: Coroutine[Any, Any, Credentials]) -> None:
-        self._task = asyncio.get_running_loop().create_task(work)
+        self._task = asyncio.get_running_loop().create_task(_without_exit(work))
         self._task.add_done_callback(_looked_at)
         self._waiting = 0
 
@@ -37,6 +38,18 @@ class Flight:
             if not self._waiting:
                 self._task.cancel()
         return None if self._task.cancelled() else self._task.result()
+
+
+async def _without_exit(work: Coroutine[Any, Any, Credentials]) -> Credentials:
+    """Do `work`; an exception that would end the loop, were it raised in a task, is a failure as any other."""
+    try:
+        return await work
+    except PASSED_ON:
+        raise
+    except BaseException as exc:
+        if isinstance(exc, Exception):
+            raise
+        raise RuntimeError(f"looking at a token raised {exc!r}") from exc
 
 
 def _looked_at(task: asyncio.Task[Any]) -> None:
