@@ -743,11 +743,11 @@ GOOD: dict[str, Odd] = {
     "event_name-is-echoed": Odd(
         dump(hello(event_name={"a": [1, None]})), b'{"data":"Hello, world!","event_name":{"a":[1,null]}}'
     ),
-    "event_name-nested-300": Odd(
-        dump(hello(event_name=nested(300))), dump({"data": "Hello, world!", "event_name": nested(300)})
+    "event_name-nested-30": Odd(
+        dump(hello(event_name=nested(30))), dump({"data": "Hello, world!", "event_name": nested(30)})
     ),
-    "event_name-300-KiB": Odd(
-        dump(hello(event_name="x" * 300 * KIB)), dump({"data": "Hello, world!", "event_name": "x" * 300 * KIB})
+    "event_name-4-KiB": Odd(
+        dump(hello(event_name="x" * 4094)), dump({"data": "Hello, world!", "event_name": "x" * 4094})
     ),
     **{
         f"id-{name}": Odd(dump(hello(id=value)), dump({"id": value, "status": 200, "data": "Hello, world!"}))

@@ -177,9 +177,10 @@ def is_short(value: Any, most: int) -> bool:
             if kind is dict:
                 todo += [(part, level + 1) for part in item.values()]
     try:
-        return len(dumps(value)) <= most
+        fits = len(dumps(value)) <= most
     except Exception:  # a value of the application's own, which decodes messages itself, may raise anything
-        return False
+        fits = False
+    return fits
 
 
 def _default(value: Any) -> Any:
