@@ -27,6 +27,7 @@ from tests.serving import (
     make_router,
     serving,
 )
+from tests.test_overrides import until as eventually
 
 pytestmark = pytest.mark.proxies
 
@@ -202,7 +203,7 @@ async def test_haproxy_sees_that_it_is_alive_and_that_it_stops(
                 client = await Client.connect(front)
                 client.request("GET", "/slow")
                 await gates.until_started("slow")
-                assert factory_of(app).admissions.half_open == []
+                await eventually(lambda: factory_of(app).admissions.half_open == [])  # but while a probe is answered
                 stopping = asyncio.ensure_future(app.stop())
                 await until("code: 503")
                 gates.open("slow")
