@@ -15,7 +15,7 @@ import msgspec
 from msgspec import inspect as types
 
 from aiorest_ws.sieves import Digits, Sieve, class_of, closed_fields, sieve_of, wants_digits
-from aiorest_ws.traps import branching
+from aiorest_ws.traps import branching, nodes_of
 from aiorest_ws.values import is_pydantics, is_read_from_text
 
 __all__ = (
@@ -473,18 +473,6 @@ def adapter_of(hint: Any) -> Any:
     from pydantic import TypeAdapter
 
     return TypeAdapter(hint)
-
-
-def nodes_of(schema: Any) -> Iterator[dict[str, Any]]:
-    """Give every dict in a schema of pydantic_core."""
-    todo = [schema]
-    while todo:
-        node = todo.pop()
-        if isinstance(node, dict):
-            yield node
-            todo += node.values()
-        elif isinstance(node, (list, tuple)):
-            todo += node
 
 
 def never_comes(schema: Any) -> bool:

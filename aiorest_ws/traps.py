@@ -13,7 +13,7 @@ from uuid import UUID
 from msgspec import convert
 from msgspec import inspect as types
 
-__all__ = ("branching", "keeps_apart", "trap_in")
+__all__ = ("branching", "keeps_apart", "nodes_of", "trap_in")
 
 _MOST_OF_ONE_HASH = 16
 _MOST_OF_64_BITS = 20  # characters of a number
@@ -116,8 +116,8 @@ def branching(schema: Any) -> list[str] | None:
     """
     if schema.get("type") != "definitions":
         return None  # nothing in it leads back to itself
-    definitions = {node["ref"]: node for node in _nodes(schema) if "ref" in node}
-    for union in _nodes(schema):
+    definitions = {node["ref"]: node for node in nodes_of(schema) if "ref" in node}
+    for union in nodes_of(schema):
         if union.get("type") != "union":
             continue
         choices = [choice[0] if isinstance(choice, tuple) else choice for choice in union["choices"]]
@@ -131,7 +131,7 @@ def _leads_to(goal: Any, start: Any, definitions: dict[str, Any]) -> bool:
     followed: set[str] = set()
     todo = [start]
     while todo:
-        for node in _nodes(todo.pop()):
+        for node in nodes_of(todo.pop()):
             if node is goal:
                 return True
             ref = node.get("schema_ref")
@@ -147,7 +147,7 @@ def _name_of(choice: Any, definitions: dict[str, Any]) -> str:
     return f"`{cls.__qualname__}`" if cls is not None else f"`{choice['type']}`"
 
 
-def _nodes(schema: Any) -> Iterator[dict[str, Any]]:
+def nodes_of(schema: Any) -> Iterator[dict[str, Any]]:
     """Give every dict in a schema of pydantic_core."""
     todo = [schema]
     while todo:
