@@ -7,6 +7,7 @@ import zlib
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
@@ -24,8 +25,11 @@ each_library = pytest.mark.parametrize("library", LIBRARIES)
 
 
 def packer_of(impl: Impl, library: str, monkeypatch: pytest.MonkeyPatch, *args: int, takes_over: bool) -> Any:
-    monkeypatch.setattr(impl.deflate, "quickest", lambda: import_module(library))
-    return impl.deflate.Packer(*args, takes_over=takes_over)
+    quickest = mock.Mock(return_value=import_module(library))
+    monkeypatch.setattr(impl.deflate, "quickest", quickest)
+    packer = impl.deflate.Packer(*args, takes_over=takes_over)
+    quickest.assert_called_once_with()  # else this would be a test of another library
+    return packer
 
 
 def flushed(message: bytes, packer: Any = None) -> bytes:
