@@ -10,7 +10,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -qq
 # Installed without isolation: setuptools and Cython are in the dev group, and a rebuild takes seconds.
 INSTALL := $(PIP) install --no-build-isolation -e .
 
-.PHONY: help demo dev compiler test test-compiled test-pure test-packaging test-proxies lint bench bench-smoke fuzz fuzz-smoke fuzz-frames \
+.PHONY: help demo dev compiler test test-compiled test-pure test-covered test-packaging test-proxies lint bench bench-smoke fuzz fuzz-smoke fuzz-frames \
 	fuzz-rooms fuzz-guided fuzz-reached sanitize bench-peers conformance soak hold docs wheel clean
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo "make test            the tests, on the compiled and on the pure path"
 	@echo "make dev             .venv with everything, and the package built in place"
 	@echo "make test-pure       the tests, pure path only: needs no compiler"
+	@echo "make test-covered    the same, and which lines it reaches: the gate is in pyproject.toml"
 	@echo "make test-packaging  wheels, sdist, an install without a compiler: slow, needs PyPI"
 	@echo "make test-proxies    behind HAProxy and nginx, which it installs where it may (apt-get)"
 	@echo "make lint            ruff and mypy"
@@ -46,6 +47,11 @@ test-compiled: compiler $(VENV)/.compiled
 
 test-pure: $(VENV)/.installed
 	$(BARE) $(PLAIN) $(BIN)/python -m pytest -q $(ARGS)
+
+# Lines of the pure path: nothing sees the lines of a compiled one. The C tracer, which follows every thread.
+test-covered: $(VENV)/.installed
+	$(BARE) $(PLAIN) COVERAGE_CORE=ctrace $(BIN)/python -m coverage run -m pytest -q $(ARGS)
+	$(BIN)/python -m coverage report --skip-covered
 
 test-packaging: $(VENV)/.compiled
 	$(BARE) $(BIN)/python -m pytest -q -m packaging
@@ -165,11 +171,14 @@ $(VENV)/.demo: setup.py pyproject.toml $(HOT) | $(BIN)/python
 	@CFLAGS="-O0 -g0" $(BARE) $(INSTALL) --no-compile
 	@touch $@
 
+# Fewer for less than everything: GROUPS_OF_DEV="build test" is enough for the tests.
+GROUPS_OF_DEV ?= dev
+
 # pip below 25.1 does not know --group.
 $(VENV)/.deps: pyproject.toml | $(BIN)/python
 	@echo "1 of 2: installing what the tests need, 300 MB, about a minute"
 	@$(PIP) install --upgrade 'pip >= 25.1'
-	@$(PIP) install --group dev
+	@$(PIP) install $(GROUPS_OF_DEV:%=--group %)
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/.deps setup.py $(HOT)

@@ -7,6 +7,7 @@ neither, a missing compiler leaves the pure package. Everything else is in `pypr
 import os
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -77,6 +78,7 @@ class BuildAllOrNone(build_ext):
 
     def build_extensions(self) -> None:
         try:
+            self.try_the_compiler()
             from Cython.Build import cythonize
 
             # force: cythonize looks for codec.pxd beside codec.py, and would miss a change of codec_c.pxd.
@@ -91,6 +93,13 @@ class BuildAllOrNone(build_ext):
                 sys.exit(f"AIOREST_WS_REQUIRE_EXTENSIONS is set and the extensions cannot be built: {cause}")
             self.ship_none()
             print(PURE.format(cause=cause), file=sys.stderr, flush=True)
+
+    def try_the_compiler(self) -> None:
+        """Raise CompileError where there is no compiler or no header, before Cython works for half a minute."""
+        with TemporaryDirectory() as where:
+            source = Path(where, "probe.c")
+            source.write_text("#include <Python.h>\n", "utf-8")
+            self.compiler.compile([str(source)], output_dir=where)
 
     def ship_none(self) -> None:
         for extension in self.extensions:
