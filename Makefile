@@ -54,7 +54,7 @@ test-covered: $(VENV)/.installed
 	$(BIN)/python -m coverage report --skip-covered
 
 test-packaging: $(VENV)/.compiled
-	$(BARE) $(BIN)/python -m pytest -q -m packaging
+	$(BARE) $(BIN)/python -m pytest -q -m packaging tests/test_packaging.py
 
 # Debian's own; where another system has them on PATH, nothing is installed.
 test-proxies: $(VENV)/.compiled
