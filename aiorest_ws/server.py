@@ -120,6 +120,8 @@ class Server:
         if self._loop.is_closed():
             return
         if asyncio.get_running_loop() is not self._loop:
+            if not self._loop.is_running():
+                raise RuntimeError("the application is of a loop that does not run: await stop() in that one")
             await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self.stop(), self._loop))
             return
         self.ask()

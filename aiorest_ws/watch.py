@@ -42,7 +42,9 @@ class Watch:
 
     def leaves(self, connection: Any) -> None:
         """Take note that `connection` is on its way out."""
-        self._leaving.add(connection)
+        if connection not in self._leaving:
+            connection._left_at = 0.0  # its time begins now, however long it took nothing before
+            self._leaving.add(connection)
         self._ends.start()
 
     def forget(self, connection: Any) -> None:

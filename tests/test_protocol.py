@@ -265,6 +265,26 @@ async def test_code_that_may_not_be_sent_is_refused(code: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("code", "reason", "text"),
+    [
+        (4000.0, None, "close code must be an integer, got 4000.0"),
+        ("4000", None, "close code must be an integer, got '4000'"),
+        (True, None, "close code must be an integer, got True"),
+        (None, None, "close code must be an integer, got None"),
+        (4000, b"bye", "reason must be a string or None, got b'bye'"),
+    ],
+)
+@asynchronous
+async def test_close_says_what_it_cannot_send(code: Any, reason: Any, text: str) -> None:
+    def bye(request: Any) -> None:
+        with pytest.raises(TypeError, match=text):
+            request.connection.close(code, reason)
+
+    async with serving(make_router(bye=bye)) as app, await Client.connect(app) as client:
+        assert (await client.ask(url="/bye"))["data"] is None
+
+
+@pytest.mark.parametrize(
     ("reason", "sent"),
     [
         ("x" * 200, "x" * 123),

@@ -624,6 +624,24 @@ def test_loop_that_was_closed_takes_its_server_along(loop: str) -> None:
 
 
 @pytest.mark.parametrize("loop", LOOPS)
+def test_stop_in_another_loop_does_not_wait_for_one_that_stands_still(loop: str) -> None:
+    app = Application(router=router_of(), port=0)
+    with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
+        runner.run(app.start())
+
+        def elsewhere() -> None:
+            with pytest.raises(RuntimeError, match="of a loop that does not run"):
+                asyncio.run(app.stop())
+
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join(TIMEOUT)
+        assert not thread.is_alive()
+        runner.run(app.stop())
+    assert not app.is_running
+
+
+@pytest.mark.parametrize("loop", LOOPS)
 def test_program_that_leaves_its_loop_without_a_stop_ends_it_all_the_same(
     loop: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -138,6 +138,33 @@ async def test_what_was_sent_before_a_close_arrives_at_a_client_that_takes_its_t
         assert closed == [4000]
 
 
+@on_each_loop
+@secure_or_not
+@asynchronous
+async def test_time_for_the_end_begins_with_the_end(loop: str, secure: bool, certificate: Certificate) -> None:
+    """A client that has read nothing for longer than that reads again: all is there, and the close frame."""
+    closed: list[int] = []
+    options = {"on_disconnect": lambda connection, code, reason: closed.append(code), "close_timeout": 1.0}
+    async with (
+        serving_narrowly(
+            make_router(large=lambda request: LARGE), send_timeout=60.0, **options, **options_of(certificate, secure)
+        ) as app,
+        narrow(app, certificate, secure) as client,
+    ):
+        hold(client)
+        client.request(url="/large")
+        await until(lambda: connection_of(app)._waiting() > 0 and connection_of(app)._left_at > 0)
+        connection = connection_of(app)
+        connection._left_at -= 5.0  # it has been so for that long
+        connection.close(4000, "done")
+        await asyncio.sleep(0.3)  # the watch looks at who leaves
+        taken = await slowly(client.writer.transport, client, chunk=100_000, pause=0.0)
+        assert len(taken) >= len(LARGE)
+        client.writer.write(close_frame(4000))
+        await until(lambda: bool(closed))
+        assert closed == [4000]
+
+
 async def slowly(transport: Any, client: Client, *, chunk: int, pause: float) -> bytes:
     """Read up to the close frame, never fast: longer in all than a client may take nothing."""
     taken = b""
