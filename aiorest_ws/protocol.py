@@ -79,7 +79,6 @@ class RequestHandlerProtocol(AutobahnConnection):
     _wallet: Any = None  # and what it knows of other tokens of it
     _agreed: str | None = None  # a subprotocol that a middleware asks for
     _unpushed = 0  # events that were left out
-    _gave_up: int | None = None  # the code for a connection that we dropped
 
     @property
     def session(self) -> Any:

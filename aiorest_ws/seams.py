@@ -174,6 +174,7 @@ class AutobahnConnection(Opening, Connection, WebSocketServerProtocol):
 
     _writes_frames = False
     _skips = False
+    _gave_up: int | None = None  # the code for a connection that ends without the client's close frame, by us
     _stats: TrafficStats | None = None
     _complained = False
     _raw: Any = None  # the transport below that of TLS
@@ -332,13 +333,20 @@ class AutobahnConnection(Opening, Connection, WebSocketServerProtocol):
             return
         was_open = self.state == self.STATE_OPEN
         self.data += data  # the header that is incomplete, at most
+        opcode = self.data[0] & 0x0F if self.current_frame is None else self.current_frame.opcode
         while self.processData() and self.state != self.STATE_CLOSED:
             pass
         if was_open and self.failedByMe:
             self._skips = True  # looked at again, the rest of the frame would be a second fault, which drops the client
-            opcode = data[0] & 0x0F if self.current_frame is None else self.current_frame.opcode
             if opcode == _CLOSE:
-                self.dropConnection()  # no close frame will come any more: there is nothing to wait for
+                self._end_at_faulty_close()
+
+    def _end_at_faulty_close(self) -> None:
+        """Wait for nothing more: no other close frame will come. Autobahn would take this one for an answer to ours."""
+        self.wasClean = False
+        self._gave_up = self.localCloseCode
+        self.wasNotCleanReason = (self.localCloseReason or b"").decode()
+        self.dropConnection()
 
     def _on_invalid_utf8(self, index: int) -> None:
         self._invalid_payload(f"encountered invalid UTF-8 while processing text message at payload octet index {index}")
