@@ -66,6 +66,40 @@ class Connection(frames.Frames):
     _meters             count every request that has been answered, or None
     """
 
+    __slots__ = (  # or an idle connection would hold a dict of 1.5 KiB
+        "_acked",
+        "_asked",
+        "_choked",
+        "_choked_at",
+        "_context",
+        "_dropped",
+        "_flushes_late",
+        "_holds_in_flight",
+        "_idle_since",
+        "_in_flight",
+        "_lane",
+        "_left",
+        "_left_at",
+        "_limit_in_flight",
+        "_limit_octets",
+        "_logs_replies",
+        "_loop",
+        "_meters",
+        "_observes",
+        "_octets_in_flight",
+        "_pinged",
+        "_pipeline",
+        "_rate",
+        "_request_timeout",
+        "_silent_since",
+        "_stalled",
+        "_stopping",
+        "_tasks",
+        "_unsent",
+        "_workers",
+        "_writes_replies",
+    )
+
     def __init__(self) -> None:
         self._writes_replies = True
         self._observes = False
