@@ -14,6 +14,7 @@ from aiorest_ws.exceptions import PASSED_ON, ImproperlyConfigured
 from aiorest_ws.hosts import is_loopback
 from aiorest_ws.lifespan import described
 from aiorest_ws.listener import Listening, listen
+from aiorest_ws.loggers import enable_loggers
 from aiorest_ws.patience import Patience
 from aiorest_ws.process import notify
 from aiorest_ws.routers import warn_if_empty
@@ -155,6 +156,7 @@ class Server:
         self.factory.is_local = not self._options["trusted_proxies"] and all(map(_is_loopback, self.addresses))
         self._app._on_addresses(self)
         await self._tell_listening()
+        enable_loggers()  # one of them may be where logging is set up
         notify("READY=1")
         self.lifespan.watch(self._on_lost)
 

@@ -51,12 +51,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> str:
+    from tests.serving import ALL_ZLIBS, ZLIBS
+
     hot_path = "compiled" if _speedups.COMPILED else f"pure Python ({_speedups.REASON})"
     header = f"aiorest-ws: hot path: {hot_path}; impl: {', '.join(IMPLEMENTATIONS)}; from {_speedups.__path__[0]}"
     if _speedups.COMPILED and config.option.each_once:
         header += "\naiorest-ws: LEFT to the pure run: [py]"
     if not CAN_STARVE:
         header += "\naiorest-ws: NOT RUN: failed allocations (test_allocation.py), this interpreter has no _testcapi"
+    missing = [name.partition(".")[0] for name in ALL_ZLIBS if name not in ZLIBS]
+    if missing:
+        header += f"\naiorest-ws: NOT RUN: compression by {' and '.join(missing)}, not installed"
     return header
 
 

@@ -749,8 +749,11 @@ async def test_nobody_who_can_be_told_is_no_failure(
 # Logging
 
 
-@pytest.mark.parametrize("when", ["before", "in the lifespan"])
-@pytest.mark.parametrize("client", [True, False])
+@pytest.mark.parametrize(
+    ("when", "client"),
+    # Test clients do not listen.
+    [("before", True), ("before", False), ("on_startup", True), ("on_startup", False), ("on_listening", False)],
+)
 @asynchronous
 async def test_loggers_that_a_configuration_disabled_are_enabled_at_the_start(when: str, client: bool) -> None:
     def configure(app: Any = None) -> None:
@@ -759,7 +762,7 @@ async def test_loggers_that_a_configuration_disabled_are_enabled_at_the_start(wh
 
     if when == "before":
         configure()
-    hooks = {"on_startup": [configure]} if when != "before" else {}
+    hooks: Any = {when: [configure]} if when != "before" else {}
     if client:
         async with AsyncTestClient(Application(router=make_router(), **hooks)):
             pass

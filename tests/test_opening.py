@@ -31,6 +31,7 @@ from tests.serving import (
     HandshakeRefused,
     asynchronous,
     client_context,
+    connection_of,
     dump,
     factory_of,
     frame,
@@ -489,7 +490,19 @@ async def test_nothing_of_the_handshake_is_kept_but_its_bytes() -> None:
     async with serving(make_router()) as app, await Client.connect(app, "/?a=b") as client:
         (connection,) = factory_of(app).connections
         held = {name: value for name, value in vars(connection).items() if isinstance(value, (bytes, str, list, dict))}
-        assert set(held) == {"peer", "http_request_data", "websocket_extensions_in_use"}
+        assert set(held) == {"peer", "http_request_data"}
+        await client.leave()
+
+
+@asynchronous
+async def test_what_an_idle_connection_keeps_fits_into_a_small_dict() -> None:
+    """One of 22 entries has room for 42 and takes 832 bytes, one of 21 takes 464: a connection holds 3 KiB in all."""
+    offer = [("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits")]
+    async with (
+        serving(make_router(), compress=True) as app,
+        await Client.connect(app, headers=offer) as client,
+    ):
+        assert len(vars(connection_of(app))) <= 21
         await client.leave()
 
 

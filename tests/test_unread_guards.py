@@ -413,6 +413,57 @@ def test_an_application_does_not_start_with_a_list_that_grew_or_a_function_that_
         vars(handler).clear()
 
 
+def test_an_application_does_not_start_with_a_list_that_grew_since_it_was_given() -> None:
+    given: list[list[Any]] = [[] for _ in range(5)]
+    inner = SimpleRouter(dependencies=given[0], middlewares=given[1])
+    inner.get("/")(plain)
+    router = SimpleRouter()
+    router.include(inner, prefix="/in", dependencies=given[2])
+    app = Application(router, dependencies=given[3], middlewares=given[4])
+    for each in given:
+        each.append(Depends(refuse))
+        with pytest.raises(InvalidHandler, match="when they were given"), TestClient(app):
+            pass
+        each.clear()
+    with TestClient(app) as client:
+        assert client.get("/in").data == "in"
+
+
+@pytest.mark.parametrize("owner", [SimpleRouter(), Application(SimpleRouter())], ids=["router", "application"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("permission_classes", [Denies]),
+        ("permissions", [Denies]),
+        ("auth_required", True),
+        ("auth_requierd", True),
+        ("login_required", True),
+        ("middleware", [Looks]),
+        ("dependencies", GUARDED),
+    ],
+)
+def test_a_guard_cannot_be_set_where_nobody_looks_at_it(owner: Any, name: str, value: Any) -> None:
+    with pytest.raises(AttributeError, match=name):
+        setattr(owner, name, value)
+
+
+def test_what_applications_and_routers_carry_for_the_program_stays() -> None:
+    for owner in (SimpleRouter(), Application(SimpleRouter())):
+        owner.auth = SimpleNamespace()  # type: ignore[union-attr]
+        owner.database = True  # type: ignore[union-attr]
+        owner._permissions = [Denies]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("kind", [Looks, Looks()], ids=["class", "instance"])
+def test_a_middleware_that_is_appended_to_those_of_an_application_runs(kind: Any) -> None:
+    router = SimpleRouter()
+    router.get("/")(plain)
+    app = Application(router)
+    app.middlewares.append(kind)
+    with TestClient(app) as client:
+        assert client.get("/").status == 401
+
+
 # What a dependency is made of
 
 
