@@ -41,7 +41,7 @@ for name in names:
 SEEN: list[str | Path] = [
     f"tests/test_{name}.py"
     for name in (
-        *("imports", "speedups", "gone", "exceptions", "testing", "command_line", "process"),
+        *("imports", "speedups", "gone", "exceptions", "testing", "command_line"),
         *("typed", "msgpack", "jwks", "metrics", "compression", "app"),
         *("examples", "todo_api", "docs"),
     )
