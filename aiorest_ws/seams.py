@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import select
 import struct
 import sys
 from collections import deque
@@ -241,7 +242,7 @@ class AutobahnConnection(Opening, Connection, WebSocketServerProtocol):
         self.maxMessagePayloadSize = 0
         try:
             super().sendMessage(payload, is_binary, fragment_size, sync, plain)
-        except BaseException:
+        except BaseException:  # raised again: whatever stopped it, the packer is ahead of what was sent
             if isinstance(deflate, Deflate) and deflate.unsent:
                 self.dropConnection(abort=True)  # the next message would refer to one that the client does not have
             raise
@@ -416,6 +417,10 @@ class AutobahnConnection(Opening, Connection, WebSocketServerProtocol):
         """Give the bytes that the client's machine has taken, where the system tells, else those that have left."""
         return self._traffic()[1] - self._waiting() - unacknowledged(self.transport)
 
+    def _has_hung_up(self) -> bool:
+        """Tell whether the client sends no more. Nobody hears that from a transport that does not read."""
+        return hung_up(self.transport)
+
     def _connectionLost(self, reason: Any) -> None:
         WebSocketProtocol._connectionLost(self, reason)  # past the server's own, which adds a log line
         self.factory.countConnections -= 1
@@ -455,6 +460,20 @@ def unacknowledged(transport: Any) -> int:
     except OSError:
         return 0
     return int(count)
+
+
+def hung_up(transport: Any) -> bool:
+    """Tell whether the other end has closed its direction, whatever has not been read yet (poll(2), POLLRDHUP).
+
+    False where the system does not tell.
+    """
+    sock = transport.get_extra_info("socket")
+    event = getattr(select, "POLLRDHUP", 0)
+    if sock is None or not event or sock.fileno() < 0:
+        return False
+    poller = select.poll()
+    poller.register(sock.fileno(), event)
+    return bool(poller.poll(0))
 
 
 for _name in _OPTIONS:

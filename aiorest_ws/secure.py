@@ -50,6 +50,7 @@ class SecureDoor(asyncio.Protocol):
         if self.transport is not None:
             return  # the encrypted one: some loops tell
         self.transport = transport
+        self._peer = transport.get_extra_info("peername")  # uvloop raises once it is closed
         self._factory.arrive(self, other_end(transport, self._announced))
         if transport.is_closing():
             return  # it is one too many
@@ -109,7 +110,7 @@ class SecureDoor(asyncio.Protocol):
             transport = await upgrade
         except (OSError, asyncio.CancelledError) as exc:  # ssl.SSLError, a reset, a time-out: nobody to tell
             peer = self._announced and self._announced.peer
-            logger.debug("%s: no TLS handshake: %s", peer or raw.get_extra_info("peername"), exc)
+            logger.debug("%s: no TLS handshake: %s", peer or self._peer, exc)
             self._factory.admissions.release(self)
             raw.abort()
             return

@@ -202,7 +202,7 @@ class Server:
         """Do a part of the end; whatever goes wrong in it, the others follow."""
         try:
             await coroutine
-        except Exception:
+        except Exception:  # of the user's hooks, too: what is left must still be closed
             logger.exception("the server did not end as it should")
 
     async def _conceal(self) -> None:

@@ -110,12 +110,10 @@ class Worker:
             await self._wake
         except CancelledError as exc:
             is_cancelled = _UNCANCEL_IS_WEAK or self.task.cancelling() > 0
-            if self._resumed is None:
-                if is_cancelled and self._wake.cancelled():  # else it came after the end of the handler
-                    raise
-                return
-            if is_cancelled:
+            if is_cancelled and self._resumed is not None:
                 self._resumed.cancelled = exc.args
+            elif is_cancelled and self._wake.cancelled():  # else it came after the end of the handler
+                raise
         if self._resumed is not None:
             await self._job
 
