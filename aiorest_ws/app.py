@@ -531,7 +531,7 @@ def _call_logged(function: Callable[..., Any], args: tuple[Any, ...]) -> None:
         function(*args)
     except KeyboardInterrupt:
         raise
-    except BaseException:
+    except BaseException:  # SystemExit, too: the loop is everybody's, and nobody waits for this call
         logging.getLogger("aiorest_ws").exception("call_soon(%.200r) failed", function)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from inspect import isabstract
+from types import FunctionType
 from typing import Annotated, Any, Literal, Union, get_origin
 
 from aiorest_ws.annotations import Meaning, Unreadable, as_written, filled_in, meaning_of, parameters_of
@@ -103,13 +105,20 @@ def check_needless(function: Any, whose: str) -> None:
 
 def needs_by_name(function: Any) -> list[str]:
     """Give the parameters of `function` that have a Depends, in its place or not; none of what is no function."""
-    if not callable(function):
+    if not callable(function) or (type(function) is FunctionType and not _may_need(function)):
         return []
     try:
         parameters = parameters_of(function, follow_wrapped=True)
     except (TypeError, ValueError):
         return []  # it is not written in Python
     return [p.name for p in parameters if holds_depends(p.default) or _has_depends(function, p)]
+
+
+def _may_need(function: FunctionType) -> bool:
+    """Tell whether `function` may have a Depends: a look that costs little, as most have none."""
+    if hasattr(function, "__wrapped__") or hasattr(function, "__signature__") or sys.version_info >= (3, 14):
+        return True
+    return bool(function.__annotations__ or function.__defaults__ or function.__kwdefaults__)
 
 
 def _has_depends(function: Any, parameter: inspect.Parameter) -> bool:

@@ -7,7 +7,8 @@ such a function depends on nobody gives to it, and a client could. Who is called
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Iterator
+from collections import ChainMap
+from collections.abc import Collection, Iterator, Mapping
 from dis import get_instructions, opmap
 from functools import partial
 from types import CodeType, MemberDescriptorType, ModuleType
@@ -19,6 +20,7 @@ from aiorest_ws.exceptions import InvalidHandler
 
 __all__ = ("check_passed_on",)
 
+_BUILT_IN = (None, "builtins")  # nobody depends on anything there
 _CALLS_WITH_KEYWORDS = opmap["CALL_FUNCTION_EX"]
 
 
@@ -42,7 +44,7 @@ def _passing(call: Any, owner: type | None, seen: set[int]) -> Iterator[tuple[An
     """Give who may pass keywords on, and to whom; those who take any of them pass them on in their turn."""
     for layer in layers_of(call):
         for inner in _called_by(layer, owner):
-            if callable(inner) and id(inner) not in seen:
+            if callable(inner) and id(inner) not in seen and getattr(inner, "__module__", None) not in _BUILT_IN:
                 seen.add(id(inner))
                 yield layer, inner
                 if _takes_any(inner):
@@ -75,8 +77,9 @@ def _called_by(layer: Any, owner: Any) -> Iterator[Any]:
     if code is None:
         yield from _held_by(layer)
     elif any(_CALLS_WITH_KEYWORDS in part.co_code[::2] for part in _parts(code)):
-        known = _names_of(function)
-        yield from (known[name] for name in code.co_freevars if name in known)
+        closed_over = _closed_over(function)
+        yield from closed_over.values()
+        known = ChainMap(closed_over, function.__globals__)
         for part in _parts(code):
             yield from _named_in(part, known, itself)
 
@@ -96,8 +99,8 @@ def _parts(code: CodeType) -> Iterator[CodeType]:
             yield from _parts(constant)
 
 
-def _names_of(function: Any) -> dict[str, Any]:
-    names = dict(function.__globals__)
+def _closed_over(function: Any) -> dict[str, Any]:
+    names: dict[str, Any] = {}
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:
             names[name] = cell.cell_contents
@@ -106,7 +109,7 @@ def _names_of(function: Any) -> dict[str, Any]:
     return names
 
 
-def _named_in(code: CodeType, known: dict[str, Any], itself: Any) -> Iterator[Any]:
+def _named_in(code: CodeType, known: Mapping[str, Any], itself: Any) -> Iterator[Any]:
     """Give what `code` names: variables, and attributes of them, of `self` (which is `itself`) and of `super()`."""
     first = code.co_varnames[0] if code.co_argcount else None
     held: Any = None  # what was loaded last

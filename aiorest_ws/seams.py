@@ -242,7 +242,7 @@ class AutobahnConnection(Opening, Connection, WebSocketServerProtocol):
         self.maxMessagePayloadSize = 0
         try:
             super().sendMessage(payload, is_binary, fragment_size, sync, plain)
-        except BaseException:
+        except BaseException:  # raised again: whatever stopped it, the packer is ahead of what was sent
             if isinstance(deflate, Deflate) and deflate.unsent:
                 self.dropConnection(abort=True)  # the next message would refer to one that the client does not have
             raise

@@ -172,6 +172,20 @@ class Server:
         self.exposition = Exposition(self.factory, self._options["metrics_host"], port)
 
     async def _tell_listening(self) -> None:
+        """Call the hooks, in a task of their own: one that goes on although it is cancelled must not hold the end."""
+        telling = self._loop.create_task(self._call_listening())
+        try:
+            await asyncio.wait([telling])
+        except asyncio.CancelledError:
+            self.patience.renew()
+            if await self.patience.cancel([telling]):
+                logger.warning("on_listening goes on although it was cancelled: it is left to itself")
+            elif not telling.cancelled():
+                telling.result()  # raises what went wrong
+            raise
+        await telling
+
+    async def _call_listening(self) -> None:
         for hook in self._options["on_listening"]:
             try:
                 await call(hook, self._app)
@@ -202,7 +216,7 @@ class Server:
         """Do a part of the end; whatever goes wrong in it, the others follow."""
         try:
             await coroutine
-        except Exception:
+        except Exception:  # of the user's hooks, too: what is left must still be closed
             logger.exception("the server did not end as it should")
 
     async def _conceal(self) -> None:

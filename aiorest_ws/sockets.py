@@ -227,7 +227,7 @@ def _bound(family: socket.AddressFamily, address: tuple[Any, ...], reuse_port: b
         if family == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         bound.bind(address)
-    except BaseException:
+    except BaseException:  # raised again: no address stays taken, whatever stopped it
         bound.close()
         raise
     return bound
@@ -255,7 +255,7 @@ class SocketFile:
             if self._mode is not None:
                 os.chmod(self._made, self._mode)
             made = os.stat(self._made)
-        except BaseException:
+        except BaseException:  # raised again: no file stays, whatever stopped it
             os.unlink(self._made)
             raise
         self._is = (made.st_dev, made.st_ino)
@@ -287,7 +287,7 @@ def _unix(path: str, mode: int | None) -> Bound:
             return Bound([bound])
         file = SocketFile(path, mode)
         file.bind(bound)
-    except BaseException:
+    except BaseException:  # raised again: no address stays taken, whatever stopped it
         bound.close()
         raise
     return Bound([bound], file)

@@ -48,7 +48,7 @@ _OF_VIEWS: Final = {
         "response_model is a class with just what is to be sent": "response_model_exclude response_model_include "
         "response_model_exclude_none response_model_exclude_unset response_model_exclude_defaults "
         "response_model_by_alias return_dto dto",
-        "middlewares stand around a handler": "before_request after_request",
+        "middlewares stand around a handler": "before_request after_request process_request",
     }.items()
     for word in words.split()
 }

@@ -121,6 +121,7 @@ def make_plan(
     routers around it, innermost first, `dependencies` what runs before those of the handler for its effect.
     """
     _check_attributes(view)
+    _check_dispatch(view)
     _check_instance(view)
     function = getattr(view, "endpoint_function", None)
     bare = function is not None
@@ -197,8 +198,10 @@ def _handler(view: type[MethodBasedView], verb: str, parameters: int) -> tuple[C
 def _check_overridden(view: type, name: str, fit: Signature) -> None:
     """Refuse a method that takes from a client what a dependency gives to the one of a base class that it hides."""
     for base in view.__mro__:
-        hidden = getattr(vars(base).get(name), "__func__", vars(base).get(name))
-        for need in needs_of(hidden, named(hidden)) if inspect.isfunction(hidden) else ():
+        found = vars(base).get(name)
+        hidden = getattr(found, "__func__", found)
+        given = 1 if isinstance(found, staticmethod) else 2
+        for need in needs_of(hidden, named(hidden), given) if inspect.isfunction(hidden) else ():
             if need not in fit.needs and (fit.open or need in fit.names):
                 raise InvalidHandler(
                     f"{named(fit.innermost)} hides the dependency {need!r} of {named(hidden)}, and a client could give "
@@ -282,6 +285,17 @@ def _check_attributes(view: type[MethodBasedView]) -> None:
                 raise _for_nobody(view, name)
 
 
+def _check_dispatch(view: type[MethodBasedView]) -> None:
+    """Refuse a mixin whose `dispatch` is hidden by ours: it was named last."""
+    if view.dispatch is MethodBasedView.dispatch:
+        for cls in view.__mro__:
+            if "dispatch" in vars(cls) and cls is not MethodBasedView:
+                raise InvalidHandler(
+                    f"dispatch of {cls.__qualname__}, a base of view {view.__qualname__}, is hidden by that of "
+                    f"MethodBasedView: name {cls.__qualname__} first"
+                )
+
+
 def _check_value(view: type, name: str, value: Any) -> None:
     """Refuse what is a guard by its value, under a name that nobody looks at; private names are the view's own."""
     if name.startswith("_") or name in ATTRIBUTES:
@@ -304,6 +318,8 @@ def _check_value(view: type, name: str, value: Any) -> None:
 
 def _option_of(value: Any) -> str | None:
     """Give the option that `value` is for, by what it is; None for a value of the program's own."""
+    if isinstance(value, dict):  # by verb, say
+        return next(filter(None, map(_option_of, value.values())), None)
     parts = value if isinstance(value, (list, tuple, set, frozenset)) else (value,)
     for kind, option in ((Composable, "permission_classes"), (AbstractMiddleware, "middlewares")):
         if any(isinstance(part, kind) or (isinstance(part, type) and issubclass(part, kind)) for part in parts):

@@ -171,8 +171,7 @@ class _Round:
                 continue  # it went while others were looked at
             try:
                 self._look(connection, now)
-            except Exception:
-                # A hook of the user's failed. The others must still be looked at.
+            except Exception:  # a hook of the user's failed: the others must still be looked at
                 logger.exception("cannot watch %s, dropping the connection", connection.peer)
                 connection.transport.abort()
 

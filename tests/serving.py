@@ -195,7 +195,7 @@ class Client:
         writer.write("\r\n".join([*lines, "", ""]).encode() + behind)
         try:
             head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), TIMEOUT)
-        except BaseException:
+        except BaseException:  # raised again: no socket stays open behind a test that fails here
             writer.transport.abort()
             raise
         first, *rest = head.decode().split("\r\n")

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import re
+import socket
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
@@ -280,6 +281,37 @@ async def test_connections_in_their_handshake_take_nobodys_place_but_have_a_boun
             assert (await client.ask())["data"] == "Hello, world!"
             await client.leave()
         for _, each in slow:
+            each.close()
+
+
+@asynchronous
+async def test_tls_begins_only_for_those_who_stay_of_many_that_come_at_once(
+    certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """asyncio takes them all in one turn, 300 KiB each, and what a thousand took the process does not give back.
+
+    uvloop takes them one after another, and little for each.
+    """
+    running = asyncio.get_running_loop()
+    begun: list[Any] = []
+    start_tls = running.start_tls
+
+    def counting(transport: Any, *args: Any, **options: Any) -> Any:
+        begun.append(transport)
+        return start_tls(transport, *args, **options)
+
+    monkeypatch.setattr(running, "start_tls", counting)
+    tls = {"certificate": certificate.path, "key": certificate.key}
+    async with serving(make_router(), max_connections=3, **tls) as app:
+        crowd = [socket.create_connection(app.addresses[0]) for _ in range(50)]  # the loop stands still meanwhile
+        for each in crowd:
+            each.sendall(b"\x16\x03\x01")
+        await until(lambda: len(begun) == 3)
+        async with await Client.connect(app, tls=client_context(certificate)) as client:
+            assert (await client.ask())["data"] == "Hello, world!"
+            assert len(begun) == 4
+            await client.leave()
+        for each in crowd:
             each.close()
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from aiorest_ws import Application, SimpleRouter, endpoint
+from aiorest_ws.exceptions import ImproperlyConfigured
 from aiorest_ws.patience import Patience
 from aiorest_ws.shutdown import shut_down
 from aiorest_ws.testing import AsyncTestClient
@@ -562,6 +563,57 @@ async def test_hook_of_the_start_that_stops_ends_it(loop: str, where: str) -> No
         await app.start()
     assert not app.is_running
     await app.serve()
+
+
+@on_each_loop
+@asynchronous
+async def test_on_listening_that_will_not_be_cancelled_does_not_hold_stop(
+    loop: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    begun, release, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def stubborn(app: Application) -> None:
+        begun.set()
+        while not release.is_set():
+            with suppress(asyncio.CancelledError):
+                await release.wait()
+        ended.set()
+
+    app = Application(router=router_of(), port=0, on_listening=[stubborn])
+    starting = asyncio.create_task(app.start())
+    await begun.wait()
+    await app.stop()
+    assert not ended.is_set()
+    with pytest.raises(RuntimeError, match="stopped before it had started"):
+        await starting
+    assert [record.getMessage() for record in caplog.records if "left to itself" in record.getMessage()] == [
+        "on_listening goes on although it was cancelled: it is left to itself"
+    ]
+    release.set()
+    await ended.wait()
+    await turn_over()
+
+
+@on_each_loop
+@asynchronous
+async def test_on_listening_that_fails_when_it_is_cancelled_is_why_it_does_not_start(loop: str) -> None:
+    begun = asyncio.Event()
+
+    async def fails(app: Application) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise ValueError("no registry") from None
+
+    app = Application(router=router_of(), port=0, on_listening=[fails])
+    starting = asyncio.create_task(app.start())
+    await begun.wait()
+    stopping = asyncio.create_task(app.stop())
+    with pytest.raises(ImproperlyConfigured, match=r"on_listening .*fails.* failed: .*no registry"):
+        await starting
+    await asyncio.wait([stopping])
+    stopping.exception()
 
 
 @on_each_loop

@@ -270,6 +270,11 @@ class Looks(AbstractMiddleware):
         raise HTTPError(401)
 
 
+@endpoint("/", "GET", permission_classes=[Denies])
+def guarded_endpoint(request: Any) -> str:
+    return "in"
+
+
 def marked(name: str, value: Any) -> Any:
     def function(request: Any) -> str:
         return "in"
@@ -291,6 +296,17 @@ UNREAD: dict[str, Callable[[SimpleRouter], Any]] = {
     "middlewares by another name": lambda router: router.register("/", type("V", (Plain,), {"hooks": [Looks]})),
     "middleware by another name": lambda router: router.register("/", type("V", (Plain,), {"hook": Looks()})),
     "Meta": lambda router: router.register("/", type("V", (Plain,), {"Meta": type("Meta", (), {"dependencies": []})})),
+    "permissions by verb": lambda router: router.register(
+        "/", type("V", (Plain,), {"permission_classes_by_action": {"get": [Denies]}})
+    ),
+    "process_request of a view": lambda router: router.register(
+        "/", type("V", (Plain,), {"process_request": lambda self, request, handler: None})
+    ),
+    "dispatch of the last mixin": lambda router: router.register(
+        "/", type("V", (Plain, type("Mixin", (), {"dispatch": lambda self, request: None})), {})
+    ),
+    "endpoint in a decorator": lambda router: router.get("/")(functools.wraps(guarded_endpoint)(lambda request: "in")),
+    "partial of an endpoint": lambda router: router.get("/")(functools.partial(guarded_endpoint)),
     "set by a decorator": lambda router: router.get("/")(marked("policies", [Denies])),
     "token_required": lambda router: router.register("/", type("V", (Plain,), {"token_required": True})),
     "test_func": lambda router: router.register("/", type("V", (Plain,), {"test_func": lambda self: False})),
@@ -334,10 +350,11 @@ UNREAD: dict[str, Callable[[SimpleRouter], Any]] = {
 
 @pytest.mark.parametrize("case", UNREAD.values(), ids=UNREAD)
 def test_a_guard_that_nobody_would_read_is_refused(case: Callable[[SimpleRouter], Any]) -> None:
-    with pytest.raises(
-        (InvalidHandler, TypeError),
-        match=r"for nobody|nobody looks|did you mean|which nobody runs|hides|sets nothing|never called",
-    ):
+    says = (
+        r"for nobody|nobody looks|did you mean|which nobody runs|hides|is hidden by|sets nothing|never called"
+        r"|endpoint of / already|stand around"
+    )
+    with pytest.raises((InvalidHandler, TypeError), match=says):
         case(SimpleRouter())
 
 
