@@ -1471,6 +1471,8 @@ class Copied:
     total = 0
 
     def __enter__(self) -> Copied:
+        self.tracer = sys.gettrace()  # coverage allocates for each line that it sees: it is not to be counted
+        sys.settrace(None)
         tracemalloc.start(1)
         self.now = tracemalloc.get_traced_memory()[0]
         return self
@@ -1483,6 +1485,7 @@ class Copied:
     def __exit__(self, *exc_info: object) -> None:
         self.mark()
         tracemalloc.stop()
+        sys.settrace(self.tracer)
 
 
 class Quiet:
