@@ -6,7 +6,6 @@ again and again, which takes as long as the work itself, or four times that.
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 from threading import Lock
 from typing import Any
@@ -24,6 +23,8 @@ def undisturbed(function: Callable[..., Any], *args: Any) -> Any:
     Whoever comes while another call, in this thread or another, keeps it out, adds nothing: so it is on again after
     each of them, and calls that overlap for ever do not keep it out for ever.
     """
+    import gc  # nobody who imports the package needs it
+
     if not gc.isenabled() or not _ours.acquire(blocking=False):
         return function(*args)
     gc.disable()
