@@ -40,8 +40,9 @@ dev: $(VENV)/.installed
 
 test: test-compiled test-pure
 
+# The pure twins of what runs on both paths are the pure run's.
 test-compiled: compiler $(VENV)/.compiled
-	$(BARE) $(STRICT) $(BIN)/python -m pytest -q $(ARGS)
+	$(BARE) $(STRICT) $(BIN)/python -m pytest -q --each-once $(ARGS)
 
 test-pure: $(VENV)/.installed
 	$(BARE) $(PLAIN) $(BIN)/python -m pytest -q $(ARGS)
@@ -105,7 +106,7 @@ SANITIZED := $(BARE) $(STRICT) PYTHONSAFEPATH=1 PYTHONPATH=build/sanitize/lib:. 
 	ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=64 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 TESTS ?= tests
 sanitize: build/sanitize/.built
-	$(SANITIZED) $(BIN)/python -m pytest -q -o pythonpath= -p no:cacheprovider $(TESTS) --deselect tests/test_leaks.py
+	$(SANITIZED) $(BIN)/python -m pytest -q --each-once -o pythonpath= -p no:cacheprovider $(TESTS) --deselect tests/test_leaks.py
 	$(SANITIZED) $(BIN)/python -m fuzz.frames --seconds $$(($(SECONDS) / 4))
 	$(SANITIZED) $(BIN)/python -m fuzz.rooms --seconds $(SECONDS) $(ARGS)
 

@@ -19,6 +19,7 @@ __all__ = (
     "Meaning",
     "Unreadable",
     "as_written",
+    "defaults_of",
     "fields_of",
     "filled_in",
     "meaning_of",
@@ -117,6 +118,15 @@ def fields_of(cls: type) -> Iterator[Meaning]:
             yield meaning
 
 
+def defaults_of(cls: type) -> Iterator[Any]:
+    """Give the defaults of the fields of `cls`, if its instances are made of fields."""
+    for name in ("__dataclass_fields__", "__pydantic_fields__"):
+        yield from (known.default for known in getattr(cls, name, {}).values())
+    yield from getattr(cls, "__struct_defaults__", ())
+    yield from (known.default for known in getattr(cls, "__attrs_attrs__", ()))
+    yield from getattr(cls, "_field_defaults", {}).values()
+
+
 def meanings_in(cls: type) -> Iterator[tuple[str, Meaning]]:
     """Give name and meaning of what is annotated in the body of `cls`; what can be read."""
     for name, annotation in _annotations(cls).items():
@@ -189,7 +199,7 @@ class _Reader:
             self._around.pop()
 
     def _of_variable(self, variable: TypeVar) -> Any:
-        for part in (variable.__bound__, *variable.__constraints__):
+        for part in (variable.__bound__, *variable.__constraints__, getattr(variable, "__default__", None)):
             if part is not None:
                 self.read(part, self.meaning.below)
         return variable

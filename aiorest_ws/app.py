@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
 from aiorest_ws._speedups import COMPILED, REASON
-from aiorest_ws.declarations import check_members
+from aiorest_ws.declarations import Lists, check_assigned, check_members
 from aiorest_ws.exceptions import ImproperlyConfigured, RouterNotDefined
+from aiorest_ws.guards import AROUND
 from aiorest_ws.lifespan import Lifespan, Shared
 from aiorest_ws.limits import Limits
 from aiorest_ws.listener import tls_context
@@ -104,6 +105,9 @@ class Application:
 
     def __init__(self, router: AbstractRouter | None = None, **options: Any) -> None:
         self._given = checked(options if router is None else {"router": router, **options})
+        self._lists = Lists()
+        for name in AROUND:
+            self._lists.note(f"{name} of the application", options.get(name))
         self._options = OPTIONS | self._given
         self._configured: dict[str, Any] | None = None  # read when it starts
         self.middlewares = [middleware_of(m) for m in self._options["middlewares"]]
@@ -119,6 +123,12 @@ class Application:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         check_members(cls, "give it to its constructor")
+
+    if not TYPE_CHECKING:  # type checkers would take any name for an attribute
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            check_assigned(self, name, value, "say it of views, or of a router")
+            super().__setattr__(name, value)
 
     @property
     def dependencies(self) -> Sequence[Any]:
@@ -180,7 +190,7 @@ class Application:
         factory = settings["factory"](url, **settings["factory_options"])
         factory.protocol = settings["protocol"]
         factory.router = settings["router"]
-        factory.middlewares = tuple(self.middlewares)
+        factory.middlewares = tuple(map(middleware_of, self.middlewares))  # it may have grown
         factory.exception_handlers = self.exception_handlers
         factory.dependency_overrides = self.dependency_overrides
         factory.app = self
@@ -491,6 +501,9 @@ class Application:
         if not isinstance(router, SimpleRouter):
             return
         _warn_of_unasked(router, self.middlewares)
+        self._lists.check_unchanged()
+        for included in {router, *(each for route in router.routes for each in route.routers)}:
+            included.check_unchanged()
         for route in router.routes:
             route.check_unchanged()
             around = (*self.middlewares, *route.middlewares)
@@ -518,7 +531,7 @@ def _call_logged(function: Callable[..., Any], args: tuple[Any, ...]) -> None:
         function(*args)
     except KeyboardInterrupt:
         raise
-    except BaseException:
+    except BaseException:  # SystemExit, too: the loop is everybody's, and nobody waits for this call
         logging.getLogger("aiorest_ws").exception("call_soon(%.200r) failed", function)
 
 

@@ -207,8 +207,8 @@ class ShortBinder(Binder):
                 if data is None:
                     return super().__call__(request, params)
                 kwargs["data"] = self.body(data) if self.struct is None else convert(data, self.struct)
-        except Exception:
-            return super().__call__(request, params)  # which finds out what it is
+        except Exception:  # whatever a validator of the user's raised: the slow way finds out what it is, and says so
+            return super().__call__(request, params)
         if self.open and not self.names.issuperset(args):
             return super().__call__(request, params)
         return values, kwargs

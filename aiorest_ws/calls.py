@@ -9,12 +9,16 @@ what came back; everywhere else `call` does both.
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
-from functools import partial
-from types import CoroutineType, GeneratorType
+from functools import partial, partialmethod
+from types import CoroutineType, FunctionType, GeneratorType
 from typing import Any
 
 __all__ = ("call", "finished", "innermost", "is_awaitable", "layers_of", "may_wait")
+
+
+_METHOD = "__partialmethod__" if sys.version_info >= (3, 13) else "_partialmethod"
 
 
 def is_awaitable(value: Any) -> bool:
@@ -53,6 +57,8 @@ def layers_of(call: Any) -> list[Any]:
             call = call.__origin__  # a generic class with its arguments
         elif hasattr(call, "__wrapped__"):
             call = call.__wrapped__
+        elif isinstance(method := vars(call).get(_METHOD) if isinstance(call, FunctionType) else None, partialmethod):
+            call = method.func  # `call` is what a class makes of it
         elif not isinstance(call, type) and not inspect.isroutine(call):
             call = getattr(type(call), "__call__", None)  # noqa: B004
         else:

@@ -11,9 +11,38 @@ from aiorest_ws.decorators import Endpoint, endpoint
 from aiorest_ws.dependencies import named
 from aiorest_ws.exceptions import EndpointValueError, InvalidHandler, InvalidPathArgument, NotSupportedArgumentType
 from aiorest_ws.guards import AROUND, GUARDS
+from aiorest_ws.spelling import meant
 from aiorest_ws.views import MethodBasedView
 
-__all__ = ("check_members", "checked_template", "checked_verbs", "checked_view")
+__all__ = ("Lists", "check_assigned", "check_members", "checked_template", "checked_verbs", "checked_view")
+
+
+class Lists:
+    """Lists that were given, of which copies are used: whether they are still as they were."""
+
+    def __init__(self) -> None:
+        self._given: list[tuple[str, Any, tuple[Any, ...]]] = []
+
+    def note(self, name: str, given: Any) -> None:
+        if isinstance(given, list):
+            self._given.append((name, given, tuple(given)))
+
+    def check_unchanged(self) -> None:
+        """Raise InvalidHandler if one of them says something else than when it was given, which nobody looked at."""
+        for name, now, before in self._given:
+            if tuple(now) != before:
+                raise InvalidHandler(
+                    f"{name} were {list(before)!r} when they were given, and are {now!r}: set them before"
+                )
+
+
+def check_assigned(owner: Any, name: str, value: Any, cure: str) -> None:
+    """Refuse to set an attribute of an instance of ours that is meant as a guard, and that nobody would look at."""
+    if hasattr(type(owner), name) or name.startswith("_"):
+        return
+    is_guard = name in GUARDS or (isinstance(value, (bool, list, tuple)) and meant(name, (*GUARDS, *AROUND)))
+    if is_guard and name not in AROUND:
+        raise AttributeError(f"nobody looks at {name!r} of a {type(owner).__qualname__}: {cure}")
 
 
 def check_members(cls: type, cure: str) -> None:

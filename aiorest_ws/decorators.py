@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import update_wrapper
 from typing import Any, Generic, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
+from aiorest_ws.calls import layers_of
 from aiorest_ws.dependencies import named
 from aiorest_ws.exceptions import InvalidHandler
 from aiorest_ws.guards import AROUND, check_marks
@@ -103,8 +104,12 @@ class Endpoint(Generic[P, R]):
 
 
 def _check_function(function: Any, path: str) -> None:
-    if isinstance(function, Endpoint):  # what that says of it would be lost
-        raise InvalidHandler(f"{named(function)} is an endpoint of {function.path} already, it cannot be one of {path}")
+    for layer in layers_of(function):
+        if isinstance(layer, Endpoint):  # what that says of it would be lost
+            raise InvalidHandler(
+                f"{named(layer)} is an endpoint of {layer.path} already, it cannot be one of {path}: "
+                "other decorators belong below @endpoint"
+            )
     if isinstance(function, type) or not callable(function):
         raise InvalidHandler(f"expected a function for {path}, got {function!r}: a view is registered, not decorated")
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from inspect import isabstract
+from types import FunctionType
 from typing import Annotated, Any, Literal, Union, get_origin
 
 from aiorest_ws.annotations import Meaning, Unreadable, as_written, filled_in, meaning_of, parameters_of
 from aiorest_ws.calls import may_wait
 from aiorest_ws.defaults import fresh
 from aiorest_ws.exceptions import InvalidHandler
-from aiorest_ws.markers import gives_itself, wrong_default, wrong_mark
+from aiorest_ws.markers import is_marker, wrong_default, wrong_mark
 
 __all__ = (
     "Chain",
@@ -29,11 +31,13 @@ __all__ = (
     "holds_depends",
     "is_need",
     "named",
+    "needs_by_name",
     "needs_of",
 )
 
 REQUEST = -1  # in place of the index of a step
 
+_CONTAINERS = (list, tuple, set, frozenset, dict)
 _MANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -92,16 +96,29 @@ def needs_of(function: Callable[..., Any], name: str, given: int = 0) -> dict[st
 
 def check_needless(function: Any, whose: str) -> None:
     """Raise TypeError if a parameter of `function` has a Depends: it is called by who has no dependencies to give."""
+    for name in needs_by_name(function):
+        raise TypeError(
+            f"parameter {name!r} of {whose} has a Depends, where it is for nobody: handlers have "
+            "dependencies, and `dependencies=[Depends(…)]` of a router or view runs before them"
+        )
+
+
+def needs_by_name(function: Any) -> list[str]:
+    """Give the parameters of `function` that have a Depends, in its place or not; none of what is no function."""
+    if not callable(function) or (type(function) is FunctionType and not _may_need(function)):
+        return []
     try:
         parameters = parameters_of(function, follow_wrapped=True)
     except (TypeError, ValueError):
-        return  # it is not written in Python
-    for parameter in parameters:
-        if holds_depends(parameter.default) or _has_depends(function, parameter):
-            raise TypeError(
-                f"parameter {parameter.name!r} of {whose} has a Depends, where it is for nobody: handlers have "
-                "dependencies, and `dependencies=[Depends(…)]` of a router or view runs before them"
-            )
+        return []  # it is not written in Python
+    return [p.name for p in parameters if holds_depends(p.default) or _has_depends(function, p)]
+
+
+def _may_need(function: FunctionType) -> bool:
+    """Tell whether `function` may have a Depends: a look that costs little, as most have none."""
+    if hasattr(function, "__wrapped__") or hasattr(function, "__signature__") or sys.version_info >= (3, 14):
+        return True
+    return bool(function.__annotations__ or function.__defaults__ or function.__kwdefaults__)
 
 
 def _has_depends(function: Any, parameter: inspect.Parameter) -> bool:
@@ -121,8 +138,9 @@ def check_filled(cls: Any) -> None:
 
 
 def holds_depends(value: Any) -> bool:
-    """Tell whether `value` is a Depends, or a list with one."""
-    return isinstance(value, Depends) or (isinstance(value, (list, tuple)) and any(map(holds_depends, value)))
+    """Tell whether `value` is a Depends, or a list, a dict or the like with one."""
+    parts = value.values() if isinstance(value, dict) else value
+    return isinstance(value, Depends) or (isinstance(value, _CONTAINERS) and any(map(holds_depends, parts)))
 
 
 def is_need(meaning: Meaning) -> bool:
@@ -285,7 +303,7 @@ class _Planner:
         call = _replaced(depends.call, self._overrides)
         if not callable(call) or get_origin(call) is Annotated:
             raise InvalidHandler(f"Depends expects a callable, got {call!r}")
-        if gives_itself(call):
+        if is_marker(call):
             raise InvalidHandler(f"Depends expects a callable that gives the value, got {call!r}, which gives itself")
         _check_made(call)
         if getattr(_bare(call), "__globals__", None) is vars(contextlib):
@@ -376,10 +394,10 @@ def _chain(function: Any, parameter: inspect.Parameter, name: str, *, is_given: 
     """
     what = f"parameter {parameter.name!r} of {name}"
     cure = f"expected {parameter.name}: Annotated[…, Depends(…)]"
-    if isinstance(parameter.default, (list, tuple)) and holds_depends(parameter.default):
+    if isinstance(parameter.default, _CONTAINERS) and holds_depends(parameter.default):
         raise InvalidHandler(
-            f"{what} has a list of Depends as its default, which nobody runs: `dependencies` belongs to the decorator, "
-            "@router.get(…, dependencies=[Depends(…)])"
+            f"{what} has a {type(parameter.default).__name__} of Depends as its default, which nobody runs: "
+            "`dependencies` belongs to the decorator, @router.get(…, dependencies=[Depends(…)])"
         )
     if isinstance(parameter.default, Depends):
         raise InvalidHandler(f"{what} has Depends as its default, expected it in the annotation: {cure[9:]}")

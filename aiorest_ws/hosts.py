@@ -25,13 +25,14 @@ class Hosts:
     """
 
     def __init__(self, allowed: Iterable[str] | None = None, *, is_local: bool = False) -> None:
-        self._names = None if allowed is None else frozenset(name.lower() for name in allowed)
+        self._names = None if allowed is None else frozenset(_canonical(name.lower()) for name in allowed)
         self._is_local = is_local
 
     def allow(self, host: str, *, of_page: bool) -> bool:
         """Tell whether the server may be called `host`, in lower case and without a port; `of_page`: by a browser."""
         if self._names is None:
             return not (self._is_local and of_page) or is_loopback(host)
+        host = _canonical(host)
         return "*" in self._names or host in self._names or self._is_below(host)
 
     def _is_below(self, host: str) -> bool:
@@ -41,6 +42,16 @@ class Hosts:
             if f"*.{below}" in (self._names or ()):
                 return True
         return False
+
+
+def _canonical(host: str) -> str:
+    """Give the one form of names that are the same: without the dot of the root, IPv6 as RFC 5952 writes it."""
+    if not host.startswith("["):
+        return host.removesuffix(".")
+    try:
+        return f"[{ip_address(host[1:-1])}]"
+    except ValueError:
+        return host
 
 
 def is_loopback(host: str) -> bool:

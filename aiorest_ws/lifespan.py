@@ -19,6 +19,7 @@ __all__ = ("Lifespan", "Shared", "described")
 logger = logging.getLogger("aiorest_ws")
 
 _LEAVE = 2.0  # seconds that a task gets to end once it is cancelled
+_MOMENT = 0.5  # seconds until an end before its time is logged, though why is not known yet
 
 
 class Shared:
@@ -89,6 +90,10 @@ class Lifespan:
         self._over = asyncio.Event()
         self._is_due = False  # it has been told to end, and knows
         self._is_abandoned = False
+        self._is_leaving = False  # before its time
+        self._lost: Callable[[RuntimeError], None] | None = None
+        self._loss: RuntimeError | None = None
+        self._is_logged = False
         self._ready: asyncio.Future[None]
 
     async def start(self) -> None:
@@ -114,17 +119,37 @@ class Lifespan:
             raise ImproperlyConfigured(f"{_named(self._manager)} ended before the application started")
 
     def watch(self, lost: Callable[[RuntimeError], None]) -> None:
-        """Log, and call `lost`, when it ends before its time. The cause of the error is what was raised."""
+        """Call `lost` as soon as it begins to end before its time, however long its clean-up takes, and log it.
 
-        def look(task: asyncio.Task[None]) -> None:
-            if not self._is_due and not self._is_abandoned:
-                error = RuntimeError(f"{_named(self._manager)} ended while the application was serving")
-                error.__cause__ = self._failure
-                logger.error("%s", error, exc_info=self._failure)
-                lost(error)
-
+        The cause of the error is what was raised, once that is known.
+        """
+        self._lost = lost
         if self._task is not None:
-            self._task.add_done_callback(look)
+            self._task.add_done_callback(self._look)
+            if self._is_leaving:
+                self._lose()
+
+    def _lose(self) -> None:
+        """Tell who watches; log it when why is known, or a moment later."""
+        if self._lost is None or self._loss is not None or self._is_due or self._is_abandoned:
+            return
+        self._loss = RuntimeError(f"{_named(self._manager)} ended while the application was serving")
+        asyncio.get_running_loop().call_later(_MOMENT, self._log)
+        self._lost(self._loss)
+
+    def _look(self, task: asyncio.Task[None]) -> None:
+        self._lose()
+        if self._loss is None:
+            return
+        self._loss.__cause__ = self._failure
+        if self._is_logged and self._failure is not None:
+            logger.error("%s failed at the end", _named(self._manager), exc_info=self._failure)
+        self._log()
+
+    def _log(self) -> None:
+        if not self._is_logged:
+            self._is_logged = True
+            logger.error("%s", self._loss, exc_info=self._failure)
 
     def abandon(self) -> None:
         """Take note that it is being cancelled, as everything in its loop is: that is not before its time."""
@@ -163,7 +188,7 @@ class Lifespan:
                     await call(current, self._app)
                 self.context = copy_context()
                 self._ready.set_result(None)
-                await self._over.wait()
+                await self._until_over()
                 self._is_due = True
                 await self._shut_down()
         except PASSED_ON:
@@ -172,6 +197,14 @@ class Lifespan:
             if not self._ready.done():
                 raise ImproperlyConfigured(f"{_named(current)} failed at the start: {described(exc)}") from exc
             self._failure = exc  # not raised: SystemExit in a task would end the loop
+
+    async def _until_over(self) -> None:
+        try:
+            await self._over.wait()
+        except asyncio.CancelledError:
+            self._is_leaving = True  # its clean-up begins, and what the handlers need is gone
+            asyncio.get_running_loop().call_soon(self._lose)  # not now: all tasks of the loop may be being cancelled
+            raise
 
     def _unshare(self) -> None:
         if self._take_out is not None:

@@ -117,9 +117,15 @@ def tls_context(certificate: str | None, key: str | None, password: str | None =
 
     try:
         context.load_cert_chain(certificate, key, given)
+    except ValueError as exc:  # what OpenSSL does not even try
+        raise ImproperlyConfigured(f"key_password cannot be the password of a key: {_fault(exc)}") from exc
     except (ssl.SSLError, OSError) as exc:
         if asked and password is None:
             raise ImproperlyConfigured(f"key {key!r} is encrypted: give its password as key_password") from exc
         wrong = " (is key_password the right one?)" if asked else ""
         raise ImproperlyConfigured(f"cannot load certificate {certificate!r} with key {key!r}: {exc}{wrong}") from exc
     return context
+
+
+def _fault(exc: ValueError) -> str:
+    return "it is no text in UTF-8" if isinstance(exc, UnicodeError) else str(exc)  # the former shows what is secret

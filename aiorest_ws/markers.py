@@ -7,7 +7,7 @@ from typing import Any, get_origin
 
 from aiorest_ws.arguments import misplaced
 
-__all__ = ("gives_itself", "is_injection", "wrong_default", "wrong_mark")
+__all__ = ("holds_marker", "is_injection", "is_marker", "wrong_default", "wrong_mark")
 
 # Classes of other frameworks and injectors whose instances ask for a value, by name: they are never imported here.
 _INJECTS = re.compile(
@@ -27,6 +27,7 @@ _FACTORIES = frozenset(
     )
 )
 _MARKERS = frozenset(("Closing", "Depends", "Inject", "Provide", "Security"))
+_QUOTED = re.compile(rf"\b(?:{'|'.join(sorted(_MARKERS))})\(")
 _FIELDS = frozenset(("Field", "FieldInfo", "ModelPrivateAttr", "_CountingAttr"))  # of what is no field here
 # Whose marks are read where values are checked, or by nobody but people.
 _READ = frozenset(("aiorest_ws", "annotated_doc", "annotated_types", "msgspec", "pydantic", "pydantic_core"))
@@ -41,14 +42,22 @@ def is_injection(mark: Any) -> bool:
     return _INJECTS.search(_name(mark)) is not None
 
 
-def gives_itself(call: Any) -> bool:
-    """Tell whether `call` is a marker that can be called, and then gives itself."""
-    return type(call).__name__ in _MARKERS
+def is_marker(value: Any) -> bool:
+    """Tell whether `value` is a marker, ours or another's; some can be called, and then give themselves."""
+    return type(value).__name__ in _MARKERS
+
+
+def holds_marker(mark: Any) -> bool:
+    """Tell whether a marker is in `mark`: in a list, say, or quoted."""
+    if isinstance(mark, str):
+        return _QUOTED.search(mark) is not None
+    parts = mark.values() if isinstance(mark, dict) else mark if isinstance(mark, (list, tuple, set, frozenset)) else ()
+    return any(is_marker(part) or holds_marker(part) for part in parts)
 
 
 def wrong_mark(mark: Any) -> str | None:
     """Tell what is wrong with `mark` in `Annotated`: somebody else's marker, or something that is to be called."""
-    if is_injection(mark) or _name(mark) in _REQUEST_PARTS:
+    if is_injection(mark) or _name(mark) in _REQUEST_PARTS or holds_marker(mark):
         return f"{_shown(mark)}, which nobody reads here: {_CURE}"
     if _is_read(mark):
         return None

@@ -115,7 +115,7 @@ class Layer:
                     given = await inside(request)
                 else:
                     given = self._answered(middleware, await call(middleware, request, inside))
-        except BaseException:
+        except BaseException:  # raised again, also when it is a cancellation
             if request._ended_in is None:
                 request._ended_in = copy_context()  # before those outside take back what they set
             raise

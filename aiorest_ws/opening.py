@@ -48,6 +48,7 @@ _ONLY_FOR_HANDSHAKE = frozenset(
         *("_early_messages", "_early_close"),
         *(
             "websocket_extensions",
+            "websocket_extensions_in_use",
             "websocket_origin",
             "current_frame",
             "is_open",
@@ -103,6 +104,10 @@ class Memoised:
         return memory[self.name]
 
 
+def _none_or_one(extension: Any) -> list[Any]:
+    return [] if extension is None else [extension]
+
+
 def _read_again(protocol: Any) -> Handshake:
     return read(protocol.http_request_data) if protocol.http_request_data else Handshake()
 
@@ -140,6 +145,7 @@ class Opening(_Protocol):
     http_request_host = Lazy(lambda protocol: protocol._handshake.host)
     websocket_protocols = Lazy(lambda protocol: protocol._handshake.protocols)
     websocket_extensions = Lazy(lambda protocol: extensions(protocol._handshake.header("sec-websocket-extensions")))
+    websocket_extensions_in_use = Lazy(lambda protocol: _none_or_one(protocol._perMessageCompress))
     websocket_origin = Lazy(lambda protocol: protocol._handshake.origin or "")
     _handshake = Lazy(_read_again)
 
@@ -296,6 +302,8 @@ class Opening(_Protocol):
             super().succeedHandshake((protocol, {**headers, "Sec-WebSocket-Extensions": answer}))
             self.websocket_extensions_in_use.append(self._perMessageCompress)
         if self.state == self.STATE_OPEN:
+            if self.websocket_protocol_in_use is None:
+                del self.websocket_protocol_in_use  # it is the class's
             begun = self.data or self.current_frame  # a frame behind the handshake that has not arrived whole
             dropped = _ONLY_FOR_HANDSHAKE - _OF_A_FRAME if begun else _ONLY_FOR_HANDSHAKE
             kept = {name: value for name, value in self.__dict__.items() if name not in dropped}

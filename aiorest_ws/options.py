@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
-from os import PathLike
+from os import PathLike, fspath
 from typing import Any
 
 from aiorest_ws.access_log import FORMS
@@ -197,6 +197,12 @@ def _check_file(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be a path or None, got {value!r}")
 
 
+def _check_unix_path(name: str, value: Any) -> None:
+    _check_file(name, value)
+    if value is not None and (not (path := fspath(value)) or "\0" in path[1:]):
+        raise ValueError(f"{name} must be a path, or a name behind a NUL, got {value!r}")
+
+
 def _check_mapping(name: str, value: Any) -> None:
     if not isinstance(value, Mapping):
         raise TypeError(f"{name} must be a dict, got {value!r}")
@@ -221,7 +227,7 @@ _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "key": _check_file,
     "key_password": _check_text,
     "unix_mode": check_mode,
-    "unix_path": _check_file,
+    "unix_path": _check_unix_path,
     "factory": _check_subclass(RequestHandlerFactory),
     "health_path": _check_health_path,
     "host": check_host,

@@ -11,14 +11,23 @@ from aiorest_ws.calls import is_awaitable
 from aiorest_ws.dependencies import check_needless
 from aiorest_ws.exceptions import BaseAuthException, PermissionDeniedException
 from aiorest_ws.scopes import begin
+from aiorest_ws.spelling import meant
 
-__all__ = ("AbstractPermission", "check_permission", "refusal_of", "verdict")
+__all__ = ("AbstractPermission", "Composable", "check_permission", "refusal_of", "verdict")
 
 _CURE = "derive a class from AbstractPermission, with a static method check(request, handler)"
+# What other frameworks call it; `__call__`, too, which nobody calls here.
+_OF_OTHERS = frozenset(
+    (
+        *("has_permission", "has_permissions", "has_object_permission"),
+        *("check_permission", "check_permissions", "check_object_permissions"),
+        *("is_allowed", "is_authorized", "is_permitted", "allows", "authorize", "permits", "test_func", "__call__"),
+    )
+)
 _NOT_STATIC = "make it one with @staticmethod, or give an instance of a class with check(self, request, handler)"
 
 
-class _Composable:
+class Composable:
     """What has `&`, `|` and `~`, and no truth value: classes of permissions, and instances of them."""
 
     def __and__(self, other: Any) -> Any:
@@ -43,11 +52,11 @@ class _Composable:
         )
 
 
-class _ComposableMeta(_Composable, ABCMeta):
+class _ComposableMeta(Composable, ABCMeta):
     """`IsAuthenticated & IsOwner` of two classes; without it `|` would be a union of types."""
 
 
-class AbstractPermission(_Composable, ABC, metaclass=_ComposableMeta):
+class AbstractPermission(Composable, ABC, metaclass=_ComposableMeta):
     """Decides whether a request may reach a view that names it in `permission_classes`.
 
     Classes and instances make others: `IsAuthenticated & (IsOwner | HasScope("admin"))`, `~IsBanned`. In those a
@@ -96,6 +105,7 @@ def check_permission(permission: Any) -> Any:
     if inspect.isgeneratorfunction(check) or inspect.isasyncgenfunction(check):
         raise TypeError(f"'check' of permission {permission!r} must return its answer, it yields")
     _check_signature(permission, check)
+    _check_unread(permission, check)
     check_needless(check, f"'check' of permission {permission!r}")
     if isinstance(permission, type):
         _check_class(permission)
@@ -113,6 +123,21 @@ def _check_signature(permission: Any, check: Any) -> None:
         raise TypeError(f"permission {permission!r} cannot be asked with check(request, handler), {exc}{cure}") from exc
     if next(iter(signature.parameters)) == "self":
         raise TypeError(f"'check' of permission {permission!r} would take the request as `self`: {_NOT_STATIC}")
+
+
+def _check_unread(permission: Any, check: Any) -> None:
+    """Refuse a subclass that says in a method of another name who may pass: `check` of its base is what is asked."""
+    bases = (permission if isinstance(permission, type) else type(permission)).__mro__
+    at = next((at for at, base in enumerate(bases) if "check" in vars(base)), 0)
+    called = getattr(getattr(check, "__code__", None), "co_names", ())
+    for name, value in ((name, value) for base in bases[:at] for name, value in vars(base).items()):
+        is_method = callable(value) or isinstance(value, (staticmethod, classmethod))
+        is_own = any(name in vars(base) for base in bases[at:]) or name in called
+        if is_method and not is_own and (name in _OF_OTHERS or meant(name, ("check",))):
+            raise TypeError(
+                f"{name!r} of permission {permission!r} is never called: check(request, handler) is, "
+                f"and that is still the one of {bases[at].__qualname__}"
+            )
 
 
 def _check_class(permission: type) -> None:

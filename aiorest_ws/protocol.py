@@ -79,7 +79,6 @@ class RequestHandlerProtocol(AutobahnConnection):
     _wallet: Any = None  # and what it knows of other tokens of it
     _agreed: str | None = None  # a subprotocol that a middleware asks for
     _unpushed = 0  # events that were left out
-    _gave_up: int | None = None  # the code for a connection that we dropped
 
     @property
     def session(self) -> Any:
@@ -136,8 +135,12 @@ class RequestHandlerProtocol(AutobahnConnection):
         """Start the close handshake (RFC 6455 §7.1.2). `reason` is cut to 123 bytes of UTF-8.
 
         Where it is decided whether the client may connect, this is done once it is, and nothing of the client is run.
-        Raises ValueError for a code that may not be sent.
+        Raises ValueError for a code that may not be sent, TypeError for what is none.
         """
+        if not isinstance(code, int) or isinstance(code, bool):
+            raise TypeError(f"close code must be an integer, got {code!r:.200}")
+        if reason is not None and not isinstance(reason, str):
+            raise TypeError(f"reason must be a string or None, got {reason!r:.200}")
         if code not in self.CLOSE_STATUS_CODES_ALLOWED and not 3000 <= code <= 4999:
             raise ValueError(f"close code must be one of RFC 6455 §7.4.1 or 3000 to 4999, got {code!r}")
         if self.state == self.STATE_OPEN:

@@ -21,7 +21,8 @@ _LINE = re.compile(
     rb"PROXY (?:(TCP4|TCP6) ([0-9A-Fa-f.:]+) ([0-9A-Fa-f.:]+) ([0-9]{1,5}) ([0-9]{1,5})|UNKNOWN(?: .*)?)\r\n"
 )
 _INET, _INET6, _UNIX = 1, 2, 3
-_STREAM = 1
+_STREAM, _DATAGRAM = 1, 2
+_LOCAL, _PROXY = 0x20, 0x21  # version 2, and who speaks
 _SIZES = {0: 0, _INET: 12, _INET6: 36, _UNIX: 216}  # of both addresses, and their ports
 _LARGEST_PORT = 65535
 
@@ -89,10 +90,11 @@ def _read_binary(data: bytes | bytearray) -> tuple[Announced, int] | None:
     if len(data) < _HEAD:
         return None
     command, family, transport = data[12], data[13] >> 4, data[13] & 0x0F
-    if command not in (0x20, 0x21) or family not in _SIZES or transport > 2:
+    # What a proxy asks for itself (LOCAL) is taken whatever family it names (§2.2): probes come with anything there.
+    if command != _LOCAL and (command != _PROXY or family not in _SIZES or transport > _DATAGRAM):
         raise ValueError("malformed header of the PROXY protocol, or of another version than 1 and 2")
     size = int.from_bytes(data[14:_HEAD], "big")
-    is_told = command == 0x21 and transport == _STREAM
+    is_told = command == _PROXY and transport == _STREAM
     if is_told and size < _SIZES[family]:
         raise ValueError("the header of the PROXY protocol is too short for its addresses")
     end = _HEAD + size

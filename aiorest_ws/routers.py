@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import iscoroutinefunction
 from types import MappingProxyType
-from typing import Any, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from aiorest_ws._speedups import Pipeline, Plan, Request, Trie, converter_names, parameter_names, parse_template
 from aiorest_ws.abstract import AbstractEndpoint, AbstractRouter
 from aiorest_ws.converters import CONVERTERS, Converter
-from aiorest_ws.declarations import check_members, checked_template, checked_verbs, checked_view
+from aiorest_ws.declarations import Lists, check_assigned, check_members, checked_template, checked_verbs, checked_view
 from aiorest_ws.decorators import Endpoint, NamedOptions, endpoint
 from aiorest_ws.dependencies import Chain, effects_of
 from aiorest_ws.exceptions import (
@@ -197,6 +197,9 @@ class SimpleRouter(AbstractRouter):
     @spelled
     def __init__(self, *, middlewares: Any = (), dependencies: Any = ()) -> None:
         super().__init__()
+        self._lists = Lists()
+        self._lists.note("dependencies of a router", dependencies)
+        self._lists.note("middlewares of a router", middlewares)
         self._dependencies = effects_of(dependencies, "a router")
         self._middlewares = middlewares_of(middlewares)
         self.exception_handlers: dict[type, Any] = {}
@@ -210,6 +213,16 @@ class SimpleRouter(AbstractRouter):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         check_members(cls, "give it to its constructor, or say it of views")
+
+    if not TYPE_CHECKING:  # type checkers would take any name for an attribute
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            check_assigned(self, name, value, "give it to its constructor, or say it of views")
+            super().__setattr__(name, value)
+
+    def check_unchanged(self) -> None:
+        """Raise InvalidHandler if a list that was given to it, or to an include, was changed since."""
+        self._lists.check_unchanged()
 
     @property
     def middlewares(self) -> tuple[Any, ...]:
@@ -345,6 +358,7 @@ class SimpleRouter(AbstractRouter):
         if not isinstance(name, str) or ":" in name:
             raise NotSupportedArgumentType(f"name of an include must be a string without a colon, got {name!r}")
         effects = effects_of(dependencies, "an include")
+        self._lists.note(f"dependencies of the include at {prefix!r}", dependencies)
         inclusion = Inclusion(self, checked_template(prefix, self._converters)[:-1] if prefix else "", name, effects)
         self._add([inclusion.moved(route) for route in router.routes])
         router._inclusions.append(inclusion)

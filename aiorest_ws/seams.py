@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import select
 import struct
 import sys
 from collections import deque
@@ -174,6 +175,7 @@ class AutobahnConnection(Opening, Connection, WebSocketServerProtocol):
 
     _writes_frames = False
     _skips = False
+    _gave_up: int | None = None  # the code for a connection that ends without the client's close frame, by us
     _stats: TrafficStats | None = None
     _complained = False
     _raw: Any = None  # the transport below that of TLS
@@ -240,7 +242,7 @@ class AutobahnConnection(Opening, Connection, WebSocketServerProtocol):
         self.maxMessagePayloadSize = 0
         try:
             super().sendMessage(payload, is_binary, fragment_size, sync, plain)
-        except BaseException:
+        except BaseException:  # raised again: whatever stopped it, the packer is ahead of what was sent
             if isinstance(deflate, Deflate) and deflate.unsent:
                 self.dropConnection(abort=True)  # the next message would refer to one that the client does not have
             raise
@@ -332,13 +334,20 @@ class AutobahnConnection(Opening, Connection, WebSocketServerProtocol):
             return
         was_open = self.state == self.STATE_OPEN
         self.data += data  # the header that is incomplete, at most
+        opcode = self.data[0] & 0x0F if self.current_frame is None else self.current_frame.opcode
         while self.processData() and self.state != self.STATE_CLOSED:
             pass
         if was_open and self.failedByMe:
             self._skips = True  # looked at again, the rest of the frame would be a second fault, which drops the client
-            opcode = data[0] & 0x0F if self.current_frame is None else self.current_frame.opcode
             if opcode == _CLOSE:
-                self.dropConnection()  # no close frame will come any more: there is nothing to wait for
+                self._end_at_faulty_close()
+
+    def _end_at_faulty_close(self) -> None:
+        """Wait for nothing more: no other close frame will come. Autobahn would take this one for an answer to ours."""
+        self.wasClean = False
+        self._gave_up = self.localCloseCode
+        self.wasNotCleanReason = (self.localCloseReason or b"").decode()
+        self.dropConnection()
 
     def _on_invalid_utf8(self, index: int) -> None:
         self._invalid_payload(f"encountered invalid UTF-8 while processing text message at payload octet index {index}")
@@ -408,6 +417,10 @@ class AutobahnConnection(Opening, Connection, WebSocketServerProtocol):
         """Give the bytes that the client's machine has taken, where the system tells, else those that have left."""
         return self._traffic()[1] - self._waiting() - unacknowledged(self.transport)
 
+    def _has_hung_up(self) -> bool:
+        """Tell whether the client sends no more. Nobody hears that from a transport that does not read."""
+        return hung_up(self.transport)
+
     def _connectionLost(self, reason: Any) -> None:
         WebSocketProtocol._connectionLost(self, reason)  # past the server's own, which adds a log line
         self.factory.countConnections -= 1
@@ -447,6 +460,20 @@ def unacknowledged(transport: Any) -> int:
     except OSError:
         return 0
     return int(count)
+
+
+def hung_up(transport: Any) -> bool:
+    """Tell whether the other end has closed its direction, whatever has not been read yet (poll(2), POLLRDHUP).
+
+    False where the system does not tell.
+    """
+    sock = transport.get_extra_info("socket")
+    event = getattr(select, "POLLRDHUP", 0)
+    if sock is None or not event or sock.fileno() < 0:
+        return False
+    poller = select.poll()
+    poller.register(sock.fileno(), event)
+    return bool(poller.poll(0))
 
 
 for _name in _OPTIONS:

@@ -29,7 +29,11 @@ _LONGEST_END = 3600.0  # seconds; whether the client still takes what it is sent
 
 
 class SecureDoor(asyncio.Protocol):
-    """Does the TLS handshake of one connection, and keeps what arrives until its protocol can take it."""
+    """Does the TLS handshake of one connection, and keeps what arrives until its protocol can take it.
+
+    It begins a turn of the loop later: asyncio accepts as many connections as wait in one turn, and has 300 KiB of
+    buffers for the TLS of each, also of those that are dropped in that very turn because others came behind them.
+    """
 
     _announced: Announced | None = None  # what a proxy said by the PROXY protocol
     _silent_since: float | None = None
@@ -38,36 +42,49 @@ class SecureDoor(asyncio.Protocol):
         self.transport: Any = None
         self._factory = factory
         self._context = context
-        self._early: list[bytes] = []
+        self._begun = False
+        self._early: list[bytes] = []  # of TLS until that has begun, then what was in it
         self._at_end = False
 
     def connection_made(self, transport: Any) -> None:
         if self.transport is not None:
             return  # the encrypted one: some loops tell
         self.transport = transport
+        self._peer = transport.get_extra_info("peername")  # uvloop raises once it is closed
         self._factory.arrive(self, other_end(transport, self._announced))
         if transport.is_closing():
             return  # it is one too many
         loop = asyncio.get_running_loop()
-        now = loop.time()
         if self._silent_since is None:
-            self._silent_since = now
+            self._silent_since = loop.time()
+        loop.call_soon(self._begin, self._silent_since)
+
+    def _begin(self, silent_since: float) -> None:
+        if self.transport.is_closing():
+            return
+        loop = asyncio.get_running_loop()
         patience = self._factory.openHandshakeTimeout or _LONGEST_HANDSHAKE
         upgrade = loop.start_tls(
-            transport,
+            self.transport,
             self,
             self._context,
             server_side=True,
-            ssl_handshake_timeout=max(_SHORTEST, patience - (now - self._silent_since)),
+            ssl_handshake_timeout=max(_SHORTEST, patience - (loop.time() - silent_since)),
             ssl_shutdown_timeout=_LONGEST_END,
         )
         # Its first step is made here: uvloop reads as soon as this returns, paused or not, and TLS has to get it all.
         begun = Begun(upgrade, upgrade.send(None))
+        self._begun = True
+        early, self._early = self._early, []
+        self.begin_with(b"".join(early))
         self._factory.hooks.keep(self._open(begun))
 
     def begin_with(self, data: bytes) -> None:
         """Let TLS have bytes that somebody else has read."""
         if self.transport.is_closing():
+            return
+        if not self._begun:
+            self._early.append(data)
             return
         below = self.transport.get_protocol()  # TLS's own
         while data:
@@ -93,7 +110,7 @@ class SecureDoor(asyncio.Protocol):
             transport = await upgrade
         except (OSError, asyncio.CancelledError) as exc:  # ssl.SSLError, a reset, a time-out: nobody to tell
             peer = self._announced and self._announced.peer
-            logger.debug("%s: no TLS handshake: %s", peer or raw.get_extra_info("peername"), exc)
+            logger.debug("%s: no TLS handshake: %s", peer or self._peer, exc)
             self._factory.admissions.release(self)
             raw.abort()
             return

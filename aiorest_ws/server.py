@@ -14,6 +14,7 @@ from aiorest_ws.exceptions import PASSED_ON, ImproperlyConfigured
 from aiorest_ws.hosts import is_loopback
 from aiorest_ws.lifespan import described
 from aiorest_ws.listener import Listening, listen
+from aiorest_ws.loggers import enable_loggers
 from aiorest_ws.patience import Patience
 from aiorest_ws.process import notify
 from aiorest_ws.routers import warn_if_empty
@@ -120,6 +121,8 @@ class Server:
         if self._loop.is_closed():
             return
         if asyncio.get_running_loop() is not self._loop:
+            if not self._loop.is_running():
+                raise RuntimeError("the application is of a loop that does not run: await stop() in that one")
             await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self.stop(), self._loop))
             return
         self.ask()
@@ -153,6 +156,7 @@ class Server:
         self.factory.is_local = not self._options["trusted_proxies"] and all(map(_is_loopback, self.addresses))
         self._app._on_addresses(self)
         await self._tell_listening()
+        enable_loggers()  # one of them may be where logging is set up
         notify("READY=1")
         self.lifespan.watch(self._on_lost)
 
@@ -168,6 +172,20 @@ class Server:
         self.exposition = Exposition(self.factory, self._options["metrics_host"], port)
 
     async def _tell_listening(self) -> None:
+        """Call the hooks, in a task of their own: one that goes on although it is cancelled must not hold the end."""
+        telling = self._loop.create_task(self._call_listening())
+        try:
+            await asyncio.wait([telling])
+        except asyncio.CancelledError:
+            self.patience.renew()
+            if await self.patience.cancel([telling]):
+                logger.warning("on_listening goes on although it was cancelled: it is left to itself")
+            elif not telling.cancelled():
+                telling.result()  # raises what went wrong
+            raise
+        await telling
+
+    async def _call_listening(self) -> None:
         for hook in self._options["on_listening"]:
             try:
                 await call(hook, self._app)
@@ -198,7 +216,7 @@ class Server:
         """Do a part of the end; whatever goes wrong in it, the others follow."""
         try:
             await coroutine
-        except Exception:
+        except Exception:  # of the user's hooks, too: what is left must still be closed
             logger.exception("the server did not end as it should")
 
     async def _conceal(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 import socket
 import stat
@@ -15,6 +16,8 @@ from typing import Any
 from aiorest_ws.exceptions import ImproperlyConfigured
 
 __all__ = ("Bound", "Place", "SocketFile", "bind", "check_host", "check_mode", "check_sock")
+
+logger = logging.getLogger("aiorest_ws")
 
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)  # a family that this machine has no address of
@@ -101,6 +104,7 @@ class Listener(socket.socket):
 
 async def bind(place: Place) -> Bound:
     """Give sockets that are bound to `place`. Raises ImproperlyConfigured, one line."""
+    _check_mode_has_file(place)
     try:
         if place.sock is not None:
             return Bound([_copy(place.sock.fileno())], is_shared=True)
@@ -114,9 +118,16 @@ async def bind(place: Place) -> Bound:
         addresses = await _resolved(place.host, place.port)
         return Bound(_each(addresses, place.reuse_port), is_shared=place.reuse_port)
     except (OSError, UnicodeError) as exc:  # the latter of a name that no host can have
-        number = getattr(exc, "errno", None)
-        reason = os.strerror(number) if number and number > 0 else str(exc)
+        reason = getattr(exc, "strerror", None) or str(exc)
         raise ImproperlyConfigured(f"cannot listen on {place}: {reason.lower()}") from exc
+
+
+def _check_mode_has_file(place: Place) -> None:
+    """Raise ImproperlyConfigured where permissions are asked for, and nothing would have them."""
+    if place.unix_mode is not None and (place.unix_path is None or os.fspath(place.unix_path).startswith("\0")):
+        raise ImproperlyConfigured(
+            "unix_mode are the permissions of the file of unix_path, and there is none: give unix_path as a path"
+        )
 
 
 # Sockets that somebody else bound
@@ -127,7 +138,7 @@ def _copy(descriptor: int) -> socket.socket:
     name = copy.getsockname()
     if copy.type != socket.SOCK_STREAM or not (name if isinstance(name, (str, bytes)) else name[1]):
         copy.close()
-        raise OSError(0, "expected a stream socket that is bound")
+        raise OSError("expected a stream socket that is bound")
     return copy
 
 
@@ -216,7 +227,7 @@ def _bound(family: socket.AddressFamily, address: tuple[Any, ...], reuse_port: b
         if family == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         bound.bind(address)
-    except BaseException:
+    except BaseException:  # raised again: no address stays taken, whatever stopped it
         bound.close()
         raise
     return bound
@@ -244,7 +255,7 @@ class SocketFile:
             if self._mode is not None:
                 os.chmod(self._made, self._mode)
             made = os.stat(self._made)
-        except BaseException:
+        except BaseException:  # raised again: no file stays, whatever stopped it
             os.unlink(self._made)
             raise
         self._is = (made.st_dev, made.st_ino)
@@ -256,13 +267,16 @@ class SocketFile:
         self._made = self.path
 
     def remove(self) -> None:
-        """Remove it, unless another has taken its place."""
+        """Remove it, unless another has taken its place. It is not said here that it cannot be done: that is logged."""
         try:
-            found = os.stat(self._made)
+            found = os.lstat(self._made)
             if (found.st_dev, found.st_ino) == self._is:
                 os.unlink(self._made)
-        except FileNotFoundError:
-            pass
+        except (FileNotFoundError, NotADirectoryError):
+            pass  # its folder may be gone, too
+        except OSError as exc:
+            # Whoever closes has more to do: nothing else is kept from its end by a file that stays.
+            logger.warning("cannot remove %s: %s", self._made, (exc.strerror or str(exc)).lower())
 
 
 def _unix(path: str, mode: int | None) -> Bound:
@@ -273,7 +287,7 @@ def _unix(path: str, mode: int | None) -> Bound:
             return Bound([bound])
         file = SocketFile(path, mode)
         file.bind(bound)
-    except BaseException:
+    except BaseException:  # raised again: no address stays taken, whatever stopped it
         bound.close()
         raise
     return Bound([bound], file)

@@ -17,14 +17,15 @@ _PEERS: Final = {
     for option, words in {
         "auth_required": "auth authenticated authentication_required authorization_required is_authenticated "
         "is_auth_required login_required needs_auth private_auth require_auth require_login requires_auth "
-        "requires_login get_auth_required",
+        "requires_login get_auth_required jwt_required session_required token_required user_required",
         "dependencies": "depend depends dependency depends_on get_dependencies",
         "middlewares": "authentication authentication_class authentication_classes authenticator authenticators "
         "decorator decorators method_decorators interceptor interceptors middleware middleware_classes "
         "throttle throttles throttle_class throttle_classes get_authenticators get_middleware get_middlewares "
         "get_throttles route_middleware route_middlewares",
         "permission_classes": "permission permissions permission_required permissions_required perms guard guards "
-        "get_guards get_permissions get_permission_classes check_permissions",
+        "get_guards get_permissions get_permission_classes check_permissions authorization_class authorization_classes "
+        "has_permission has_permissions test_func",
         "prefix": "url_prefix path_prefix",
         "renderers": "renderer_class renderer_classes response_class get_renderers",
         "response_model": "response_schema return_model output_model",
@@ -47,7 +48,7 @@ _OF_VIEWS: Final = {
         "response_model is a class with just what is to be sent": "response_model_exclude response_model_include "
         "response_model_exclude_none response_model_exclude_unset response_model_exclude_defaults "
         "response_model_by_alias return_dto dto",
-        "middlewares stand around a handler": "before_request after_request",
+        "middlewares stand around a handler": "before_request after_request process_request",
     }.items()
     for word in words.split()
 }

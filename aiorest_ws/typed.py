@@ -18,13 +18,21 @@ from uuid import UUID
 from weakref import WeakSet
 
 from aiorest_ws._speedups import Request, Typed, parse_template
-from aiorest_ws.annotations import Meaning, Unreadable, fields_of, meaning_of, parameters_of
+from aiorest_ws.annotations import (
+    Meaning,
+    Unreadable,
+    defaults_of,
+    fields_of,
+    filled_in,
+    meaning_of,
+    parameters_of,
+)
 from aiorest_ws.arguments import wire_names
 from aiorest_ws.bodies import check_first, check_place
 from aiorest_ws.converters import CONVERTERS, PATH, Converter
-from aiorest_ws.dependencies import Depends, named
+from aiorest_ws.dependencies import holds_depends, named
 from aiorest_ws.exceptions import InvalidHandler
-from aiorest_ws.markers import is_injection
+from aiorest_ws.markers import holds_marker, is_injection, is_marker
 from aiorest_ws.signatures import Signature
 
 if typing.TYPE_CHECKING:
@@ -205,8 +213,8 @@ def _check_sound(meaning: Meaning, name: str, title: str) -> None:
     for cls in meaning.classes:
         if not _is_sound(cls, set()):
             raise InvalidHandler(
-                f"parameter {name!r} of {title} is of a {cls.__qualname__}, which has a Depends in the "
-                f"annotation of a field, where it is for nobody: expected {name}: Annotated[…, Depends(…)]"
+                f"parameter {name!r} of {title} is of a {cls.__qualname__}, which has a Depends in "
+                f"a field, where it is for nobody: expected {name}: Annotated[…, Depends(…)]"
             )
 
 
@@ -215,8 +223,10 @@ def _is_sound(cls: type, seen: set[type]) -> bool:
     if cls in _SOUND or cls in seen:
         return True
     seen.add(cls)
-    for meaning in fields_of(cls):
-        if any(isinstance(mark, Depends) or is_injection(mark) for mark in (*meaning.marks, *meaning.below)):
+    if any(holds_depends(default) or is_marker(default) for default in defaults_of(cls)):
+        return False
+    for meaning in (*fields_of(cls), *filled_in(cls)):
+        if any(is_injection(mark) or holds_marker(mark) for mark in (*meaning.marks, *meaning.below)):
             return False
         if not all(_is_sound(inner, seen) for inner in meaning.classes):
             return False

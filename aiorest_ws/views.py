@@ -9,6 +9,7 @@ from types import FunctionType
 from typing import Any, ClassVar
 
 from aiorest_ws._speedups import BINARY_MSGPACK, TEXT_JSON, Plan, Request, write
+from aiorest_ws.abstract import AbstractMiddleware
 from aiorest_ws.annotations import meanings_in, parameters_of
 from aiorest_ws.calls import innermost, layers_of
 from aiorest_ws.dependencies import (
@@ -20,12 +21,15 @@ from aiorest_ws.dependencies import (
     holds_depends,
     is_need,
     named,
+    needs_by_name,
     needs_of,
 )
 from aiorest_ws.exceptions import InvalidHandler, InvalidRenderer, MethodNotAllowed
 from aiorest_ws.gone import missing
 from aiorest_ws.guards import AROUND, GUARDS, guards_of
 from aiorest_ws.models import answering
+from aiorest_ws.passing import check_passed_on
+from aiorest_ws.permissions import Composable
 from aiorest_ws.renderers import BaseRenderer, JSONRenderer
 from aiorest_ws.signatures import Signature
 from aiorest_ws.spelling import elsewhere, meant
@@ -117,6 +121,7 @@ def make_plan(
     routers around it, innermost first, `dependencies` what runs before those of the handler for its effect.
     """
     _check_attributes(view)
+    _check_dispatch(view)
     _check_instance(view)
     function = getattr(view, "endpoint_function", None)
     bare = function is not None
@@ -131,6 +136,8 @@ def make_plan(
         if dispatch.needs:
             raise InvalidHandler(f"{named(function)} cannot have dependencies: the methods of its view can")
         fit.taken |= dispatch.taken
+        verbs = (getattr(view, declared.lower(), None) for declared in view.methods)
+        check_passed_on(function, view, {*fit.needs, *(need for each in verbs for need in needs_by_name(each))})
     bind = binder_of(fit, route, direct=view.dispatch is MethodBasedView.dispatch)
     threaded = _is_threaded(view, function)
     answer = answering(function, view.response_model, view.__qualname__)
@@ -158,9 +165,12 @@ def make_plan(
 
 def _signature(function: Callable[..., Any], parameters: int) -> Signature:
     try:
-        return Signature(function, 1, parameters)
+        fit = Signature(function, 1, parameters)
     except ValueError as exc:
         raise InvalidHandler(f"{named(function)} does not say what it takes, put it into a `def`: {exc}") from exc
+    if fit.open:
+        check_passed_on(function, None, fit.needs)
+    return fit
 
 
 def _handler(view: type[MethodBasedView], verb: str, parameters: int) -> tuple[Callable[..., Any], Signature]:
@@ -170,26 +180,29 @@ def _handler(view: type[MethodBasedView], verb: str, parameters: int) -> tuple[C
     if not callable(handler) or hasattr(View, name) or (name not in http_methods and hasattr(MethodBasedView, name)):
         raise InvalidHandler(f"view {view.__qualname__} has no method {name!r} for the declared verb {verb!r}")
     static = inspect.getattr_static(view, name)
+    is_unbound = isinstance(static, (staticmethod, classmethod))
+    fit = Signature(handler, 1 if is_unbound else 2, parameters)
+    _check_overridden(view, name, fit)
+    if fit.open:
+        check_passed_on(handler, view, fit.needs)
     if inspect.isfunction(static):
-        fit = Signature(handler, 2, parameters)
-        _check_overridden(view, name, fit)
         return handler, fit
 
     def bound(instance: Any, *args: Any, **kwargs: Any) -> Any:
         """Call a handler that is no plain function (static, class or partial method) through its descriptor."""
         return getattr(instance, name)(*args, **kwargs)
 
-    return bound, Signature(handler, 1 if isinstance(static, (staticmethod, classmethod)) else 2, parameters)
+    return bound, fit
 
 
 def _check_overridden(view: type, name: str, fit: Signature) -> None:
-    """Refuse a method that passes on what a client sends to one of a base class, with what a dependency gives there."""
-    if not fit.open:
-        return
+    """Refuse a method that takes from a client what a dependency gives to the one of a base class that it hides."""
     for base in view.__mro__:
-        hidden = vars(base).get(name)
-        for need in needs_of(hidden, named(hidden)) if inspect.isfunction(hidden) else ():
-            if need not in fit.needs:
+        found = vars(base).get(name)
+        hidden = getattr(found, "__func__", found)
+        given = 1 if isinstance(found, staticmethod) else 2
+        for need in needs_of(hidden, named(hidden), given) if inspect.isfunction(hidden) else ():
+            if need not in fit.needs and (fit.open or need in fit.names):
                 raise InvalidHandler(
                     f"{named(fit.innermost)} hides the dependency {need!r} of {named(hidden)}, and a client could give "
                     f"its value: expected {need}: Annotated[…, Depends(…)] among its own parameters"
@@ -266,9 +279,52 @@ def _check_attributes(view: type[MethodBasedView]) -> None:
                 raise InvalidHandler(f"view {view.__qualname__} has an attribute {name!r}, did you mean {near!r}?")
             if name != "dependencies" and holds_depends(vars(cls).get(name)):
                 raise _for_nobody(view, name)
+            _check_value(view, name, vars(cls).get(name))
         for name, meaning in meanings_in(cls):
             if is_need(meaning):
                 raise _for_nobody(view, name)
+
+
+def _check_dispatch(view: type[MethodBasedView]) -> None:
+    """Refuse a mixin whose `dispatch` is hidden by ours: it was named last."""
+    if view.dispatch is MethodBasedView.dispatch:
+        for cls in view.__mro__:
+            if "dispatch" in vars(cls) and cls is not MethodBasedView:
+                raise InvalidHandler(
+                    f"dispatch of {cls.__qualname__}, a base of view {view.__qualname__}, is hidden by that of "
+                    f"MethodBasedView: name {cls.__qualname__} first"
+                )
+
+
+def _check_value(view: type, name: str, value: Any) -> None:
+    """Refuse what is a guard by its value, under a name that nobody looks at; private names are the view's own."""
+    if name.startswith("_") or name in ATTRIBUTES:
+        return
+    if isinstance(value, type):
+        inside = [guard for guard in (*GUARDS, *AROUND) if guard in vars(value)]
+        if inside and not issubclass(value, View):
+            raise InvalidHandler(
+                f"class {name!r} in view {view.__qualname__} says {inside[0]!r}, where nobody looks at it: "
+                "set it in the view itself"
+            )
+        return
+    option = _option_of(value)
+    if option is not None:
+        raise InvalidHandler(
+            f"attribute {name!r} of view {view.__qualname__} is {value!r:.200}, where nobody looks at it: "
+            f"expected {option} = […]"
+        )
+
+
+def _option_of(value: Any) -> str | None:
+    """Give the option that `value` is for, by what it is; None for a value of the program's own."""
+    if isinstance(value, dict):  # by verb, say
+        return next(filter(None, map(_option_of, value.values())), None)
+    parts = value if isinstance(value, (list, tuple, set, frozenset)) else (value,)
+    for kind, option in ((Composable, "permission_classes"), (AbstractMiddleware, "middlewares")):
+        if any(isinstance(part, kind) or (isinstance(part, type) and issubclass(part, kind)) for part in parts):
+            return option
+    return None
 
 
 def _for_nobody(view: type, name: str) -> InvalidHandler:
@@ -281,8 +337,8 @@ def _for_nobody(view: type, name: str) -> InvalidHandler:
 def check_notes(function: Callable[..., Any]) -> None:
     """Refuse what a decorator, say, has set on a function where it belongs to its view; `guards` has the guards."""
     for layer in layers_of(function):
-        for name in vars(layer) if isinstance(layer, FunctionType) else ():
-            near = name if name in ATTRIBUTES else _near(name)
+        for name, value in vars(layer).items() if isinstance(layer, FunctionType) else ():
+            near = name if name in ATTRIBUTES else _near(name) or (None if name[0] == "_" else _option_of(value))
             if near and name not in GUARDS:
                 raise note_error(name, layer, near)
 

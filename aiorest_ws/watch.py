@@ -42,7 +42,9 @@ class Watch:
 
     def leaves(self, connection: Any) -> None:
         """Take note that `connection` is on its way out."""
-        self._leaving.add(connection)
+        if connection not in self._leaving:
+            connection._left_at = 0.0  # its time begins now, however long it took nothing before
+            self._leaving.add(connection)
         self._ends.start()
 
     def forget(self, connection: Any) -> None:
@@ -82,15 +84,19 @@ class Watch:
             connection.transport.abort()
 
     def _look_for_silence(self, connection: Any, now: float, waiting: int) -> None:
+        has_gone = False
         if connection._heard or not connection._silent_since:
             connection._heard, connection._pinged, connection._silent_since = False, False, now
-        elif connection._held:
+        elif connection._held and not (has_gone := connection._pinged and connection._has_hung_up()):
             connection._pinged = False  # its answer would not be read
         silent = now - connection._silent_since
         interval, patience = self._limits.ping_interval, self._limits.ping_timeout
         if connection._pinged:
             if patience and silent >= patience:
-                self._judge_silence(connection, now, waiting)
+                if has_gone:
+                    connection._give_up("the client has hung up")
+                else:
+                    self._judge_silence(connection, now, waiting)
         elif interval and silent >= interval and not waiting:
             connection._pinged, connection._silent_since, connection._acked = True, now, connection._taken()
             connection._ping()
@@ -165,8 +171,7 @@ class _Round:
                 continue  # it went while others were looked at
             try:
                 self._look(connection, now)
-            except Exception:
-                # A hook of the user's failed. The others must still be looked at.
+            except Exception:  # a hook of the user's failed: the others must still be looked at
                 logger.exception("cannot watch %s, dropping the connection", connection.peer)
                 connection.transport.abort()
 

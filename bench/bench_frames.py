@@ -188,10 +188,10 @@ def seconds(acts: list[Callable[[], object]], *, rounds: int = 60, at_least: flo
 
 def main() -> None:
     """Print time per byte by size, and the cost of frames that come together."""
-    from bench.conftest import IMPLEMENTATIONS, load
+    from bench.conftest import IMPLEMENTATIONS, Impl
 
     for name in IMPLEMENTATIONS:
-        impl = load(name)
+        impl = Impl.load(name)
         for kind, opcode in (("text", TEXT), ("binary", BINARY)):
             times = seconds([partial(make_reader(impl)._feed, wire(b"x" * size, opcode)) for size in LADDER])
             before = None

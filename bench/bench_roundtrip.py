@@ -5,16 +5,15 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
-from unittest import mock
 
 import msgspec
 import orjson
 from msgspec import Meta, Struct
 
-from aiorest_ws import routers, views
 from aiorest_ws.decorators import endpoint
 from aiorest_ws.routers import SimpleRouter
 from aiorest_ws.views import MethodBasedView
+from tests.swapping import using
 
 if TYPE_CHECKING:
     from bench.conftest import Impl
@@ -83,7 +82,7 @@ def typed_order(
 
 def make_pipeline(impl: Impl, *routes: Any, **options: Any) -> Any:
     """Give a pipeline of `impl` over `routes`: endpoints, or arguments of `register`."""
-    with mock.patch.object(views, "Plan", impl.plan.Plan), mock.patch.object(routers, "Trie", impl.trie.Trie):
+    with using(impl):
         router = SimpleRouter()
         for route in routes:
             router.register(*route() if callable(route) else route)

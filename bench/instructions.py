@@ -39,6 +39,23 @@ def hello(request: Any) -> str:
     return "Hello, world!"
 
 
+async def hello_async(request: Any) -> str:
+    return "Hello, world!"
+
+
+async def hello_looking(request: Any) -> str:
+    asyncio.current_task()
+    return "Hello, world!"
+
+
+async def hello_waiting(request: Any) -> str:
+    await asyncio.sleep(0)
+    return "Hello, world!"
+
+
+HELLOS = {"async": hello_async, "looking": hello_looking, "waiting": hello_waiting}
+
+
 def application(case: str) -> tuple[Any, bytes]:
     """Give the application of `case`, and its message."""
     from msgspec import Struct
@@ -73,7 +90,7 @@ def application(case: str) -> tuple[Any, bytes]:
 
         router.register_endpoint(endpoint("/hello", "GET")(needing))
     else:
-        router.register_endpoint(endpoint("/hello", "GET")(hello))
+        router.register_endpoint(endpoint("/hello", "GET")(HELLOS.get(case, hello)))
     if case == "middleware":
 
         class Middleware:
@@ -173,7 +190,10 @@ def child(case: str, count: int) -> None:
     asyncio.run(serve(name, int(at_once), count))
 
 
-CASES = ("hello/1", "hello/16", "typed/16", "dependency/16", "jwt/16", "middleware/16", "registration")
+CASES = (
+    *("hello/1", "hello/16", "typed/16", "dependency/16", "jwt/16", "middleware/16"),
+    *("async/1", "async/16", "looking/16", "waiting/16", "registration"),
+)
 
 
 def counted(tree: Path, case: str, count: int) -> int:

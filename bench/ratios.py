@@ -23,7 +23,7 @@ from falcon.routing import CompiledRouter  # noqa: E402
 from aiorest_ws import _speedups  # noqa: E402
 from bench import bench_roundtrip as roundtrip  # noqa: E402
 from bench import bench_trie as trie  # noqa: E402
-from bench.conftest import IMPLEMENTATIONS, Impl, load  # noqa: E402
+from bench.conftest import IMPLEMENTATIONS, Impl  # noqa: E402
 
 BATCH = 100  # round trips in one step
 
@@ -142,7 +142,7 @@ def measure(table: dict[str, Step], seconds: float) -> dict[str, float]:
 def main() -> None:
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 10.0
     names = list(IMPLEMENTATIONS)
-    table, calls = steps([load(name) for name in names])
+    table, calls = steps([Impl.load(name) for name in names])
     medians = measure(table, seconds)
     print(f"Python {sys.version.split()[0]}, hot path: {'compiled' if _speedups.COMPILED else _speedups.REASON}\n")
     print(f"{'step':<34}{'ns a call':>10}")

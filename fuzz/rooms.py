@@ -22,8 +22,8 @@ from aiorest_ws import SimpleRouter, _speedups
 from aiorest_ws.decorators import endpoint
 from fuzz import payloads
 from tests.conftest import Impl
+from tests.swapping import using
 from tests.test_frames import BINARY, OPEN, TEXT, make, wire
-from tests.test_pipeline import using
 
 __all__ = ("ROOMS", "Room", "main")
 
@@ -269,9 +269,8 @@ def _router(impl: Impl) -> SimpleRouter:
     async def fails(request: Any) -> Any:
         raise LookupError(request.data)
 
-    router = SimpleRouter()
     with using(impl):
-        router._trie = impl.trie.Trie()
+        router = SimpleRouter()
         for function in (hello, later, user, wide, created, fails):
             router.register_endpoint(function)
     return router

@@ -1,6 +1,7 @@
 """The server that `hold` attacks and `soak` uses: `python -m hold.server '{"loop": "uvloop", "compress": true}'`.
 
-/state tells what is in the process; `Expected` is the one error that is not logged.
+/state tells what is in the process, /ended which connections ended and when; `Expected` is the one error that is not
+logged.
 """
 
 from __future__ import annotations
@@ -9,10 +10,17 @@ import asyncio
 import json
 import logging
 import sys
+import time
+from collections import deque
+from itertools import count
 from typing import Any
 
 from aiorest_ws import Application, MethodBasedView, Request, SimpleRouter, endpoint
 from aiorest_ws.exceptions import BaseAPIException
+
+_ended: deque[tuple[str, float]] = deque(maxlen=100)  # peers and when, by the clock that all processes share
+_subscribers: set[Any] = set()
+_begun = count()
 
 
 class Expected(Exception):
@@ -74,19 +82,76 @@ async def push(request: Request, times: int) -> Any:
     return request.data
 
 
+@endpoint("/keep", "POST")
+async def keep(request: Request, seconds: float) -> Any:
+    """Take time with the data in hand."""
+    await asyncio.sleep(seconds)
+    return len(request.data)
+
+
+@endpoint("/reply", "POST")
+def reply(request: Request, size: int) -> Any:
+    return "x" * size
+
+
+@endpoint("/block", "POST", threaded=True)
+def block(request: Request, seconds: float) -> Any:
+    """Keep a thread, and tell how many of these calls began before."""
+    number = next(_begun)
+    time.sleep(seconds)
+    return number
+
+
+@endpoint("/subscribe", "POST")
+def subscribe(request: Request) -> None:
+    _subscribers.add(request.connection)
+
+
+@endpoint("/publish", "POST")
+async def publish(request: Request, times: int, size: int) -> Any:
+    """Push `times` events to whoever has subscribed; give how many were taken."""
+    taken = 0
+    for number in range(times):
+        event = {"number": number, "filling": "x" * size}
+        taken += sum(connection.send_event("news", event) for connection in _subscribers)
+        await asyncio.sleep(0.001)
+    return taken
+
+
+@endpoint("/leave", "POST")
+def leave(request: Request) -> None:
+    """Let the server close the connection."""
+    request.connection.close(1000)
+
+
+@endpoint("/waiting", "GET")
+def waiting(request: Request) -> dict[str, int]:
+    """Tell how much has not left each connection, by peer."""
+    return {connection.peer: connection._waiting() for connection in request.connection.factory.connections}
+
+
+@endpoint("/ended", "GET")
+def ended(request: Request) -> dict[str, float]:
+    return dict(_ended)
+
+
 @endpoint("/state", "GET")
 def state(request: Request) -> dict[str, int]:
     connections = request.connection.factory.connections
     return {
         "tasks": len(asyncio.all_tasks()),
         "connections": len(connections),
+        "admitted": len(request.connection.factory.admissions),
         "handlers": sum(len(connection.tasks) for connection in connections),
     }
 
 
+_FOR_ATTACKS = (keep, reply, block, subscribe, publish, leave, waiting, ended)
+
+
 def make_router() -> SimpleRouter:
     router = SimpleRouter()
-    for handler in (hello, hello_async, sleep, fail, push, state):
+    for handler in (hello, hello_async, sleep, fail, push, state, *_FOR_ATTACKS):
         router.register_endpoint(handler)
     router.register("/echo", Echo, "POST")
     router.register("/echo-async", AsyncEcho, "POST")
@@ -98,9 +163,15 @@ def _is_news(record: logging.LogRecord) -> bool:
     return record.exc_info is None or not isinstance(record.exc_info[1], Expected)
 
 
+def _on_disconnect(connection: Any, code: int, reason: str | None) -> None:
+    _subscribers.discard(connection)
+    _ended.append((connection.peer, time.monotonic()))
+
+
 def main() -> None:
     logging.getLogger("aiorest_ws").addFilter(_is_news)
-    Application(router=make_router()).run(**{"port": 0, "log_level": "warn", **json.loads(sys.argv[1])})
+    app = Application(router=make_router(), on_disconnect=_on_disconnect)
+    app.run(**{"port": 0, "log_level": "warn", **json.loads(sys.argv[1])})
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 import time
 import zlib
@@ -31,12 +32,42 @@ def finished(data: bytes) -> bytes:
     return deflater.compress(data) + deflater.flush(zlib.Z_FINISH) + b"\x00"
 
 
-class Wire:
-    """One connection. What it reads is buffered; what it sends is sent, frames or not."""
+def _connected(address: tuple[str, int], receive_buffer: int | None, source: str | None) -> socket.socket:
+    made = socket.socket()
+    made.settimeout(10)
+    try:
+        if receive_buffer is not None:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)  # before the window is agreed on
+        if source is not None:
+            made.bind((source, 0))
+        made.connect(address)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except BaseException:
+        made.close()
+        raise
+    return made
 
-    def __init__(self, address: tuple[str, int], *, extensions: str | None = None, handshake: bool = True) -> None:
-        self.socket = socket.create_connection(address, timeout=10)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+class Wire:
+    """One connection. What it reads is buffered; what it sends is sent, frames or not.
+
+    receive_buffer    bytes that the system takes before we read; None: what it likes, which is megabytes
+    source            our own address, one of 127.0.0.0/8; None: what the system takes
+    """
+
+    def __init__(
+        self,
+        address: tuple[str, int],
+        *,
+        extensions: str | None = None,
+        handshake: bool = True,
+        tls: ssl.SSLContext | None = None,
+        receive_buffer: int | None = None,
+        source: str | None = None,
+    ) -> None:
+        self.socket = _connected(address, receive_buffer, source)
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_hostname=address[0])
         self._read = bytearray()
         self.headers = b""
         if handshake:

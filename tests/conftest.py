@@ -1,17 +1,15 @@
 """Two implementations, one suite: `impl` runs a test on each, `both` hands a test the pair.
 
-A test marked `compiled` needs both; in a pure run it is deselected, never skipped. The header says what is under test.
+A test marked `compiled` needs both; in a pure run it is deselected, never skipped. With `--each-once` a compiled run
+leaves the pure twins to the pure one. The header says what is under test.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
-from dataclasses import dataclass
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,11 +17,14 @@ from hypothesis import HealthCheck, settings
 
 try:
     from aiorest_ws import _speedups
+    from tests.swapping import IMPLEMENTATIONS, Impl
 except ImportError as exc:
     raise pytest.UsageError(f"aiorest_ws cannot be imported: {exc}") from exc
 
 if TYPE_CHECKING:
     from tests.serving import Certificate
+
+__all__ = ("CAN_STARVE", "IMPLEMENTATIONS", "Impl", "is_for_another_run")
 
 settings.register_profile("dev", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
@@ -31,40 +32,6 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.ge
 
 # Only CPython's own test module makes allocations fail, and not every distribution ships it.
 CAN_STARVE = find_spec("_testcapi") is not None
-
-IMPLEMENTATIONS = ("py", "c") if _speedups.COMPILED else ("py",)
-
-
-@dataclass(frozen=True, slots=True)
-class Impl:
-    """One implementation of the hot path: its modules, under the names that they have in `_speedups`."""
-
-    name: str
-    msgpack: Any
-    codec: Any
-    wrappers: Any
-    envelope: Any
-    trie: Any
-    proof: Any
-    plan: Any
-    meter: Any
-    replies: Any
-    guards: Any
-    pipeline: Any
-    deflate: Any
-    frames: Any
-    step: Any
-    workers: Any
-    connection: Any
-
-    @classmethod
-    def load(cls, name: str) -> Impl:
-        suffix = {"py": "", "c": "_c"}[name]
-
-        def module(noun: str) -> ModuleType:
-            return import_module(f"aiorest_ws._speedups.{noun}{suffix}")
-
-        return cls(name, **{noun: module(noun) for noun in _speedups.MODULES})
 
 
 @pytest.fixture(scope="session", params=IMPLEMENTATIONS)
@@ -78,11 +45,23 @@ def both() -> tuple[Impl, Impl]:
     return Impl.load("py"), Impl.load("c")
 
 
-def pytest_report_header() -> str:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    what = "leave [py] out of a compiled run: for whoever makes a pure run too, where it is the same code"
+    parser.addoption("--each-once", action="store_true", help=what)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    from tests.serving import ALL_ZLIBS, ZLIBS
+
     hot_path = "compiled" if _speedups.COMPILED else f"pure Python ({_speedups.REASON})"
     header = f"aiorest-ws: hot path: {hot_path}; impl: {', '.join(IMPLEMENTATIONS)}; from {_speedups.__path__[0]}"
+    if _speedups.COMPILED and config.option.each_once:
+        header += "\naiorest-ws: LEFT to the pure run: [py]"
     if not CAN_STARVE:
         header += "\naiorest-ws: NOT RUN: failed allocations (test_allocation.py), this interpreter has no _testcapi"
+    missing = [name.partition(".")[0] for name in ALL_ZLIBS if name not in ZLIBS]
+    if missing:
+        header += f"\naiorest-ws: NOT RUN: compression by {' and '.join(missing)}, not installed"
     return header
 
 
@@ -90,12 +69,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if "both" in getattr(item, "fixturenames", ()):
             item.add_marker("compiled")
-    if _speedups.COMPILED:
-        return
-    deselected = [item for item in items if item.get_closest_marker("compiled")]
+    deselected = [item for item in items if is_for_another_run(item, config)]
     if deselected:
         config.hook.pytest_deselected(items=deselected)
-        items[:] = [item for item in items if not item.get_closest_marker("compiled")]
+        left = set(deselected)
+        items[:] = [item for item in items if item not in left]
+
+
+def is_for_another_run(item: pytest.Item, config: Any) -> bool:
+    """Say whether `item` is no test of this run; `config` has `option.each_once`."""
+    if not _speedups.COMPILED:
+        return item.get_closest_marker("compiled") is not None
+    callspec = getattr(item, "callspec", None)
+    return config.option.each_once and callspec is not None and callspec.params.get("impl") == "py"
 
 
 @pytest.fixture(scope="session")

@@ -458,15 +458,16 @@ def step() -> Iterator[Case]:
         await asyncio.sleep(0)
 
     task = loop.create_task(nothing())
-    yield "to the end", lambda: partial(_stepped, step.first_step, handler(), loop, task)
-    yield "to a wait", lambda: partial(_stepped, step.first_step, waiting(), loop, task)
+    lookout = step.Lookout(loop, task)
+    yield "to the end", lambda: partial(_stepped, step.first_step, handler(), lookout)
+    yield "to a wait", lambda: partial(_stepped, step.first_step, waiting(), lookout)
     loop.run_until_complete(task)
     loop.close()
 
 
-def _stepped(first_step: Any, coroutine: Any, loop: Any, task: Any) -> Any:
+def _stepped(first_step: Any, coroutine: Any, lookout: Any) -> Any:
     try:
-        return first_step(coroutine, copy_context(), loop, task)
+        return first_step(coroutine, copy_context(), lookout)
     finally:
         coroutine.close()
 

@@ -213,6 +213,22 @@ NOWHERE = {
     "dataclass": "data: Record",
     "Struct": "data: Packed",
     "field of a field": "data: Outer",
+    "default of a type variable": "user: WithDefault = None",
+    "type argument of a base": "data: FilledStruct",
+    "type argument of a base, a dataclass": "data: FilledRecord",
+    "default of a field": "data: Defaulted",
+    "default of a Struct": "data: list[DefaultedStruct]",
+    "default of an attrs class": "data: DefaultedAttrs",
+    "default of a model": "data: DefaultedModel",
+    "default of a NamedTuple": "data: DefaultedTuple",
+    "another's default of a field": "data: Foreign",
+    "list of a field": "data: Listed",
+    "list in Annotated": "user: Annotated[str, [Depends(get_user)]]",
+    "tuple in Annotated": "user: Annotated[str, (Depends(get_user),)]",
+    "dict in Annotated": "user: Annotated[str, {'user': Depends(get_user)}]",
+    "text in Annotated": "user: Annotated[str, 'Depends(get_user)']",
+    "dict as a default": "user=dict(user=Depends(get_user))",
+    "set as a default": "user={Depends(get_user)}",
 }
 MORE = """
 User = TypeAliasType("User", Annotated[str, Depends(get_user)])
@@ -227,6 +243,35 @@ class Packed(Struct):
     user: Optional[Annotated[str, Depends(get_user)]]
 class Outer(Struct):
     inner: list[Packed]
+WithDefault = __import__("typing_extensions").TypeVar("WithDefault", default=User)
+class GenericStruct(Struct, Generic[T]):
+    user: T
+class FilledStruct(GenericStruct[User]): pass
+@dataclass
+class GenericRecord(Generic[T]):
+    user: T
+@dataclass
+class FilledRecord(GenericRecord[User]): pass
+@dataclass
+class Defaulted:
+    user: str = Depends(get_user)
+class DefaultedStruct(Struct):
+    user: str = Depends(get_user)
+@__import__("attrs").define
+class DefaultedAttrs:
+    user: str = Depends(get_user)
+class DefaultedModel(__import__("pydantic").BaseModel):
+    user: str = Depends(get_user)
+class DefaultedTuple(NamedTuple):
+    user: str = Depends(get_user)
+class Security:
+    def __init__(self, call): pass
+@dataclass
+class Foreign:
+    user: str = Security(get_user)
+@dataclass
+class Listed:
+    user: Annotated[str, [Depends(get_user)]]
 """
 
 
@@ -344,6 +389,8 @@ DATA = {
     "validator": "user: Annotated[str, __import__('pydantic').AfterValidator(str.lower)]",
     "skipped": "user: Annotated[Any, __import__('pydantic').SkipValidation]",
     "default of a class that is called so": "user: Query = Query('ada')",
+    "type variable without a default": "user: __import__('typing_extensions').TypeVar('X')",
+    "list of data": "user: Annotated[str, ['a', ('b',)]]",
 }
 
 

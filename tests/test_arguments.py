@@ -80,5 +80,5 @@ def test_first_step_of_what_is_no_coroutine_is_an_error(impl: Impl, loop: asynci
 
     task = loop.create_task(nothing())
     with pytest.raises(AttributeError):
-        impl.step.first_step(None, copy_context(), loop, task)
+        impl.step.first_step(None, copy_context(), impl.step.Lookout(loop, task))
     loop.run_until_complete(task)

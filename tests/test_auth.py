@@ -313,7 +313,7 @@ WEAK_RSA = pem(rsa.generate_private_key(65537, 1024))[0]
         ({"hash_algorithm": "RS256", "secret_key": RSA_PUBLIC}, "SECRET_KEY of RS256 must be a private key"),
         ({"hash_algorithm": "RS256", "public_key": EC_PUBLIC}, "PUBLIC_KEY is no key for RS256"),
         ({"hash_algorithm": "RS256", "secret_key": WEAK_RSA}, "SECRET_KEY must have at least 2048 bits, got 1024"),
-        ({"hash_algorithm": "RS256", "jwks": {"keys": []}}, "key set is not valid"),
+        ({"hash_algorithm": "RS256", "jwks": {"keys": []}}, "key set has no key of kind RSA"),
         ({"hash_algorithm": "ES256", "jwks": {"keys": [rsa_jwk()]}}, "key set has no key of kind EC for signatures"),
         ({"hash_algorithm": "RS256", "jwks": {"keys": [rsa_jwk(use="enc")]}}, "key set has no key of kind RSA"),
         ({"jwks": {"keys": [{"kty": "oct", "k": part("short")}]}}, "at least 256 bits"),

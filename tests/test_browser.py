@@ -131,28 +131,27 @@ def make_router(gate: asyncio.Event) -> SimpleRouter:
     return router
 
 
-if has_websocket():
-
-    @asynchronous
-    async def test_every_promise_of_the_client_settles(tmp_path: Path) -> None:
-        client, _ = blocks("js", (ROOT / "docs" / "how-to" / "browser.md").read_text("utf-8"))
-        story = tmp_path / "story.mjs"
-        story.write_text(client + STORY, "utf-8")
-        async with serving(make_router(asyncio.Event())) as app:
-            host, port = app.addresses[0][:2]
-            node = await asyncio.create_subprocess_exec(
-                *(str(NODE), "--no-warnings", SWITCH, str(story), f"ws://{host}:{port}/"),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-            )
-            try:
-                async with asyncio.timeout(TIMEOUT):
-                    out, err = await node.communicate()
-            finally:
-                if node.returncode is None:
-                    node.kill()
-                    await node.wait()
-        assert (out.decode(), err.decode()) == ("told\n", "")
+@pytest.mark.skipif(not has_websocket(), reason="the client of the browser NOT RUN: no Node from 20.10 on on PATH")
+@asynchronous
+async def test_every_promise_of_the_client_settles(tmp_path: Path) -> None:
+    client, _ = blocks("js", (ROOT / "docs" / "how-to" / "browser.md").read_text("utf-8"))
+    story = tmp_path / "story.mjs"
+    story.write_text(client + STORY, "utf-8")
+    async with serving(make_router(asyncio.Event())) as app:
+        host, port = app.addresses[0][:2]
+        node = await asyncio.create_subprocess_exec(
+            *(str(NODE), "--no-warnings", SWITCH, str(story), f"ws://{host}:{port}/"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                out, err = await node.communicate()
+        finally:
+            if node.returncode is None:
+                node.kill()
+                await node.wait()
+    assert (out.decode(), err.decode()) == ("told\n", "")
 
 
 @pytest.mark.parametrize("name", ["request", "connect", "close"])

@@ -6,12 +6,14 @@ import json
 import random
 import zlib
 from base64 import b64decode, b64encode
+from importlib import import_module
 from typing import Any
 
 import pytest
 from autobahn.websocket.compress import PerMessageDeflateOfferAccept
 
 from aiorest_ws import Application, RequestHandlerProtocol
+from aiorest_ws._speedups import Packer
 from aiorest_ws.app import deflate_offer_accept
 from tests.serving import (
     BINARY,
@@ -21,6 +23,7 @@ from tests.serving import (
     PING,
     PONG,
     TEXT,
+    ZLIBS,
     Client,
     Frame,
     asynchronous,
@@ -33,6 +36,15 @@ from tests.serving import (
 from tests.test_overrides import make_router
 
 on_each_loop = pytest.mark.parametrize("loop", LOOPS)
+
+
+@pytest.fixture(params=ZLIBS)
+def each_zlib(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have what is sent deflated by one module after another, of those that are here."""
+    monkeypatch.setattr(f"{Packer.__module__}.quickest", lambda: import_module(request.param))
+
+
+by_each_zlib = pytest.mark.usefixtures("each_zlib")
 
 HELLO = dump({"method": "GET", "url": "/hello"})
 HELLO_REPLY = b'{"data":"Hello, world!","event_name":null}'
@@ -163,6 +175,7 @@ AGREEMENTS = {
 }
 
 
+@by_each_zlib
 @pytest.mark.parametrize(("offered", "answered"), AGREEMENTS.items(), ids=[key[:70] for key in AGREEMENTS])
 @asynchronous
 async def test_offer_is_answered_as_rfc_7692_says(offered: str, answered: str | None) -> None:
@@ -270,6 +283,7 @@ ACCEPTS = {
 }
 
 
+@by_each_zlib
 @on_each_loop
 @pytest.mark.parametrize(("parameters", "answered", "of_server"), ACCEPTS.values(), ids=ACCEPTS)
 @asynchronous
@@ -339,6 +353,7 @@ async def test_another_compression_goes_autobahns_way() -> None:
 # Out
 
 
+@by_each_zlib
 @on_each_loop
 @asynchronous
 async def test_long_replies_and_pushes_are_compressed_and_short_ones_are_not(loop: str) -> None:
@@ -372,6 +387,7 @@ async def test_long_replies_and_pushes_are_compressed_and_short_ones_are_not(loo
 THRESHOLDS = [(0, 1, True), (0, 1000, True), (100, 99, False), (100, 100, True), (2**31, 1_000_000, False)]
 
 
+@by_each_zlib
 @pytest.mark.parametrize(("threshold", "size", "compressed"), THRESHOLDS)
 @pytest.mark.parametrize("loop", LOOPS)
 @asynchronous
@@ -394,6 +410,7 @@ def test_threshold_is_checked(value: Any) -> None:
         Application(compress_threshold=value)
 
 
+@by_each_zlib
 @on_each_loop
 @asynchronous
 async def test_replies_of_each_form_are_compressed(loop: str) -> None:
@@ -416,6 +433,7 @@ async def test_replies_of_each_form_are_compressed(loop: str) -> None:
             assert (b64decode(text) if payload is not request else text) == echoed(data)
 
 
+@by_each_zlib
 @on_each_loop
 @asynchronous
 async def test_what_one_client_is_sent_is_no_part_of_what_another_is(loop: str) -> None:
@@ -437,6 +455,7 @@ async def test_what_one_client_is_sent_is_no_part_of_what_another_is(loop: str) 
             await client.drop()
 
 
+@by_each_zlib
 @on_each_loop
 @asynchronous
 async def test_what_was_compressed_once_may_go_to_all_who_share_the_compressor(loop: str) -> None:

@@ -136,6 +136,53 @@ WRONG: dict[str, Any] = {
 }
 
 
+# Beside the good one: no reason to do without that.
+BESIDE: dict[str, Any] = {
+    "algorithm none": {"kty": "RSA", "kid": "x", "n": "AQAB", "e": "AQAB", "alg": "none"},
+    "algorithms": rsa_jwk(kid="x", alg=["RS256"]),
+    "algorithm of encryption": rsa_jwk(kid="x", alg="RSA-OAEP"),
+    "null": None,
+    "number": 5,
+    "text": "key",
+    "list": [],
+    "empty": {},
+    "kind of another time": {"kty": "AKP", "kid": "x"},
+    "kinds": {"kty": ["RSA"], "kid": "x"},
+    "not base64": rsa_jwk(kid="x", n="!!"),
+    "null for a number": rsa_jwk(kid="x", n=None),
+    "no modulus": rsa_jwk(kid="x", n="AA"),
+    "even exponent": rsa_jwk(kid="x", e="Ag"),
+    "curve of another time": {"kty": "EC", "crv": "P-999", "x": "AA", "y": "AA", "kid": "x"},
+    "point that is not on its curve": {"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA", "kid": "x"},
+    "deep": {"kty": "RSA", "kid": "x", "n": [[[[[[]]]]]], "e": {}},
+    "half of a private key": rsa_jwk(kid="x", d="AQAB"),
+}
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["first", "last"])
+@pytest.mark.parametrize("other", BESIDE.values(), ids=BESIDE)
+@asynchronous
+async def test_a_key_that_cannot_be_read_takes_no_other_away(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, other: Any, first: bool
+) -> None:
+    keys = [other, rsa_jwk(kid="a")] if first else [rsa_jwk(kid="a"), other]
+    async with issuing(monkeypatch) as (issuer, manager):
+        issuer.says = answer(json.dumps({"keys": keys}).encode())
+        assert (await manager.verify_later(A))["sub"] == "ada"
+    assert JSONWebTokenManager(hash_algorithm="RS256", jwks={"keys": keys}).verify(A)["sub"] == "ada"
+
+
+@pytest.mark.parametrize("operations", [["encrypt"], ["wrapKey", "encrypt"], [], "verify", {"verify": 1}, 5])
+def test_a_key_that_is_not_to_verify_with_is_not_used(clock: Clock, operations: Any) -> None:
+    good = rsa_jwk(kid="b")
+    manager = JSONWebTokenManager(
+        hash_algorithm="RS256", jwks={"keys": [rsa_jwk(kid="a", key_ops=operations), good | {"key_ops": ["verify"]}]}
+    )
+    with pytest.raises(InvalidSignatureException):
+        manager.verify(A)
+    assert manager.verify(B)["sub"] == "ada"
+
+
 def say(issuer: Issuer, what: Any) -> None:
     issuer.says = getattr(issuer, what) if isinstance(what, str) else what
     issuer.hurry(0.2 if isinstance(what, str) else 3.0)

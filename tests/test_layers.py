@@ -38,6 +38,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "lifespan",
         "signatures",
         "guards",
+        "passing",
     ),
     ("unsendable",),
     ("hooks",),

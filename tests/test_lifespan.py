@@ -576,6 +576,52 @@ async def test_started_application_stops_by_itself_when_the_lifespan_ends(
     await app.stop()
 
 
+class CleanUp:
+    """What a lifespan does after its task group has failed, until it may."""
+
+    def __init__(self, failure: BaseException | None = None) -> None:
+        self.may = asyncio.Event()
+        self.failure = failure
+
+    @asynccontextmanager
+    async def lifespan(self, app: Application) -> AsyncIterator[None]:
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(fail_when(app.state.go))
+                yield
+        finally:
+            await self.may.wait()
+            if self.failure is not None:
+                raise self.failure
+
+
+async def fail_when(go: asyncio.Event) -> None:
+    await go.wait()
+    raise ConnectionError("the broker is gone")
+
+
+@pytest.mark.parametrize("failure", [None, ValueError("not closed")], ids=["", "fails"])
+@pytest.mark.parametrize("loop", LOOPS)
+@asynchronous
+async def test_nobody_is_served_on_while_a_lifespan_that_failed_cleans_up(
+    loop: str, failure: BaseException | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    clean_up = CleanUp(failure)
+    app, _ = losing(clean_up.lifespan)
+    await app.start()
+    port = app.addresses[0][1]
+    async with await Client.connect(app) as client:
+        app.state.go.set()
+        assert (await client.left()).close_code == 1001
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", port)
+        await until(lambda: errors(caplog) != [])
+        assert errors(caplog)[0].endswith("ended while the application was serving")
+        clean_up.may.set()
+        await until(lambda: not app.is_running)
+    assert [line.split(" lifespan ")[-1][-17:] for line in errors(caplog)[1:]] == ["failed at the end"]
+
+
 @asynchronous
 async def test_test_client_tells_of_a_lifespan_that_ended() -> None:
     app, _ = losing(with_task_group)
@@ -703,8 +749,11 @@ async def test_nobody_who_can_be_told_is_no_failure(
 # Logging
 
 
-@pytest.mark.parametrize("when", ["before", "in the lifespan"])
-@pytest.mark.parametrize("client", [True, False])
+@pytest.mark.parametrize(
+    ("when", "client"),
+    # Test clients do not listen.
+    [("before", True), ("before", False), ("on_startup", True), ("on_startup", False), ("on_listening", False)],
+)
 @asynchronous
 async def test_loggers_that_a_configuration_disabled_are_enabled_at_the_start(when: str, client: bool) -> None:
     def configure(app: Any = None) -> None:
@@ -713,7 +762,7 @@ async def test_loggers_that_a_configuration_disabled_are_enabled_at_the_start(wh
 
     if when == "before":
         configure()
-    hooks = {"on_startup": [configure]} if when != "before" else {}
+    hooks: Any = {when: [configure]} if when != "before" else {}
     if client:
         async with AsyncTestClient(Application(router=make_router(), **hooks)):
             pass

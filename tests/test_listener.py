@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shutil
 import socket
@@ -131,6 +132,37 @@ async def test_stop_removes_only_the_file_that_start_made(
     await app.stop()
     assert text_of("s") == "a stranger's"
     assert not (tmp_path / "s").exists()
+
+
+@on_posix_only
+@on_each_loop
+@pytest.mark.parametrize("health_path", [None, "/healthz"])
+@pytest.mark.parametrize("instead", ["nothing", "a file", "a locked folder"])
+@asynchronous
+async def test_stop_ends_whatever_became_of_the_folder(
+    loop: str, instead: str, health_path: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    app = Application(router=make_router(), unix_path=folder / "s", health_path=health_path)
+    await app.start()
+    async with await Client.connect(app) as client:
+        if instead == "a locked folder":
+            # Root may write everywhere: the system's answer is put in its mouth.
+            monkeypatch.setattr("aiorest_ws.sockets.os.unlink", refusing)
+        else:
+            (folder / "s").unlink()
+            folder.rmdir()
+            if instead == "a file":
+                put(folder, "a stranger's")
+        stopping = asyncio.ensure_future(app.stop())
+        assert (await client.left()).close_code == 1001
+        await stopping
+    assert not app.is_running
+
+
+def refusing(path: str) -> None:
+    raise PermissionError(errno.EACCES, "Permission denied")
 
 
 @on_posix_only
@@ -282,6 +314,8 @@ async def test_descriptors_of_systemd_are_served(tmp_path: Path) -> None:
         ({"unix_mode": "rw"}, "unix_mode must be an integer as of chmod, such as 0o660, got 'rw'"),
         ({"unix_mode": 0o10000}, "unix_mode must be from 0 to 0o777, got 0o10000"),
         ({"unix_mode": True}, "unix_mode must be an integer"),
+        ({"unix_path": ""}, "unix_path must be a path, or a name behind a NUL, got ''"),
+        ({"unix_path": "a\0b"}, "unix_path must be a path, or a name behind a NUL, got 'a.x00b'"),
         ({"host": "[::1"}, "host must be a name or an address, without scheme and port, got '\\[::1'"),
         ({"host": "[localhost]"}, "host must be a name or an address"),
         ({"host": "http://localhost"}, "host must be a name or an address"),
@@ -297,6 +331,13 @@ async def test_descriptors_of_systemd_are_served(tmp_path: Path) -> None:
 def test_place_that_cannot_be_is_refused(options: dict[str, Any], text: str) -> None:
     with pytest.raises((TypeError, ValueError), match=text):
         Application(**options)
+
+
+@pytest.mark.parametrize("place", [{}, {"unix_path": "\0aiorest-ws-mode"}], ids=["port", "abstract"])
+@asynchronous
+async def test_permissions_that_no_file_would_have_are_refused(place: dict[str, Any]) -> None:
+    with pytest.raises(ImproperlyConfigured, match="unix_mode are the permissions of the file of unix_path"):
+        await Application(router=make_router(), port=0, unix_mode=0o600, **place).start()
 
 
 # TLS
@@ -411,7 +452,12 @@ def encrypted(key: str, path: Path) -> str:
 @asynchronous
 async def test_encrypted_key(certificate: Certificate, tmp_path: Path) -> None:
     options = {"certificate": certificate.path, "key": encrypted(certificate.key, tmp_path / "key.pem")}
-    for password, text in ((None, "is encrypted: give its password as key_password"), ("wrong", "is key_password the")):
+    for password, text in (
+        (None, "is encrypted: give its password as key_password"),
+        ("wrong", "is key_password the"),
+        ("x" * 1025, "key_password cannot be the password of a key: password cannot be longer than 1024 bytes"),
+        ("\ud800", "key_password cannot be the password of a key: it is no text in UTF-8"),
+    ):
         with pytest.raises(ImproperlyConfigured, match=text) as caught:
             await Application(router=make_router(), port=0, key_password=password, **options).start()
         assert "\n" not in str(caught.value)

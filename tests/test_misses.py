@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from aiorest_ws.routers import SimpleRouter
-from tests.test_pipeline import NO_HANDLER, using
+from tests.swapping import using
+from tests.test_pipeline import NO_HANDLER
 
 if TYPE_CHECKING:
     from tests.conftest import Impl
@@ -28,7 +29,6 @@ class Server:
     def __init__(self, impl: Impl, debug: bool = False) -> None:
         with using(impl):
             router = SimpleRouter()
-            router._trie = impl.trie.Trie()
             router.get("/users", name="users")(lambda request: "users")
             router.route("/users/{number:int}", ["GET", "PUT"])(lambda request, number: number)
             router.delete("/users/{number:int}/{rest:path}")(lambda request, number, rest: rest)

@@ -7,8 +7,7 @@ import base64
 import functools
 import inspect
 import json
-from collections.abc import Awaitable, Callable, Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Awaitable, Callable, Generator
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -18,7 +17,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiorest_ws import _speedups, renderers, routers, views
 from aiorest_ws.decorators import Endpoint, endpoint
 from aiorest_ws.exceptions import (
     BaseAPIException,
@@ -31,6 +29,7 @@ from aiorest_ws.exceptions import (
 from aiorest_ws.renderers import BaseRenderer, JSONRenderer, XMLRenderer
 from aiorest_ws.routers import SimpleRouter
 from aiorest_ws.views import MethodBasedView
+from tests.swapping import using
 
 if TYPE_CHECKING:
     from tests.conftest import Impl
@@ -44,28 +43,14 @@ SERIALIZER_ERROR = "Error has occurred inside serializer class."  # as in 1.1.1,
 UNENCODABLE = "the handler's result cannot be encoded"
 
 
-@contextmanager
-def using(impl: Impl) -> Iterator[None]:
-    """Make routers, views and renderers take what they take from the facade from `impl`."""
-    modules = (impl.codec, impl.wrappers, impl.envelope, impl.trie, impl.pipeline)
-    with ExitStack() as stack:
-        for user in (routers, views, renderers):
-            for name in _speedups.__all__:
-                for module in modules:
-                    if vars(user).get(name) is getattr(_speedups, name) and hasattr(module, name):
-                        stack.enter_context(mock.patch.object(user, name, getattr(module, name)))
-        yield
-
-
 class Server:
     """A router of `routes` (endpoints, or arguments of `register`) behind the pipeline of `impl`."""
 
     def __init__(self, impl: Impl, *routes: Any, **options: Any) -> None:
         self.impl = impl
         self.reports: list[tuple[Any, BaseException]] = []
-        self.router = SimpleRouter()
         with using(impl):
-            self.router._trie = impl.trie.Trie()
+            self.router = SimpleRouter()
             for route in routes:
                 if isinstance(route, Endpoint):
                     self.router.register_endpoint(route)

@@ -253,12 +253,73 @@ async def test_protocol_tells_of_a_violation() -> None:
         assert (seen[0][1].close_code, seen[0][1].close_was_clean) == (1002, True)
 
 
+@on_each_loop
+@pytest.mark.parametrize(
+    ("faulty", "code", "reason"),
+    [
+        (frame(b"\x03", CLOSE), 1002, "1"),
+        (frame(b"\x03\xed", CLOSE), 1002, "invalid close code 1005"),
+        (frame(b"\x0b\xb7bye", CLOSE), 1002, "invalid close code 2999"),
+        (frame(b"\x03\xe8\xff", CLOSE), 1007, "invalid close reason"),
+        (frame(b"\x03\xe8" + b"x" * 124, CLOSE), 1002, "> 125 octets"),
+        (frame(b"\x03\xe8", CLOSE, fin=False), 1002, "fragmented"),
+        (frame(b"\x03\xe8", CLOSE, compressed=True), 1002, "RSV"),
+    ],
+    ids=["one byte", "1005", "2999", "not UTF-8", "too long", "fragment", "RSV1"],
+)
+@asynchronous
+async def test_protocol_tells_of_a_close_frame_with_a_fault(loop: str, faulty: bytes, code: int, reason: str) -> None:
+    """Nobody hears a code that was never said, nor that it was a clean end."""
+    seen: list[Any] = []
+    async with serving(make_router(), **recording(seen)) as app, await Client.connect(app) as client:
+        client.writer.write(faulty)
+        assert (await client.receive()).close_code == code
+        await client.eof()
+        await until_closed(app)
+        connection = seen[0][1]
+        assert (connection.close_code, connection.close_was_clean) == (code, False)
+        assert reason in connection.close_reason
+
+
+@on_each_loop
+@asynchronous
+async def test_fault_at_the_end_of_a_message_waits_for_the_close_whatever_its_bytes(loop: str) -> None:
+    for byte in range(0x20, 0x40):  # masked with zeros, some of them look like the header of a close frame
+        seen: list[Any] = []
+        async with serving(make_router(), **recording(seen)) as app, await Client.connect(app) as client:
+            client.send(b"x", fin=False)
+            client.writer.write(bytes([0x80, 0x82, 0, 0, 0, 0, byte, 0xC3]))
+            assert (await client.left()).close_code == 1007
+            await until_closed(app)
+        assert (seen[0][1].close_code, seen[0][1].close_was_clean) == (1007, True), byte
+
+
 @pytest.mark.parametrize("code", [999, 1004, 1005, 1006, 1015, 2999, 5000, 0, -1])
 @asynchronous
 async def test_code_that_may_not_be_sent_is_refused(code: int) -> None:
     def bye(request: Any) -> None:
         with pytest.raises(ValueError, match=f"close code must be .*, got {code}"):
             request.connection.close(code)
+
+    async with serving(make_router(bye=bye)) as app, await Client.connect(app) as client:
+        assert (await client.ask(url="/bye"))["data"] is None
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "text"),
+    [
+        (4000.0, None, "close code must be an integer, got 4000.0"),
+        ("4000", None, "close code must be an integer, got '4000'"),
+        (True, None, "close code must be an integer, got True"),
+        (None, None, "close code must be an integer, got None"),
+        (4000, b"bye", "reason must be a string or None, got b'bye'"),
+    ],
+)
+@asynchronous
+async def test_close_says_what_it_cannot_send(code: Any, reason: Any, text: str) -> None:
+    def bye(request: Any) -> None:
+        with pytest.raises(TypeError, match=text):
+            request.connection.close(code, reason)
 
     async with serving(make_router(bye=bye)) as app, await Client.connect(app) as client:
         assert (await client.ask(url="/bye"))["data"] is None

@@ -70,6 +70,8 @@ HEADERS = [
     (second(1, 0x00, b""), None, None),
     (second(1, 0x00, b"", TLV), None, None),
     (second(0, 0x00, b""), None, None),  # LOCAL: the proxy itself
+    (second(0, 0x13, bytes(12)), None, None),  # whatever family and transport it names with that
+    (second(0, 0xFF, b"any"), None, None),
     (second(0, 0x11, addresses("203.0.113.7", 51234)), None, None),
     (second(0, 0x11, b"abc"), None, None),
 ]

@@ -193,7 +193,7 @@ async def test_no_default_is_of_an_attribute_that_autobahn_has_no_more() -> None
     plain = await opened(plain_factory())
     plain._dataReceived(frame(b"x"))  # some are made for the first message
     own = {"_complained", "_writes_frames", "_skips", "_stats", "_opening", "_early_octets", "_early_octets_out"}
-    own |= {"_handshake", "_deciding", "_early_messages", "_early_close", "_is_head", "_raw", "_announced"}
+    own |= {"_handshake", "_deciding", "_early_messages", "_early_close", "_is_head", "_raw", "_announced", "_gave_up"}
     defaulted = {
         name
         for name, value in [*vars(seams.AutobahnConnection).items(), *vars(opening.Opening).items()]

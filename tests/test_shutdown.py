@@ -6,8 +6,10 @@ import asyncio
 import gc
 import logging
 import os
+import selectors
 import signal
 import socket
+import ssl
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -16,6 +18,9 @@ from typing import Any
 import pytest
 
 from aiorest_ws import Application, SimpleRouter, endpoint
+from aiorest_ws.exceptions import ImproperlyConfigured
+from aiorest_ws.patience import Patience
+from aiorest_ws.shutdown import shut_down
 from aiorest_ws.testing import AsyncTestClient
 from tests.serving import (
     CLOSE,
@@ -34,6 +39,7 @@ from tests.serving import (
 from tests.serving import (
     make_router as router_of,
 )
+from tests.test_seams import REQUEST, Transport, our_factory
 
 on_each_loop = pytest.mark.parametrize("loop", LOOPS)
 on_posix = os.name == "posix"
@@ -158,6 +164,70 @@ async def test_client_that_does_not_answer_the_close_does_not_hold_it_up(loop: s
         await app.stop()
         assert (await client.receive()).opcode == CLOSE
         await client.eof()
+
+
+class Skipping(asyncio.SelectorEventLoop):
+    """A loop whose clock counts what is waited for: where nothing is ready, it goes on to the next timer."""
+
+    now = 0.0
+
+    def __init__(self) -> None:
+        class Selector(selectors.SelectSelector):
+            def select(self, timeout: float | None = None) -> Any:
+                loop.now += timeout or 0.0
+                return super().select(0)
+
+        loop = self
+        super().__init__(Selector())
+
+    def time(self) -> float:
+        return self.now
+
+
+class Silent(Transport):
+    """A client that takes the close frame, or not even that, and says nothing."""
+
+    looks = 0
+
+    def __init__(self, waiting: int) -> None:
+        super().__init__()
+        self.waiting = waiting
+        self.protocol: Any = None
+
+    def get_write_buffer_size(self) -> int:
+        Silent.looks += 1
+        return self.waiting
+
+    def abort(self) -> None:
+        if not self.is_closing():
+            asyncio.get_running_loop().call_soon(self.protocol.connection_lost, None)
+        super().abort()
+
+
+@pytest.mark.parametrize(("waiting", "seconds"), [(0, 2.5), (1, 10.5)], ids=["reads", "reads nothing"])
+def test_thousands_who_do_not_answer_hold_it_up_no_longer_than_one(waiting: int, seconds: float) -> None:
+    """By the loop's own clock, which here counts nothing but what is waited for."""
+    count = 2000
+
+    async def stop() -> None:
+        factory = our_factory()
+        transports = [Silent(waiting) for _ in range(count)]
+        for transport in transports:
+            transport.protocol = factory()
+            transport.protocol.connection_made(transport)
+            transport.protocol.data_received(REQUEST)
+            transport.written.clear()
+        Silent.looks = 0
+        await shut_down(factory, grace=10, patience=Patience())
+        assert not factory.connections
+        assert all(transport.written[0][2:4] == b"\x03\xe9" for transport in transports)
+        assert all(len(transport.written) == transport.calls.count("abort") == 1 for transport in transports)
+
+    with asyncio.Runner(loop_factory=Skipping) as runner:
+        runner.run(stop())
+        loop: Any = runner.get_loop()
+        assert 0 < loop.now <= seconds
+    assert Silent.looks <= count * seconds * 10  # two kinds of looks, each five times a second
 
 
 # One end for all who ask for it
@@ -497,6 +567,57 @@ async def test_hook_of_the_start_that_stops_ends_it(loop: str, where: str) -> No
 
 @on_each_loop
 @asynchronous
+async def test_on_listening_that_will_not_be_cancelled_does_not_hold_stop(
+    loop: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    begun, release, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def stubborn(app: Application) -> None:
+        begun.set()
+        while not release.is_set():
+            with suppress(asyncio.CancelledError):
+                await release.wait()
+        ended.set()
+
+    app = Application(router=router_of(), port=0, on_listening=[stubborn])
+    starting = asyncio.create_task(app.start())
+    await begun.wait()
+    await app.stop()
+    assert not ended.is_set()
+    with pytest.raises(RuntimeError, match="stopped before it had started"):
+        await starting
+    assert [record.getMessage() for record in caplog.records if "left to itself" in record.getMessage()] == [
+        "on_listening goes on although it was cancelled: it is left to itself"
+    ]
+    release.set()
+    await ended.wait()
+    await turn_over()
+
+
+@on_each_loop
+@asynchronous
+async def test_on_listening_that_fails_when_it_is_cancelled_is_why_it_does_not_start(loop: str) -> None:
+    begun = asyncio.Event()
+
+    async def fails(app: Application) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise ValueError("no registry") from None
+
+    app = Application(router=router_of(), port=0, on_listening=[fails])
+    starting = asyncio.create_task(app.start())
+    await begun.wait()
+    stopping = asyncio.create_task(app.stop())
+    with pytest.raises(ImproperlyConfigured, match=r"on_listening .*fails.* failed: .*no registry"):
+        await starting
+    await asyncio.wait([stopping])
+    stopping.exception()
+
+
+@on_each_loop
+@asynchronous
 async def test_start_while_it_stops_says_what_to_do(loop: str) -> None:
     story = Story(shutdown_timeout=600)
     await story.app.start()
@@ -550,6 +671,24 @@ def test_loop_that_was_closed_takes_its_server_along(loop: str) -> None:
     with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
         runner.run(app.stop())
         runner.run(app.start())
+        runner.run(app.stop())
+    assert not app.is_running
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_stop_in_another_loop_does_not_wait_for_one_that_stands_still(loop: str) -> None:
+    app = Application(router=router_of(), port=0)
+    with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
+        runner.run(app.start())
+
+        def elsewhere() -> None:
+            with pytest.raises(RuntimeError, match="of a loop that does not run"):
+                asyncio.run(app.stop())
+
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join(TIMEOUT)
+        assert not thread.is_alive()
         runner.run(app.stop())
     assert not app.is_running
 
@@ -639,7 +778,7 @@ router.register_endpoint(hello)
 
 
 def address_in(lines: list[str]) -> tuple[str, int]:
-    (line,) = (line for line in lines if "ws://" in line)
+    (line,) = (line for line in lines if "://" in line)
     return "127.0.0.1", int(line.split(":")[-1].strip("/"))
 
 
@@ -681,6 +820,44 @@ async def test_second_signal_waits_for_nobody(loop: str) -> None:
             program.signal(signal.SIGTERM)
             frame = await client.receive()
             assert (frame.opcode, frame.close_code) == (CLOSE, 1001)
+        outcome = await program.end()
+    assert (outcome.code, outcome.err) == (0, "")
+
+
+def client_hello(certificate: Certificate) -> bytes:
+    """Give what a TLS handshake begins with."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = client_context(certificate).wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
+    with suppress(ssl.SSLWantReadError):
+        tls.do_handshake()
+    return outgoing.read()
+
+
+@pytest.mark.skipif(not on_posix, reason="no SIGTERM to another process on Windows")
+@pytest.mark.parametrize("half", [0, 3, 100], ids=lambda size: f"{size} bytes")
+@on_each_loop
+@asynchronous
+async def test_half_a_tls_handshake_holds_up_no_signal(loop: str, half: int, certificate: Certificate) -> None:
+    """Not a stop that waits for a request, nor its end, nor a second signal; and what follows of it opens nothing."""
+    options = f"certificate={certificate.path!r}, key={certificate.key!r}, handshake_timeout=None, shutdown_timeout=600"
+    source = SERVER + f"Application(router=router, {options}).run(port=0, loop={loop!r})"
+    async with await Program.start(source) as program:
+        where = address_in(await program.started())
+        hello = client_hello(certificate)
+        reader, writer = await asyncio.open_connection(*where)
+        writer.write(hello[:half])
+        async with await Client.connect(where, tls=client_context(certificate)) as client:  # accepted behind it
+            client.request(url="/wait/600", id=1)
+            assert await program.line() == "begun"
+            program.signal(signal.SIGTERM)
+            assert (await program.line()).startswith("shutting down: 1 request in flight")
+            writer.write(hello[half:])
+            with suppress(ConnectionError):
+                await reader.read()  # up to its end; the server may have begun to answer before it got the signal
+            writer.close()
+            assert (await client.ask(id=2))["status"] == 503
+            program.signal(signal.SIGTERM)
+            assert (await client.receive()).close_code == 1001
         outcome = await program.end()
     assert (outcome.code, outcome.err) == (0, "")
 

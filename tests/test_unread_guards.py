@@ -17,7 +17,8 @@ import pytest
 from typing_extensions import Unpack
 
 from aiorest_ws import Application, Depends, HTTPError, MethodBasedView, Response, SimpleRouter, endpoint
-from aiorest_ws.abstract import AbstractPermission
+from aiorest_ws.abstract import AbstractMiddleware, AbstractPermission
+from aiorest_ws.auth.permissions import IsAuthenticated
 from aiorest_ws.exceptions import InvalidHandler
 from aiorest_ws.testing import TestClient
 from tests.conftest import Impl
@@ -236,7 +237,79 @@ def misplaced_below(request: Any, it: Annotated[Any, Depends(misplaced)]) -> Any
     return it
 
 
+class LikeElsewhere(IsAuthenticated):
+    def has_permission(self, request: Any, handler: Any) -> bool:
+        return False
+
+
+class LikeElsewhereStatic(IsAuthenticated):
+    @staticmethod
+    def has_object_permission(request: Any, handler: Any, obj: Any) -> bool:
+        return False
+
+
+class Slip(IsAuthenticated):
+    @staticmethod
+    def chek(request: Any, handler: Any) -> bool:
+        return False
+
+
+class Called(IsAuthenticated):
+    def __call__(self, request: Any, handler: Any) -> bool:
+        return False
+
+
+class Denies(AbstractPermission):
+    @staticmethod
+    def check(request: Any, handler: Any) -> bool:
+        return False
+
+
+class Looks(AbstractMiddleware):
+    def process_request(self, request: Any, handler: Any) -> None:
+        raise HTTPError(401)
+
+
+@endpoint("/", "GET", permission_classes=[Denies])
+def guarded_endpoint(request: Any) -> str:
+    return "in"
+
+
+def marked(name: str, value: Any) -> Any:
+    def function(request: Any) -> str:
+        return "in"
+
+    setattr(function, name, value)
+    return function
+
+
 UNREAD: dict[str, Callable[[SimpleRouter], Any]] = {
+    "has_permission": lambda router: router.get("/", permission_classes=[LikeElsewhere])(plain),
+    "has_object_permission": lambda router: router.get("/", permission_classes=[LikeElsewhereStatic()])(plain),
+    "slip in check": lambda router: router.get("/", permission_classes=[Slip])(plain),
+    "permission that is called": lambda router: router.get("/", permission_classes=[Called()])(plain),
+    "part of a permission": lambda router: router.get("/", permission_classes=[Denies & LikeElsewhere])(plain),
+    "permissions by another name": lambda router: router.register("/", type("V", (Plain,), {"policies": [Denies]})),
+    "permission by another name": lambda router: router.register("/", type("V", (Plain,), {"policy": Denies()})),
+    "two of them": lambda router: router.register("/", type("V", (Plain,), {"policy": Denies & IsAuthenticated})),
+    "keyword with permissions": lambda router: router.get("/", policies=(Denies,))(plain),  # type: ignore[call-arg]
+    "middlewares by another name": lambda router: router.register("/", type("V", (Plain,), {"hooks": [Looks]})),
+    "middleware by another name": lambda router: router.register("/", type("V", (Plain,), {"hook": Looks()})),
+    "Meta": lambda router: router.register("/", type("V", (Plain,), {"Meta": type("Meta", (), {"dependencies": []})})),
+    "permissions by verb": lambda router: router.register(
+        "/", type("V", (Plain,), {"permission_classes_by_action": {"get": [Denies]}})
+    ),
+    "process_request of a view": lambda router: router.register(
+        "/", type("V", (Plain,), {"process_request": lambda self, request, handler: None})
+    ),
+    "dispatch of the last mixin": lambda router: router.register(
+        "/", type("V", (Plain, type("Mixin", (), {"dispatch": lambda self, request: None})), {})
+    ),
+    "endpoint in a decorator": lambda router: router.get("/")(functools.wraps(guarded_endpoint)(lambda request: "in")),
+    "partial of an endpoint": lambda router: router.get("/")(functools.partial(guarded_endpoint)),
+    "set by a decorator": lambda router: router.get("/")(marked("policies", [Denies])),
+    "token_required": lambda router: router.register("/", type("V", (Plain,), {"token_required": True})),
+    "test_func": lambda router: router.register("/", type("V", (Plain,), {"test_func": lambda self: False})),
     "type argument of a base": lambda router: router.register("/", Filled),
     "type argument of a base's base": lambda router: router.register("/", FilledFar),
     "type argument of a dependency's base": lambda router: router.get("/")(of_users),
@@ -277,9 +350,11 @@ UNREAD: dict[str, Callable[[SimpleRouter], Any]] = {
 
 @pytest.mark.parametrize("case", UNREAD.values(), ids=UNREAD)
 def test_a_guard_that_nobody_would_read_is_refused(case: Callable[[SimpleRouter], Any]) -> None:
-    with pytest.raises(
-        (InvalidHandler, TypeError), match=r"for nobody|nobody looks|did you mean|which nobody runs|hides|sets nothing"
-    ):
+    says = (
+        r"for nobody|nobody looks|did you mean|which nobody runs|hides|is hidden by|sets nothing|never called"
+        r"|endpoint of / already|stand around"
+    )
+    with pytest.raises((InvalidHandler, TypeError), match=says):
         case(SimpleRouter())
 
 
@@ -353,6 +428,57 @@ def test_an_application_does_not_start_with_a_list_that_grew_or_a_function_that_
         with pytest.raises(InvalidHandler, match="is set on"), TestClient(Application(router)):
             pass
         vars(handler).clear()
+
+
+def test_an_application_does_not_start_with_a_list_that_grew_since_it_was_given() -> None:
+    given: list[list[Any]] = [[] for _ in range(5)]
+    inner = SimpleRouter(dependencies=given[0], middlewares=given[1])
+    inner.get("/")(plain)
+    router = SimpleRouter()
+    router.include(inner, prefix="/in", dependencies=given[2])
+    app = Application(router, dependencies=given[3], middlewares=given[4])
+    for each in given:
+        each.append(Depends(refuse))
+        with pytest.raises(InvalidHandler, match="when they were given"), TestClient(app):
+            pass
+        each.clear()
+    with TestClient(app) as client:
+        assert client.get("/in").data == "in"
+
+
+@pytest.mark.parametrize("owner", [SimpleRouter(), Application(SimpleRouter())], ids=["router", "application"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("permission_classes", [Denies]),
+        ("permissions", [Denies]),
+        ("auth_required", True),
+        ("auth_requierd", True),
+        ("login_required", True),
+        ("middleware", [Looks]),
+        ("dependencies", GUARDED),
+    ],
+)
+def test_a_guard_cannot_be_set_where_nobody_looks_at_it(owner: Any, name: str, value: Any) -> None:
+    with pytest.raises(AttributeError, match=name):
+        setattr(owner, name, value)
+
+
+def test_what_applications_and_routers_carry_for_the_program_stays() -> None:
+    for owner in (SimpleRouter(), Application(SimpleRouter())):
+        owner.auth = SimpleNamespace()  # type: ignore[union-attr]
+        owner.database = True  # type: ignore[union-attr]
+        owner._permissions = [Denies]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("kind", [Looks, Looks()], ids=["class", "instance"])
+def test_a_middleware_that_is_appended_to_those_of_an_application_runs(kind: Any) -> None:
+    router = SimpleRouter()
+    router.get("/")(plain)
+    app = Application(router)
+    app.middlewares.append(kind)
+    with TestClient(app) as client:
+        assert client.get("/").status == 401
 
 
 # What a dependency is made of
@@ -487,3 +613,47 @@ def test_an_error_that_is_alone_in_a_group_is_the_answer(kind: Any, errors: list
     router.get("/", permission_classes=[kind(ExceptionGroup("of tasks", errors))])(plain)
     with TestClient(Application(router)) as client:
         assert client.get("/").status == status
+
+
+# What is a permission's own, or a view's
+
+
+class ByMethod(AbstractPermission):
+    def check(self, request: Any, handler: Any) -> bool:  # type: ignore[override]
+        return self.has_permission(request)
+
+    def has_permission(self, request: Any) -> bool:
+        return False
+
+
+class Fills(ByMethod):
+    def has_permission(self, request: Any) -> bool:
+        return True
+
+
+class ForBoth(AbstractPermission):
+    @staticmethod
+    def check(request: Any, handler: Any) -> bool:
+        return True
+
+    def has_permission(self, request: Any, view: Any) -> bool:
+        return True
+
+
+class OfItsOwn(Plain):
+    class Named(AbstractPermission):
+        @staticmethod
+        def check(request: Any, handler: Any) -> bool:
+            return True
+
+    permission_classes = (Fills(), ForBoth, Named)
+    _all_of_them = (Denies,)
+    required_scopes = ("read",)
+    Config = type("Config", (), {"title": "x"})
+
+
+def test_what_permissions_and_views_have_for_themselves_stays() -> None:
+    router = SimpleRouter()
+    router.register("/", OfItsOwn)
+    with TestClient(Application(router)) as client:
+        assert client.get("/").data == "in"

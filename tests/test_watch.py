@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import ssl
 import time
@@ -16,8 +17,11 @@ from aiorest_ws import Application
 from tests.serving import (
     CLOSE,
     LOOPS,
+    PING,
+    TEXT,
     Certificate,
     Client,
+    Gates,
     asynchronous,
     client_context,
     connection_of,
@@ -138,6 +142,33 @@ async def test_what_was_sent_before_a_close_arrives_at_a_client_that_takes_its_t
         assert closed == [4000]
 
 
+@on_each_loop
+@secure_or_not
+@asynchronous
+async def test_time_for_the_end_begins_with_the_end(loop: str, secure: bool, certificate: Certificate) -> None:
+    """A client that has read nothing for longer than that reads again: all is there, and the close frame."""
+    closed: list[int] = []
+    options = {"on_disconnect": lambda connection, code, reason: closed.append(code), "close_timeout": 1.0}
+    async with (
+        serving_narrowly(
+            make_router(large=lambda request: LARGE), send_timeout=60.0, **options, **options_of(certificate, secure)
+        ) as app,
+        narrow(app, certificate, secure) as client,
+    ):
+        hold(client)
+        client.request(url="/large")
+        await until(lambda: connection_of(app)._waiting() > 0 and connection_of(app)._left_at > 0)
+        connection = connection_of(app)
+        connection._left_at -= 5.0  # it has been so for that long
+        connection.close(4000, "done")
+        await asyncio.sleep(0.3)  # the watch looks at who leaves
+        taken = await slowly(client.writer.transport, client, chunk=100_000, pause=0.0)
+        assert len(taken) >= len(LARGE)
+        client.writer.write(close_frame(4000))
+        await until(lambda: bool(closed))
+        assert closed == [4000]
+
+
 async def slowly(transport: Any, client: Client, *, chunk: int, pause: float) -> bytes:
     """Read up to the close frame, never fast: longer in all than a client may take nothing."""
     taken = b""
@@ -191,6 +222,66 @@ async def test_slow_reader_gets_a_large_reply_whole(loop: str, certificate: Cert
             await asyncio.sleep(0.02)  # the slowness that is tested
         assert time.monotonic() - began > 0.5, "it was too quick to say anything"
         assert connection_of(app).state == connection_of(app).STATE_OPEN
+
+
+@on_each_loop
+@secure_or_not
+@asynchronous
+async def test_client_that_hangs_up_while_it_is_not_read_is_gone(
+    loop: str, secure: bool, certificate: Certificate
+) -> None:
+    """Its slot and its handlers go with it, though nobody reads that it has, and TLS takes what is written for sent."""
+    gates = Gates()
+    limits = {"max_concurrency": 1, "ping_interval": 0.1, "ping_timeout": 0.1}
+    async with (
+        serving(make_router(wait=lambda request: gates.wait("it")), **limits, **options_of(certificate, secure)) as app,
+        await Client.connect(app, tls=client_context(certificate) if secure else None) as client,
+    ):
+        client.request(url="/wait")
+        await gates.until_started("it")
+        hang_up(client)
+        await until(lambda: not factory_of(app).connections)
+        await gates.until(lambda: gates.cancelled == ["it"])
+        client.abort()
+
+
+@on_each_loop
+@asynchronous
+async def test_client_that_is_not_read_and_there_is_not_dropped(loop: str) -> None:
+    gates = Gates()
+    limits = {"max_concurrency": 1, "ping_interval": 0.05, "ping_timeout": 0.05}
+    async with (
+        serving(make_router(wait=lambda request: gates.wait("it")), **limits) as app,
+        await Client.connect(app) as client,
+    ):
+        client.request(url="/wait")
+        for _ in range(4):
+            assert (await client.receive()).opcode == PING  # unanswered: the answer would not be read
+        gates.open("it")
+        while (frame := await client.receive()).opcode == PING:
+            pass
+        assert frame.opcode == TEXT
+
+
+def hang_up(client: Client) -> None:
+    """Close one direction, below TLS: nothing is said."""
+    with socket.socket(fileno=os.dup(client.writer.get_extra_info("socket").fileno())) as below:
+        below.shutdown(socket.SHUT_WR)
+
+
+@on_each_loop
+@asynchronous
+async def test_client_that_speaks_no_tls_is_dropped_without_a_word(
+    loop: str, certificate: Certificate, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(make_router(), **options_of(certificate, True)) as app:
+        reader, writer = await asyncio.open_connection(*app.addresses[0])
+        writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        await until(lambda: not factory_of(app).admissions.half_open)
+        writer.transport.abort()
+    assert caplog.text == ""
 
 
 @on_each_loop

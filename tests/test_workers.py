@@ -76,6 +76,12 @@ async def waits_for_nothing(notes: Notes) -> str:
 
 
 @probe
+async def looks_at_nothing(notes: Notes) -> str:
+    notes.append("here")
+    return "done"
+
+
+@probe
 async def keeps_its_task(notes: Notes) -> None:
     task = this_task()
     for make in (done, soon, done):
@@ -739,12 +745,11 @@ class Bench:
         assert self.app._server is not None
         return self.app._server._task
 
-    async def parked(self) -> asyncio.Task[Any]:
-        """Wait until a spare worker is ready, and give its task."""
+    async def parked(self) -> Any:
+        """Wait until a spare worker is ready, and give it: not its task, who keeps that has it for himself."""
         self.workers.prepare()
         await turn_over(2)
-        task: asyncio.Task[Any] = self.workers.spare.task
-        return task
+        return self.workers.spare
 
 
 @asynccontextmanager
@@ -887,12 +892,12 @@ async def test_handlers_that_wait_for_nothing_leave_the_spare_task_parked(loop: 
     async with bench() as server, await Client.connect(server.app) as client:
         spare = await server.parked()
         for number in range(16):
-            client.request(url="/probe/waits_for_nothing", **({"id": number} if number % 2 else {}))
+            client.request(url="/probe/looks_at_nothing", **({"id": number} if number % 2 else {}))
         for _ in range(16):
             await client.reply()
-        assert server.workers.spare.task is spare
-        assert not spare.done()
-        assert spare.cancelling() == 0
+        assert server.workers.spare is spare
+        assert not spare.task.done()
+        assert spare.task.cancelling() == 0
 
 
 @on_each_loop
@@ -954,7 +959,7 @@ async def test_what_waits_in_the_lane_runs_inside_the_step_of_another(loop: str)
         for name in ("a", "b", "c"):
             assert (await client.reply())["data"] == name
             assert [("detail" in await client.reply()) for _ in range(4)] == [False, False, False, True]
-            await client.reply()
+            assert (await client.reply())["data"] is False
         assert seen == [("a", True), ("b", True), ("c", True)]
         assert (await other.ask(url="/sync"))["data"] is False
 
@@ -971,7 +976,7 @@ async def test_first_step_gives_the_caller_its_task_back(loop: str) -> None:
             connection.data_received(frame(dump({"method": "GET", "url": f"/probe/{name}"})))
             assert asyncio.current_task() is me
             assert me.cancelling() == 0
-            assert spare is not me
+            assert spare.task is not me
             await client.reply()
 
 
@@ -1161,7 +1166,7 @@ async def test_spare_task_that_is_cancelled_is_not_used(loop: str, turns: int) -
         for name in ("keeps_its_task", "waits_for_nothing", "timeout_of_zero"):
             expected, body = await in_a_task(name)
             for _ in range(2):
-                spare = await server.parked()
+                spare = (await server.parked()).task
                 spare.cancel()
                 await turn_over(turns)
                 connection.data_received(frame(dump({"method": "GET", "url": f"/probe/{name}"})))
@@ -1654,10 +1659,13 @@ async def wake_up(wake: Awaitable[Any]) -> None:
 standing_in = asynccontextmanager(stand_in)
 
 
+def first_step(impl: Impl, coroutine: Any, context: Context, task: asyncio.Task[Any]) -> Any:
+    return impl.step.first_step(coroutine, context, impl.step.Lookout(task.get_loop(), task))
+
+
 def test_first_step_to_the_end(impl: Impl) -> None:
     @asynchronous
     async def run() -> None:
-        loop = asyncio.get_running_loop()
         seen: list[Any] = []
 
         async def at_once(value: Any) -> Any:
@@ -1671,7 +1679,7 @@ def test_first_step_to_the_end(impl: Impl) -> None:
             marker = object()
             count = sys.getrefcount(marker)
             for value in (marker, None, (1, 2), StopIteration("value")):
-                ended, result = impl.step.first_step(at_once(value), copy_context(), loop, task)
+                ended, result = first_step(impl, at_once(value), copy_context(), task)
                 assert ended is True
                 assert result is value
                 del result
@@ -1686,7 +1694,6 @@ def test_first_step_to_the_end(impl: Impl) -> None:
 def test_first_step_to_a_wait(impl: Impl) -> None:
     @asynchronous
     async def run() -> None:
-        loop = asyncio.get_running_loop()
         future = never()
 
         async def waiting(value: Any) -> Any:
@@ -1696,7 +1703,7 @@ def test_first_step_to_a_wait(impl: Impl) -> None:
             me = asyncio.current_task()
             for value, expected in ((future, future), (asyncio.sleep(0), None)):
                 coroutine = waiting(value)
-                ended, result = impl.step.first_step(coroutine, copy_context(), loop, task)
+                ended, result = first_step(impl, coroutine, copy_context(), task)
                 assert ended is False
                 assert result is expected
                 assert asyncio.current_task() is me
@@ -1712,7 +1719,6 @@ def test_first_step_to_a_wait(impl: Impl) -> None:
 def test_first_step_that_raises(impl: Impl, kind: type[BaseException]) -> None:
     @asynchronous
     async def run() -> None:
-        loop = asyncio.get_running_loop()
 
         async def fail() -> None:
             assert asyncio.current_task() is task
@@ -1722,7 +1728,7 @@ def test_first_step_that_raises(impl: Impl, kind: type[BaseException]) -> None:
             me = asyncio.current_task()
             for _ in range(3):
                 with pytest.raises(kind, match=r"^no$") as raised:
-                    impl.step.first_step(fail(), copy_context(), loop, task)
+                    first_step(impl, fail(), copy_context(), task)
                 assert raised.value.__context__ is None
                 del raised
                 assert asyncio.current_task() is me
@@ -1747,10 +1753,10 @@ def test_first_step_in_no_task(impl: Impl) -> None:
 
         def step() -> None:
             seen.append(asyncio.current_task())
-            outcome = impl.step.first_step(handler(False), copy_context(), loop, task)
+            outcome = first_step(impl, handler(False), copy_context(), task)
             seen.append(asyncio.current_task())
             with pytest.raises(ValueError):  # noqa: PT011
-                impl.step.first_step(handler(True), copy_context(), loop, task)
+                first_step(impl, handler(True), copy_context(), task)
             seen.append(asyncio.current_task())
             ended.set_result(outcome)
 
@@ -1766,7 +1772,6 @@ def test_first_step_in_no_task(impl: Impl) -> None:
 def test_first_step_inside_another(impl: Impl) -> None:
     @asynchronous
     async def run() -> None:
-        loop = asyncio.get_running_loop()
         seen: list[Any] = []
 
         async def inner() -> str:
@@ -1776,12 +1781,12 @@ def test_first_step_inside_another(impl: Impl) -> None:
 
         async def outer() -> Any:
             var.set("outer")
-            outcomes = [impl.step.first_step(inner(), copy_context(), loop, each) for each in (second, first)]
+            outcomes = [first_step(impl, inner(), copy_context(), each) for each in (second, first)]
             seen.append([asyncio.current_task(), var.get()])
             return outcomes
 
         async with standing_in() as first, standing_in() as second:
-            outcome = impl.step.first_step(outer(), copy_context(), loop, first)
+            outcome = first_step(impl, outer(), copy_context(), first)
             assert outcome == (True, 2 * [(True, "inner")])
             assert seen == [[second, "outer"], [first, "outer"], [first, "outer"]]
             assert var.get() == "unset"
@@ -1792,7 +1797,6 @@ def test_first_step_inside_another(impl: Impl) -> None:
 def test_first_step_has_the_context_that_it_is_given(impl: Impl) -> None:
     @asynchronous
     async def run() -> None:
-        loop = asyncio.get_running_loop()
 
         async def handler() -> str:
             before = var.get()
@@ -1802,7 +1806,7 @@ def test_first_step_has_the_context_that_it_is_given(impl: Impl) -> None:
         async with standing_in() as task:
             context = Context()
             context.run(var.set, "given")
-            assert impl.step.first_step(handler(), context, loop, task) == (True, "given")
+            assert first_step(impl, handler(), context, task) == (True, "given")
             assert context[var] == "handler"
             assert var.get() == "unset"
             # One that is entered already cannot be entered again; nothing is left in disorder.
@@ -1810,14 +1814,14 @@ def test_first_step_has_the_context_that_it_is_given(impl: Impl) -> None:
 
             def again() -> None:
                 with pytest.raises(RuntimeError, match="already entered"):
-                    impl.step.first_step(coroutine, context, loop, task)
+                    first_step(impl, coroutine, context, task)
 
             me = asyncio.current_task()
             context.run(again)
             assert asyncio.current_task() is me
-            assert impl.step.first_step(coroutine, Context(), loop, task) == (True, "unset")
+            assert first_step(impl, coroutine, Context(), task) == (True, "unset")
             with pytest.raises(RuntimeError, match="cannot reuse"):
-                impl.step.first_step(coroutine, Context(), loop, task)
+                first_step(impl, coroutine, Context(), task)
             assert asyncio.current_task() is me
 
     run()
@@ -1826,14 +1830,13 @@ def test_first_step_has_the_context_that_it_is_given(impl: Impl) -> None:
 def test_first_step_that_cancels_its_task(impl: Impl) -> None:
     @asynchronous
     async def run() -> None:
-        loop = asyncio.get_running_loop()
 
         async def handler() -> int:
             assert this_task().cancel()
             return this_task().cancelling()
 
         async with standing_in() as task:
-            assert impl.step.first_step(handler(), copy_context(), loop, task) == (True, 1)
+            assert first_step(impl, handler(), copy_context(), task) == (True, 1)
             assert this_task().cancelling() == 0
             assert not task.done()
             await asyncio.wait([task])

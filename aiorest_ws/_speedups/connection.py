@@ -25,6 +25,7 @@ else:
 if TYPE_CHECKING:
     from asyncio import Task
 
+    from .step import Lookout
     from .workers import Workers
     from .wrappers import Request
 
@@ -64,6 +65,40 @@ class Connection(frames.Frames):
     _logs_replies       the subclass gets every request that has been answered as `_log_reply`
     _meters             count every request that has been answered, or None
     """
+
+    __slots__ = (  # or an idle connection would hold a dict of 1.5 KiB
+        "_acked",
+        "_asked",
+        "_choked",
+        "_choked_at",
+        "_context",
+        "_dropped",
+        "_flushes_late",
+        "_holds_in_flight",
+        "_idle_since",
+        "_in_flight",
+        "_lane",
+        "_left",
+        "_left_at",
+        "_limit_in_flight",
+        "_limit_octets",
+        "_logs_replies",
+        "_loop",
+        "_meters",
+        "_observes",
+        "_octets_in_flight",
+        "_pinged",
+        "_pipeline",
+        "_rate",
+        "_request_timeout",
+        "_silent_since",
+        "_stalled",
+        "_stopping",
+        "_tasks",
+        "_unsent",
+        "_workers",
+        "_writes_replies",
+    )
 
     def __init__(self) -> None:
         self._writes_replies = True
@@ -190,7 +225,7 @@ class Connection(frames.Frames):
             context = step.copy_context()
             answer: Any = b""
             try:
-                answer = self._first_step(request, pending, context, worker.task)
+                answer = self._first_step(request, pending, context, worker.lookout)
             except CancelledError:
                 answer = self._pipeline.refuse(request, HandlerFailed())
             finally:
@@ -215,19 +250,19 @@ class Connection(frames.Frames):
         task.add_done_callback(self._tasks.discard)
         return True
 
-    def _first_step(self, request: Request, pending: Any, context: Context, task: Task[None]) -> Any:
+    def _first_step(self, request: Request, pending: Any, context: Context, lookout: Lookout) -> Any:
         """Give the rendered reply, if one step was all, else the `Resumed` that goes on from there."""
         if request._is_bare:
             # PERF: few handlers wait; the others are spared a coroutine around theirs (a third of what they cost).
             try:
-                done, result = step.first_step(pending, context, self._loop, task)
+                done, result = step.first_step(pending, context, lookout)
                 if done:
                     return self._pipeline.complete(request, result)
                 pending = Begun(pending, result)
             except BaseException as exc:
                 pending = raised(exc)
             pending = self._pipeline.rest(request, pending)
-        done, result = step.first_step(pending, context, self._loop, task)
+        done, result = step.first_step(pending, context, lookout)
         return result if done else Resumed(pending, context, result)
 
     async def _run(self, request: Request, pending: Any, context: Context) -> None:
@@ -250,8 +285,12 @@ class Connection(frames.Frames):
         if not self._dropped:
             if self._logs_replies and request._ended_in is None:
                 request._ended_in = _context_of(pending)
-            # What comes next is to see nothing of this handler's context, nor of the worker's.
-            context.run(self._finish, request, rendered)
+            # What comes next is to see nothing of this handler's context, nor of its task.
+            running = step.go_out(self._loop)
+            try:
+                context.run(self._finish, request, rendered)
+            finally:
+                step.go_in(self._loop, running)
 
     def _time_out(self, request: Request, task: Task[None]) -> None:
         """Answer in the place of a handler that takes too long. It is cancelled; until it has ended it is in flight."""

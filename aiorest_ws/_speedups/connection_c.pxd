@@ -4,6 +4,7 @@ from aiorest_ws._speedups cimport frames_c as frames
 from aiorest_ws._speedups cimport step_c as step
 from aiorest_ws._speedups.meter_c cimport Meters as _Meters
 from aiorest_ws._speedups.pipeline_c cimport Pipeline as _Pipeline
+from aiorest_ws._speedups.step_c cimport Lookout as _Lookout
 from aiorest_ws._speedups.workers_c cimport Worker as _Worker
 from aiorest_ws._speedups.workers_c cimport Workers as _Workers
 from aiorest_ws._speedups.wrappers_c cimport Request as _Request
@@ -53,7 +54,7 @@ cdef class Connection(frames.Frames):
     cdef int _arrived(self, bytes data) except -1
     cdef int _serve_request(self, _Request request) except -1
     cdef bint _start(self, _Request request) except -1
-    cdef object _first_step(self, _Request request, object pending, object context, object task)
+    cdef object _first_step(self, _Request request, object pending, object context, _Lookout lookout)
     @cython.locals(workers=_Workers, worker=_Worker)
     cdef bint _begin(self, _Request request, object pending) except -1
     cpdef _time_out(self, _Request request, object task)

@@ -39,6 +39,8 @@ class Packer:
                  itself, any number of connections may have one packer, and what it gives may be sent to all of them
     """
 
+    __slots__ = ("_deflater", "_library", "level", "takes_over", "window_bits")
+
     def __init__(self, window_bits: int, level: int, *, takes_over: bool) -> None:
         self.window_bits = window_bits
         self.level = level
@@ -67,6 +69,8 @@ class Unpacker:
     takes_over   a message may refer to those before it: their last bytes are kept from the first message on
     limit        bytes of a message, 0 for any number
     """
+
+    __slots__ = ("_inflater", "_inside", "_size", "_streams", "limit", "takes_over", "window_bits")
 
     def __init__(self, window_bits: int, *, takes_over: bool) -> None:
         self.window_bits = window_bits

@@ -6,7 +6,9 @@ from asyncio import tasks
 
 from cpython.object cimport PyObject
 
-__all__ = ("copy_context", "first_step")
+from .step import SEES_LOOKS
+
+__all__ = ("SEES_LOOKS", "Lookout", "copy_context", "first_step")
 
 cdef extern from "Python.h":
     ctypedef enum PySendResult:
@@ -18,6 +20,9 @@ cdef extern from "Python.h":
     int PyContext_Enter(object context) except -1
     int PyContext_Exit(object context) except -1
     void Py_XDECREF(PyObject* o)
+    Py_ssize_t Py_REFCNT(PyObject* o)
+
+cdef Py_ssize_t OWN = 3  # as `step._OWN`
 
 cdef object current_task = asyncio.current_task
 cdef object enter_task = tasks._enter_task
@@ -39,15 +44,34 @@ cdef int leave(object context) except -1:
     return PyContext_Exit(context)
 
 
-cpdef tuple first_step(object coroutine, object context, object loop, object task):
-    """Run `coroutine` in `context` as if `task` did, up to its end or to where it waits."""
+cdef class Lookout:
+    """Takes note of each look at the task that runs in `loop`, while that is `task` in a first step."""
+
+    def __init__(self, object loop, object task):
+        self._hash = hash(loop)
+        self.loop = loop
+        self.task = task
+        self.looked = False
+
+    def __hash__(self):
+        return self._hash
+
+    def __eq__(self, object other):
+        self.looked = True
+        return other is self.loop
+
+    cpdef bint is_kept(self) except -1:
+        """Tell whether somebody has a reference to the task, which waits."""
+        return Py_REFCNT(<PyObject*>self.task) > OWN
+
+
+cpdef tuple first_step(object coroutine, object context, Lookout lookout):
+    """Run `coroutine` in `context` as if the task of `lookout` did, up to its end or to where it waits."""
     cdef PyObject* result = NULL
     cdef PySendResult outcome
     cdef object value
-    cdef object running = current_task(loop)
-    if running is not None:
-        leave_task(loop, running)
-    enter_task(loop, task)
+    cdef object running = go_out(lookout.loop)
+    enter_task(lookout, lookout.task)
     try:
         PyContext_Enter(context)
         try:
@@ -55,12 +79,26 @@ cpdef tuple first_step(object coroutine, object context, object loop, object tas
         finally:
             PyContext_Exit(context)
     finally:
-        leave_task(loop, task)
-        if running is not None:
-            enter_task(loop, running)
+        leave_task(lookout, lookout.task)
+        go_in(lookout.loop, running)
     value = <object>result
     Py_XDECREF(result)  # `value` has a reference of its own
     return outcome == PYGEN_RETURN, value
+
+
+cdef object go_out(object loop):
+    """Leave the task that runs in `loop`; gives it, for `go_in`. None: there is none."""
+    cdef object running = current_task(loop)
+    if running is not None:
+        leave_task(loop, running)
+    return running
+
+
+cdef int go_in(object loop, object running) except -1:
+    """Go on in the task that `go_out` gave."""
+    if running is not None:
+        enter_task(loop, running)
+    return 0
 
 
 cdef PySendResult send(object coroutine, PyObject** result) except PYGEN_ERROR:

@@ -1,18 +1,24 @@
 """A handler that waits → the task in which it goes on.
 
-Its first step is made in the name of a task that is kept ready; most handlers need no more.
+Its first step is made in the name of a task that is kept ready; most handlers need no more. The next handler, maybe
+another client's, makes its first step in the name of the same task: unless somebody has looked at it, and may know it.
 """
 
 from __future__ import annotations
 
 from asyncio import CancelledError
+from contextvars import Context
 from sys import version_info
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Task
     from collections.abc import Generator
-    from contextvars import Context
+
+if TYPE_CHECKING or not __name__.endswith("_c"):
+    from .step import SEES_LOOKS, Lookout
+else:
+    from .step_c import SEES_LOOKS, Lookout
 
 __all__ = ("Begun", "Resumed", "Worker", "Workers", "raised")
 
@@ -22,12 +28,14 @@ _UNCANCEL_IS_WEAK = version_info < (3, 13)  # an uncancelled task gets its Cance
 class Workers:
     """Keeps one task of a loop ready, in whose name the first step of a handler runs.
 
-    A handler that needs no second step leaves it as it was. One that waits takes it over, and the next is made.
+    A handler that needs no second step, and has not looked at it, leaves it as it was. One that waits takes it over,
+    one that has looked ends it; then the next is made. Where looks cannot be seen there is none: each handler has a
+    task of its own from its start.
     """
 
     def __init__(self, loop: AbstractEventLoop) -> None:
         self._loop = loop
-        self._coming = False
+        self._coming = not SEES_LOOKS
         self._closed = False
         self.spare: Worker | None = None  # parked
 
@@ -40,14 +48,17 @@ class Workers:
     def take(self) -> Worker | None:
         """Give the spare worker, if there is one: a step made inside another's step must not have the same."""
         spare, self.spare = self.spare, None
-        return spare if spare is not None and spare.is_free() else None
+        if spare is None or spare.is_free():
+            return spare
+        spare.end()
+        return None
 
     def put_back(self, worker: Worker) -> None:
-        """Keep a worker that was not needed, unless another comes."""
-        if self.spare is None and not self._coming:
+        """Keep a worker that was not needed, unless another comes; let one go that somebody may know."""
+        if self.spare is None and not self._coming and not worker.lookout.looked:
             self.spare = worker
         else:
-            worker.task.cancel()
+            worker.end()
 
     def parked(self, worker: Worker) -> None:
         """Take note that `worker` is ready."""
@@ -74,26 +85,35 @@ class Worker:
         self._wake = loop.create_future()
         self._job: Any = None
         self._resumed: Resumed | None = None
-        self.task: Task[None] = loop.create_task(self._work())
+        # Not in the context of now: that is a client's, and `Task.get_context` would give it to others.
+        self.task: Task[None] = Context().run(loop.create_task, self._work())
+        self.lookout = Lookout(loop, self.task)
 
     def is_free(self) -> bool:
-        """Tell whether it waits, cancelled by nobody, and not even to be."""
-        return not self._wake.done()
+        """Tell whether it waits, known to nobody, and is not even to be cancelled."""
+        return not self._wake.done() and not self.lookout.is_kept()
 
     def adopt(self, resumed: Resumed, job: Any) -> Task[None]:
         """Become the task of `job`, a coroutine that awaits `resumed`."""
         self._resumed, self._job = resumed, job
+        self.end()
+        return self.task
+
+    def end(self) -> None:
+        """Wait no longer. Without a job that is all: whoever waits for the end of the task is told."""
         if not self._wake.done():
             self._wake.set_result(None)
-        return self.task
 
     async def _work(self) -> None:
         self._workers.parked(self)
         try:
             await self._wake
         except CancelledError as exc:
-            if self._resumed is not None and (_UNCANCEL_IS_WEAK or self.task.cancelling()):
+            is_cancelled = _UNCANCEL_IS_WEAK or self.task.cancelling() > 0
+            if is_cancelled and self._resumed is not None:
                 self._resumed.cancelled = exc.args
+            elif is_cancelled and self._wake.cancelled():  # else it came after the end of the handler
+                raise
         if self._resumed is not None:
             await self._job
 

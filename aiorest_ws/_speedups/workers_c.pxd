@@ -1,3 +1,6 @@
+from aiorest_ws._speedups.step_c cimport Lookout as _Lookout
+
+
 cdef class Worker
 
 
@@ -18,6 +21,8 @@ cdef class Worker:
     cdef object _wake
     cdef object _job
     cdef object _resumed
-    cdef public object task
+    cdef readonly object task
+    cdef readonly _Lookout lookout
 
     cdef bint is_free(self) except -1
+    cdef end(self)

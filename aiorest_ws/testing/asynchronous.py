@@ -221,7 +221,7 @@ class AsyncTestClient:
             self._replaced.callback(_override(self.app.dependency_overrides, dependency, instead))
         try:
             await self._open(self._running.factory)
-        except BaseException:
+        except BaseException:  # raised again: an `__aenter__` that fails has no `__aexit__`
             await self._leave()
             raise
         return self

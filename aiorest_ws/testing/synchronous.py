@@ -53,7 +53,7 @@ class TestClient:
             self._loop.open()
         try:
             self._loop.run(self._client.__aenter__)
-        except BaseException:
+        except BaseException:  # raised again: an `__enter__` that fails has no `__exit__`
             if self._is_first:
                 self._loop.close()
             raise

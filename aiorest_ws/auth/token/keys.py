@@ -48,6 +48,22 @@ def _fits(key: Any, algorithm: Any) -> bool:
     return named == algorithm or (named is None and (key.key_type != "EC" or key.algorithm_name == algorithm))
 
 
+def _read(key: Any) -> Any:
+    """Give a key of a set, None for one that cannot be read: the others are there all the same (RFC 7517 §5)."""
+    try:
+        return jwt.PyJWK(key)
+    except Exception as exc:  # of two libraries, which do not expect all that others may send
+        logger.debug("a key of a set is left out, it cannot be read: %s", printable(exc))
+        return None
+
+
+def _is_to_verify(key: Any) -> bool:
+    """Tell whether a key is for signatures, as far as it says so (RFC 7517 §4.2 and §4.3)."""
+    operations = key._jwk_data.get("key_ops")
+    may = operations is None or (isinstance(operations, list) and ("verify" in operations or "sign" in operations))
+    return may and key.public_key_use in ("sig", None)
+
+
 class KeysUnavailable(BaseAPIException):
     """The keys to check a token with cannot be fetched. It may be good: the client tries again, after 10 seconds."""
 
@@ -75,15 +91,11 @@ class KeySet:
 
     def _usable(self, keys: Any) -> list[Any]:
         """Give the keys of a JWK set that may be used. Raises ValueError if there is none."""
-        try:
-            read = jwt.PyJWKSet.from_dict(dict(keys)).keys
-        except (jwt.PyJWTError, TypeError, ValueError, AttributeError, KeyError, RecursionError) as exc:
-            raise ValueError(f"is not valid: {exc}") from exc
-        usable = [
-            k
-            for k in read
-            if k.key_type == self._kind and k.public_key_use in ("sig", None) and _bits(k.key) >= self._bits
-        ]
+        listed = keys.get("keys") if isinstance(keys, Mapping) else None
+        if not isinstance(listed, list):
+            raise ValueError('is not valid: expected an object with a list "keys" (RFC 7517 §5)')
+        read = [key for key in map(_read, listed) if key is not None]
+        usable = [k for k in read if k.key_type == self._kind and _is_to_verify(k) and _bits(k.key) >= self._bits]
         if not usable:
             raise ValueError(f"has no key of kind {self._kind} for signatures with at least {self._bits} bits")
         return usable
