@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Any
 
 from aiorest_ws._speedups import dumps, plain
+from aiorest_ws.collector import undisturbed
 from aiorest_ws.exceptions import NotImplementedMethod, SerializerError
 
 __all__ = ("BaseRenderer", "JSONRenderer", "XMLRenderer")
@@ -72,7 +73,7 @@ class XMLRenderer(BaseRenderer):
     def render(self, data: Any) -> bytes:
         try:
             document = _Document(self.item_tag_name, self.max_elements, self.max_levels)
-            document.add(_name(self.root_name), data, 1)
+            undisturbed(document.add, _name(self.root_name), data, 1)
             return f'<?xml version="1.0" encoding="utf-8"?>\n{"".join(document.parts)}'.encode()
         except Exception as exc:
             raise SerializerError() from exc
@@ -136,9 +137,10 @@ class _Document:
 
     def add(self, tag: str, value: Any, level: int) -> None:
         """Add the element `tag`, which has `level - 1` others around it."""
-        self._left -= 1
-        if self._left < 0:
-            raise ValueError(f"more than {self._most} elements")
+        self._count(1)
+        self._add(tag, value, level)
+
+    def _add(self, tag: str, value: Any, level: int) -> None:
         kind = type(value)
         if value is None:
             self.parts.append(f"<{tag}></{tag}>")
@@ -149,19 +151,35 @@ class _Document:
         elif level > self._max_levels:
             raise RecursionError(f"nested deeper than {self._max_levels} levels")
         elif isinstance(value, Mapping):
+            self._count(len(value))
             self.parts.append(f"<{tag}>")
             for key, item in value.items():
-                self.add(self._named(key), item, level + 1)
+                self._add(self._named(key), item, level + 1)
             self.parts.append(f"</{tag}>")
         elif isinstance(value, (list, tuple, set, frozenset)):
+            self._count(len(value))
             self.parts.append(f"<{tag}>")
-            for item in value:
-                self.add(self._item, item, level + 1)
+            self._add_items(value, level + 1)
             self.parts.append(f"</{tag}>")
         else:
             known = value if isinstance(value, (str, int, float)) and not isinstance(value, Enum) else plain(value)
-            self._left += 1  # it is the same element, of what can be told apart
-            self.add(tag, known if isinstance(known, (dict, list)) or known is None else str(known), level)
+            self._add(tag, known if isinstance(known, (dict, list)) or known is None else str(known), level)
+
+    def _add_items(self, items: Iterable[Any], level: int) -> None:
+        # PERF: a call less for what a list has most of; as it is, a hundred thousand of them hold the loop for 50 ms.
+        add, item_tag = self.parts.append, self._item
+        for item in items:
+            kind = type(item)
+            if kind is int or kind is float or kind is bool:
+                add(f"<{item_tag}>{item}</{item_tag}>")
+            else:
+                self._add(item_tag, item, level)
+
+    def _count(self, elements: int) -> None:
+        """Take note of elements before they are written: what has too many is not written up to there."""
+        self._left -= elements
+        if self._left < 0:
+            raise ValueError(f"more than {self._most} elements")
 
     def _named(self, key: Any) -> str:
         if type(key) is not str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from datetime import date, datetime
 from decimal import Decimal
 from functools import partial
@@ -16,7 +17,7 @@ from msgspec import inspect as types
 __all__ = ("branching", "keeps_apart", "nodes_of", "trap_in")
 
 _MOST_OF_ONE_HASH = 16
-_MOST_OF_64_BITS = 20  # characters of a number
+_LEAST_BEYOND = 19  # characters of a number that may have more than 64 bits
 
 # Of which a client can make few that have the same hash, as it is secret, or of 61 of their 64 bits.
 _SAFE = (
@@ -51,11 +52,20 @@ def trap_in(info: Any, values: Any) -> str | None:
     part = info.key_type if isinstance(info, types.DictType) else info.item_type
     if isinstance(values, dict) and _is_int(part):
         for key in values:
-            if len(key) > _MOST_OF_64_BITS and key.lstrip("+-").isdigit():
+            if len(key) >= _LEAST_BEYOND and _is_beyond(key):
                 return "Expected an integer of 64 bits as key"
     elif len(values) > _MOST_OF_ONE_HASH and not _is_safe(part) and _collide(_made(part, values)):
         return "Too many different values with one hash"
     return None
+
+
+def _is_beyond(key: str) -> bool:
+    """Tell whether `key` is an integer that 64 bits do not hold, signed or not."""
+    digits = key.lstrip("+-").lstrip("0")
+    if not (digits.isascii() and digits.isdigit()):
+        return False
+    most = 2**63 if key[0] == "-" else 2**64 - 1
+    return len(digits) > 20 or int(digits) > most
 
 
 def _is_int(info: Any) -> bool:
@@ -70,15 +80,26 @@ def _is_safe(info: Any) -> bool:
     return isinstance(info, _SAFE)
 
 
-def _made(info: Any, values: Iterable[Any]) -> Iterator[Any]:
+def _made(info: Any, values: Iterable[Any]) -> list[Any]:
     """Give what msgspec makes of `values`, up to the first that it refuses."""
     info = info.type if isinstance(info, types.Metadata) else info
-    make = info.cls if isinstance(info, types.CustomType) else partial(convert, type=_hint_of(info), strict=False)
+    if {str, int}.issuperset(map(type, values)):
+        values = dict.fromkeys(values)  # each once
+    make: Any = getattr(info, "cls", None)
+    if not isinstance(info, types.CustomType):
+        hint = _hint_of(info)
+        try:
+            everything: list[Any] = convert(list(values), GenericAlias(list, (hint,)), strict=False)
+            return everything
+        except (TypeError, ValueError, ArithmeticError):
+            make = partial(convert, type=hint, strict=False)
+    made: list[Any] = []
     for value in values:
         try:
-            yield make(value)
+            made.append(make(value))
         except (TypeError, ValueError, ArithmeticError):
-            return
+            break
+    return made
 
 
 def _hint_of(info: Any) -> Any:
@@ -96,15 +117,19 @@ def _hint_of(info: Any) -> Any:
     return getattr(info, "cls", None) or _HINTS.get(type(info), Any)
 
 
-def _collide(values: Iterable[Hashable]) -> bool:
+def _collide(values: list[Any]) -> bool:
     """Tell whether more than 16 different ones of `values` have one hash: they would be compared with each other."""
-    seen: dict[int, list[Hashable]] = {}
+    often = {number for number, times in Counter(map(hash, values)).items() if times > _MOST_OF_ONE_HASH}
+    if not often:
+        return False
+    seen: dict[int, list[Any]] = {}
     for value in values:
-        alike = seen.setdefault(hash(value), [])
-        if value not in alike:
-            alike.append(value)
-            if len(alike) > _MOST_OF_ONE_HASH:
-                return True
+        if hash(value) in often:
+            alike = seen.setdefault(hash(value), [])
+            if value not in alike:
+                alike.append(value)
+                if len(alike) > _MOST_OF_ONE_HASH:
+                    return True
     return False
 
 

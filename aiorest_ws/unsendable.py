@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from inspect import CORO_CREATED, getcoroutinestate, iscoroutine
+from itertools import islice
 from typing import Any
 
 from aiorest_ws.calls import is_awaitable
@@ -54,9 +55,9 @@ def why_not(result: Any) -> str:
     """Tell what in `result` cannot be encoded, "" if it is nothing that is seen at a look."""
     todo: list[Place] = [(None, "", result)]
     blamed = ""
-    for _ in range(_MOST_LOOKED_AT):
-        if not todo:
-            break
+    looked_at = 0
+    while todo and looked_at < _MOST_LOOKED_AT:
+        looked_at += 1
         place = todo.pop()
         try:
             parts = _parts(place)
@@ -65,6 +66,7 @@ def why_not(result: Any) -> str:
             parts = _fields_of(place)
             if not parts:
                 return blamed
+        looked_at += len(parts) // 8  # most of which are not come to
         todo += reversed(parts)
     return blamed
 
@@ -77,11 +79,13 @@ def _parts(place: Place) -> list[Place]:
     if isinstance(value, str):
         value.encode()
         return []
+    if isinstance(value, (dict, list, tuple)) and not value:
+        return []
     _check_depth(place)
     if isinstance(value, dict):
-        return [(place, _step(written_key(key)), item) for key, item in value.items()]
+        return [(place, _step(written_key(key)), item) for key, item in islice(value.items(), _MOST_LOOKED_AT)]
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [(place, f"[{index}]", item) for index, item in enumerate(value)]
+        return [(place, f"[{index}]", item) for index, item in enumerate(islice(value, _MOST_LOOKED_AT))]
     return [(place, "", simpler(value))]
 
 

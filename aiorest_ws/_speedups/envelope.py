@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from aiorest_ws.collector import LARGE, undisturbed
 from aiorest_ws.exceptions import InvalidMessage
 
 from . import msgpack
 from .codec import EMPTY, decode, decode_base64, dumps, recognise, write
 from .wrappers import Request, check_id, failed, wrap
 
-__all__ = ("holds_of", "read", "render", "render_detail")
+__all__ = ("holds_of", "read", "render", "render_detail", "write_for")
 
 
 def read(payload: bytes, is_binary: bool, connection: Any) -> Request:
@@ -22,6 +23,13 @@ def read(payload: bytes, is_binary: bool, connection: Any) -> Request:
     form = recognise(payload, is_binary)
     if not payload:
         return failed(EMPTY, form, connection)  # the cheapest message to send must not be the dearest to answer
+    if len(payload) > LARGE:
+        request: Request = undisturbed(_read, payload, form, connection)
+        return request
+    return _read(payload, form, connection)
+
+
+def _read(payload: bytes, form: int, connection: Any) -> Request:
     try:
         text = decode_base64(payload) if form & 1 else payload
         if form & 4:
@@ -59,10 +67,18 @@ def _containers_in(text: bytes) -> int:
 def render(request: Request, data: Any) -> bytes:
     """Give the reply that carries `data`, with the status of `request` when that had an id."""
     if request._id is None:
-        return write({"data": data, "event_name": request._event_name}, request._form)
+        return write_for(request, {"data": data, "event_name": request._event_name})
     body = {"id": request._id, "status": request._status, "data": data}
     if request._event_name is not None:
         body["event_name"] = request._event_name
+    return write_for(request, body)
+
+
+def write_for(request: Request, body: Any) -> bytes:
+    """Give `body` in the form of `request`; what answers a large message may be as large."""
+    if request._size > LARGE:
+        written: bytes = undisturbed(write, body, request._form)
+        return written
     return write(body, request._form)
 
 

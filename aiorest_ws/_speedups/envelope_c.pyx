@@ -16,13 +16,14 @@ from libc.string cimport memcmp, memcpy
 from orjson import loads
 
 from aiorest_ws._speedups.codec_c cimport decode, decode_base64, recognise, write
-from aiorest_ws._speedups.codec_c import EMPTY
+from aiorest_ws._speedups.codec_c import EMPTY, write as write_it
 from aiorest_ws._speedups.msgpack_c cimport check, made
 from aiorest_ws._speedups.wrappers_c cimport Request, blank, check_id, failed, wrap
 
+from aiorest_ws.collector import LARGE, undisturbed
 from aiorest_ws.exceptions import InvalidMessage
 
-__all__ = ("holds_of", "read", "render", "render_detail")
+__all__ = ("holds_of", "read", "render", "render_detail", "write_for")
 
 cdef extern from "Python.h":
     bint PyUnicode_CheckExact(object o)
@@ -37,6 +38,7 @@ cdef enum:
     MAX_PLAIN = 4096     # beyond it orjson is as fast
     ROOM = 100           # for all of a reply but its strings: keys, punctuation, an integer id, a status
 
+cdef Py_ssize_t LARGE_MESSAGE = LARGE
 cdef Py_ssize_t MAX_SIZE = 512   # beyond it orjson's one pass is as fast
 cdef int MAX_DEPTH = 64          # far below orjson's limit, which counts from the whole document
 cdef int MAX_DIGITS = 18         # always fits 64 bits
@@ -47,11 +49,17 @@ cdef int MAX_DIGITS = 18         # always fits 64 bits
 cpdef Request read(bytes payload, bint is_binary, object connection):
     """Give the request in `payload`, also when it is malformed."""
     cdef int form = recognise(payload, is_binary)
+    if not payload:
+        return failed(EMPTY, form, connection)
+    if len(payload) > LARGE_MESSAGE:
+        return undisturbed(read_now, payload, form, connection)
+    return read_now(payload, form, connection)
+
+
+cpdef Request read_now(bytes payload, int form, object connection):
     cdef Request request = None
     cdef bytes text
     cdef Py_ssize_t size, holds
-    if not payload:
-        return failed(EMPTY, form, connection)
     try:
         text = decode_base64(payload) if form & 1 else payload
         size = len(text)  # TypeError if None
@@ -157,10 +165,17 @@ cpdef bytes render(Request request, object data):
     if reply is not None:
         return reply
     if request._id is None:
-        return write({"data": data, "event_name": request._event_name}, request._form)
+        return write_for(request, {"data": data, "event_name": request._event_name})
     body = {"id": request._id, "status": request._status, "data": data}
     if request._event_name is not None:
         body["event_name"] = request._event_name
+    return write_for(request, body)
+
+
+cpdef bytes write_for(Request request, object body):
+    """Give `body` in the form of `request`; what answers a large message may be as large."""
+    if request._size > LARGE_MESSAGE:
+        return undisturbed(write_it, body, request._form)
     return write(body, request._form)
 
 

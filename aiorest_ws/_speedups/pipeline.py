@@ -11,6 +11,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from aiorest_ws.calls import call, finished
+from aiorest_ws.collector import LARGE, undisturbed
 from aiorest_ws.exceptions import (
     BaseAPIException,
     IncorrectURL,
@@ -42,6 +43,8 @@ else:
     from . import wrappers_c as wrappers
 
 __all__ = ("Pipeline",)
+
+_LARGE = LARGE  # the `.pxd` knows its type
 
 
 class Pipeline(replies.Replies):
@@ -199,7 +202,10 @@ class Pipeline(replies.Replies):
         args = request._args
         kwargs = None
         if plan.bind is not None:
-            params, kwargs = plan.bind(request, params)
+            if request._size > _LARGE:
+                params, kwargs = undisturbed(plan.bind, request, params)
+            else:
+                params, kwargs = plan.bind(request, params)
         elif not plan.takes_nothing or (args is not None and (type(args) is not dict or args)):
             kwargs = plan.fit(args)
         if not plan.bare and view is None:

@@ -10,6 +10,9 @@ from aiorest_ws._speedups.trie_c cimport Trie as _Trie
 from aiorest_ws._speedups.wrappers_c cimport Request as _Request
 
 
+cdef Py_ssize_t _LARGE
+
+
 cdef class Pipeline(replies.Replies):
     cdef readonly _Trie trie
     cdef readonly object process

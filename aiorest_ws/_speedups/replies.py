@@ -57,7 +57,7 @@ class Replies:
             if plan.render is None and not isinstance(result, wrappers.Response):
                 return envelope.render(request, result)
             body = self._body(request, result)
-            return codec.write(body, request._form) if plan.render is None else plan.render(view, request, body)
+            return envelope.write_for(request, body) if plan.render is None else plan.render(view, request, body)
         except Exception as exc:
             if isinstance(exc, BaseAPIException) and not isinstance(exc, SerializerError):
                 raise
