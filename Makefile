@@ -62,7 +62,7 @@ test-proxies: $(VENV)/.compiled
 		apt-get update -qq && \
 		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 			haproxy nginx-light libnginx-mod-stream openssl >/dev/null; fi
-	$(BARE) $(BIN)/python -m pytest -q -m proxies tests/test_behind.py
+	$(BARE) $(BIN)/python -m pytest -q -m proxies tests/server/test_behind.py
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

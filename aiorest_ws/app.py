@@ -15,20 +15,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
 from aiorest_ws._speedups import COMPILED, REASON
-from aiorest_ws.declarations import Lists, check_assigned, check_members
+from aiorest_ws.conf.environment import configured, strangers
+from aiorest_ws.conf.options import OPTIONS, checked, deflate_offer_accept, middleware_of
 from aiorest_ws.exceptions import ImproperlyConfigured, RouterNotDefined
-from aiorest_ws.guards import AROUND
-from aiorest_ws.lifespan import Lifespan, Shared
+from aiorest_ws.handlers.declarations import Lists, check_assigned, check_members
+from aiorest_ws.handlers.exception_handlers import adding_handler
+from aiorest_ws.handlers.guards import AROUND
 from aiorest_ws.limits import Limits
-from aiorest_ws.listener import tls_context
-from aiorest_ws.loggers import enable_loggers
-from aiorest_ws.options import OPTIONS, checked, deflate_offer_accept, middleware_of
-from aiorest_ws.process import Signals, loop_factory, set_up_logging
-from aiorest_ws.recoveries import adding_handler
+from aiorest_ws.logs.loggers import enable_loggers
 from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
 from aiorest_ws.routers import SimpleRouter
-from aiorest_ws.server import EndedEarly, Server
-from aiorest_ws.sources import configured, strangers
+from aiorest_ws.server.lifespan import Lifespan, Shared
+from aiorest_ws.server.listeners import tls_context
+from aiorest_ws.server.process import Signals, loop_factory, set_up_logging
+from aiorest_ws.server.server import EndedEarly, Server
 from aiorest_ws.urls.base import set_urlconf
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from inspect import signature
 from typing import Any
 from uuid import uuid4
 
-from aiorest_ws.calls import call
-from aiorest_ws.dependencies import check_needless
+from aiorest_ws.callables.calls import call
+from aiorest_ws.dependencies.order import check_needless
 
 __all__ = ("CallNext", "RequestId", "Timing", "middleware_of", "middlewares_of", "request_id")
 

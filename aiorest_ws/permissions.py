@@ -7,11 +7,11 @@ from abc import ABC, ABCMeta, abstractmethod
 from collections.abc import Generator
 from typing import Any, ClassVar, Never
 
-from aiorest_ws.calls import is_awaitable
-from aiorest_ws.dependencies import check_needless
+from aiorest_ws.callables.calls import is_awaitable
+from aiorest_ws.callables.spelling import meant
+from aiorest_ws.dependencies.order import check_needless
+from aiorest_ws.dependencies.scope import begin
 from aiorest_ws.exceptions import BaseAuthException, PermissionDeniedException
-from aiorest_ws.scopes import begin
-from aiorest_ws.spelling import meant
 
 __all__ = ("AbstractPermission", "Composable", "check_permission", "refusal_of", "verdict")
 

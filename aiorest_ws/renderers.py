@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any
 
 from aiorest_ws._speedups import dumps, plain
-from aiorest_ws.collector import undisturbed
+from aiorest_ws._speedups.collector import undisturbed
 from aiorest_ws.exceptions import NotImplementedMethod, SerializerError
 
 __all__ = ("BaseRenderer", "JSONRenderer", "XMLRenderer")

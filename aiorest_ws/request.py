@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aiorest_ws.factory import RequestHandlerFactory
-from aiorest_ws.protocol import RequestHandlerProtocol
+from aiorest_ws.connection.protocol import RequestHandlerProtocol
+from aiorest_ws.server.factory import RequestHandlerFactory
 
 __all__ = ("RequestHandlerFactory", "RequestHandlerProtocol")

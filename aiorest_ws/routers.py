@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from aiorest_ws._speedups import Pipeline, Plan, Request, Trie, converter_names, parameter_names, parse_template
 from aiorest_ws.abstract import AbstractEndpoint, AbstractRouter
-from aiorest_ws.converters import CONVERTERS, Converter
-from aiorest_ws.declarations import Lists, check_assigned, check_members, checked_template, checked_verbs, checked_view
+from aiorest_ws.callables.spelling import meant, spelled
 from aiorest_ws.decorators import Endpoint, NamedOptions, endpoint
-from aiorest_ws.dependencies import Chain, effects_of
+from aiorest_ws.dependencies.order import Chain, effects_of
 from aiorest_ws.exceptions import (
     BaseAPIException,
     EndpointValueError,
@@ -23,11 +22,19 @@ from aiorest_ws.exceptions import (
     NotSpecifiedHandler,
     NotSupportedArgumentType,
 )
-from aiorest_ws.guards import AROUND, GUARDS, check_marks
+from aiorest_ws.handlers.declarations import (
+    Lists,
+    check_assigned,
+    check_members,
+    checked_template,
+    checked_verbs,
+    checked_view,
+)
+from aiorest_ws.handlers.exception_handlers import adding_handler
+from aiorest_ws.handlers.guards import AROUND, GUARDS, check_marks
 from aiorest_ws.middlewares import middlewares_of
-from aiorest_ws.recoveries import adding_handler
-from aiorest_ws.spelling import meant, spelled
-from aiorest_ws.templates import fill_template
+from aiorest_ws.routing.building import fill_template
+from aiorest_ws.routing.converters import CONVERTERS, Converter
 from aiorest_ws.views import check_notes, make_plan
 
 __all__ = ("Route", "SimpleRouter", "warn_if_empty")

@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 
 from aiorest_ws._speedups import BINARY_MSGPACK, TEXT_JSON, Plan, Request, write
 from aiorest_ws.abstract import AbstractMiddleware
-from aiorest_ws.annotations import meanings_in, parameters_of
-from aiorest_ws.calls import innermost, layers_of
-from aiorest_ws.dependencies import (
+from aiorest_ws.callables.annotations import meanings_in, parameters_of
+from aiorest_ws.callables.calls import innermost, layers_of
+from aiorest_ws.callables.spelling import elsewhere, meant
+from aiorest_ws.dependencies.order import (
     Chain,
     Dependencies,
     check_filled,
@@ -26,14 +27,13 @@ from aiorest_ws.dependencies import (
 )
 from aiorest_ws.exceptions import InvalidHandler, InvalidRenderer, MethodNotAllowed
 from aiorest_ws.gone import missing
-from aiorest_ws.guards import AROUND, GUARDS, guards_of
-from aiorest_ws.models import answering
-from aiorest_ws.passing import check_passed_on
+from aiorest_ws.handlers.guards import AROUND, GUARDS, guards_of
+from aiorest_ws.handlers.parameters import binder_of
+from aiorest_ws.handlers.passing import check_passed_on
+from aiorest_ws.handlers.response_models import answering
+from aiorest_ws.handlers.signatures import Signature
 from aiorest_ws.permissions import Composable
 from aiorest_ws.renderers import BaseRenderer, JSONRenderer
-from aiorest_ws.signatures import Signature
-from aiorest_ws.spelling import elsewhere, meant
-from aiorest_ws.typed import binder_of
 
 __all__ = ("ATTRIBUTES", "MethodBasedView", "View", "check_notes", "http_methods", "make_plan", "note_error")
 

@@ -335,7 +335,7 @@ def _server() -> Any:
 
 
 def deflate() -> Iterator[Case]:
-    from tests.test_frames import packed
+    from tests._speedups.test_frames import packed
 
     module = compiled("deflate")
 
@@ -361,8 +361,8 @@ def deflate() -> Iterator[Case]:
 
 
 def frames() -> Iterator[Case]:
+    from tests._speedups.test_frames import PING, PONG, Packs, packed, wire
     from tests.conftest import Impl
-    from tests.test_frames import PING, PONG, Packs, packed, wire
 
     impl = Impl.load("c")
 
@@ -400,7 +400,7 @@ def frames() -> Iterator[Case]:
 
 def _reader(impl: Any, **options: Any) -> Any:
     """Give an open connection that echoes."""
-    from tests.test_frames import BINARY, TEXT, make
+    from tests._speedups.test_frames import BINARY, TEXT, make
 
     def echo(frames: Any, event: Any) -> None:
         if event[0] == "message":
@@ -421,7 +421,7 @@ class Part:
     """The read of number `at` of a message that comes in pieces of `sizes`."""
 
     def __init__(self, impl: Any, sizes: tuple[int, ...], at: int) -> None:
-        from tests.test_frames import messages, wire
+        from tests._speedups.test_frames import messages, wire
 
         self.frames = _reader(impl)
         self.messages = messages
@@ -443,8 +443,8 @@ class Part:
         assert set(self.messages(self.frames)) <= {self.payload}
 
 
-def step() -> Iterator[Case]:
-    step = compiled("step")
+def eager() -> Iterator[Case]:
+    eager = compiled("eager")
 
     loop = asyncio.new_event_loop()
 
@@ -458,9 +458,9 @@ def step() -> Iterator[Case]:
         await asyncio.sleep(0)
 
     task = loop.create_task(nothing())
-    lookout = step.Lookout(loop, task)
-    yield "to the end", lambda: partial(_stepped, step.first_step, handler(), lookout)
-    yield "to a wait", lambda: partial(_stepped, step.first_step, waiting(), lookout)
+    lookout = eager.Lookout(loop, task)
+    yield "to the end", lambda: partial(_stepped, eager.first_step, handler(), lookout)
+    yield "to a wait", lambda: partial(_stepped, eager.first_step, waiting(), lookout)
     loop.run_until_complete(task)
     loop.close()
 
@@ -472,8 +472,8 @@ def _stepped(first_step: Any, coroutine: Any, lookout: Any) -> Any:
         coroutine.close()
 
 
-def workers() -> Iterator[Case]:
-    module = compiled("workers")
+def tasks() -> Iterator[Case]:
+    module = compiled("tasks")
     loop = asyncio.new_event_loop()
     yield "new", same(partial(module.Workers, loop))
     yield "take", lambda: module.Workers(loop).take
@@ -482,7 +482,7 @@ def workers() -> Iterator[Case]:
 
 
 def connection() -> Iterator[Case]:
-    from tests.test_frames import Transport, wire
+    from tests._speedups.test_frames import Transport, wire
 
     server = _server()
     loop = asyncio.new_event_loop()
@@ -513,7 +513,7 @@ CASES: dict[str, Callable[[], Iterator[Case]]] = {
     function.__name__: function
     for function in (
         *(msgpack, codec, wrappers, envelope, trie, proof, plan, meter, replies, guards, pipeline),
-        *(deflate, frames, step, workers),
+        *(deflate, frames, eager, tasks),
         connection,
     )
 }

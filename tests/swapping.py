@@ -11,7 +11,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from aiorest_ws import SimpleRouter, _speedups, factory, wrappers
+from aiorest_ws import SimpleRouter, _speedups, wrappers
+from aiorest_ws.server import factory
 
 __all__ = ("IMPLEMENTATIONS", "Impl", "using")
 
@@ -36,8 +37,8 @@ class Impl:
     pipeline: Any
     deflate: Any
     frames: Any
-    step: Any
-    workers: Any
+    eager: Any
+    tasks: Any
     connection: Any
 
     @classmethod

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from aiorest_ws import Application, MethodBasedView, RequestHandlerFactory, RequestHandlerProtocol, SimpleRouter
+from aiorest_ws.conf.options import OPTIONS
 from aiorest_ws.exceptions import BaseAPIException, BaseAuthException, ImproperlyConfigured, PermissionDeniedException
 from aiorest_ws.limits import Limits
-from aiorest_ws.options import OPTIONS
 from aiorest_ws.testing import AsyncTestClient, TestClient
 from tests.serving import LOOPS, Client, HandshakeRefused, asynchronous, make_router, serving, turn_over
 

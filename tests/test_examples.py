@@ -23,7 +23,7 @@ from autobahn.asyncio.websocket import WebSocketClientFactory, WebSocketClientPr
 import aiorest_ws
 from aiorest_ws import exceptions
 from aiorest_ws.app import Application, deflate_offer_accept
-from aiorest_ws.options import OPTIONS
+from aiorest_ws.conf.options import OPTIONS
 from examples import demo
 
 ROOT = Path(__file__).parent.parent

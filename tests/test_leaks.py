@@ -19,10 +19,10 @@ from aiorest_ws import Application, SimpleRouter
 from aiorest_ws.decorators import endpoint
 from aiorest_ws.exceptions import BaseAPIException
 from aiorest_ws.testing import AsyncTestClient
+from tests._speedups.test_frames import BINARY, CLOSING, OPEN, PING, PONG, wire
+from tests._speedups.test_pipeline import Server, get, hello
 from tests.conftest import Impl
 from tests.serving import asynchronous
-from tests.test_frames import BINARY, CLOSING, OPEN, PING, PONG, wire
-from tests.test_pipeline import Server, get, hello
 
 Call = Callable[[], Any]
 
@@ -486,7 +486,7 @@ def test_serving_leaks_nothing(
 ) -> None:
     pipeline = Server(impl, hello, later, waits, waits_and_fails, report=None).pipeline
     stream = wire(b'{%s"method":"GET","url":"%s"}' % (ident, url.encode())) * BATCH
-    workers = impl.workers.Workers(loop)
+    workers = impl.tasks.Workers(loop)
 
     async def serve() -> None:
         connection = impl.connection.Connection()

@@ -14,6 +14,7 @@ from autobahn.websocket.types import ConnectionDeny
 
 from aiorest_ws import Application, RequestHandlerFactory, RequestHandlerProtocol, SimpleRouter, endpoint
 from aiorest_ws._speedups import Packer
+from tests.connection.test_autobahn import REQUEST, Transport
 from tests.serving import (
     BINARY,
     CLOSE,
@@ -34,7 +35,6 @@ from tests.serving import (
     serving,
     turn_over,
 )
-from tests.test_seams import REQUEST, Transport
 
 on_each_loop = pytest.mark.parametrize("loop", LOOPS)
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiorest_ws import _speedups, factory, routers, views
+from aiorest_ws import _speedups, routers, views
+from aiorest_ws.server import factory
 from tests import swapping
 from tests.conftest import is_for_another_run
 from tests.swapping import using

@@ -53,7 +53,7 @@ __all__ = (
 
 MODULES = (
     *("msgpack", "codec", "wrappers", "envelope", "trie", "proof", "plan", "meter", "replies", "guards", "pipeline"),
-    *("deflate", "frames", "step", "workers", "connection"),
+    *("deflate", "frames", "eager", "tasks", "connection"),
 )
 
 # Without --no-cache-dir pip takes the pure wheel that it has built before.
@@ -120,8 +120,8 @@ if TYPE_CHECKING or not COMPILED:
     from .pipeline import Pipeline
     from .plan import Plan
     from .proof import Proof
+    from .tasks import Begun, Workers
     from .trie import Trie
-    from .workers import Begun, Workers
     from .wrappers import Request, Response, failed, texts_of, wrap
 else:
     from .codec_c import (
@@ -145,6 +145,6 @@ else:
     from .pipeline_c import Pipeline
     from .plan_c import Plan
     from .proof_c import Proof
+    from .tasks_c import Begun, Workers
     from .trie_c import Trie
-    from .workers_c import Begun, Workers
     from .wrappers_c import Request, Response, failed, texts_of, wrap

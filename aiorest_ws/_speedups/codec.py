@@ -16,9 +16,9 @@ from orjson import OPT_PASSTHROUGH_DATACLASS, JSONDecodeError, loads
 from orjson import dumps as _orjson_dumps
 from pybase64 import b64decode, b64encode
 
-from aiorest_ws.collector import undisturbed
+from aiorest_ws._speedups.collector import undisturbed
+from aiorest_ws._speedups.values import JSON_KEYS, is_plain_struct, simpler, written_key
 from aiorest_ws.exceptions import InvalidMessage
-from aiorest_ws.values import JSON_KEYS, is_plain_struct, simpler, written_key
 
 if TYPE_CHECKING or not __name__.endswith("_c"):
     from . import msgpack
@@ -138,7 +138,7 @@ def _json_name(value: object) -> str:
 def dumps(value: Any) -> bytes:
     """Encode `value` as JSON (UTF-8).
 
-    What orjson writes itself, and what `aiorest_ws.values.simpler` makes of the rest; NaN and Infinity → null. What
+    What orjson writes itself, and what `values.simpler` makes of the rest; NaN and Infinity → null. What
     only orjson refuses (keys that are not strings, integers beyond 64 bits, deep nesting) is as Python's `json` has it.
 
     Raises TypeError, ValueError or RecursionError for what cannot be encoded.

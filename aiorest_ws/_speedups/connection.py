@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, Any
 from aiorest_ws.exceptions import HandlerFailed, RequestTimeout, ServerStopping, TooManyRequests
 
 if TYPE_CHECKING or not __name__.endswith("_c"):
-    from . import frames, step
-    from .workers import Begun, Resumed, raised
+    from . import eager, frames
+    from .tasks import Begun, Resumed, raised
 else:
+    from . import eager_c as eager
     from . import frames_c as frames
-    from . import step_c as step
-    from .workers_c import Begun, Resumed, raised
+    from .tasks_c import Begun, Resumed, raised
 
 if TYPE_CHECKING:
     from asyncio import Task
 
-    from .step import Lookout
-    from .workers import Workers
+    from .eager import Lookout
+    from .tasks import Workers
     from .wrappers import Request
 
 __all__ = ("Connection",)
@@ -143,12 +143,12 @@ class Connection(frames.Frames):
         context = self._context
         if context is None or self._feeding:  # a handler ran the loop: it is in its context
             self._arrived(data)
-        elif step.enter(context):
+        elif eager.enter(context):
             # PERF: `context.run` would take a bound method, and three times the instructions.
             try:
                 self._arrived(data)
             finally:
-                step.leave(context)
+                eager.leave(context)
         else:
             context.run(self._arrived_in_context, data)
 
@@ -222,7 +222,7 @@ class Connection(frames.Frames):
                 pending = self._pipeline.rest(request, pending)
             task = self._loop.create_task(self._run(request, pending, copy_context()))
         else:
-            context = step.copy_context()
+            context = eager.copy_context()
             answer: Any = b""
             try:
                 answer = self._first_step(request, pending, context, worker.lookout)
@@ -255,14 +255,14 @@ class Connection(frames.Frames):
         if request._is_bare:
             # PERF: few handlers wait; the others are spared a coroutine around theirs (a third of what they cost).
             try:
-                done, result = step.first_step(pending, context, lookout)
+                done, result = eager.first_step(pending, context, lookout)
                 if done:
                     return self._pipeline.complete(request, result)
                 pending = Begun(pending, result)
             except BaseException as exc:
                 pending = raised(exc)
             pending = self._pipeline.rest(request, pending)
-        done, result = step.first_step(pending, context, lookout)
+        done, result = eager.first_step(pending, context, lookout)
         return result if done else Resumed(pending, context, result)
 
     async def _run(self, request: Request, pending: Any, context: Context) -> None:
@@ -286,11 +286,11 @@ class Connection(frames.Frames):
             if self._logs_replies and request._ended_in is None:
                 request._ended_in = _context_of(pending)
             # What comes next is to see nothing of this handler's context, nor of its task.
-            running = step.go_out(self._loop)
+            running = eager.go_out(self._loop)
             try:
                 context.run(self._finish, request, rendered)
             finally:
-                step.go_in(self._loop, running)
+                eager.go_in(self._loop, running)
 
     def _time_out(self, request: Request, task: Task[None]) -> None:
         """Answer in the place of a handler that takes too long. It is cancelled; until it has ended it is in flight."""

@@ -1,12 +1,12 @@
 cimport cython
 
 from aiorest_ws._speedups cimport frames_c as frames
-from aiorest_ws._speedups cimport step_c as step
+from aiorest_ws._speedups cimport eager_c as eager
 from aiorest_ws._speedups.meter_c cimport Meters as _Meters
 from aiorest_ws._speedups.pipeline_c cimport Pipeline as _Pipeline
-from aiorest_ws._speedups.step_c cimport Lookout as _Lookout
-from aiorest_ws._speedups.workers_c cimport Worker as _Worker
-from aiorest_ws._speedups.workers_c cimport Workers as _Workers
+from aiorest_ws._speedups.eager_c cimport Lookout as _Lookout
+from aiorest_ws._speedups.tasks_c cimport Worker as _Worker
+from aiorest_ws._speedups.tasks_c cimport Workers as _Workers
 from aiorest_ws._speedups.wrappers_c cimport Request as _Request
 from cpython cimport time
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aiorest_ws.collector import LARGE, undisturbed
+from aiorest_ws._speedups.collector import LARGE, undisturbed
 from aiorest_ws.exceptions import InvalidMessage
 
 from . import msgpack

@@ -20,7 +20,7 @@ from aiorest_ws._speedups.codec_c import EMPTY, write as write_it
 from aiorest_ws._speedups.msgpack_c cimport check, made
 from aiorest_ws._speedups.wrappers_c cimport Request, blank, check_id, failed, wrap
 
-from aiorest_ws.collector import LARGE, undisturbed
+from aiorest_ws._speedups.collector import LARGE, undisturbed
 from aiorest_ws.exceptions import InvalidMessage
 
 __all__ = ("holds_of", "read", "render", "render_detail", "write_for")

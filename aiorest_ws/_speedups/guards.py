@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from aiorest_ws.calls import is_awaitable
+from aiorest_ws.callables.calls import is_awaitable
 from aiorest_ws.exceptions import BaseAPIException, NotAuthenticated, sole
 from aiorest_ws.permissions import refusal_of, verdict
 

@@ -10,8 +10,10 @@ from contextvars import copy_context
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
-from aiorest_ws.calls import call, finished
-from aiorest_ws.collector import LARGE, undisturbed
+from aiorest_ws._speedups.collector import LARGE, undisturbed
+from aiorest_ws._speedups.turns import in_turn
+from aiorest_ws.callables.calls import call, finished
+from aiorest_ws.dependencies.scope import Scope, begin, drive
 from aiorest_ws.exceptions import (
     BaseAPIException,
     IncorrectURL,
@@ -20,10 +22,8 @@ from aiorest_ws.exceptions import (
     NotSpecifiedURL,
 )
 from aiorest_ws.middlewares import Layer, authenticates, known_at
-from aiorest_ws.misses import missed
-from aiorest_ws.scopes import Scope, begin, drive
-from aiorest_ws.threads import asker
-from aiorest_ws.turns import in_turn
+from aiorest_ws.routing.misses import missed
+from aiorest_ws.server.threads import asker
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable

@@ -6,9 +6,9 @@ from asyncio import CancelledError, current_task
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
-from aiorest_ws import calls
+from aiorest_ws._speedups.unsendable import unsendable
+from aiorest_ws.callables import calls
 from aiorest_ws.exceptions import BaseAPIException, HandlerFailed, SerializerError, sole
-from aiorest_ws.unsendable import unsendable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable

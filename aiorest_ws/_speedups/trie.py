@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from operator import itemgetter
 from typing import Any, Final, NamedTuple, final
 
-from aiorest_ws.converters import CONVERTERS, PATH, Converter
 from aiorest_ws.exceptions import EndpointValueError, IncorrectURL, MethodNotAllowed, NotSpecifiedHandler
+from aiorest_ws.routing.converters import CONVERTERS, PATH, Converter
 
 __all__ = ("MAX_SEGMENTS", "Trie", "Typed", "converter_names", "parameter_names", "parse_template", "split_segment")
 

@@ -3,7 +3,7 @@ from typing import Any, final
 
 from aiorest_ws._speedups.trie import MAX_SEGMENTS as MAX_SEGMENTS
 from aiorest_ws._speedups.trie import parse_template as parse_template
-from aiorest_ws.converters import Converter
+from aiorest_ws.routing.converters import Converter
 
 __all__ = ("MAX_SEGMENTS", "Trie", "parse_template")
 

@@ -22,7 +22,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from aiorest_ws._speedups.trie import MAX_SEGMENTS, PARAMETER, REST, Typed, join_rest, parse_template
-from aiorest_ws.converters import CONVERTERS
+from aiorest_ws.routing.converters import CONVERTERS
 from aiorest_ws.exceptions import EndpointValueError, IncorrectURL, MethodNotAllowed, NotSpecifiedHandler
 
 __all__ = ("MAX_SEGMENTS", "Trie", "parse_template")

@@ -9,9 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from aiorest_ws.patience import Patience
 from aiorest_ws.routers import warn_if_empty
-from aiorest_ws.shutdown import shut_down
+from aiorest_ws.server.patience import Patience
+from aiorest_ws.server.shutdown import shut_down
 from aiorest_ws.status import WS_NORMAL
 from aiorest_ws.testing.acting import act_as
 from aiorest_ws.testing.clock import keep_going
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from typing import Self
 
     from aiorest_ws.app import Application
-    from aiorest_ws.lifespan import Lifespan
     from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
+    from aiorest_ws.server.lifespan import Lifespan
 
 __all__ = ("OWN_ID", "AsyncTestClient")
 

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 import jwt
 
 from aiorest_ws.auth.token.fetch import check_url, fetch
-from aiorest_ws.complaints import printable
 from aiorest_ws.exceptions import BaseAPIException, ImproperlyConfigured
+from aiorest_ws.logs.throttled import printable
 
 __all__ = ("KeySet", "KeysUnavailable", "RemoteKeySet", "least_bits")
 

@@ -24,8 +24,8 @@ from aiorest_ws.auth.token.exceptions import (
 )
 from aiorest_ws.auth.token.keys import KeySet, RemoteKeySet, least_bits
 from aiorest_ws.auth.token.times import is_date, moment, span
+from aiorest_ws.callables.spelling import check_names, meant
 from aiorest_ws.exceptions import ImproperlyConfigured
-from aiorest_ws.spelling import check_names, meant
 
 __all__ = ("JSONWebTokenManager",)
 

@@ -25,11 +25,11 @@ from aiorest_ws.auth.token.offers import INVALID_TOKEN, agreed_on, offered, refu
 from aiorest_ws.auth.token.steps import finish, run
 from aiorest_ws.auth.token.wallet import Wallet
 from aiorest_ws.auth.user.models import User
-from aiorest_ws.calls import finished, is_awaitable
-from aiorest_ws.complaints import Complaints
+from aiorest_ws.callables.calls import finished, is_awaitable
+from aiorest_ws.callables.spelling import check_names
 from aiorest_ws.exceptions import BaseAPIException, ConnectionRefused, HandlerFailed, HTTPError
-from aiorest_ws.handshake import is_token
-from aiorest_ws.spelling import check_names
+from aiorest_ws.http.head import is_token
+from aiorest_ws.logs.throttled import Complaints
 from aiorest_ws.status import WS_MESSAGE_VIOLATE_POLICY
 
 __all__ = ("BaseTokenMiddleware", "JSONWebTokenMiddleware")

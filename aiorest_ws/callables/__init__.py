@@ -1,0 +1,1 @@
+"""What users write: how it is called, what its parameters mean, and which name of ours they meant."""

@@ -1,0 +1,1 @@
+"""One connection: its opening, its frames, its protocol."""

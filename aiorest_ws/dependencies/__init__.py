@@ -1,0 +1,5 @@
+"""What a handler depends on: made before it, cleaned up behind it."""
+
+from .order import Depends
+
+__all__ = ("Depends",)

@@ -1,0 +1,467 @@
+"""A handler's signature → the calls that give its parameters what they depend on, in order, before a request comes."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from inspect import isabstract
+from types import FunctionType
+from typing import Annotated, Any, Literal, Union, get_origin
+
+from aiorest_ws.callables.annotations import Meaning, Unreadable, as_written, filled_in, meaning_of, parameters_of
+from aiorest_ws.callables.calls import may_wait
+from aiorest_ws.callables.defaults import fresh
+from aiorest_ws.callables.markers import is_marker, wrong_default, wrong_mark
+from aiorest_ws.exceptions import InvalidHandler
+
+__all__ = (
+    "Chain",
+    "Dependencies",
+    "Depends",
+    "Order",
+    "Step",
+    "check_filled",
+    "check_needless",
+    "effects_of",
+    "gathered",
+    "holds_depends",
+    "is_need",
+    "named",
+    "needs_by_name",
+    "needs_of",
+)
+
+REQUEST = -1  # in place of the index of a step
+
+_CONTAINERS = (list, tuple, set, frozenset, dict)
+_MANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+@dataclass(frozen=True, slots=True)
+class Depends:
+    """Says, in an annotation, what gives a parameter its value: `db: Annotated[Session, Depends(get_db)]`.
+
+    call     a function (one that waits must be `async def`), a class or anything else that is called. It may take
+             `request`, and have dependencies of its own. If it is a generator, the value is what it yields, and the
+             rest is clean-up: it runs when the reply is rendered, and the exception of a failed handler is thrown in
+    cache    call it once a request for all that depend on it; False: for this parameter alone
+    """
+
+    call: Any
+    cache: bool = True
+
+
+Chain = tuple[Depends, ...]  # of one annotation: the last gives the value, those before it run for their effect
+
+
+def effects_of(dependencies: Any, whose: str) -> Chain:
+    """Give what runs before a handler for its effect alone, or raise TypeError or InvalidHandler.
+
+    dependencies    what was given as `dependencies` of `whose`
+    """
+    if not isinstance(dependencies, (list, tuple)):
+        raise TypeError(f"dependencies of {whose} must be a list of Depends(…), got {dependencies!r}")
+    for depends in dependencies:
+        if not isinstance(depends, Depends):
+            of = f" of {type(depends).__module__}" if type(depends).__name__ == "Depends" else ""
+            cure = f": did you mean Depends({named(depends)})?" if callable(depends) else ""
+            raise TypeError(f"dependencies of {whose} must be a list of Depends(…), got {depends!r}{of} in it{cure}")
+    effects = tuple(dependencies)
+    Order(whose, effects, {}, {})  # now, where it is said who has them
+    return effects
+
+
+def needs_of(function: Callable[..., Any], name: str, given: int = 0) -> dict[str, Chain]:
+    """Give what the parameters of `function`, and of what it wraps, depend on; `name` is for what is wrong with them.
+
+    The framework gives the first `given` arguments itself.
+    """
+    needs: dict[str, Chain] = {}
+    layer: Any = function
+    while layer is not None:
+        inside = getattr(layer, "__wrapped__", None)
+        for place, parameter in enumerate(parameters_of(layer, follow_wrapped=inside is None)):
+            if place >= given and parameter.kind not in _MANY:
+                parameter = _as_written(layer, parameter, name)
+            chain = _chain(layer, parameter, name, is_given=place < given)
+            if chain:
+                needs.setdefault(parameter.name, chain)
+        layer = inside
+    return needs
+
+
+def check_needless(function: Any, whose: str) -> None:
+    """Raise TypeError if a parameter of `function` has a Depends: it is called by who has no dependencies to give."""
+    for name in needs_by_name(function):
+        raise TypeError(
+            f"parameter {name!r} of {whose} has a Depends, where it is for nobody: handlers have "
+            "dependencies, and `dependencies=[Depends(…)]` of a router or view runs before them"
+        )
+
+
+def needs_by_name(function: Any) -> list[str]:
+    """Give the parameters of `function` that have a Depends, in its place or not; none of what is no function."""
+    if not callable(function) or (type(function) is FunctionType and not _may_need(function)):
+        return []
+    try:
+        parameters = parameters_of(function, follow_wrapped=True)
+    except (TypeError, ValueError):
+        return []  # it is not written in Python
+    return [p.name for p in parameters if holds_depends(p.default) or _has_depends(function, p)]
+
+
+def _may_need(function: FunctionType) -> bool:
+    """Tell whether `function` may have a Depends: a look that costs little, as most have none."""
+    if hasattr(function, "__wrapped__") or hasattr(function, "__signature__") or sys.version_info >= (3, 14):
+        return True
+    return bool(function.__annotations__ or function.__defaults__ or function.__kwdefaults__)
+
+
+def _has_depends(function: Any, parameter: inspect.Parameter) -> bool:
+    try:
+        return is_need(meaning_of(function, parameter))
+    except Unreadable:
+        return "Depends" in str(parameter.annotation)
+
+
+def check_filled(cls: Any) -> None:
+    """Raise InvalidHandler if a Depends stands for a type parameter of a base of `cls`, where it is for nobody."""
+    if hasattr(cls, "__orig_bases__") and any(map(is_need, filled_in(cls))):
+        raise InvalidHandler(
+            f"class {cls.__qualname__} gives its base a Depends as a type, where it is for nobody: "
+            "expected it in the annotation of a parameter"
+        )
+
+
+def holds_depends(value: Any) -> bool:
+    """Tell whether `value` is a Depends, or a list, a dict or the like with one."""
+    parts = value.values() if isinstance(value, dict) else value
+    return isinstance(value, Depends) or (isinstance(value, _CONTAINERS) and any(map(holds_depends, parts)))
+
+
+def is_need(meaning: Meaning) -> bool:
+    """Tell whether a Depends is anywhere in an annotation."""
+    return any(isinstance(mark, Depends) for mark in (*meaning.marks, *meaning.below))
+
+
+def fresh_of(parameter: inspect.Parameter, name: str) -> Callable[[], Any] | None:
+    """Give what makes the default of `parameter` anew for each request, None if it cannot change."""
+    if parameter.default is parameter.empty:
+        return None
+    try:
+        return fresh(parameter.default)
+    except TypeError as exc:
+        raise InvalidHandler(f"default {parameter.default!r} of parameter {parameter.name!r} of {name}: {exc}") from exc
+
+
+def gathered(*args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Stand for a handler with dependencies, where it would be called with what was checked: give that."""
+    return args, kwargs
+
+
+class Step:
+    """One call: what it gives is the value with the index of the step.
+
+    takes    pairs of a parameter and the index of the step whose value it gets, or REQUEST
+    fresh    what makes the default of a parameter anew for each request, by name
+    alone    it takes nothing
+    asks     it takes the request, as `request`, and nothing else
+    waits    what it gives is expected to be asynchronous; what comes back tells whether it is
+    """
+
+    __slots__ = ("alone", "asks", "call", "fresh", "name", "takes", "waits")
+
+    def __init__(
+        self, call: Callable[..., Any], takes: tuple[tuple[str, int], ...], fresh: dict[str, Callable[[], Any]]
+    ) -> None:
+        self.call = call
+        self.takes = takes
+        self.fresh = fresh
+        self.alone = not takes and not fresh
+        self.asks = takes == (("request", REQUEST),) and not fresh
+        self.waits = may_wait(call)
+        self.name = named(call)
+
+    def arguments(self, request: Any, values: list[Any]) -> dict[str, Any]:
+        arguments = {name: request if index == REQUEST else values[index] for name, index in self.takes}
+        if self.fresh:
+            arguments |= {name: copy() for name, copy in self.fresh.items()}
+        return arguments
+
+
+class Order:
+    """The steps for one handler, each after those that it needs: `effects`, and what its parameters need.
+
+    given    pairs of a parameter of the handler and the index of the step whose value it gets
+    waits    one of the steps is expected to be asynchronous
+    """
+
+    __slots__ = ("given", "steps", "waits")
+
+    def __init__(self, handler: str, effects: Chain, needs: Mapping[str, Chain], overrides: Mapping[Any, Any]) -> None:
+        planner = _Planner(handler, overrides)
+        for depends in effects:
+            planner.add_effect(depends)
+        self.given = tuple((name, planner.add(name, chain)) for name, chain in needs.items())
+        self.steps = tuple(planner.steps)
+        self.waits = any(step.waits for step in self.steps)
+
+
+class Dependencies:
+    """What one handler depends on, and how it is called with it.
+
+    function      the handler: called as function(*args, **kwargs) with what `gathered` gave, and the values
+    order         of the steps, as long as nothing is overridden
+    effects       what runs before all that it needs, in order, and gives it nothing
+    positions     of the values that stand before the last path parameter, by name, counted from the first one
+    parameters    number of path parameters
+    is_async      the handler is `async def`, whatever stands around it
+    threaded      the handler, and what it depends on and is not asynchronous, is called in a thread
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        needs: dict[str, Chain],
+        *,
+        handler: str,
+        effects: Chain,
+        positions: Mapping[str, int],
+        parameters: int,
+        is_async: bool,
+        threaded: bool,
+    ) -> None:
+        self.function = function
+        self.parameters = parameters
+        self.positions = dict(positions)
+        self.threaded = threaded
+        self.is_async = is_async
+        self.order = Order(handler, effects, needs, {})
+        self._handler = handler
+        self._effects = effects
+        self._needs = needs
+        self._overridden: tuple[dict[Any, Any], Order] = ({}, self.order)
+
+    def overridden(self, overrides: Mapping[Any, Any]) -> Order:
+        """Give the order with `overrides` in place of what they override; worked out when they change."""
+        seen, order = self._overridden
+        if seen != overrides:
+            try:
+                order = Order(self._handler, self._effects, self._needs, overrides)
+            except InvalidHandler as exc:
+                raise TypeError(f"dependency_overrides: {exc}") from exc  # no fault of the client
+            self._overridden = (dict(overrides), order)
+        return order
+
+    def arguments(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], order: Order, values: list[Any]
+    ) -> tuple[Iterable[Any], dict[str, Any]]:
+        """Give what the handler is called with: `args` and `kwargs` of `gathered`, and `values`, each in its place."""
+        for name, index in order.given:
+            kwargs[name] = values[index]
+        if not self.positions:
+            return args, kwargs
+        placed = list(args)
+        first = len(args) - self.parameters
+        for name, position in self.positions.items():
+            placed.insert(first + position, kwargs.pop(name))
+        return placed, kwargs
+
+
+class _Planner:
+    """Puts the dependencies of one handler into order, and raises InvalidHandler for what cannot be."""
+
+    def __init__(self, handler: str, overrides: Mapping[Any, Any]) -> None:
+        self.steps: list[Step] = []
+        self._handler = handler
+        self._overrides = overrides
+        self._known: dict[Any, int] = {}
+        self._around: list[Any] = []  # what is being worked out, the outermost first
+
+    def add(self, parameter: str, chain: Chain) -> int:
+        """Give the index of the step for `parameter` of the handler."""
+        try:
+            return self._last_of(chain)
+        except InvalidHandler as exc:
+            raise InvalidHandler(f"{self._handler} cannot get its parameter {parameter!r}: {exc.detail}") from exc
+
+    def add_effect(self, depends: Depends) -> None:
+        try:
+            self._step(depends)
+        except InvalidHandler as exc:
+            raise InvalidHandler(f"a dependency of {self._handler} cannot be: {exc.detail}") from exc
+
+    def _last_of(self, chain: Chain) -> int:
+        """Give the index of the step that gives the value; the others run before it."""
+        return [self._step(depends) for depends in chain][-1]
+
+    def _step(self, depends: Depends) -> int:
+        call = _replaced(depends.call, self._overrides)
+        if not callable(call) or get_origin(call) is Annotated:
+            raise InvalidHandler(f"Depends expects a callable, got {call!r}")
+        if is_marker(call):
+            raise InvalidHandler(f"Depends expects a callable that gives the value, got {call!r}, which gives itself")
+        _check_made(call)
+        if getattr(_bare(call), "__globals__", None) is vars(contextlib):
+            raise InvalidHandler(
+                f"{named(_bare(call))} is made a context manager by its decorator: leave that out, a generator will do"
+            )
+        key = _key(call)
+        if any(key == _key(other) for other in self._around):
+            names = " → ".join(named(one) for one in (*self._around, call))
+            raise InvalidHandler(f"dependencies go in a circle: {names}")
+        if depends.cache and key in self._known:
+            return self._known[key]
+        self._around.append(call)
+        fresh: dict[str, Callable[[], Any]] = {}
+        takes = tuple(self._takes(call, fresh))
+        self._around.pop()
+        self.steps.append(Step(call, takes, fresh))
+        index = len(self.steps) - 1
+        if depends.cache:
+            self._known[key] = index
+        return index
+
+    def _takes(self, call: Callable[..., Any], fresh: dict[str, Callable[[], Any]]) -> Iterable[tuple[str, int]]:
+        """Give what `call` takes; what makes its defaults anew goes into `fresh`."""
+        for parameter in _parameters(call):
+            chain = _chain(call, parameter, named(call))
+            if parameter.kind in _MANY:
+                continue
+            if chain:
+                yield parameter.name, self._last_of(chain)
+            elif parameter.name == "request" and parameter.kind is not parameter.POSITIONAL_ONLY:
+                yield parameter.name, REQUEST
+            elif parameter.default is parameter.empty:
+                raise InvalidHandler(
+                    f"nothing provides parameter {parameter.name!r} of {named(call)}: expected `request`, "
+                    "a default, or Annotated[…, Depends(…)]"
+                )
+            elif (copy := fresh_of(parameter, named(call))) is not None:
+                if parameter.kind is parameter.POSITIONAL_ONLY:
+                    raise InvalidHandler(
+                        f"parameter {parameter.name!r} of {named(call)} is positional-only, and so its default "
+                        f"{parameter.default!r} would be shared by all requests"
+                    )
+                fresh[parameter.name] = copy
+
+
+def _parameters(call: Callable[..., Any]) -> list[inspect.Parameter]:
+    try:
+        return parameters_of(_signed(call), follow_wrapped=True)
+    except (TypeError, ValueError) as exc:
+        raise InvalidHandler(
+            f"the parameters of {named(call)} cannot be known: {exc}; a function that calls it will do"
+        ) from exc
+
+
+def _bare(call: Any) -> Any:
+    """Give what is behind the partials around `call`."""
+    while isinstance(call, partial):
+        call = call.func
+    return call
+
+
+def _check_made(call: Any) -> None:
+    """Refuse a type of which there is no instance, and a class that hides a Depends from us."""
+    cls = get_origin(_bare(call)) or _bare(call)
+    is_class = isinstance(cls, type)
+    if cls is Any or cls is Union or cls is Literal or (is_class and (isabstract(cls) or _is_protocol(cls))):
+        raise InvalidHandler(f"Depends expects a callable that gives the value, got {call!r}, which cannot be made")
+    if is_class:
+        check_filled(cls)
+
+
+def _is_protocol(cls: type) -> bool:
+    return bool(getattr(cls, "_is_protocol", False))
+
+
+def _signed(call: Any) -> Any:
+    """Give what has the signature of `call`: a generic class with its arguments hides that of the class."""
+    if isinstance(call, partial):
+        return partial(_signed(call.func), *call.args, **call.keywords)
+    return get_origin(call) or call
+
+
+def _chain(function: Any, parameter: inspect.Parameter, name: str, *, is_given: bool = False) -> Chain:
+    """Give what `parameter` of `function` depends on: the last gives its value, those before it run for their effect.
+
+    Whatever would have to be looked at by somebody else, or by nobody, raises InvalidHandler.
+    """
+    what = f"parameter {parameter.name!r} of {name}"
+    cure = f"expected {parameter.name}: Annotated[…, Depends(…)]"
+    if isinstance(parameter.default, _CONTAINERS) and holds_depends(parameter.default):
+        raise InvalidHandler(
+            f"{what} has a {type(parameter.default).__name__} of Depends as its default, which nobody runs: "
+            "`dependencies` belongs to the decorator, @router.get(…, dependencies=[Depends(…)])"
+        )
+    if isinstance(parameter.default, Depends):
+        raise InvalidHandler(f"{what} has Depends as its default, expected it in the annotation: {cure[9:]}")
+    if parameter.annotation is parameter.empty:
+        meaning = Meaning()
+    else:
+        meaning = _meaning(function, parameter, what, is_given=is_given)
+    if isinstance(meaning.hint, Depends) or Depends in meaning.marks:
+        raise InvalidHandler(f"{what} is annotated with {parameter.annotation!r}, {cure}")
+    chain = tuple(mark for mark in meaning.marks if isinstance(mark, Depends))
+    for mark in (*meaning.marks, *meaning.below):
+        if not isinstance(mark, Depends) and (wrong := wrong_mark(mark)):
+            raise InvalidHandler(f"{what} is annotated with {wrong}")
+    if any(isinstance(mark, Depends) for mark in meaning.below):
+        raise InvalidHandler(
+            f"{what} has a Depends below the top level of its annotation, where it is for nobody: {cure}"
+        )
+    if chain and parameter.kind in (parameter.POSITIONAL_ONLY, *_MANY):
+        raise InvalidHandler(f"{what} is {parameter.kind.description}, and so cannot be provided")
+    if chain or parameter.default is parameter.empty:
+        return chain
+    if wrong := wrong_default(parameter.default, meaning.hint):
+        raise InvalidHandler(f"{what} has as its default {wrong}")
+    return chain
+
+
+def _as_written(layer: Any, parameter: inspect.Parameter, name: str) -> inspect.Parameter:
+    try:
+        return as_written(layer, parameter)
+    except Unreadable as exc:
+        raise InvalidHandler(
+            f"annotation of parameter {parameter.name!r} of a decorator of {name} cannot be known: {exc}"
+        ) from exc
+
+
+def _meaning(function: Any, parameter: inspect.Parameter, what: str, *, is_given: bool) -> Meaning:
+    try:
+        return meaning_of(function, parameter)
+    except Unreadable as exc:
+        # What comes from the framework, or is for nobody by name, may be of a type that only type checkers know.
+        text = str(parameter.annotation)
+        is_plain = "Depends" not in text and "Annotated" not in text
+        nobodys = parameter.name == "request" or parameter.kind in _MANY
+        if is_plain and (is_given or nobodys):
+            return Meaning()
+        raise InvalidHandler(f"annotation of {what} cannot be resolved: {exc}") from exc
+
+
+def _replaced(call: Any, overrides: Mapping[Any, Any]) -> Any:
+    try:
+        return overrides.get(call, call)
+    except TypeError:
+        return call  # not hashable, and so not among them
+
+
+def _key(call: Any) -> Any:
+    try:
+        hash(call)
+    except TypeError:
+        return id(call)
+    return call
+
+
+def named(call: Any) -> str:
+    while isinstance(call, partial):
+        call = call.func
+    return getattr(call, "__qualname__", None) or repr(call)

@@ -1,0 +1,1 @@
+"""A handler → the `Plan` of its requests, or what is wrong with it."""

@@ -1,0 +1,547 @@
+"""A type that a handler asks for → a function that makes its value of what a client sent, or says what is wrong.
+
+Imports msgspec: whoever needs it imports this module when the first annotated handler is registered.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from functools import cache, partial
+from typing import Any, Protocol, get_args, get_type_hints
+
+import msgspec
+from msgspec import inspect as types
+
+from aiorest_ws._speedups.values import is_pydantics, is_read_from_text
+from aiorest_ws.handlers.sieves import Digits, Sieve, class_of, closed_fields, sieve_of, wants_digits
+from aiorest_ws.handlers.traps import branching, nodes_of
+
+__all__ = (
+    "MOST_FAULTS",
+    "Check",
+    "Fault",
+    "NoCheck",
+    "Unknown",
+    "adapter_of",
+    "box_of",
+    "check_of",
+    "fault",
+    "faults_of",
+    "goes_plainly",
+    "infos_of",
+    "is_hashable",
+    "is_pydantic",
+    "is_sent_as_key",
+)
+
+Fault = dict[str, Any]
+
+
+class Check(Protocol):
+    """Makes a value of what a client sent, or raises; `exact`: it wants the digits of numbers."""
+
+    exact: bool
+
+    def __call__(self, value: Any) -> Any: ...
+
+
+MOST_FAULTS = 50
+_MOST_COUNTED = 10_000  # pydantic tells all of them or none, and takes 3 µs for each
+# A message may repeat what the client sent: a tag, the name of an enum's member.
+_MOST_TEXT = 200
+_MOST_NAME = 100
+_MOST_STEPS = 64
+
+# How msgspec says where: "Expected `int`, got `str` - at `$.items[0].name`", or "- at `key` in `$.items`".
+_place = re.compile(r" - at (`key` in )?`\$([^`]*)`$")
+_step = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
+
+
+class NoCheck(Exception):
+    """No value of this type can be made of what a client sends; the text says why."""
+
+
+class Unknown(NoCheck):
+    """It is a class that neither msgspec nor pydantic knows."""
+
+
+def check_of(hint: Any, *, lax: bool = False, made: bool = False) -> Check:
+    """Give the check of `hint`, or raise NoCheck.
+
+    lax     what comes is text that may stand for a number and so on
+    made    what comes is no JSON, but what a converter made
+    """
+    if is_pydantic(hint):
+        return _pydantic_check(hint, lax=lax)
+    infos = [] if made else infos_of(hint)
+    refuse_unsent(infos, lax=lax)
+    alone = next((class_of(info) for info in infos if _is_for_pydantic_alone(info)), None)
+    if alone is not None:
+        _refuse_beside(alone, infos)
+        return _pydantic_check(hint, lax=lax, sieve=sieve_of(infos[0], infos))
+    return PlainCheck(hint, infos, lax=lax)
+
+
+class PlainCheck:
+    """Makes a value of a type that msgspec knows.
+
+    exact    it is to be given the digits of numbers, `sieves.Digits`, where they are known
+    """
+
+    def __init__(self, hint: Any, infos: list[Any], *, lax: bool) -> None:
+        options: dict[str, Any] = {"strict": False} if lax else {}
+        if _wants_keys(infos):
+            options["str_keys"] = True
+        if any(isinstance(info, types.CustomType) for info in infos):
+            options["dec_hook"] = made_of_text
+        self._box = box_of([("value", hint)], dec_hook=options.get("dec_hook"))
+        self._convert = partial(msgspec.convert, **options) if options else msgspec.convert
+        keeping = [info for info in infos if _wants_digits(info)]  # each is looked at, and may be refused
+        wanted = bool(keeping) or wants_digits(infos)
+        self._sieve = sieve_of(infos[0], infos, wanted=wanted) if infos else None
+        self._is_finite = lax and _has_floats(infos)
+        self.exact = wanted and not lax
+
+    def __call__(self, value: Any) -> Any:
+        try:
+            if self._sieve is not None:
+                value = self._sieve(value)
+            value = self._convert({"value": value}, self._box).value
+        except (TypeError, ValueError) as exc:
+            # A year 10000, a signalling NaN in a set: of some values msgspec does not say itself that they are wrong.
+            if isinstance(exc, msgspec.ValidationError) or not _is_raised_here(exc):
+                raise
+            raise msgspec.ValidationError("Invalid value") from exc
+        if self._is_finite:
+            _check_finite(value)
+        return value
+
+
+def box_of(fields: list[Any], *, dec_hook: Any = None, **options: Any) -> Any:
+    """Give a Struct with these fields: msgspec works out what it has to do once for a Struct, else with every call."""
+    try:
+        box = msgspec.defstruct("Box", fields, kw_only=True, **options)
+        try:
+            msgspec.convert(None, box, dec_hook=dec_hook)
+        except msgspec.ValidationError:
+            pass
+    except Exception as exc:
+        raise NoCheck(str(exc)) from exc
+    return box
+
+
+def infos_of(hint: Any) -> list[Any]:
+    """Give all types in `hint`, its own first, as msgspec.inspect has them, or raise NoCheck."""
+    try:
+        return list(_walk(types.type_info(hint), set()))
+    except Exception as exc:
+        text = f"a field without annotation: {exc}" if isinstance(exc, KeyError) else str(exc)
+        raise NoCheck(text or type(exc).__name__) from exc
+
+
+def refuse_unsent(infos: list[Any], *, lax: bool = False) -> None:
+    """Raise NoCheck for a type that no client can ever send."""
+    for info in infos:
+        if _is_foreign(info):
+            name = getattr(info.cls, "__qualname__", info.cls)
+            raise Unknown(f"msgspec cannot make a `{name}` of what a client sends")
+        if isinstance(info, (types.RawType, types.ExtType)):
+            raise NoCheck(f"a `msgspec.{type(info).__name__.removesuffix('Type')}` never comes: ask for Any")
+        if isinstance(info, types.DictType) and not _can_be(info.key_type, _KEYS):
+            raise NoCheck(f"keys of objects are strings, of which no {_name_of(info.key_type)} can be made")
+        if isinstance(info, (types.SetType, types.FrozenSetType)) and not is_hashable(info.item_type):
+            raise NoCheck(f"{_name_of(info.item_type)} cannot be in a set: ask for a list")
+        if isinstance(info, types.DataclassType):
+            _refuse_never_set(info)
+    if lax and infos and not _can_be(infos[0], (*_KEYS, types.BoolType, types.NoneType)):
+        raise NoCheck(f"a path parameter is text, of which no {_name_of(infos[0])} can be made")
+
+
+# What msgspec makes of a string.
+_KEYS = (
+    *(types.AnyType, types.StrType, types.IntType, types.FloatType, types.DecimalType, types.UUIDType),
+    *(types.DateTimeType, types.DateType, types.TimeType, types.TimeDeltaType, types.BytesType),
+    *(types.EnumType, types.LiteralType, types.CustomType),
+)
+_UNHASHABLE = (
+    *(types.ListType, types.SetType, types.DictType, types.TypedDictType, types.ByteArrayType, types.CollectionType),
+)
+
+
+def _is_foreign(info: Any) -> bool:
+    return isinstance(info, types.CustomType) and not (is_pydantics(info.cls) or is_read_from_text(info.cls))
+
+
+def _never_comes(info: Any) -> bool:
+    """Tell whether there is nothing in `info` that a client could send, but null."""
+    if isinstance(info, types.Metadata):
+        return _never_comes(info.type)
+    if isinstance(info, types.UnionType):
+        return all(isinstance(part, types.NoneType) or _never_comes(part) for part in info.types)
+    return _is_foreign(info)
+
+
+_WITH_FIELDS = (types.StructType, types.DataclassType, types.TypedDictType, types.NamedTupleType)
+
+
+# Annotations of pydantic's that look like classes: what it makes of them is no instance, as msgspec wants it.
+_NO_CLASSES = frozenset(
+    (
+        *("AwareDatetime", "NaiveDatetime", "PastDate", "PastDatetime", "FutureDate", "FutureDatetime"),
+        *("EmailStr", "ImportString", "IPvAnyAddress", "IPvAnyInterface", "IPvAnyNetwork", "Json"),
+    )
+)
+
+
+def _is_for_pydantic_alone(info: Any) -> bool:
+    """Tell whether msgspec would leave out some of what is to be checked of `info`."""
+    if isinstance(info, types.CustomType):
+        cls = class_of(info)
+        return cls.__name__ in _NO_CLASSES and cls.__module__.partition(".")[0] == "pydantic"
+    if not isinstance(info, _WITH_FIELDS):
+        return False
+    return is_pydantics(class_of(info)) or _has_foreign_constraints(class_of(info))
+
+
+def _refuse_beside(alone: Any, infos: list[Any]) -> None:
+    """Raise NoCheck if pydantic would have to check `alone` inside of what it does not know."""
+    if hasattr(alone, "__struct_config__"):
+        raise NoCheck(f"`{alone.__qualname__}` has constraints that msgspec does not read: expected msgspec.Meta")
+    for cls in (class_of(info) for info in infos if isinstance(info, _WITH_FIELDS)):
+        if hasattr(cls, "__struct_config__") or hasattr(cls, "__attrs_attrs__"):
+            raise NoCheck(
+                f"`{alone.__qualname__}` is checked by pydantic, which does not know `{cls.__qualname__}`: expected a "
+                "model of pydantic's in place of one of them"
+            )
+
+
+@cache
+def _has_foreign_constraints(cls: Any) -> bool:
+    """Tell whether a field of `cls` has a constraint that only pydantic looks at."""
+    try:
+        hints = get_type_hints(cls, include_extras=True)
+    except Exception:  # what cannot be resolved msgspec has refused, or does not need
+        return False
+    return any(_is_constrained(hint) for hint in hints.values())
+
+
+def _is_constrained(hint: Any) -> bool:
+    if any(type(m).__module__.partition(".")[0] in _CONSTRAIN for m in _metadata(hint)):
+        return True
+    return any(_is_constrained(part) for part in get_args(hint) if not isinstance(part, (str, int, bytes)))
+
+
+_CONSTRAIN = ("pydantic", "annotated_types")
+
+
+def is_sent_as_key(info: Any) -> bool:
+    """Tell whether JSON has a string for some value of this type."""
+    kinds = tuple(kind for kind in _KEYS if kind is not types.BytesType)
+    return _can_be(info, (*kinds, types.BoolType, types.NoneType))
+
+
+def _can_be(info: Any, kinds: tuple[Any, ...]) -> bool:
+    if isinstance(info, types.Metadata):
+        return _can_be(info.type, kinds)
+    if isinstance(info, types.UnionType):
+        return any(_can_be(part, kinds) for part in info.types)
+    return isinstance(info, kinds)
+
+
+def is_hashable(info: Any) -> bool:
+    """Tell whether a value of this type can be in a set."""
+    if isinstance(info, types.Metadata):
+        return is_hashable(info.type)
+    if isinstance(info, types.UnionType):
+        return any(is_hashable(part) for part in info.types)
+    if isinstance(info, types.StructType):
+        config = class_of(info).__struct_config__
+        return bool(config.frozen or not config.eq)
+    if isinstance(info, types.DataclassType):
+        return class_of(info).__hash__ is not None
+    return not isinstance(info, _UNHASHABLE)
+
+
+def _name_of(info: Any) -> str:
+    if isinstance(info, types.Metadata):
+        return _name_of(info.type)
+    cls = getattr(info, "cls", None)
+    return f"`{cls.__qualname__}`" if cls is not None else f"`{type(info).__name__.removesuffix('Type').lower()}`"
+
+
+def _refuse_never_set(info: Any) -> None:
+    cls = class_of(info)
+    closed = closed_fields(cls)
+    for field in info.fields:
+        if field.required and field.name in closed:
+            raise NoCheck(
+                f"nobody sets `{cls.__qualname__}.{field.name}`, which `__init__` does not take, and which has no "
+                "default: give it one, or ask for a Struct"
+            )
+    for attribute in getattr(cls, "__attrs_attrs__", ()):
+        if attribute.init and attribute.converter is not None:
+            name = f"{cls.__qualname__}.{attribute.name}"
+            raise NoCheck(f"`{name}` has a converter, which msgspec does not call: let `__attrs_post_init__` do it")
+
+
+def _walk(info: Any, seen: set[int]) -> Iterator[Any]:
+    """Give every type in `info` that a client has to send or may send; a Struct may contain itself."""
+    if id(info) in seen:
+        return
+    seen.add(id(info))
+    if isinstance(info, types.Field) and not info.required and _never_comes(info.type):
+        return  # its default will do
+    if isinstance(info, types.Type):
+        yield info
+    elif not isinstance(info, (types.Field, tuple)):
+        return
+    parts = info if isinstance(info, tuple) else [getattr(info, name) for name in info.__struct_fields__]
+    for part in parts:
+        yield from _walk(part, seen)
+
+
+def goes_plainly(hint: Any, *, lax: bool = False) -> bool:
+    """Tell whether `msgspec.convert` without more ado does what the check of `hint` does."""
+    if hint in _PLAIN and not lax:
+        return True
+    if is_pydantic(hint):
+        return False
+    infos = infos_of(hint)
+    if any(map(_is_for_pydantic_alone, infos)):
+        return False
+    if any(isinstance(info, types.CustomType) for info in infos) or sieve_of(infos[0], infos) is not None:
+        return False
+    return not _wants_keys(infos) and not (lax and _has_floats(infos))
+
+
+_PLAIN = (Any, str, int, bool, float)
+
+
+def _wants_keys(infos: list[Any]) -> bool:
+    """Tell whether there are objects whose keys are no strings: JSON has them as strings."""
+    text = (types.StrType, types.AnyType)
+    return any(isinstance(info, types.DictType) and not isinstance(info.key_type, text) for info in infos)
+
+
+def _has_floats(infos: list[Any]) -> bool:
+    return any(isinstance(info, (types.FloatType, types.DecimalType)) for info in infos)
+
+
+def _is_raised_here(exc: Exception) -> bool:
+    """Tell whether no code of the application, which a check may call, stands between its caller and `exc`."""
+    return exc.__traceback__ is not None and exc.__traceback__.tb_next is None
+
+
+def _check_finite(value: Any) -> None:
+    """Refuse what JSON has no word for, and `{x:float}` does not take either."""
+    from decimal import Decimal
+    from math import isfinite
+
+    # A Decimal is asked itself: as a float a signalling NaN is a ValueError, and 1E+400 infinite.
+    is_finite = value.is_finite() if isinstance(value, Decimal) else not isinstance(value, float) or isfinite(value)
+    if not is_finite:
+        raise msgspec.ValidationError("Expected a finite number")
+
+
+def _wants_digits(info: Any) -> bool:
+    """Tell whether `info`, into which msgspec does not look, is a class of pydantic's that keeps all digits."""
+    return isinstance(info, types.CustomType) and is_pydantics(info.cls) and _model_check(info.cls).exact
+
+
+@cache
+def _model_check(cls: Any) -> PydanticCheck:
+    return PydanticCheck(cls, lax=False)
+
+
+def made_of_text(cls: Any, value: Any) -> Any:
+    """Make a `cls` of what a client sent: a path, an IP address, a model. It is a `dec_hook` of msgspec."""
+    if is_pydantics(cls):
+        try:
+            return _model_check(cls)(value)
+        except ValueError as exc:
+            fault = (faults_of(exc, []) or [{"loc": [], "msg": "Invalid value"}])[0]
+            raise ValueError(": ".join([*(".".join(map(str, fault["loc"])),), fault["msg"]]).lstrip(": ")) from exc
+    if isinstance(value, cls):
+        return value  # a default of the handler's
+    if not isinstance(value, str):
+        raise ValueError(f"Expected `str`, got `{type(value).__name__}`")
+    return cls(value)
+
+
+# pydantic
+
+
+def is_pydantic(hint: Any) -> bool:
+    """Tell whether only pydantic can check `hint`: one of its models or types, or a constraint that msgspec ignores."""
+    if hasattr(hint, "__get_pydantic_core_schema__") or hasattr(hint, "__pydantic_core_schema__"):
+        return True
+    if any(type(m).__module__.partition(".")[0] in _CONSTRAIN for m in _metadata(hint)):
+        return True
+    return any(is_pydantic(part) for part in get_args(hint) if not isinstance(part, (str, int, bytes)))
+
+
+def _metadata(hint: Any) -> tuple[Any, ...]:
+    found = getattr(hint, "__metadata__", ())
+    return found if isinstance(found, tuple) else ()
+
+
+class PydanticCheck:
+    """Makes a value of a type that pydantic knows, of JSON and of what MessagePack has beside it.
+
+    exact    as in PlainCheck
+    sieve    takes out what nobody may send, where msgspec knows of it
+    """
+
+    def __init__(self, hint: Any, *, lax: bool, sieve: Sieve | None = None) -> None:
+        try:
+            self._adapter = adapter_of(hint)
+            schema = self._adapter.core_schema
+        except ImportError as exc:  # email-validator, say, is another
+            missing = "its constraints are pydantic's, which is not installed" if exc.name == "pydantic" else str(exc)
+            raise NoCheck(missing) from None
+        except Exception as exc:
+            raise NoCheck(str(exc).partition("\n")[0]) from exc
+        members = branching(schema)
+        if members is not None:
+            raise NoCheck(
+                f"a union of {' and '.join(members)}, which lead back to it, takes twice as long to check with every "
+                f"level that a client sends: expected Field(discriminator=…)"
+            )
+        self.schema = schema
+        self._lax = lax
+        self._sieve = sieve
+        self.exact = not lax and any(node.get("type") == "decimal" for node in nodes_of(schema))
+        self._is_strict: bool | None = None
+
+    def __call__(self, value: Any) -> Any:
+        if self._sieve is not None:
+            value = self._sieve(value)
+        try:
+            return self._adapter.validate_python(value)
+        except ValueError as exc:
+            if self._is_strict is None:
+                self._is_strict = any(node.get("strict") for node in nodes_of(self.schema))
+            if not self._is_strict:
+                raise
+            fault = exc
+        return self._of_json(value, fault)
+
+    def _of_json(self, value: Any, fault: ValueError) -> Any:
+        """Take what is strictly right in JSON: a datetime is a string there, a set an array."""
+        from pydantic_core import to_json
+
+        if self._lax:
+            return self._adapter.validate_strings(value)
+        inexact: set[tuple[Any, ...]] | None = set()
+        while True:
+            try:
+                text = to_json(_written(value, inexact), bytes_mode="utf8", inf_nan_mode="constants")
+            except ValueError:
+                raise fault from None  # bytes that are no text
+            try:
+                return self._adapter.validate_json(text)
+            except ValueError as exc:
+                fault = exc
+            if not self.exact or inexact is None:
+                raise fault
+            # A float does not take the text of a number: there it has to be one.
+            inexact = {error["loc"] for error in fault.errors()} if not inexact else None  # type: ignore[attr-defined]
+
+
+def _written(value: Any, inexact: set[tuple[Any, ...]] | None, at: tuple[Any, ...] = ()) -> Any:
+    """Give `value` with numbers whose digits are known as texts, but at those places (None: at all) as floats."""
+    if isinstance(value, dict):
+        return {key: _written(item, inexact, (*at, key)) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_written(item, inexact, (*at, index)) for index, item in enumerate(value)]
+    if isinstance(value, Digits):
+        return float(value) if inexact is None or at in inexact else value.text
+    return value
+
+
+def _pydantic_check(hint: Any, *, lax: bool, sieve: Sieve | None = None) -> PydanticCheck:
+    check = PydanticCheck(hint, lax=lax, sieve=sieve)
+    if never_comes(check.schema):
+        raise Unknown("no value of it can be made of what a client sends")
+    return check
+
+
+def adapter_of(hint: Any) -> Any:
+    """Give what pydantic checks `hint` with, or raise what it has against that."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(hint)
+
+
+def never_comes(schema: Any) -> bool:
+    """Tell whether no JSON at all fits `schema`, of pydantic_core; in doubt something may."""
+    kind = schema.get("type")
+    if kind in ("callable", "is-instance", "is-subclass", "call", "arguments"):
+        return True
+    if kind == "dict":
+        keys = schema.get("keys_schema", {})
+        return keys.get("type") in ("none", "list", "tuple", "dict", "set", "model") or never_comes(keys)
+    if kind == "union":
+        return all(never_comes(choice[0] if isinstance(choice, tuple) else choice) for choice in schema["choices"])
+    if kind in ("model-fields", "typed-dict"):
+        return any(_is_required(field) and never_comes(field["schema"]) for field in schema["fields"].values())
+    if kind == "dataclass-args":
+        return any(_is_required(field) and never_comes(field["schema"]) for field in schema["fields"])
+    if kind == "json-or-python":
+        return never_comes(schema["python_schema"])
+    if kind == "lax-or-strict":
+        return never_comes(schema["lax_schema"]) and never_comes(schema["strict_schema"])
+    if kind in ("list", "set", "frozenset", "model", "dataclass", "definitions"):
+        inner = schema.get("items_schema") or schema.get("schema") or {}
+        return isinstance(inner, dict) and never_comes(inner)
+    return False
+
+
+def _is_required(field: Any) -> bool:
+    has_default = field["schema"].get("type") == "default"
+    return not has_default and bool(field.get("required", True) and field.get("init", True))
+
+
+# What is wrong
+
+
+def fault(loc: list[Any], text: str) -> Fault:
+    """Give a fault as clients see it. Neither its place nor its text grows with what they sent."""
+    return {"loc": [_short(step) for step in loc[:_MOST_STEPS]], "msg": _cut(text, _MOST_TEXT)}
+
+
+def _short(step: Any) -> Any:
+    return step if isinstance(step, int) else _cut(str(step), _MOST_NAME)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def faults_of(exc: Exception, loc: list[Any]) -> list[Fault] | None:
+    """Give what `exc`, raised by a check, says of the value at `loc`; None if it says nothing of the value."""
+    if isinstance(exc, msgspec.ValidationError):
+        return [_fault_of(str(exc), loc)]
+    if isinstance(exc, RecursionError):
+        return [fault(loc, "Nested too deeply")]
+    pydantic = sys.modules.get("pydantic")
+    if pydantic is None or not isinstance(exc, pydantic.ValidationError):
+        return None
+    if exc.error_count() > _MOST_COUNTED:
+        return [fault(loc, f"{exc.error_count()} faults, which are too many to tell")]
+    errors = exc.errors(include_url=False, include_context=False, include_input=False)
+    return [fault([*loc, *error["loc"]], error["msg"]) for error in errors[:MOST_FAULTS]]
+
+
+def _fault_of(text: str, loc: list[Any]) -> Fault:
+    """Give what msgspec says, its place as a list."""
+    found = _place.search(text)
+    if found is None:
+        return fault(loc, text)
+    steps = [name or (int(index) if index.isdigit() else index) for name, index in _step.findall(found[2])]
+    if steps[:1] == ["value"]:
+        del steps[0]  # of the box
+    message = text[: found.start()]
+    return fault([*loc, *steps], f"{message} as key" if found[1] else message)

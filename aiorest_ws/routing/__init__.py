@@ -1,0 +1,1 @@
+"""Path templates, the types of their parameters, urls made of them, and what to say where none fits."""

@@ -1,0 +1,1 @@
+"""Options → sockets that listen, connections that are served, and one end."""

@@ -1,0 +1,131 @@
+"""Bound sockets and a factory → servers whose connections the factory serves; with TLS or without."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from aiorest_ws.exceptions import ImproperlyConfigured
+from aiorest_ws.server.proxies import ProxyDoor
+from aiorest_ws.server.sockets import Bound, Place, bind
+from aiorest_ws.server.tls import SecureDoor
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+__all__ = ("Listening", "listen", "tls_context")
+
+_BACKLOG = 1024
+_INTERNET = (socket.AF_INET, socket.AF_INET6)
+
+
+class Listening:
+    """What accepts connections, on every socket of one place.
+
+    addresses   host and port of each socket, or what a Unix socket is called
+    is_shared   others listen there, too, or will once we are gone
+    """
+
+    def __init__(self, servers: list[asyncio.Server], bound: Bound) -> None:
+        self.servers = servers
+        self.addresses = bound.addresses
+        self.is_shared = bound.is_shared
+        self._file = bound.file
+
+    def close(self) -> None:
+        """Accept nothing more."""
+        for server in self.servers:
+            server.close()
+        if self._file is not None:
+            self._file.remove()
+            self._file = None
+
+    async def wait_closed(self) -> None:
+        for server in self.servers:
+            await server.wait_closed()
+
+
+async def listen(factory: Any, place: Place, *, trusted_proxies: int = 0) -> Listening:
+    """Listen at `place`. Raises ImproperlyConfigured, one line."""
+    bound = await bind(place)
+    servers: list[asyncio.Server] = []
+    try:
+        if factory.proxy_protocol and not trusted_proxies:
+            _check_trusted(bound)
+        for sock in bound.sockets:
+            servers.append(await _serve(factory, sock))  # noqa: PERF401 (those before it are closed)
+        if bound.file is not None:
+            bound.file.put()
+    except BaseException as exc:
+        for server in servers:
+            server.close()
+        bound.close()
+        if isinstance(exc, OSError):
+            raise ImproperlyConfigured(f"cannot listen on {place}: {exc}") from exc
+        raise
+    return Listening(servers, bound)
+
+
+def _check_trusted(bound: Bound) -> None:
+    """Raise ImproperlyConfigured where the PROXY protocol would be taken from anybody."""
+    for sock in bound.sockets:
+        if sock.family in _INTERNET:
+            raise ImproperlyConfigured(
+                "proxy_protocol needs trusted_proxies of at least 1, or a Unix socket: "
+                "else any client could name any address"
+            )
+
+
+async def _serve(factory: Any, sock: socket.socket) -> asyncio.Server:
+    options: dict[str, Any] = {"sock": sock, "backlog": _BACKLOG}
+    made = factory if factory.tls is None else lambda: SecureDoor(factory, factory.tls)
+    if factory.proxy_protocol:
+        made = partial(ProxyDoor, factory, made)
+    loop = asyncio.get_running_loop()
+    if sock.family in _INTERNET:
+        return await loop.create_server(made, **options)
+    if sys.version_info >= (3, 13) and isinstance(loop, asyncio.SelectorEventLoop):
+        options["cleanup_socket"] = False  # it looks for the file where that was made
+    return await loop.create_unix_server(made, **options)
+
+
+def tls_context(certificate: str | None, key: str | None, password: str | None = None) -> SSLContext | None:
+    """Give what serves wss:// with these two PEM files, None if there is neither. Raises ImproperlyConfigured.
+
+    password   of the key, where that is encrypted
+    """
+    if not certificate and not key:
+        return None
+    if not certificate or not key:
+        raise ImproperlyConfigured("certificate and key must be given together")
+    for path in (certificate, key):
+        if not os.path.isfile(path):
+            raise ImproperlyConfigured(f"cannot load certificate: no file {path!r}")
+    import ssl
+
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    asked: list[None] = []
+
+    def given() -> str:
+        asked.append(None)  # OpenSSL would ask on the terminal, and wait there
+        return password or ""
+
+    try:
+        context.load_cert_chain(certificate, key, given)
+    except ValueError as exc:  # what OpenSSL does not even try
+        raise ImproperlyConfigured(f"key_password cannot be the password of a key: {_fault(exc)}") from exc
+    except (ssl.SSLError, OSError) as exc:
+        if asked and password is None:
+            raise ImproperlyConfigured(f"key {key!r} is encrypted: give its password as key_password") from exc
+        wrong = " (is key_password the right one?)" if asked else ""
+        raise ImproperlyConfigured(f"cannot load certificate {certificate!r} with key {key!r}: {exc}{wrong}") from exc
+    return context
+
+
+def _fault(exc: ValueError) -> str:
+    return "it is no text in UTF-8" if isinstance(exc, UnicodeError) else str(exc)  # the former shows what is secret

@@ -1,0 +1,229 @@
+"""A prepared application → one life of it, with one end for all who ask for it, which comes whatever they do."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from contextvars import ContextVar, copy_context
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from aiorest_ws.callables.calls import call
+from aiorest_ws.exceptions import PASSED_ON, ImproperlyConfigured
+from aiorest_ws.http.hosts import is_loopback
+from aiorest_ws.logs.loggers import enable_loggers
+from aiorest_ws.routers import warn_if_empty
+from aiorest_ws.server.lifespan import described
+from aiorest_ws.server.listeners import Listening, listen
+from aiorest_ws.server.patience import Patience
+from aiorest_ws.server.process import notify
+from aiorest_ws.server.shutdown import shut_down
+from aiorest_ws.server.sockets import Place
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aiorest_ws.app import Application
+    from aiorest_ws.metrics import Exposition
+    from aiorest_ws.request import RequestHandlerFactory
+
+__all__ = ("EndedEarly", "Server")
+
+logger = logging.getLogger("aiorest_ws")
+
+# The mark of the server whose end waits for what runs in this context: its handlers and hooks, and what they begin.
+# Not the server itself: contexts may live longer, in timers that were cancelled.
+_within: ContextVar[object] = ContextVar("_within", default=None)
+
+
+class EndedEarly(RuntimeError):
+    """Somebody asked for the end before the server listened."""
+
+
+class Server:
+    """One life of an application, all of it in one task: whatever becomes of those who wait for it, it goes to its end.
+
+    addresses   host and port of each socket, or what a Unix socket is called; once it listens
+    factory     of the connections
+    lifespan    around it
+    patience    that its end has with clients and handlers
+    lost        why it ends, if the lifespan did
+    """
+
+    def __init__(self, app: Application, factory: RequestHandlerFactory, options: Mapping[str, Any]) -> None:
+        self.factory = factory
+        self.lifespan = app.new_lifespan()
+        self.patience = Patience()
+        self.addresses: list[Any] = []
+        self.exposition: Exposition | None = None
+        self.lost: RuntimeError | None = None
+        self._mark = object()
+        self._app = app
+        self._options = options
+        self._loop = asyncio.get_running_loop()
+        self._listening: Listening | None = None
+        self._ready: asyncio.Future[None] = self._loop.create_future()
+        self._asked = asyncio.Event()
+        self._is_beginning = True
+        self._task = self._loop.create_task(self._live())
+
+    @property
+    def is_over(self) -> bool:
+        """Tell whether it has ended, or its loop has."""
+        return self._task.done() or self._loop.is_closed()
+
+    @property
+    def is_ending(self) -> bool:
+        return self._asked.is_set()
+
+    async def start(self) -> None:
+        """Wait until it listens. Raises what went wrong; EndedEarly if it was asked to end before."""
+        try:
+            await asyncio.wait([self._task, self._ready], return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            self.patience.lose()
+            self.ask()
+            await self.patience.see_through(self._task)
+            raise
+        if self._task.done():
+            self._task.result()
+        if not self._ready.done():
+            raise EndedEarly("the application was stopped before it had started")
+
+    def ask(self) -> None:
+        """Begin the end, unless it has begun. Nothing more is accepted, but for probes until nothing is in flight."""
+        if self._asked.is_set():
+            return
+        self._asked.set()
+        if self._listening is not None and (self.factory.health_path is None or self._listening.is_shared):
+            self._stop_listening()
+        if self._is_beginning:
+            self._task.cancel()
+
+    def _stop_listening(self) -> None:
+        self.factory.accepts = False
+        if self._listening is not None:
+            self._listening.close()
+
+    def ask_soon(self) -> None:
+        """Begin the end, from anywhere: the loop, another thread, a signal handler."""
+        try:
+            self._loop.call_soon_threadsafe(self.ask)
+        except RuntimeError:
+            logger.debug("asked to end, its loop is closed")
+
+    async def until_asked(self) -> None:
+        await self._asked.wait()
+
+    async def stop(self) -> None:
+        """Begin the end, and wait for it; but not in what it waits for itself. Who is cancelled here makes it hurry."""
+        if self._loop.is_closed():
+            return
+        if asyncio.get_running_loop() is not self._loop:
+            if not self._loop.is_running():
+                raise RuntimeError("the application is of a loop that does not run: await stop() in that one")
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self.stop(), self._loop))
+            return
+        self.ask()
+        if _within.get() is not self._mark:
+            await self.patience.see_through(self._task)
+
+    # Its life
+
+    async def _live(self) -> None:
+        _within.set(self._mark)
+        try:
+            await self._begin()
+            self._is_beginning = False
+            self._ready.set_result(None)
+            await self._asked.wait()
+        except asyncio.CancelledError:
+            if not self._asked.is_set():  # else it was asked to end while it began
+                self.lifespan.abandon()  # all tasks of the loop are being cancelled
+                self.patience.lose()
+        finally:
+            await self._end()
+
+    async def _begin(self) -> None:
+        await self.lifespan.start()
+        self.factory.context = self.lifespan.context or copy_context()
+        warn_if_empty(self.factory.router)
+        self._expose()
+        place = Place(**{field.name: self._options[field.name] for field in fields(Place)})
+        self._listening = await listen(self.factory, place, trusted_proxies=self._options["trusted_proxies"])
+        self.addresses = self._listening.addresses
+        self.factory.is_local = not self._options["trusted_proxies"] and all(map(_is_loopback, self.addresses))
+        self._app._on_addresses(self)
+        await self._tell_listening()
+        enable_loggers()  # one of them may be where logging is set up
+        notify("READY=1")
+        self.lifespan.watch(self._on_lost)
+
+    def _expose(self) -> None:
+        """Serve the metrics, if there is a port for them."""
+        port = self._options["metrics_port"]
+        if port is None:
+            return
+        try:
+            from aiorest_ws.metrics import Exposition
+        except ImportError as exc:
+            raise ImproperlyConfigured(str(exc)) from exc
+        self.exposition = Exposition(self.factory, self._options["metrics_host"], port)
+
+    async def _tell_listening(self) -> None:
+        """Call the hooks, in a task of their own: one that goes on although it is cancelled must not hold the end."""
+        telling = self._loop.create_task(self._call_listening())
+        try:
+            await asyncio.wait([telling])
+        except asyncio.CancelledError:
+            self.patience.renew()
+            if await self.patience.cancel([telling]):
+                logger.warning("on_listening goes on although it was cancelled: it is left to itself")
+            elif not telling.cancelled():
+                telling.result()  # raises what went wrong
+            raise
+        await telling
+
+    async def _call_listening(self) -> None:
+        for hook in self._options["on_listening"]:
+            try:
+                await call(hook, self._app)
+            except PASSED_ON:
+                raise
+            except BaseException as exc:
+                raise ImproperlyConfigured(f"on_listening {hook!r} failed: {described(exc)}") from exc
+
+    def _on_lost(self, error: RuntimeError) -> None:
+        """End as at a signal: what the handlers need is gone."""
+        self.lost = error
+        self.ask()
+
+    async def _end(self) -> None:
+        self._is_beginning = False
+        self.ask()
+        if self._listening is not None:
+            notify("STOPPING=1")
+            grace = self.factory.limits.shutdown_timeout
+            end = shut_down(self.factory, grace=grace, patience=self.patience, stop_listening=self._stop_listening)
+            await self._step(end)
+            await self.patience.cancel_late([asyncio.ensure_future(self._listening.wait_closed())])
+        await self._step(self.lifespan.end(self.patience))
+        await self._step(self._conceal())
+        self._app._on_end(self)
+
+    async def _step(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Do a part of the end; whatever goes wrong in it, the others follow."""
+        try:
+            await coroutine
+        except Exception:  # of the user's hooks, too: what is left must still be closed
+            logger.exception("the server did not end as it should")
+
+    async def _conceal(self) -> None:
+        exposition, self.exposition = self.exposition, None
+        if exposition is not None:
+            await self.patience.insist([asyncio.ensure_future(exposition.close())])
+
+
+def _is_loopback(address: Any) -> bool:
+    return isinstance(address, tuple) and is_loopback(address[0])
