@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 from functools import update_wrapper
 from typing import Any, Generic, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
-from aiorest_ws.callables.calls import layers_of
+from aiorest_ws.callables.calls import layers_of, named
 from aiorest_ws.callables.spelling import elsewhere, meant
-from aiorest_ws.dependencies.order import named
 from aiorest_ws.exceptions import InvalidHandler
 from aiorest_ws.handlers.guards import AROUND, check_marks
 from aiorest_ws.views import ATTRIBUTES, MethodBasedView, http_methods, note_error

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextvars import ContextVar, copy_context
+from collections.abc import Iterable
+from contextvars import ContextVar
 from inspect import signature
 from typing import Any
 from uuid import uuid4
 
-from aiorest_ws.callables.calls import call
+from aiorest_ws._speedups.onion import CallNext
 from aiorest_ws.dependencies.order import check_needless
 
 __all__ = ("CallNext", "RequestId", "Timing", "middleware_of", "middlewares_of", "request_id")
-
-CallNext = Callable[[Any], Awaitable[Any]]
 
 logger = logging.getLogger("aiorest_ws.timing")
 
@@ -61,72 +59,6 @@ def middlewares_of(middlewares: Any) -> tuple[Any, ...]:
 def is_around(middlewares: Iterable[Any]) -> bool:
     """Tell whether one of `middlewares` stands around the handler, not only before it."""
     return any(not hasattr(middleware, "process_request") for middleware in middlewares)
-
-
-def known_at(middlewares: Sequence[Any]) -> int:
-    """Give how many of `middlewares` there are up to the last that authenticates; 0 if none does."""
-    count = len(middlewares)
-    while count and not authenticates(middlewares[count - 1]):
-        count -= 1
-    return count
-
-
-def authenticates(middleware: Any) -> bool:
-    """Tell whether `middleware` says that it sets `request.user`."""
-    return bool(getattr(middleware, "authenticates", False))
-
-
-class Layer:
-    """What a middleware gets as `call_next`: all that is inside of it.
-
-    answer    makes a Response of what a middleware gives
-    core      the innermost: request → Response
-    logs      the context in which a request ends is wanted, also if it ends well
-    """
-
-    __slots__ = ("_answer", "_at", "_core", "_logs", "_middlewares", "_view")
-
-    def __init__(
-        self,
-        middlewares: tuple[Any, ...],
-        view: Any,
-        core: CallNext,
-        answer: Callable[[Any], Any],
-        logs: bool = False,
-        at: int = 0,
-    ) -> None:
-        self._middlewares = middlewares
-        self._view = view
-        self._core = core
-        self._answer = answer
-        self._logs = logs
-        self._at = at
-
-    async def __call__(self, request: Any) -> Any:
-        """Give the Response to `request`, or raise what goes wrong inside."""
-        try:
-            if self._at == len(self._middlewares):
-                given = await self._core(request)
-            else:
-                middleware = self._middlewares[self._at]
-                inside = Layer(self._middlewares, self._view, self._core, self._answer, self._logs, self._at + 1)
-                if hasattr(middleware, "process_request"):
-                    await call(middleware.process_request, request, self._view)
-                    given = await inside(request)
-                else:
-                    given = self._answered(middleware, await call(middleware, request, inside))
-        except BaseException:  # raised again, also when it is a cancellation
-            if request._ended_in is None:
-                request._ended_in = copy_context()  # before those outside take back what they set
-            raise
-        if self._logs and request._ended_in is None:
-            request._ended_in = copy_context()
-        return given
-
-    def _answered(self, middleware: Any, given: Any) -> Any:
-        if given is None:
-            raise TypeError(f"middleware {middleware!r} gave None, expected what call_next gives, or a Response")
-        return self._answer(given)
 
 
 class Timing:

@@ -7,13 +7,14 @@ from abc import ABC, ABCMeta, abstractmethod
 from collections.abc import Generator
 from typing import Any, ClassVar, Never
 
+from aiorest_ws._speedups import refusal_of, verdict
+from aiorest_ws._speedups.trampoline import begin
 from aiorest_ws.callables.calls import is_awaitable
 from aiorest_ws.callables.spelling import meant
 from aiorest_ws.dependencies.order import check_needless
-from aiorest_ws.dependencies.scope import begin
 from aiorest_ws.exceptions import BaseAuthException, PermissionDeniedException
 
-__all__ = ("AbstractPermission", "Composable", "check_permission", "refusal_of", "verdict")
+__all__ = ("AbstractPermission", "Composable", "check_permission")
 
 _CURE = "derive a class from AbstractPermission, with a static method check(request, handler)"
 # What other frameworks call it; `__call__`, too, which nobody calls here.
@@ -75,24 +76,6 @@ class AbstractPermission(Composable, ABC, metaclass=_ComposableMeta):
 
         Anything else is an error: it is logged, and nobody passes.
         """
-
-
-def verdict(answer: Any, asked: Any) -> bool:
-    """Tell whether `answer` of `asked`, once awaited, lets pass; TypeError for what is no answer."""
-    if answer is True:
-        return True
-    if answer is False or answer is None:
-        return False
-    if inspect.iscoroutine(answer):
-        answer.close()  # nobody will await it
-    cure = "await it" if is_awaitable(answer) else "call it" if callable(answer) else "`bool` makes one of it"
-    raise TypeError(f"{asked} must give True or False, got {answer!r:.200}: {cure}")
-
-
-def refusal_of(permission: Any) -> BaseAuthException:
-    """Give the error for a request that `permission` refuses."""
-    refusal: type[BaseAuthException] = getattr(permission, "refusal", PermissionDeniedException)
-    return refusal()
 
 
 def check_permission(permission: Any) -> Any:

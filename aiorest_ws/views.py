@@ -11,20 +11,19 @@ from typing import Any, ClassVar
 from aiorest_ws._speedups import BINARY_MSGPACK, TEXT_JSON, Plan, Request, write
 from aiorest_ws.abstract import AbstractMiddleware
 from aiorest_ws.callables.annotations import meanings_in, parameters_of
-from aiorest_ws.callables.calls import innermost, layers_of
+from aiorest_ws.callables.calls import innermost, layers_of, named
 from aiorest_ws.callables.spelling import elsewhere, meant
 from aiorest_ws.dependencies.order import (
     Chain,
-    Dependencies,
     check_filled,
     check_needless,
     gathered,
     holds_depends,
     is_need,
-    named,
     needs_by_name,
     needs_of,
 )
+from aiorest_ws.dependencies.scope import Dependencies
 from aiorest_ws.exceptions import InvalidHandler, InvalidRenderer, MethodNotAllowed
 from aiorest_ws.gone import missing
 from aiorest_ws.handlers.guards import AROUND, GUARDS, guards_of

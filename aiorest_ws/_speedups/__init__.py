@@ -45,8 +45,10 @@ __all__ = (
     "plain",
     "quickest",
     "recognise",
+    "refusal_of",
     "split_segment",
     "texts_of",
+    "verdict",
     "wrap",
     "write",
 )
@@ -114,7 +116,7 @@ if TYPE_CHECKING or not COMPILED:
     )
     from .connection import Connection
     from .deflate import Packer, Unpacker, quickest
-    from .guards import is_authenticated
+    from .guards import is_authenticated, refusal_of, verdict
     from .meter import Meters
     from .msgpack import is_installed
     from .pipeline import Pipeline
@@ -139,7 +141,7 @@ else:
     )
     from .connection_c import Connection
     from .deflate_c import Packer, Unpacker, quickest
-    from .guards_c import is_authenticated
+    from .guards_c import is_authenticated, refusal_of, verdict
     from .meter_c import Meters
     from .msgpack_c import is_installed
     from .pipeline_c import Pipeline

@@ -5,11 +5,11 @@ Whatever is no clear answer is an error of the application: it is reported once,
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 from aiorest_ws.callables.calls import is_awaitable
-from aiorest_ws.exceptions import BaseAPIException, NotAuthenticated, sole
-from aiorest_ws.permissions import refusal_of, verdict
+from aiorest_ws.exceptions import BaseAPIException, BaseAuthException, NotAuthenticated, PermissionDeniedException, sole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Report = Callable[[Any, BaseException], None] | None
 
-__all__ = ("Guard", "ask", "is_authenticated")
+__all__ = ("Guard", "ask", "is_authenticated", "refusal_of", "verdict")
 
 _ABSENT: Any = object()
 
@@ -127,3 +127,21 @@ def _complain(request: Any, exc: BaseException, report: Report) -> None:
         raise exc
     if report is not None:
         report(request, exc)
+
+
+def verdict(answer: Any, asked: Any) -> bool:
+    """Tell whether `answer` of `asked`, once awaited, lets pass; TypeError for what is no answer."""
+    if answer is True:
+        return True
+    if answer is False or answer is None:
+        return False
+    if inspect.iscoroutine(answer):
+        answer.close()  # nobody will await it
+    cure = "await it" if is_awaitable(answer) else "call it" if callable(answer) else "`bool` makes one of it"
+    raise TypeError(f"{asked} must give True or False, got {answer!r:.200}: {cure}")
+
+
+def refusal_of(permission: Any) -> BaseAuthException:
+    """Give the error for a request that `permission` refuses."""
+    refusal: type[BaseAuthException] = getattr(permission, "refusal", PermissionDeniedException)
+    return refusal()

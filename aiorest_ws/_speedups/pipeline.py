@@ -10,10 +10,12 @@ from contextvars import copy_context
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
+from aiorest_ws._speedups.asker import asker
 from aiorest_ws._speedups.collector import LARGE, undisturbed
-from aiorest_ws._speedups.turns import in_turn
+from aiorest_ws._speedups.onion import Layer
+from aiorest_ws._speedups.trampoline import begin, drive
+from aiorest_ws._speedups.turns import authenticates, in_turn, known_at
 from aiorest_ws.callables.calls import call, finished
-from aiorest_ws.dependencies.scope import Scope, begin, drive
 from aiorest_ws.exceptions import (
     BaseAPIException,
     IncorrectURL,
@@ -21,9 +23,7 @@ from aiorest_ws.exceptions import (
     NotSpecifiedHandler,
     NotSpecifiedURL,
 )
-from aiorest_ws.middlewares import Layer, authenticates, known_at
 from aiorest_ws.routing.misses import missed
-from aiorest_ws.server.threads import asker
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
@@ -243,12 +243,12 @@ class Pipeline(replies.Replies):
         """As `_guard`, for a handler that has dependencies."""
         if plan.threaded:
             asker.set(id(request.connection))
-        scope = Scope(plan.provide, self.threads, self.overrides)
+        scope = plan.provide.scope(self.threads, self.overrides)
         rendered = begin(self._scoped(request, plan, params, view, scope), scope.waits)
         return rendered if type(rendered) is bytes else self._finish_foreign(request, rendered)
 
     def _scoped(
-        self, request: Request, plan: Plan, params: tuple[Any, ...], view: Any, scope: Scope
+        self, request: Request, plan: Plan, params: tuple[Any, ...], view: Any, scope: Any
     ) -> Generator[Any, Any, bytes]:
         """Give the reply; what the request depends on lives until it is rendered. Yields as `_gates`."""
         try:
@@ -320,7 +320,7 @@ class Pipeline(replies.Replies):
             answer = self._recover_unless_cancelled(request, exc)
         return answer if isinstance(answer, bytes) else await answer
 
-    async def _peel(self, request: Request, plan: Plan, params: tuple[str, ...], view: Any, scope: Scope | None) -> Any:
+    async def _peel(self, request: Request, plan: Plan, params: tuple[str, ...], view: Any, scope: Any) -> Any:
         """Give what the middlewares make of the handler's result."""
 
         async def core(request: Request) -> wrappers.Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from aiorest_ws.middlewares import known_at
+from aiorest_ws._speedups.turns import known_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,22 +7,35 @@ of its own leaves the request to the next, and so does one that finds what may b
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from aiorest_ws.callables.calls import call, finished, is_awaitable
 from aiorest_ws.exceptions import BaseAPIException
 
-__all__ = ("in_turn",)
+__all__ = ("authenticates", "in_turn", "known_at")
 
 _NOBODY = 401
 _OF_A_TOKEN = 3  # `leaves` of who found a token, and one that it does not believe
 
 
+def known_at(middlewares: Sequence[Any]) -> int:
+    """Give how many of `middlewares` there are up to the last that authenticates; 0 if none does."""
+    count = len(middlewares)
+    while count and not authenticates(middlewares[count - 1]):
+        count -= 1
+    return count
+
+
+def authenticates(middleware: Any) -> bool:
+    """Tell whether `middleware` says that it sets `request.user`."""
+    return bool(getattr(middleware, "authenticates", False))
+
+
 def in_turn(middlewares: Iterable[Any]) -> tuple[Any, ...]:
     """Give `middlewares`, of which those that authenticate wait for each other if there are several."""
     all_of_them = tuple(middlewares)
-    asked = [at for at, middleware in enumerate(all_of_them) if getattr(middleware, "authenticates", False)]
+    asked = [at for at, middleware in enumerate(all_of_them) if authenticates(middleware)]
     if len(asked) < 2:
         return all_of_them
     return tuple(

@@ -8,8 +8,7 @@ from itertools import islice
 from typing import Any
 
 from aiorest_ws._speedups.values import simpler, written_key
-from aiorest_ws.callables.calls import is_awaitable
-from aiorest_ws.dependencies.order import named
+from aiorest_ws.callables.calls import is_awaitable, named
 from aiorest_ws.exceptions import SerializerError
 
 __all__ = ("AWAIT", "giver", "unsendable", "why_not")

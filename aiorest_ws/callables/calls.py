@@ -15,7 +15,7 @@ from functools import partial, partialmethod
 from types import CoroutineType, FunctionType, GeneratorType
 from typing import Any
 
-__all__ = ("call", "finished", "innermost", "is_awaitable", "layers_of", "may_wait")
+__all__ = ("call", "finished", "innermost", "is_awaitable", "layers_of", "may_wait", "named")
 
 
 _METHOD = "__partialmethod__" if sys.version_info >= (3, 13) else "_partialmethod"
@@ -78,3 +78,10 @@ def innermost(call: Any) -> Any:
 def may_wait(call: Any) -> bool:
     """Tell whether it is to be expected that what `call` gives has to be awaited. A hint: nobody may rely on it."""
     return any(inspect.isasyncgenfunction(layer) or inspect.iscoroutinefunction(layer) for layer in layers_of(call))
+
+
+def named(call: Any) -> str:
+    """Give the name of `call`, or of what is behind its partials."""
+    while isinstance(call, partial):
+        call = call.func
+    return getattr(call, "__qualname__", None) or repr(call)

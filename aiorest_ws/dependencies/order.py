@@ -13,14 +13,13 @@ from types import FunctionType
 from typing import Annotated, Any, Literal, Union, get_origin
 
 from aiorest_ws.callables.annotations import Meaning, Unreadable, as_written, filled_in, meaning_of, parameters_of
-from aiorest_ws.callables.calls import may_wait
+from aiorest_ws.callables.calls import may_wait, named
 from aiorest_ws.callables.defaults import fresh
 from aiorest_ws.callables.markers import is_marker, wrong_default, wrong_mark
 from aiorest_ws.exceptions import InvalidHandler
 
 __all__ = (
     "Chain",
-    "Dependencies",
     "Depends",
     "Order",
     "Step",
@@ -30,7 +29,6 @@ __all__ = (
     "gathered",
     "holds_depends",
     "is_need",
-    "named",
     "needs_by_name",
     "needs_of",
 )
@@ -209,67 +207,6 @@ class Order:
         self.given = tuple((name, planner.add(name, chain)) for name, chain in needs.items())
         self.steps = tuple(planner.steps)
         self.waits = any(step.waits for step in self.steps)
-
-
-class Dependencies:
-    """What one handler depends on, and how it is called with it.
-
-    function      the handler: called as function(*args, **kwargs) with what `gathered` gave, and the values
-    order         of the steps, as long as nothing is overridden
-    effects       what runs before all that it needs, in order, and gives it nothing
-    positions     of the values that stand before the last path parameter, by name, counted from the first one
-    parameters    number of path parameters
-    is_async      the handler is `async def`, whatever stands around it
-    threaded      the handler, and what it depends on and is not asynchronous, is called in a thread
-    """
-
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        needs: dict[str, Chain],
-        *,
-        handler: str,
-        effects: Chain,
-        positions: Mapping[str, int],
-        parameters: int,
-        is_async: bool,
-        threaded: bool,
-    ) -> None:
-        self.function = function
-        self.parameters = parameters
-        self.positions = dict(positions)
-        self.threaded = threaded
-        self.is_async = is_async
-        self.order = Order(handler, effects, needs, {})
-        self._handler = handler
-        self._effects = effects
-        self._needs = needs
-        self._overridden: tuple[dict[Any, Any], Order] = ({}, self.order)
-
-    def overridden(self, overrides: Mapping[Any, Any]) -> Order:
-        """Give the order with `overrides` in place of what they override; worked out when they change."""
-        seen, order = self._overridden
-        if seen != overrides:
-            try:
-                order = Order(self._handler, self._effects, self._needs, overrides)
-            except InvalidHandler as exc:
-                raise TypeError(f"dependency_overrides: {exc}") from exc  # no fault of the client
-            self._overridden = (dict(overrides), order)
-        return order
-
-    def arguments(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], order: Order, values: list[Any]
-    ) -> tuple[Iterable[Any], dict[str, Any]]:
-        """Give what the handler is called with: `args` and `kwargs` of `gathered`, and `values`, each in its place."""
-        for name, index in order.given:
-            kwargs[name] = values[index]
-        if not self.positions:
-            return args, kwargs
-        placed = list(args)
-        first = len(args) - self.parameters
-        for name, position in self.positions.items():
-            placed.insert(first + position, kwargs.pop(name))
-        return placed, kwargs
 
 
 class _Planner:
@@ -459,9 +396,3 @@ def _key(call: Any) -> Any:
     except TypeError:
         return id(call)
     return call
-
-
-def named(call: Any) -> str:
-    while isinstance(call, partial):
-        call = call.func
-    return getattr(call, "__qualname__", None) or repr(call)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping
 from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import partial
@@ -11,46 +11,80 @@ from threading import Lock
 from types import CoroutineType
 from typing import Any
 
+from aiorest_ws._speedups.trampoline import Steps, begin
 from aiorest_ws.callables.calls import is_awaitable
-from aiorest_ws.dependencies.order import Dependencies, Order, Step
+from aiorest_ws.dependencies.order import Chain, Order, Step
+from aiorest_ws.exceptions import InvalidHandler
 
-__all__ = ("Scope", "begin", "drive")
-
-Steps = Generator[Any, Any, Any]  # yields each awaitable, and takes its outcome back
+__all__ = ("Dependencies", "Scope")
 
 _NOTHING: Any = object()
 _PLAIN_TYPES = frozenset((str, int, float, bool, dict, list, tuple, type(None)))
 
 
-def begin(steps: Steps, waits: bool = False) -> Any:
-    """Give what `steps` return, or a coroutine of it: from the start if they wait, else where they do all the same.
+class Dependencies:
+    """What one handler depends on, and how it is called with it.
 
-    What is all in one coroutine has one context: a context variable that is set can be reset there.
+    function      the handler: called as function(*args, **kwargs) with what `gathered` gave, and the values
+    order         of the steps, as long as nothing is overridden
+    effects       what runs before all that it needs, in order, and gives it nothing
+    positions     of the values that stand before the last path parameter, by name, counted from the first one
+    parameters    number of path parameters
+    is_async      the handler is `async def`, whatever stands around it
+    threaded      the handler, and what it depends on and is not asynchronous, is called in a thread
     """
-    if waits:
-        return drive(steps)
-    try:
-        pending = next(steps)
-    except StopIteration as stop:
-        return stop.value
-    return drive(steps, pending)
 
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        needs: dict[str, Chain],
+        *,
+        handler: str,
+        effects: Chain,
+        positions: Mapping[str, int],
+        parameters: int,
+        is_async: bool,
+        threaded: bool,
+    ) -> None:
+        self.function = function
+        self.parameters = parameters
+        self.positions = dict(positions)
+        self.threaded = threaded
+        self.is_async = is_async
+        self.order = Order(handler, effects, needs, {})
+        self._handler = handler
+        self._effects = effects
+        self._needs = needs
+        self._overridden: tuple[dict[Any, Any], Order] = ({}, self.order)
 
-async def drive(steps: Steps, pending: Any = None) -> Any:
-    """Give what `steps` return; they wait for `pending`, or have not begun."""
-    try:
-        if pending is None:
-            pending = next(steps)
-        while True:
+    def overridden(self, overrides: Mapping[Any, Any]) -> Order:
+        """Give the order with `overrides` in place of what they override; worked out when they change."""
+        seen, order = self._overridden
+        if seen != overrides:
             try:
-                outcome = await pending
-            except BaseException as exc:
-                pending = None  # it may hold the exception
-                pending = steps.throw(exc)
-            else:
-                pending = steps.send(outcome)
-    except StopIteration as stop:
-        return stop.value
+                order = Order(self._handler, self._effects, self._needs, overrides)
+            except InvalidHandler as exc:
+                raise TypeError(f"dependency_overrides: {exc}") from exc  # no fault of the client
+            self._overridden = (dict(overrides), order)
+        return order
+
+    def arguments(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], order: Order, values: list[Any]
+    ) -> tuple[Iterable[Any], dict[str, Any]]:
+        """Give what the handler is called with: `args` and `kwargs` of `gathered`, and `values`, each in its place."""
+        for name, index in order.given:
+            kwargs[name] = values[index]
+        if not self.positions:
+            return args, kwargs
+        placed = list(args)
+        first = len(args) - self.parameters
+        for name, position in self.positions.items():
+            placed.insert(first + position, kwargs.pop(name))
+        return placed, kwargs
+
+    def scope(self, threads: Callable[..., Any] | None, overrides: Mapping[Any, Any]) -> Scope:
+        """Give what one request depends on."""
+        return Scope(self, threads, overrides)
 
 
 class Scope:

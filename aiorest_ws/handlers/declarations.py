@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from aiorest_ws.callables.calls import named
 from aiorest_ws.callables.spelling import meant
 from aiorest_ws.decorators import Endpoint, endpoint
-from aiorest_ws.dependencies.order import named
 from aiorest_ws.exceptions import EndpointValueError, InvalidHandler, InvalidPathArgument, NotSupportedArgumentType
 from aiorest_ws.handlers.guards import AROUND, GUARDS
 from aiorest_ws.routing.converters import CONVERTERS

@@ -28,8 +28,9 @@ from aiorest_ws.callables.annotations import (
     parameters_of,
 )
 from aiorest_ws.callables.arguments import wire_names
+from aiorest_ws.callables.calls import named
 from aiorest_ws.callables.markers import holds_marker, is_injection, is_marker
-from aiorest_ws.dependencies.order import holds_depends, named
+from aiorest_ws.dependencies.order import holds_depends
 from aiorest_ws.exceptions import InvalidHandler
 from aiorest_ws.handlers.bodies import check_first, check_place
 from aiorest_ws.handlers.signatures import Signature

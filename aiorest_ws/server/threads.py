@@ -9,23 +9,21 @@ import sys
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from contextlib import nullcontext
-from contextvars import ContextVar, copy_context
+from contextvars import copy_context
 from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from aiorest_ws._speedups.asker import asker
 from aiorest_ws.callables.calls import is_awaitable
 from aiorest_ws.server.patience import Patience
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
-__all__ = ("Threads", "asker")
+__all__ = ("Threads",)
 
 logger = logging.getLogger("aiorest_ws")
-
-# Who asks for a thread: a number for each connection. Threads are shared between those who ask, not between jobs.
-asker: ContextVar[int] = ContextVar("asker", default=0)
 
 
 class Threads:
