@@ -11,7 +11,7 @@ from aiorest_ws._speedups import COMPILED
 from aiorest_ws.app import Application
 from aiorest_ws.callables.arguments import Arg
 from aiorest_ws.decorators import endpoint
-from aiorest_ws.dependencies.order import Depends
+from aiorest_ws.dependencies.depends import Depends
 from aiorest_ws.exceptions import HTTPError
 from aiorest_ws.gone import Finder, missing
 from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol

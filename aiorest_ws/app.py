@@ -18,11 +18,10 @@ from aiorest_ws._speedups import COMPILED, REASON
 from aiorest_ws.conf.environment import configured, strangers
 from aiorest_ws.conf.options import OPTIONS, checked, deflate_offer_accept, middleware_of
 from aiorest_ws.exceptions import ImproperlyConfigured, RouterNotDefined
-from aiorest_ws.handlers.declarations import Lists, check_assigned, check_members
 from aiorest_ws.handlers.exception_handlers import adding_handler
-from aiorest_ws.handlers.guards import AROUND
 from aiorest_ws.limits import Limits
 from aiorest_ws.logs.loggers import enable_loggers
+from aiorest_ws.registration.declarations import Lists, check_assigned, check_members
 from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
 from aiorest_ws.routers import SimpleRouter
 from aiorest_ws.server.lifespan import Lifespan, Shared
@@ -30,6 +29,7 @@ from aiorest_ws.server.listeners import tls_context
 from aiorest_ws.server.process import Signals, loop_factory, set_up_logging
 from aiorest_ws.server.server import EndedEarly, Server
 from aiorest_ws.urls.base import set_urlconf
+from aiorest_ws.views import AROUND
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

@@ -9,8 +9,9 @@ from typing import Any, Generic, ParamSpec, TypedDict, TypeVar, Unpack, overload
 from aiorest_ws.callables.calls import layers_of, named
 from aiorest_ws.callables.spelling import elsewhere, meant
 from aiorest_ws.exceptions import InvalidHandler
-from aiorest_ws.handlers.guards import AROUND, check_marks
-from aiorest_ws.views import ATTRIBUTES, MethodBasedView, http_methods, note_error
+from aiorest_ws.handlers.attributes import note_error
+from aiorest_ws.handlers.guards import check_marks
+from aiorest_ws.views import AROUND, ATTRIBUTES, MethodBasedView, http_methods
 
 __all__ = ("Endpoint", "EndpointOptions", "NamedOptions", "endpoint")
 

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 from aiorest_ws._speedups.onion import CallNext
-from aiorest_ws.dependencies.order import check_needless
+from aiorest_ws.dependencies.depends import check_needless
 
 __all__ = ("CallNext", "RequestId", "Timing", "middleware_of", "middlewares_of", "request_id")
 

@@ -11,7 +11,7 @@ from aiorest_ws._speedups import refusal_of, verdict
 from aiorest_ws._speedups.trampoline import begin
 from aiorest_ws.callables.calls import is_awaitable
 from aiorest_ws.callables.spelling import meant
-from aiorest_ws.dependencies.order import check_needless
+from aiorest_ws.dependencies.depends import check_needless
 from aiorest_ws.exceptions import BaseAuthException, PermissionDeniedException
 
 __all__ = ("AbstractPermission", "Composable", "check_permission")

@@ -30,23 +30,18 @@ __all__ = (
     "Request",
     "Response",
     "Trie",
-    "Typed",
     "Unpacker",
     "Workers",
-    "converter_names",
     "decode",
     "dumps",
     "encode",
     "failed",
     "is_authenticated",
     "is_installed",
-    "parameter_names",
-    "parse_template",
     "plain",
     "quickest",
     "recognise",
     "refusal_of",
-    "split_segment",
     "texts_of",
     "verdict",
     "wrap",
@@ -96,9 +91,8 @@ def _why_pure() -> str:
 REASON = _why_pure()
 COMPILED = not REASON
 
-# Parsing a template and a table of constants are no part of the hot path: one form serves both.
+# A table of constants is no part of the hot path: one form serves both.
 from .meter import BOUNDS  # noqa: E402
-from .trie import Typed, converter_names, parameter_names, parse_template, split_segment  # noqa: E402
 
 if TYPE_CHECKING or not COMPILED:
     from .codec import (

@@ -1,11 +1,9 @@
 from collections.abc import Mapping
 from typing import Any, final
 
-from aiorest_ws._speedups.trie import MAX_SEGMENTS as MAX_SEGMENTS
-from aiorest_ws._speedups.trie import parse_template as parse_template
 from aiorest_ws.routing.converters import Converter
 
-__all__ = ("MAX_SEGMENTS", "Trie", "parse_template")
+__all__ = ("Trie",)
 
 @final
 class Trie:

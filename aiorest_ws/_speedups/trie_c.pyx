@@ -21,11 +21,11 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from aiorest_ws._speedups.trie import MAX_SEGMENTS, PARAMETER, REST, Typed, join_rest, parse_template
 from aiorest_ws.routing.converters import CONVERTERS
+from aiorest_ws.routing.templates import MAX_SEGMENTS, PARAMETER, REST, Typed, join_rest, parse_template
 from aiorest_ws.exceptions import EndpointValueError, IncorrectURL, MethodNotAllowed, NotSpecifiedHandler
 
-__all__ = ("MAX_SEGMENTS", "Trie", "parse_template")
+__all__ = ("Trie",)
 
 cdef extern from *:
     """

@@ -9,7 +9,8 @@ from typing import Any
 
 from aiorest_ws.callables.spelling import unknown
 from aiorest_ws.connection.compression import deflate_offer_accept
-from aiorest_ws.dependencies.order import check_needless, effects_of
+from aiorest_ws.dependencies.depends import check_needless
+from aiorest_ws.dependencies.order import effects_of
 from aiorest_ws.http.head import is_token
 from aiorest_ws.http.hosts import check_hosts
 from aiorest_ws.http.origins import check_origins
@@ -17,11 +18,10 @@ from aiorest_ws.limits import Limits, check_limit
 from aiorest_ws.logs.access import FORMS
 from aiorest_ws.middlewares import middleware_of
 from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
+from aiorest_ws.server.process import LOG_LEVELS
 from aiorest_ws.server.sockets import check_host, check_mode, check_sock
 
 __all__ = ("LOG_LEVELS", "OPTIONS", "checked", "deflate_offer_accept", "middleware_of")
-
-LOG_LEVELS = {"critical": 50, "error": 40, "warn": 30, "warning": 30, "info": 20, "debug": 10, "trace": 10}
 
 
 OPTIONS: dict[str, Any] = {

@@ -1,5 +1,5 @@
 """What a handler depends on: made before it, cleaned up behind it."""
 
-from .order import Depends
+from .depends import Depends
 
 __all__ = ("Depends",)

@@ -13,7 +13,8 @@ from typing import Any
 
 from aiorest_ws._speedups.trampoline import Steps, begin
 from aiorest_ws.callables.calls import is_awaitable
-from aiorest_ws.dependencies.order import Chain, Order, Step
+from aiorest_ws.dependencies.depends import Chain
+from aiorest_ws.dependencies.order import Order, Step
 from aiorest_ws.exceptions import InvalidHandler
 
 __all__ = ("Dependencies", "Scope")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from aiorest_ws.dependencies.order import check_needless
+from aiorest_ws.dependencies.depends import check_needless
 
 __all__ = ("adding_handler",)
 

@@ -15,11 +15,9 @@ from typing import Any
 from aiorest_ws.callables.calls import layers_of
 from aiorest_ws.exceptions import InvalidHandler
 from aiorest_ws.permissions import check_permission
+from aiorest_ws.views import AROUND, GUARDS
 
-__all__ = ("AROUND", "GUARDS", "check_marks", "guards_of")
-
-GUARDS = ("auth_required", "permission_classes")
-AROUND = ("dependencies", "middlewares")  # which may guard, too
+__all__ = ("check_marks", "guards_of")
 
 # What runs when an instance is made, or is asked for an attribute.
 _MAKERS = ("__init__", "__new__", "__getattr__", "__getattribute__")

@@ -17,7 +17,7 @@ from typing import Any
 from uuid import UUID
 from weakref import WeakSet
 
-from aiorest_ws._speedups import Request, Typed, parse_template
+from aiorest_ws._speedups import Request
 from aiorest_ws.callables.annotations import (
     Meaning,
     Unreadable,
@@ -25,21 +25,20 @@ from aiorest_ws.callables.annotations import (
     fields_of,
     filled_in,
     meaning_of,
-    parameters_of,
 )
-from aiorest_ws.callables.arguments import wire_names
 from aiorest_ws.callables.calls import named
 from aiorest_ws.callables.markers import holds_marker, is_injection, is_marker
-from aiorest_ws.dependencies.order import holds_depends
+from aiorest_ws.dependencies.depends import holds_depends
 from aiorest_ws.exceptions import InvalidHandler
 from aiorest_ws.handlers.bodies import check_first, check_place
 from aiorest_ws.handlers.signatures import Signature
 from aiorest_ws.routing.converters import CONVERTERS, PATH, Converter
+from aiorest_ws.routing.templates import Typed, parse_template
 
 if typing.TYPE_CHECKING:
-    from aiorest_ws.handlers.binding import Binder
+    pass
 
-__all__ = ("NEEDS_MSGSPEC", "Asked", "PathParameter", "binder_of")
+__all__ = ("NEEDS_MSGSPEC", "Asked", "PathParameter", "is_annotated", "parameters_to_check", "path_parameters")
 
 NEEDS_MSGSPEC = "needs msgspec: pip install 'aiorest-ws[typed]>=2'"
 
@@ -71,47 +70,7 @@ class Asked:
     default: Any
 
 
-def binder_of(signature: Signature, route: Any, *, direct: bool) -> Binder | None:
-    """Give what binds the arguments of a handler, None when nothing of it is to be checked.
-
-    `direct`: it is called with what is bound, by nobody else. Raises InvalidHandler for an annotation that cannot work.
-    """
-    if not _is_annotated(signature.innermost):
-        return None
-    if signature.innermost is not signature.handler and signature.behind is None:
-        return None  # its decorator calls it with other arguments
-    path = _path_parameters(route)
-    parameters = parameters_of(signature.innermost)
-    asked = list(_asked(signature, path, parameters))
-    if not asked:
-        return None
-    try:
-        from aiorest_ws.handlers.binding import make_binder
-    except ModuleNotFoundError as exc:
-        if exc.name != "msgspec":
-            raise
-        raise InvalidHandler(
-            f"{named(signature.innermost)} has annotations that are to be checked, which {NEEDS_MSGSPEC}"
-        ) from None
-    if any(parameter.name == "data" and parameter.place is None for parameter in asked):
-        signature.leave_out("data")
-    defaults = {parameter.name: parameter.default for parameter in parameters}
-    direct = direct and signature.innermost is signature.handler
-    title = named(signature.innermost)
-    wire = _wire_names(signature, asked, {p.name for p in parameters[: signature.given]}, title)
-    return make_binder(signature, path, asked, defaults=defaults, wire=wire, direct=direct, title=title)
-
-
-def _wire_names(signature: Signature, asked: Sequence[Asked], given: set[str], title: str) -> dict[str, str]:
-    """Give the names of arguments that have others on the wire than in Python; `given` never come from there."""
-    hints = [(p.name, p.hint, p.place is None and p.name != "data") for p in asked]
-    try:
-        return wire_names(hints, signature.names, signature.taken - given)
-    except ValueError as exc:
-        raise InvalidHandler(f"{title} cannot be called: {exc}") from None
-
-
-def _path_parameters(route: Any) -> list[PathParameter]:
+def path_parameters(route: Any) -> list[PathParameter]:
     """Give name and converter of each path parameter of `route`, in order."""
     converters: list[Converter | None] = []
     for part in parse_template(route.path, route.converters):
@@ -122,7 +81,7 @@ def _path_parameters(route: Any) -> list[PathParameter]:
     return list(zip(route.parameters, converters, strict=True))
 
 
-def _asked(
+def parameters_to_check(
     signature: Signature, path: Sequence[PathParameter], parameters: Sequence[inspect.Parameter]
 ) -> Iterator[Asked]:
     """Give the parameters that are to be checked, in the order of the handler's signature."""
@@ -235,7 +194,7 @@ def _is_sound(cls: type, seen: set[type]) -> bool:
     return True
 
 
-def _is_annotated(handler: Any) -> bool:
+def is_annotated(handler: Any) -> bool:
     """Tell whether `handler` may have annotations: a look that costs nothing, as most have none."""
     try:
         return bool(_function(handler).__annotations__)

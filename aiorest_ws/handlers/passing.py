@@ -15,7 +15,7 @@ from types import CodeType, MemberDescriptorType, ModuleType
 from typing import Any
 
 from aiorest_ws.callables.calls import layers_of, named
-from aiorest_ws.dependencies.order import needs_by_name
+from aiorest_ws.dependencies.depends import needs_by_name
 from aiorest_ws.exceptions import InvalidHandler
 
 __all__ = ("check_passed_on",)

@@ -9,7 +9,8 @@ from typing import Any
 from aiorest_ws.callables.annotations import parameters_of
 from aiorest_ws.callables.arguments import misplaced
 from aiorest_ws.callables.calls import innermost, layers_of, named
-from aiorest_ws.dependencies.order import fresh_of, needs_of
+from aiorest_ws.dependencies.depends import needs_of
+from aiorest_ws.dependencies.order import fresh_of
 from aiorest_ws.exceptions import IncorrectArgument, InvalidHandler
 
 __all__ = ("Signature",)

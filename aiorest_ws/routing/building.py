@@ -12,9 +12,9 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
-from aiorest_ws._speedups import Typed, parameter_names, parse_template, split_segment
 from aiorest_ws.exceptions import NoReverseMatch
 from aiorest_ws.routing.converters import PATH, Converter
+from aiorest_ws.routing.templates import Typed, parameter_names, parse_template, split_segment
 
 __all__ = ("fill_template",)
 

@@ -13,11 +13,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from aiorest_ws.conf.options import LOG_LEVELS
 from aiorest_ws.exceptions import ImproperlyConfigured
 from aiorest_ws.logs.access import set_up_handler
 
 __all__ = ("Signals", "loop_factory", "notify", "set_up_logging")
+
+LOG_LEVELS = {"critical": 50, "error": 40, "warn": 30, "warning": 30, "info": 20, "debug": 10, "trace": 10}
 
 logger = logging.getLogger("aiorest_ws")
 

@@ -10,9 +10,8 @@ from aiorest_ws.callables.calls import named
 from aiorest_ws.callables.spelling import meant
 from aiorest_ws.decorators import Endpoint, endpoint
 from aiorest_ws.exceptions import EndpointValueError, InvalidHandler, InvalidPathArgument, NotSupportedArgumentType
-from aiorest_ws.handlers.guards import AROUND, GUARDS
 from aiorest_ws.routing.converters import CONVERTERS
-from aiorest_ws.views import MethodBasedView
+from aiorest_ws.views import AROUND, GUARDS, MethodBasedView
 
 __all__ = ("Lists", "check_assigned", "check_members", "checked_template", "checked_verbs", "checked_view")
 
@@ -49,7 +48,7 @@ def check_members(cls: type, cure: str) -> None:
     """Refuse a subclass of ours that says as a class what is to be given to an instance, and so to nobody."""
     for base in cls.__mro__:
         for name in (*GUARDS, *AROUND):
-            if name in vars(base) and base.__module__.partition(".")[0] != __package__:
+            if name in vars(base) and base.__module__.partition(".")[0] != "aiorest_ws":
                 raise TypeError(f"nobody looks at {name!r} of class {cls.__qualname__}: {cure}")
 
 

@@ -1,0 +1,1 @@
+"""What is registered with a router → routes."""
