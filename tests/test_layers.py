@@ -1,4 +1,4 @@
-"""The layers of design.md §4: a module imports its own layer or lower ones, never a higher one.
+"""The rooms of docs/architecture.md: a module imports its own room or those below it, and nothing goes in circles.
 
 Imports inside functions count, imports under `if TYPE_CHECKING:` do not.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -15,65 +16,37 @@ import pytest
 import aiorest_ws
 
 ROOT = Path(aiorest_ws.__file__).parent
-SOURCES = sorted(path for kind in ("*.py", "*.pyx", "*.pxd", "*.pyi") for path in ROOT.rglob(kind))
 
-# The single source of truth, lowest first. A compiled form `X_c` has the layer of its `X`; a package stands for all of
-# its modules that are not named themselves.
-LAYERS: tuple[tuple[str, ...], ...] = (
-    ("calls", "collector", "gone"),
-    ("annotations", "arguments", "defaults", "markers", "patience", "traps"),
-    (
-        *("exceptions", "status", "limits", "permissions", "abstract", "hosts", "rate", "converters", "spelling"),
-        *("bodies", "misses", "loggers", "middlewares", "recoveries", "turns", "threads", "dependencies", "scopes"),
-        *("values", "sieves"),
-    ),
-    (
-        "origins",
-        "handshake",
-        "admissions",
-        "sockets",
-        "complaints",
-        "proxy_protocol",
-        "conf",
-        "lifespan",
-        "signatures",
-        "guards",
-        "passing",
-    ),
-    ("unsendable",),
-    ("hooks",),
-    ("_speedups.msgpack",),
-    ("_speedups.codec", "_speedups.trie", "_speedups.wrappers", "_speedups.plan", "_speedups.meter"),
-    ("_speedups.proof",),
-    ("_speedups.envelope",),
-    ("_speedups.replies", "_speedups.guards"),
-    ("_speedups.pipeline",),
-    ("_speedups.deflate",),
-    ("_speedups.frames", "_speedups.step", "_speedups.workers"),
-    ("_speedups.connection",),
-    ("_speedups",),
-    ("wrappers", "renderers", "templates", "typed", "binders", "checks", "models"),
-    ("views", "auth"),
-    ("decorators", "declarations"),
-    ("routers", "urls"),
-    ("compression",),
-    ("opening",),
-    ("secure", "proxies"),
-    ("seams", "watch", "stopwatch", "listener", "access_log"),
-    ("protocol",),
-    ("factory",),
-    ("request", "metrics"),
-    ("options", "shutdown"),
-    ("sources", "process", "utils"),
-    ("server",),
-    ("app",),
-    ("testing",),
-    ("",),  # aiorest_ws/__init__.py
+# Lowest first. A name is a package, or a module beside them; "" is `aiorest_ws` itself.
+ROOMS = (
+    *("exceptions", "status", "gone"),
+    "callables",
+    "routing",
+    "_speedups",
+    *("wrappers", "renderers"),
+    "limits",
+    "logs",
+    "dependencies",
+    *("permissions", "middlewares", "abstract"),
+    "http",
+    "auth",
+    "views",
+    "handlers",
+    "decorators",
+    "registration",
+    *("routers", "urls", "converters"),
+    "connection",
+    "metrics",
+    "server",
+    "request",
+    "conf",
+    "utils",
+    "app",
+    "testing",
+    "",
 )
-ALONE = ("command_line",)  # imports nothing of ours
+ALONE = "command_line"  # imports nothing of ours
 FROM_ROOT = {"__version__"}  # may be taken from `aiorest_ws` itself: it is bound before anything is imported
-
-RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer} | dict.fromkeys(ALONE, 0)
 
 
 def module_of(path: Path) -> str:
@@ -82,18 +55,12 @@ def module_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts).removesuffix("_c")
 
 
-MODULES = {module_of(path) for path in SOURCES} | set(RANK)
+def sources() -> list[Path]:
+    return sorted(path for kind in ("*.py", "*.pyx", "*.pxd", "*.pyi") for path in ROOT.rglob(kind))
 
 
-def layer_of(module: str) -> str | None:
-    """Find the table's entry for a module: its own, or that of the nearest package above it."""
-    while module not in RANK:
-        if not module:
-            return None
-        module = module.rpartition(".")[0]
-        if not module:
-            return None
-    return module
+SOURCES = sources()
+MODULES = {module_of(path) for path in SOURCES} | set(ROOMS)
 
 
 def resolve(base: str, names: list[str]) -> Iterator[str]:
@@ -158,7 +125,8 @@ def imports_of_cython(source: str, package: str) -> Iterator[str]:
             yield module.removesuffix("_c")
 
 
-def violations(path: Path) -> list[str]:
+def imports_of(path: Path) -> set[str]:
+    """Give the modules that a source imports, dotted, below `aiorest_ws`, without `_c`."""
     module = module_of(path)
     package = module if path.stem == "__init__" else module.rpartition(".")[0]
     source = path.read_text("utf-8")
@@ -166,44 +134,59 @@ def violations(path: Path) -> list[str]:
         imported = set(imports_of_cython(source, package))
     else:
         imported = set(imports_of_python(ast.parse(source, str(path)), package))
-    layer = layer_of(module)
-    if layer is None:
-        return [f"{path.name}: module {module!r} is in no layer: add it to LAYERS"]
+    return imported - {module}
+
+
+def violations(path: Path) -> list[str]:
+    room = module_of(path).partition(".")[0]
+    if room != ALONE and room not in ROOMS:
+        return [f"{path.name}: {room!r} is no room: add it to ROOMS"]
     found = []
-    for other in sorted(imported - {module}):
-        below = layer_of(other)
-        if below is None:
-            found.append(f"{path.name}: imports {other!r}, which is in no layer")
-        elif layer in ALONE:
+    for other in sorted(imports_of(path)):
+        below = other.partition(".")[0]
+        if room == ALONE:
             found.append(f"{path.name}: stands alone and imports {other!r}")
-        elif RANK[below] > RANK[layer]:
-            found.append(f"{path.name}: {module!r} (layer {RANK[layer]}) imports {other!r} (layer {RANK[below]})")
+        elif below == ALONE:
+            continue
+        elif below not in ROOMS:
+            found.append(f"{path.name}: imports {other!r}, which is in no room")
+        elif ROOMS.index(below) > ROOMS.index(room):
+            found.append(f"{path.name}: {room!r} imports {other!r}, which is above it")
     return found
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=[str(path.relative_to(ROOT)) for path in SOURCES])
-def test_module_imports_no_higher_layer(path: Path) -> None:
+def test_module_imports_its_room_or_those_below(path: Path) -> None:
     assert violations(path) == []
 
 
-def test_every_module_of_the_table_is_named_once() -> None:
-    named = [module for layer in (*LAYERS, ALONE) for module in layer]
-    assert len(named) == len(set(named))
+def test_no_imports_go_in_circles() -> None:
+    graph: dict[str, set[str]] = {}
+    for path in SOURCES:
+        graph.setdefault(module_of(path), set()).update(imports_of(path))
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as exc:
+        pytest.fail(" → ".join(exc.args[1]))
+
+
+def test_every_room_is_there_and_is_named_once() -> None:
+    assert len(ROOMS) == len(set(ROOMS))
+    assert {module_of(path).partition(".")[0] for path in SOURCES} == {*ROOMS, ALONE}
 
 
 @pytest.mark.parametrize(
     ("module", "source", "expected"),
     [
-        ("_speedups/codec.py", "from aiorest_ws import _speedups", "imports '_speedups'"),
-        ("_speedups/codec.py", "from . import pipeline", "imports '_speedups.pipeline'"),
-        ("_speedups/codec.py", "from . import decode", "imports '_speedups' "),
-        ("_speedups/trie_c.pyx", "from aiorest_ws._speedups.pipeline_c cimport Plan", "imports '_speedups.pipeline'"),
+        ("_speedups/codec.py", "from aiorest_ws import handlers", "imports 'handlers'"),
+        ("_speedups/codec.py", "from ..server.factory import X", "imports 'server.factory'"),
+        ("_speedups/trie_c.pyx", "from aiorest_ws.handlers.plans cimport Plan", "imports 'handlers.plans'"),
         ("_speedups/wrappers.py", "def f():\n    from ..wrappers import Response", "imports 'wrappers'"),
         ("views.py", "if x:\n    from .app import Application", "imports 'app'"),
         ("views.py", "import aiorest_ws.app", "imports 'app'"),
         ("views.py", "from aiorest_ws import Application", "imports ''"),
         ("command_line.py", "from . import status", "stands alone"),
-        ("helpers.py", "", "is in no layer"),
+        ("helpers.py", "", "is no room"),
         ("views.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .app import Application", None),
         ("auth/token.py", "from .user import User\nfrom ..exceptions import BaseAPIException", None),
         ("app.py", "from . import __version__\nfrom .request import RequestHandlerFactory", None),
