@@ -11,12 +11,12 @@ from dataclasses import fields
 from functools import partial
 from time import gmtime, strftime
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 from weakref import WeakSet
 
 from aiorest_ws._speedups import COMPILED, REASON
 from aiorest_ws.conf.environment import configured, strangers
-from aiorest_ws.conf.options import OPTIONS, checked, deflate_offer_accept, middleware_of
+from aiorest_ws.conf.options import OPTIONS, TABLE, AllOptions, Options, checked, deflate_offer_accept, middleware_of
 from aiorest_ws.exceptions import ImproperlyConfigured, RouterNotDefined
 from aiorest_ws.handlers.exception_handlers import adding_handler
 from aiorest_ws.limits import Limits
@@ -42,68 +42,20 @@ __all__ = ("Application", "deflate_offer_accept")
 H = TypeVar("H", bound=Callable[..., Any])
 T = TypeVar("T")
 
-# Options that a factory class may bring itself.
-_OF_FACTORY = (
-    *("allowed_hosts", "allowed_origins", "compress_threshold", "dependencies", "health_path", "metrics"),
-    *("on_connect", "on_disconnect"),
-    "subprotocols",
-)
-
 
 class Application:
     """A server for one router. Every option may be given here or to `run`, `start` and `serve`, where it wins.
 
-    When it starts, what is given in neither comes from the environment and from the settings module (see `sources`).
+    When it starts, what is given in neither comes from the environment and from the settings module (see
+    `conf.environment`). README.md has a table of all options, `conf.options.TABLE` is its source; wrong ones are
+    TypeError or ValueError here, with the nearest name.
 
-    router            the SimpleRouter (or other AbstractRouter) that answers the requests; may be given by position
-    middlewares       classes or instances with `process_request(request, handler)`, or that are called with (request,
-                      call_next), in order
-    dependencies      list of Depends(…): they run before those of every route for their effect
-    host, port        address to listen on, None for all of the machine's; port 0 takes a free one (see `addresses`).
-                      `ip` is another name of `host`
-    reuse_port        let other processes listen on the port, too
-    unix_path         listen on this Unix socket instead; behind a NUL, in Linux's abstract namespace
-    unix_mode         permissions of its file, as of chmod: 0o660
-    sock, fd          listen on this socket, or descriptor of one, that is bound already. Without one of these, what
-                      systemd hands over (LISTEN_FDS) comes before host and port
-    path              the only path that is accepted at the handshake; "" is "/"
-    health_path       where probes are answered: "/healthz" gives 200 to a plain GET or HEAD, 503 while the server stops
-    certificate, key  paths of PEM files: serve wss://, TLS 1.2 or newer
-    key_password      of an encrypted key
-    ssl_context       an ssl.SSLContext instead of them
-    compress          accept permessage-deflate, as `accept_function` decides
-    compress_threshold    bytes of a reply or a push, from which on it is compressed
-    factory, protocol subclasses of RequestHandlerFactory and RequestHandlerProtocol
-    factory_options   keyword arguments of the factory
-    loop              "auto" (uvloop when it is installed), "asyncio" or "uvloop"; only `run` makes a loop
-    log_level         "critical", "error", "warn" or "warning", "info", "debug" or "trace"; only `run` sets up logging
-    access_log        log a line per request to "aiorest_ws.access": True or "text", or "json"
-    metrics           a `metrics.Metrics` that counts connections and requests
-    metrics_port      serve them on this port, too (of `metrics_host`, 127.0.0.1), for Prometheus; see `metrics_address`
-    debug             show tracebacks of failed handlers to clients, log those that block the event loop; pages of this
-                      machine, and files, may connect
-    allowed_hosts     what clients may call the server in the header Host: names, "*.example.com", "*". None is any, but
-                      for pages: one that is reached from its own machine only, they call by names of that
-    allowed_origins   whose pages may connect: None for the server's own, or a list as `origins.Origins` takes it
-    trusted_proxies   how many proxies there are in front of the server, whose X-Forwarded-For and -Proto are believed
-    proxy_protocol    connections begin with a header of the PROXY protocol, version 1 or 2, which says who the client
-                      is: the nearest of `trusted_proxies` sends it, the others X-Forwarded-For; or a Unix socket
-    subprotocols      of the server, in order of preference
-    threads           how many there may be for views that are `threaded`; None: 4 more than processors, at most 32
-    lifespan          given the application, gives an async context manager: entered before the server listens, left
-                      after its last connection; a dict that it yields is put into `state`. If it ends before, the
-                      server stops
-    on_startup        functions called with the application, `def` or `async def`, before the server listens
-    on_listening      once it does, and `addresses` says where
-    on_shutdown       and after its last connection
-    on_connect        called with each connection before it is accepted, may be `async def`: raises
-                      exceptions.ConnectionRefused or gives False to refuse it, may set its `session`
-    on_disconnect     called with connection, close code and reason at the end of each that was accepted
+    router    the SimpleRouter (or other AbstractRouter) that answers the requests; may be given by position
 
-    Every field of `limits.Limits` is an option too. `state` is a namespace for whatever handlers share.
+    `state` is a namespace for whatever handlers share.
     """
 
-    def __init__(self, router: AbstractRouter | None = None, **options: Any) -> None:
+    def __init__(self, router: AbstractRouter | None = None, **options: Unpack[Options]) -> None:
         self._given = checked(options if router is None else {"router": router, **options})
         self._lists = Lists()
         for name in AROUND:
@@ -184,7 +136,7 @@ class Application:
         host = f"[{host}]" if ":" in host and not host.startswith("[") else host
         return self.url.format(host, port, path.strip("/"))
 
-    def generate_factory(self, url: str, **options: Any) -> RequestHandlerFactory:
+    def generate_factory(self, url: str, **options: Unpack[AllOptions]) -> RequestHandlerFactory:
         """Give the factory of the listener at `url`. Override it to set up your own."""
         settings = self._options | checked(options)
         factory = settings["factory"](url, **settings["factory_options"])
@@ -200,13 +152,13 @@ class Application:
         factory.proxy_protocol = settings["proxy_protocol"]
         factory.access_log = settings["access_log"]
         factory.threads = settings["threads"]
-        for name in _OF_FACTORY:
-            if settings[name] != OPTIONS[name]:  # a factory class may bring its own
+        for name, option in TABLE.items():
+            if option.of_factory and settings[name] != option.default:
                 setattr(factory, name, settings[name])
         factory.setProtocolOptions(**_protocol_options(settings))
         return factory  # type: ignore[no-any-return]
 
-    def prepare(self, **options: Any) -> RequestHandlerFactory:
+    def prepare(self, **options: Unpack[AllOptions]) -> RequestHandlerFactory:
         """Do what `start` does before it listens: check the options, and give the factory that will serve.
 
         For whoever brings connections from elsewhere, as `aiorest_ws.testing` does. A loop has to run.
@@ -266,7 +218,7 @@ class Application:
         """Tell whether `start` was called, and `stop` has not ended yet."""
         return self._server is not None and not self._server.is_over
 
-    async def start(self, **options: Any) -> None:
+    async def start(self, **options: Unpack[AllOptions]) -> None:
         """Listen. Returns once connections are accepted; `addresses` says where.
 
         If the lifespan ends before its time, the application stops by itself: then it `is_running` no longer.
@@ -342,7 +294,7 @@ class Application:
         if self._server is not None:
             self._server.ask_soon()
 
-    async def serve(self, **options: Any) -> None:
+    async def serve(self, **options: Unpack[AllOptions]) -> None:
         """Start, and run until `stop` or `shut_down` is called, or this coroutine is cancelled: once the end comes when
         requests in flight have been answered, twice at once.
 
@@ -397,7 +349,7 @@ class Application:
             raise RuntimeError(f"the application is not running, there is no loop for {what!r:.200}: start it first")
         return loop
 
-    def run(self, **options: Any) -> None:
+    def run(self, **options: Unpack[AllOptions]) -> None:
         """Serve until SIGINT or SIGTERM, then `stop`; at the second signal at once.
 
         Blocks; what keeps it from starting is one line on stderr and exit code 1. So does a lifespan that ends before
@@ -484,7 +436,7 @@ class Application:
             "Quit the server with CONTROL-C.",
         ]
 
-    def _take(self, options: dict[str, Any]) -> None:
+    def _take(self, options: Mapping[str, Any]) -> None:
         """Let options of `run`, `start` and `serve` win over those of the constructor, and these over the settings."""
         self._given = self._given | checked(options)
         if self._configured is None:

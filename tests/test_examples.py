@@ -22,8 +22,7 @@ from autobahn.asyncio.websocket import WebSocketClientFactory, WebSocketClientPr
 
 import aiorest_ws
 from aiorest_ws import exceptions
-from aiorest_ws.app import Application, deflate_offer_accept
-from aiorest_ws.conf.options import OPTIONS
+from aiorest_ws.app import Application
 from examples import demo
 
 ROOT = Path(__file__).parent.parent
@@ -367,17 +366,6 @@ def test_readme_browser_client_asks_for_what_the_server_has() -> None:
     (script,) = blocks("js")
     assert 'new WebSocket("ws://127.0.0.1:8080/")' in script
     assert 'JSON.stringify({method: "GET", url: "/hello"})' in script
-
-
-def test_readme_lists_every_option_with_its_default() -> None:
-    listed = set()
-    for names, default, _ in rows("option"):
-        for name in re.findall(r"`(\w+)`", names):
-            listed.add(name)
-            if default:
-                value = eval(default.strip("`"), {"deflate_offer_accept": deflate_offer_accept})
-                assert value == OPTIONS[name], name
-    assert listed == set(OPTIONS)
 
 
 def test_readme_lists_every_status() -> None:

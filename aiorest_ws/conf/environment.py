@@ -15,7 +15,7 @@ from typing import Any
 
 from aiorest_ws.callables.spelling import meant
 from aiorest_ws.conf import VARIABLE, settings
-from aiorest_ws.conf.options import OPTIONS, checked, middleware_of
+from aiorest_ws.conf.options import OPTIONS, TABLE, checked, middleware_of
 from aiorest_ws.exceptions import ImproperlyConfigured
 from aiorest_ws.limits import Limits
 
@@ -108,13 +108,13 @@ def _checked(option: str, value: Any, where: str) -> Any:
 def _parsed(option: str, text: str, where: str) -> Any:
     """Give the value that `text` stands for."""
     text = text.strip()
-    parse = _PARSERS.get(option)
-    if parse is None:
+    written = TABLE[option].written
+    if written is None:
         raise ImproperlyConfigured(f"{where}: {option} is an object, give it in a settings module or in the program")
     if option in _MAY_BE_NONE and text.lower() == "none":
         return None
     try:
-        return parse(text)
+        return _PARSERS[written](text)
     except ValueError as exc:
         raise ImproperlyConfigured(f"{where}: {exc}") from None
 
@@ -154,14 +154,13 @@ def _list(text: str) -> list[str]:
     return [item.strip() for item in text.split(",") if item.strip()]
 
 
+# By what `Option.written` says.
 _PARSERS: dict[str, Callable[[str], Any]] = {
-    **dict.fromkeys(("certificate", "health_path", "host", "key", "metrics_host", "path", "unix_path"), str),
-    **dict.fromkeys(("log_level", "loop"), _word),
-    "key_password": str,
-    "unix_mode": _mode,
-    **dict.fromkeys(("fd", "metrics_port", "port", "threads", "trusted_proxies", *_LIMITS), _number),
-    "compress_threshold": _number,
-    "access_log": _access_log,
-    **dict.fromkeys(("compress", "debug", "proxy_protocol", "reuse_port"), _flag),
-    **dict.fromkeys(("allowed_hosts", "allowed_origins", "subprotocols"), _list),
+    "text": str,
+    "word": _word,
+    "number": _number,
+    "octal": _mode,
+    "flag": _flag,
+    "list": _list,
+    "access log": _access_log,
 }

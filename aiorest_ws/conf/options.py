@@ -1,257 +1,308 @@
-"""The options of an application: names, defaults and checks."""
+"""Every option of an application, written down once: its type, default, check and what it is for.
+
+`Options` has the types, for who writes `Application(…)`; `TABLE` the rest. What the environment may say (`environment`)
+and the tables of README.md follow from them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields
-from os import PathLike, fspath
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Literal
 
 from aiorest_ws.callables.spelling import unknown
+from aiorest_ws.conf.checks import (
+    check_choice,
+    check_dependencies,
+    check_factory_options,
+    check_fd,
+    check_file,
+    check_flag,
+    check_health_path,
+    check_hook,
+    check_hooks,
+    check_int,
+    check_metrics,
+    check_middlewares,
+    check_path,
+    check_port_or_none,
+    check_router,
+    check_string,
+    check_subclass,
+    check_subprotocols,
+    check_text,
+    check_threads,
+    check_unix_path,
+)
 from aiorest_ws.connection.compression import deflate_offer_accept
-from aiorest_ws.dependencies.depends import check_needless
-from aiorest_ws.dependencies.order import effects_of
-from aiorest_ws.http.head import is_token
+from aiorest_ws.connection.protocol import RequestHandlerProtocol
 from aiorest_ws.http.hosts import check_hosts
 from aiorest_ws.http.origins import check_origins
-from aiorest_ws.limits import Limits, check_limit
+from aiorest_ws.limits import LimitOptions, Limits, check_limit
 from aiorest_ws.logs.access import FORMS
 from aiorest_ws.middlewares import middleware_of
-from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
+from aiorest_ws.server.factory import RequestHandlerFactory
 from aiorest_ws.server.process import LOG_LEVELS
 from aiorest_ws.server.sockets import check_host, check_mode, check_sock
 
-__all__ = ("LOG_LEVELS", "OPTIONS", "checked", "deflate_offer_accept", "middleware_of")
+if TYPE_CHECKING:
+    from socket import socket
+    from ssl import SSLContext
+
+    from aiorest_ws.abstract import AbstractRouter
+    from aiorest_ws.metrics import Metrics
+
+__all__ = ("OPTIONS", "TABLE", "AllOptions", "Option", "Options", "checked", "deflate_offer_accept", "middleware_of")
+
+Hook = Callable[..., Any]
+File = str | PathLike[str] | None
 
 
-OPTIONS: dict[str, Any] = {
-    "access_log": False,
-    "accept_function": deflate_offer_accept,
-    "allowed_hosts": None,
-    "allowed_origins": None,
-    "certificate": None,
-    "compress": False,
-    "compress_threshold": RequestHandlerFactory.compress_threshold,
-    "debug": False,
-    "dependencies": (),
-    "factory": RequestHandlerFactory,
-    "factory_options": {},
-    "fd": None,
-    "health_path": None,
-    "host": "127.0.0.1",
-    "key": None,
-    "key_password": None,
-    "lifespan": None,
-    "log_level": "info",
-    "loop": "auto",
-    "metrics": None,
-    "metrics_host": "127.0.0.1",
-    "metrics_port": None,
-    "middlewares": (),
-    "on_connect": None,
-    "on_disconnect": None,
-    "on_listening": (),
-    "on_shutdown": (),
-    "on_startup": (),
-    "path": "",
-    "port": 8080,
-    "protocol": RequestHandlerProtocol,
-    "proxy_protocol": False,
-    "reuse_port": False,
-    "router": None,
-    "sock": None,
-    "ssl_context": None,
-    "subprotocols": (),
-    "threads": None,
-    "trusted_proxies": 0,
-    "unix_mode": None,
-    "unix_path": None,
-    **{field.name: field.default for field in fields(Limits)},
+class Options(LimitOptions, total=False):
+    """What `Application` may be given beside its router; `TABLE` says what each is for."""
+
+    middlewares: Iterable[Any]
+    dependencies: Sequence[Any]
+    host: str | None
+    ip: str | None  # another name of `host`
+    port: int
+    reuse_port: bool
+    unix_path: File
+    unix_mode: int | None
+    sock: socket | None
+    fd: int | None
+    health_path: str | None
+    path: str
+    certificate: File
+    key: File
+    key_password: str | None
+    ssl_context: SSLContext | None
+    allowed_hosts: Sequence[str] | None
+    allowed_origins: Sequence[str] | None
+    trusted_proxies: int
+    proxy_protocol: bool
+    subprotocols: Sequence[str]
+    lifespan: Hook | None
+    on_startup: Sequence[Hook]
+    on_listening: Sequence[Hook]
+    on_shutdown: Sequence[Hook]
+    on_connect: Hook | None
+    on_disconnect: Hook | None
+    threads: int | None
+    compress: bool
+    compress_threshold: int
+    accept_function: Hook
+    factory: type[RequestHandlerFactory]
+    protocol: type[RequestHandlerProtocol]
+    factory_options: Mapping[str, Any]
+    loop: Literal["auto", "asyncio", "uvloop"]
+    log_level: Literal["critical", "error", "warn", "warning", "info", "debug", "trace"]
+    access_log: bool | Literal["text", "json"]
+    metrics: Metrics | None
+    metrics_port: int | None
+    metrics_host: str
+    debug: bool
+
+
+class AllOptions(Options, total=False):
+    """What `run`, `start` and `serve` may be given."""
+
+    router: AbstractRouter | None
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option.
+
+    default     where nobody gives it
+    check       (name, value): raises TypeError or ValueError, one line, for what cannot be; None: anything goes
+    written     how the environment says it: "text", "word", "number", "octal", "flag", "list" or "access log"; None:
+                it is an object, which no text can say
+    help        its row in README.md
+    of_factory  a factory class may bring it itself, and keeps it unless it is given
+    """
+
+    default: Any
+    check: Callable[[str, Any], None] | None
+    written: str | None
+    help: str
+    of_factory: bool = False
+
+
+# In the order of README.md.
+TABLE: dict[str, Option] = {
+    "router": Option(None, check_router, None, "answers the requests; the one option that is required"),
+    "middlewares": Option((), check_middlewares, None, "classes or instances of either kind, in order"),
+    "dependencies": Option(
+        (),
+        check_dependencies,
+        None,
+        "list of `Depends(…)` that run before every handler, for their effect",
+        of_factory=True,
+    ),
+    "host": Option(
+        "127.0.0.1",
+        check_host,
+        "text",
+        "address to listen on, `None` for all of the machine's; `ip` is another name for it",
+    ),
+    "port": Option(8080, check_int(0, 65535), "number", "0 takes a free one"),
+    "reuse_port": Option(False, check_flag, "flag", "let other processes listen on the port, too (`SO_REUSEPORT`)"),
+    "unix_path": Option(
+        None,
+        check_unix_path,
+        "text",
+        "listen on this Unix socket instead; behind a NUL byte, in Linux's abstract namespace",
+    ),
+    "unix_mode": Option(
+        None,
+        check_mode,
+        "octal",
+        "permissions of the file of `unix_path`, `0o660`; it appears with them, and when the server is ready",
+    ),
+    "sock": Option(
+        None,
+        check_sock,
+        None,
+        "listen on this socket that is bound already; what systemd hands over (`LISTEN_FDS`) is taken by itself",
+    ),
+    "fd": Option(None, check_fd, "number", "the same, as a descriptor"),
+    "health_path": Option(
+        None,
+        check_health_path,
+        "text",
+        'where probes are answered: `"/healthz"` gives 200 to a plain `GET` or `HEAD`, 503 while the server stops',
+        of_factory=True,
+    ),
+    "path": Option(
+        "",
+        check_path,
+        "text",
+        'the only path served at the handshake (`"api"`: `ws://host:port/api`), others get HTTP 404',
+    ),
+    "certificate": Option(None, check_file, "text", "PEM file: with `key`, serve `wss://`, TLS 1.2 or newer"),
+    "key": Option(None, check_file, "text", "PEM file of its key"),
+    "key_password": Option(None, check_text, "text", "of an encrypted key"),
+    "ssl_context": Option(None, None, None, "an `ssl.SSLContext` instead of them"),
+    "allowed_hosts": Option(
+        None,
+        check_hosts,
+        "list",
+        "what clients may call the server in the header `Host`, others get HTTP 403: see below",
+        of_factory=True,
+    ),
+    "allowed_origins": Option(
+        None, check_origins, "list", "whose pages may connect, others get HTTP 403: see below", of_factory=True
+    ),
+    "trusted_proxies": Option(
+        0,
+        check_int(0, 100),
+        "number",
+        "how many proxies are in front of the server, whose `X-Forwarded-For` and `-Proto` are believed: see below",
+    ),
+    "proxy_protocol": Option(
+        False,
+        check_flag,
+        "flag",
+        "each connection begins with a header of the PROXY protocol, which the nearest of `trusted_proxies` sends: see "
+        "below",
+    ),
+    "subprotocols": Option(
+        (),
+        check_subprotocols,
+        "list",
+        "of the server, in order of preference; the first that the client offers is agreed on",
+        of_factory=True,
+    ),
+    "lifespan": Option(None, check_hook, None, "async context manager around the application's life: see below"),
+    "on_startup": Option((), check_hooks, None, "functions called with the application before it listens"),
+    "on_listening": Option(
+        (), check_hooks, None, "functions called with it once it listens, and `app.addresses` says where"
+    ),
+    "on_shutdown": Option((), check_hooks, None, "functions called with it after its last connection"),
+    "on_connect": Option(None, check_hook, None, "`on_connect(connection)` decides who may connect", of_factory=True),
+    "on_disconnect": Option(
+        None,
+        check_hook,
+        None,
+        "`on_disconnect(connection, code, reason)` at the end of each accepted connection",
+        of_factory=True,
+    ),
+    "threads": Option(
+        None,
+        check_threads,
+        "number",
+        "how many there may be for views that are `threaded`; `None`: 4 more than processors, at most 32",
+    ),
+    "compress": Option(
+        False, check_flag, "flag", "accept permessage-deflate ([performance](docs/performance.md#compression))"
+    ),
+    "compress_threshold": Option(
+        RequestHandlerFactory.compress_threshold,
+        check_int(0, 2**31),
+        "number",
+        "bytes of a reply or a push, from which on it is compressed",
+        of_factory=True,
+    ),
+    "accept_function": Option(deflate_offer_accept, None, None, "chooses among the client's compression offers"),
+    "factory": Option(
+        RequestHandlerFactory, check_subclass(RequestHandlerFactory), None, "subclass of `RequestHandlerFactory`"
+    ),
+    "protocol": Option(
+        RequestHandlerProtocol, check_subclass(RequestHandlerProtocol), None, "subclass of `RequestHandlerProtocol`"
+    ),
+    "factory_options": Option({}, check_factory_options, None, "keyword arguments of the factory"),
+    "loop": Option(
+        "auto",
+        check_choice(("auto", "asyncio", "uvloop")),
+        "word",
+        '`"uvloop"`, `"asyncio"`, or uvloop if it is installed; only for `run`',
+    ),
+    "log_level": Option(
+        "info",
+        check_choice(LOG_LEVELS),
+        "word",
+        '`"critical"`, `"error"`, `"warn"` or `"warning"`, `"info"`, `"debug"` or `"trace"`; only for `run`',
+    ),
+    "access_log": Option(
+        False,
+        check_choice(FORMS),
+        "access log",
+        'log a line per request to `aiorest_ws.access`: `True` or `"text"`, or `"json"`',
+    ),
+    "metrics": Option(
+        None,
+        check_metrics,
+        None,
+        "a `metrics.Metrics`, which counts requests and connections for Prometheus: see below",
+        of_factory=True,
+    ),
+    "metrics_port": Option(None, check_port_or_none, "number", "serve them on this port, too; 0 takes a free one"),
+    "metrics_host": Option("127.0.0.1", check_string, "text", "address of that port"),
+    "debug": Option(
+        False,
+        check_flag,
+        "flag",
+        "show tracebacks of failed handlers to clients, log handlers that block the event loop; pages of this machine, "
+        "and files, may connect",
+    ),
+    **{field.name: Option(field.default, check_limit, "number", field.metadata["help"]) for field in fields(Limits)},
 }
 
+OPTIONS: dict[str, Any] = {name: option.default for name, option in TABLE.items()}
 
-def checked(options: dict[str, Any]) -> dict[str, Any]:
+
+def checked(options: Mapping[str, Any]) -> dict[str, Any]:
     """Give `options` as they are stored, or raise TypeError or ValueError for the first that is wrong."""
     if "ip" in options:
         if "host" in options:
             raise TypeError("`ip` is another name of `host`: give one of them")
         options = {("host" if name == "ip" else name): value for name, value in options.items()}
     for name, value in options.items():
-        if name not in OPTIONS:
+        option = TABLE.get(name)
+        if option is None:
             raise TypeError(unknown(name, OPTIONS, "option"))
-        check = _CHECKS.get(name)
-        if check is not None:
-            check(name, value)
-    return options
-
-
-def _check_subclass(base: type) -> Callable[[str, Any], None]:
-    def check(name: str, value: Any) -> None:
-        if not isinstance(value, type) or not issubclass(value, base):
-            raise TypeError(f"Custom class must be inherited from the {base.__name__} class.")
-
-    return check
-
-
-def _check_choice(choices: Any) -> Callable[[str, Any], None]:
-    def check(name: str, value: Any) -> None:
-        if value not in choices:
-            raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
-
-    return check
-
-
-def _check_int(low: int, high: int) -> Callable[[str, Any], None]:
-    def check(name: str, value: Any) -> None:
-        if type(value) is not int:
-            raise TypeError(f"{name} must be an integer, got {value!r}")
-        if not low <= value <= high:
-            raise ValueError(f"{name} must be from {low} to {high}, got {value}")
-
-    return check
-
-
-def _check_middlewares(name: str, value: Any) -> None:
-    if not isinstance(value, Iterable):
-        raise TypeError(f"{name} must be a list, got {value!r}")
-
-
-def _check_fd(name: str, value: Any) -> None:
-    if value is not None:
-        _check_int(0, 2**31 - 1)(name, value)
-
-
-def _check_text(name: str, value: Any) -> None:
-    if value is not None and not isinstance(value, str):
-        raise TypeError(f"{name} must be a string or None, got a {type(value).__qualname__}")  # it may be a secret
-
-
-def _check_dependencies(name: str, value: Any) -> None:
-    effects_of(value, "the application")
-
-
-def _check_threads(name: str, value: Any) -> None:
-    if value is not None:
-        _check_int(1, 1000)(name, value)
-
-
-def _check_path(name: str, value: Any) -> None:
-    if not isinstance(value, str):
-        raise TypeError(f"{name} must be a string, got {value!r}")
-    if not value.isascii() or not value.isprintable() or any(mark in value for mark in " ?#"):
-        raise ValueError(f"{name} must be as clients send it, percent-encoded and without a query, got {value!r}")
-
-
-def _check_health_path(name: str, value: Any) -> None:
-    if value is None:
-        return
-    _check_path(name, value)
-    if not value.startswith("/"):
-        raise ValueError(f"{name} must be None or a path that begins with a slash, such as '/healthz', got {value!r}")
-
-
-def _check_hook(name: str, value: Any) -> None:
-    if value is not None and not callable(value):
-        raise TypeError(f"{name} must be a function, got {value!r}")
-    if value is not None:
-        check_needless(value, name)
-
-
-def _check_hooks(name: str, value: Any) -> None:
-    if not isinstance(value, (list, tuple)) or not all(callable(hook) for hook in value):
-        raise TypeError(f"{name} must be a list of functions, got {value!r}")
-    for hook in value:
-        check_needless(hook, name)
-
-
-def _check_metrics(name: str, value: Any) -> None:
-    if value is not None and not hasattr(value, "meters"):
-        raise TypeError(f"{name} must be an aiorest_ws.metrics.Metrics or None, got {value!r}")
-
-
-def _check_metrics_host(name: str, value: Any) -> None:
-    if not isinstance(value, str):
-        raise TypeError(f"{name} must be a string, got {value!r}")
-
-
-def _check_metrics_port(name: str, value: Any) -> None:
-    if value is not None:
-        _check_int(0, 65535)(name, value)
-
-
-def _check_subprotocols(name: str, value: Any) -> None:
-    if not isinstance(value, (list, tuple)) or not all(isinstance(text, str) for text in value):
-        raise TypeError(f"{name} must be a list of strings, got {value!r}")
-    for text in value:
-        if not is_token(text):
-            raise ValueError(f"{name} must be names without spaces and punctuation (RFC 6455 §4.1), got {text!r}")
-
-
-def _check_flag(name: str, value: Any) -> None:
-    if value not in (True, False):
-        raise TypeError(f"{name} must be True or False, got {value!r}")
-
-
-def _check_file(name: str, value: Any) -> None:
-    if value is not None and not isinstance(value, (str, PathLike)):
-        raise TypeError(f"{name} must be a path or None, got {value!r}")
-
-
-def _check_unix_path(name: str, value: Any) -> None:
-    _check_file(name, value)
-    if value is not None and (not (path := fspath(value)) or "\0" in path[1:]):
-        raise ValueError(f"{name} must be a path, or a name behind a NUL, got {value!r}")
-
-
-def _check_mapping(name: str, value: Any) -> None:
-    if not isinstance(value, Mapping):
-        raise TypeError(f"{name} must be a dict, got {value!r}")
-
-
-def _check_router(name: str, value: Any) -> None:
-    if value is not None and (isinstance(value, type) or not hasattr(value, "process_request")):
-        raise TypeError(f"{name} must be an instance of AbstractRouter, got {value!r}")
-
-
-_CHECKS: dict[str, Callable[[str, Any], None]] = {
-    "access_log": _check_choice(FORMS),
-    "allowed_hosts": check_hosts,
-    "allowed_origins": check_origins,
-    "certificate": _check_file,
-    "compress": _check_flag,
-    "compress_threshold": _check_int(0, 2**31),
-    "debug": _check_flag,
-    "dependencies": _check_dependencies,
-    "factory_options": _check_mapping,
-    "fd": _check_fd,
-    "key": _check_file,
-    "key_password": _check_text,
-    "unix_mode": check_mode,
-    "unix_path": _check_unix_path,
-    "factory": _check_subclass(RequestHandlerFactory),
-    "health_path": _check_health_path,
-    "host": check_host,
-    "protocol": _check_subclass(RequestHandlerProtocol),
-    "lifespan": _check_hook,
-    "log_level": _check_choice(LOG_LEVELS),
-    "loop": _check_choice(("auto", "asyncio", "uvloop")),
-    "metrics": _check_metrics,
-    "middlewares": _check_middlewares,
-    "metrics_host": _check_metrics_host,
-    "metrics_port": _check_metrics_port,
-    "on_connect": _check_hook,
-    "on_disconnect": _check_hook,
-    "on_listening": _check_hooks,
-    "on_shutdown": _check_hooks,
-    "on_startup": _check_hooks,
-    "path": _check_path,
-    "port": _check_int(0, 65535),
-    "proxy_protocol": _check_flag,
-    "reuse_port": _check_flag,
-    "router": _check_router,
-    "sock": check_sock,
-    "subprotocols": _check_subprotocols,
-    "threads": _check_threads,
-    "trusted_proxies": _check_int(0, 100),
-    **{field.name: check_limit for field in fields(Limits)},
-}
+        if option.check is not None:
+            option.check(name, value)
+    return dict(options)

@@ -23,4 +23,4 @@ router.register("/hello", Hello, "GET")
 router.register("/echo", Echo, "POST")
 
 if __name__ == "__main__":
-    Application(router=router).run(port=int(sys.argv[1]), loop=sys.argv[2])
+    Application(router=router).run(port=int(sys.argv[1]), loop=sys.argv[2])  # type: ignore[arg-type]

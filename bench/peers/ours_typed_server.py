@@ -40,4 +40,4 @@ router = SimpleRouter()
 router.register_endpoint(order)
 
 if __name__ == "__main__":
-    Application(router=router).run(port=int(sys.argv[1]), loop=sys.argv[2])
+    Application(router=router).run(port=int(sys.argv[1]), loop=sys.argv[2])  # type: ignore[arg-type]

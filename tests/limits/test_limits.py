@@ -84,7 +84,8 @@ def test_limit_that_makes_no_sense_is_refused(options: dict[str, Any], error: ty
 
 def test_every_limit_that_may_be_off_can_be_switched_off() -> None:
     names = set(Limits.__slots__) - {"max_concurrency", "close_timeout", "shutdown_timeout"}
-    Application(**dict.fromkeys(names))
+    off: dict[str, Any] = dict.fromkeys(names)
+    Application(**off)
 
 
 # Size and fragments

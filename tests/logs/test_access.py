@@ -317,7 +317,7 @@ def test_other_forms_are_refused(access_log: Any) -> None:
     ],
 )
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_no_line_has_what_may_be_a_token(url: str, shown: str, form: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_line_has_what_may_be_a_token(url: str, shown: str, form: Any, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "aiorest_ws")
     with TestClient(Application(router=SimpleRouter(), access_log=form)) as client:
         assert client.get(url).status in (400, 404)

@@ -398,7 +398,7 @@ def test_hooks_that_are_no_list_of_functions_raise(name: str, value: Any) -> Non
 
 def test_lifespan_that_is_no_function_raises() -> None:
     with pytest.raises(TypeError, match="lifespan must be a function, got 1"):
-        Application(lifespan=1)
+        Application(lifespan=1)  # type: ignore[arg-type]
 
 
 # What it shares
@@ -673,7 +673,7 @@ async def test_exit_in_the_lifespan_is_a_failure_of_it(loop: str, where: str, ca
         if where == "end":
             sys.exit(3)
 
-    hooks = {where: [lambda app: sys.exit(3)]} if where.startswith("on_") else {}
+    hooks: dict[str, Any] = {where: [lambda app: sys.exit(3)]} if where.startswith("on_") else {}
     app = Application(router=make_router(), port=0, lifespan=lifespan, **hooks)
     if where in ("on_startup", "lifespan"):
         with pytest.raises(ImproperlyConfigured, match="failed at the start: SystemExit: 3"):

@@ -451,7 +451,7 @@ def encrypted(key: str, path: Path) -> str:
 
 @asynchronous
 async def test_encrypted_key(certificate: Certificate, tmp_path: Path) -> None:
-    options = {"certificate": certificate.path, "key": encrypted(certificate.key, tmp_path / "key.pem")}
+    options: dict[str, Any] = {"certificate": certificate.path, "key": encrypted(certificate.key, tmp_path / "key.pem")}
     for password, text in (
         (None, "is encrypted: give its password as key_password"),
         ("wrong", "is key_password the"),

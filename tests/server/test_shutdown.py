@@ -250,7 +250,10 @@ class Story:
         self.told: list[str] = []
         self.begun = asyncio.Event()
         self.before = others()
-        hooks = {"on_shutdown": [self.shut_down], "on_disconnect": lambda *_: self.told.append("disconnected")}
+        hooks: dict[str, Any] = {
+            "on_shutdown": [self.shut_down],
+            "on_disconnect": lambda *_: self.told.append("disconnected"),
+        }
         self.app = Application(router=router_of(wait=self.wait), port=0, **(hooks | options))
 
     async def wait(self, request: Any) -> None:
@@ -558,7 +561,8 @@ async def test_hook_of_the_start_that_stops_ends_it(loop: str, where: str) -> No
         await app.stop()
         await asyncio.Event().wait()
 
-    app = Application(router=router_of(), port=0, **{where: [hook]})
+    hooks: dict[str, Any] = {where: [hook]}
+    app = Application(router=router_of(), port=0, **hooks)
     with pytest.raises(RuntimeError, match="stopped before it had started"):
         await app.start()
     assert not app.is_running
@@ -738,7 +742,7 @@ async def test_stop_of_an_application_that_a_test_client_uses_does_nothing() -> 
 async def test_half_a_handshake_does_not_hold_up_the_stop(
     loop: str, sent: bytes, secure: bool, certificate: Certificate
 ) -> None:
-    tls = {"certificate": certificate.path, "key": certificate.key} if secure else {}
+    tls: dict[str, Any] = {"certificate": certificate.path, "key": certificate.key} if secure else {}
     app = Application(router=router_of(), port=0, handshake_timeout=None, shutdown_timeout=600, **tls)
     await app.start()
     host, port = app.addresses[0]

@@ -596,7 +596,9 @@ def noting_app() -> Application:
         return request.app.state.notes
 
     router.register_endpoint(read)
-    hooks = {name: [lambda app, name=name: app.state.notes.append(name)] for name in ("on_startup", "on_shutdown")}
+    hooks: dict[str, Any] = {
+        name: [lambda app, name=name: app.state.notes.append(name)] for name in ("on_startup", "on_shutdown")
+    }
     return Application(router=router, port=0, lifespan=notes, **hooks)
 
 
