@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
-import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import fields
-from functools import partial
-from time import gmtime, strftime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 from weakref import WeakSet
 
-from aiorest_ws._speedups import COMPILED, REASON
 from aiorest_ws.conf.environment import configured, strangers
 from aiorest_ws.conf.options import OPTIONS, TABLE, AllOptions, Options, checked, deflate_offer_accept, middleware_of
 from aiorest_ws.exceptions import ImproperlyConfigured, RouterNotDefined
@@ -22,11 +17,14 @@ from aiorest_ws.handlers.exception_handlers import adding_handler
 from aiorest_ws.limits import Limits
 from aiorest_ws.logs.loggers import enable_loggers
 from aiorest_ws.registration.declarations import Lists, check_assigned, check_members
+from aiorest_ws.registration.starting import check_routes
 from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
 from aiorest_ws.routers import SimpleRouter
+from aiorest_ws.server.calling import call_soon, run_coroutine
+from aiorest_ws.server.factory import protocol_options
 from aiorest_ws.server.lifespan import Lifespan, Shared
 from aiorest_ws.server.listeners import tls_context
-from aiorest_ws.server.process import Signals, loop_factory, set_up_logging
+from aiorest_ws.server.program import Program
 from aiorest_ws.server.server import EndedEarly, Server
 from aiorest_ws.urls.base import set_urlconf
 from aiorest_ws.views import AROUND
@@ -155,7 +153,7 @@ class Application:
         for name, option in TABLE.items():
             if option.of_factory and settings[name] != option.default:
                 setattr(factory, name, settings[name])
-        factory.setProtocolOptions(**_protocol_options(settings))
+        factory.setProtocolOptions(**protocol_options(settings))
         return factory  # type: ignore[no-any-return]
 
     def prepare(self, **options: Unpack[AllOptions]) -> RequestHandlerFactory:
@@ -166,7 +164,8 @@ class Application:
         self._take(options)
         if self._options["router"] is None:
             raise RouterNotDefined()
-        self._check_routes()
+        if isinstance(self._options["router"], SimpleRouter):
+            check_routes(self._options["router"], self.middlewares, self._lists)
         enable_loggers()
         for level, line in strangers():
             logging.getLogger("aiorest_ws").log(level, "%s", line)
@@ -325,29 +324,14 @@ class Application:
 
         Raises RuntimeError when no loop serves.
         """
-        self._serving_loop(function).call_soon_threadsafe(_call_logged, function, args)
+        call_soon(self._loop, function, *args)
 
     def run_coroutine(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         """Run `coroutine` in the loop that serves, and give a future: `result()` waits for it, in another thread.
 
         Raises RuntimeError when no loop serves, and in the loop's own thread, where it would wait for itself.
         """
-        if not asyncio.iscoroutine(coroutine):
-            raise TypeError(f"expected a coroutine, got {coroutine!r:.200}: call the function, as f() and not f")
-        try:
-            loop = self._serving_loop(coroutine)
-            if asyncio._get_running_loop() is loop:
-                raise RuntimeError("run_coroutine is for threads: here, `await` the coroutine, or make a task of it")
-        except RuntimeError:
-            coroutine.close()
-            raise
-        return asyncio.run_coroutine_threadsafe(_without_exit(coroutine), loop)
-
-    def _serving_loop(self, what: object) -> asyncio.AbstractEventLoop:
-        loop = self._loop
-        if loop is None or loop.is_closed():
-            raise RuntimeError(f"the application is not running, there is no loop for {what!r:.200}: start it first")
-        return loop
+        return run_coroutine(self._loop, coroutine)
 
     def run(self, **options: Unpack[AllOptions]) -> None:
         """Serve until SIGINT or SIGTERM, then `stop`; at the second signal at once.
@@ -365,76 +349,7 @@ class Application:
             pass
         else:
             raise RuntimeError("run() cannot be called where an event loop is running: use `await app.serve()` there")
-        set_up_logging(self._options["log_level"], as_json=self._options["access_log"] == "json")
-        signals = Signals()
-        try:
-            with signals, asyncio.Runner(loop_factory=loop_factory(self._options["loop"])) as runner:
-                is_lost = runner.run(self._run(signals))
-        except KeyboardInterrupt:
-            return  # of a handler, or where signals are not ours (Windows)
-        except ImproperlyConfigured as exc:
-            logging.getLogger("aiorest_ws").debug("cannot start", exc_info=exc)
-            raise SystemExit(f"aiorest-ws: {exc}") from None
-        if is_lost:
-            raise SystemExit(1)
-
-    async def _run(self, signals: Signals) -> bool:
-        """Start and serve. Tells whether it ended because the lifespan did."""
-        asked = asyncio.Event()
-        starting, stopping = asyncio.ensure_future(self.start()), asyncio.ensure_future(asked.wait())
-        signals.lead_to(partial(self._on_signal, asked), self._on_impatience)
-        await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if not starting.done():  # a lifespan that takes long to start is not waited for
-            starting.cancel()
-            await asyncio.wait([starting])
-            return False
-        try:
-            await starting
-        except EndedEarly:
-            return False
-        for line in self._banner():
-            print(line, flush=True)
-        server = self._server
-        try:
-            await self._serve_on()
-        except RuntimeError as exc:
-            if server is None or exc is not server.lost:
-                raise
-            return True
-        return False
-
-    def _on_signal(self, asked: asyncio.Event, number: signal.Signals) -> None:
-        asked.set()
-        factory = self._listening
-        running = 0 if factory is None else sum(connection._in_flight for connection in factory.connections)
-        if self._server is not None:
-            self._server.ask()
-        if running:
-            again = "Ctrl-C" if number == signal.SIGINT else number.name
-            requests = "1 request" if running == 1 else f"{running} requests"
-            print(f"shutting down: {requests} in flight; {again} again to stop at once", flush=True)
-
-    def _on_impatience(self) -> None:
-        if self._server is not None:
-            self._server.ask()
-            self._server.patience.lose()
-
-    def _banner(self) -> list[str]:
-        from aiorest_ws import __version__
-
-        path = self._options["path"]
-        urls = [f"unix:{a}" if isinstance(a, str) else self.generate_url(a[0], a[1], path) for a in self.addresses]
-        metrics = ["Metrics at http://{}:{}/metrics".format(*where)] if (where := self.metrics_address) else []
-        python = f"{sys.implementation.name} {sys.version_info[0]}.{sys.version_info[1]}"
-        return [
-            strftime("%d %b, %Y - %X", gmtime()),
-            f"aiorest-ws version {__version__}",
-            f"hot path: compiled ({python})" if COMPILED else f"hot path: pure Python ({REASON})",
-            f"Server started at {', '.join(urls)}",
-            *metrics,
-            "Quit the server with CONTROL-C.",
-        ]
+        Program(self, self._options).run()
 
     def _take(self, options: Mapping[str, Any]) -> None:
         """Let options of `run`, `start` and `serve` win over those of the constructor, and these over the settings."""
@@ -446,61 +361,3 @@ class Application:
         self._options = OPTIONS | self._configured | self._given
         if "middlewares" in options:
             self.middlewares = [middleware_of(m) for m in options["middlewares"]]
-
-    def _check_routes(self) -> None:
-        """Refuse to start when a view asks for a user that no middleware would set, or for what nobody has read."""
-        router = self._options["router"]
-        if not isinstance(router, SimpleRouter):
-            return
-        _warn_of_unasked(router, self.middlewares)
-        self._lists.check_unchanged()
-        for included in {router, *(each for route in router.routes for each in route.routers)}:
-            included.check_unchanged()
-        for route in router.routes:
-            route.check_unchanged()
-            around = (*self.middlewares, *route.middlewares)
-            if route.handler.auth_required and not any(getattr(m, "authenticates", False) for m in around):
-                raise ImproperlyConfigured(
-                    f"view {route.handler.__qualname__} at {route.path} has auth_required, but no middleware of the "
-                    "application authenticates: add one that has `authenticates = True`"
-                )
-
-
-def _warn_of_unasked(router: SimpleRouter, asked: list[Any]) -> None:
-    """Log which middlewares would see the handshake, were they the application's."""
-    of_routes = {id(m): m for route in router.routes for m in route.middlewares if hasattr(m, "at_handshake")}
-    for middleware in of_routes.values():
-        if not any(middleware is other for other in asked):
-            logging.getLogger("aiorest_ws").warning(
-                "at_handshake of %r is not called, it is of a router or a view: what comes with the handshake, a token "
-                "say, it does not see, unless the application has it",
-                middleware,
-            )
-
-
-def _call_logged(function: Callable[..., Any], args: tuple[Any, ...]) -> None:
-    try:
-        function(*args)
-    except KeyboardInterrupt:
-        raise
-    except BaseException:  # SystemExit, too: the loop is everybody's, and nobody waits for this call
-        logging.getLogger("aiorest_ws").exception("call_soon(%.200r) failed", function)
-
-
-async def _without_exit(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Give what `coroutine` gives, but for SystemExit, which would end the loop and not reach who waits."""
-    try:
-        return await coroutine
-    except SystemExit as exc:
-        raise RuntimeError(f"run_coroutine: the coroutine raised SystemExit({exc.code!r})") from exc
-
-
-def _protocol_options(settings: dict[str, Any]) -> dict[str, Any]:
-    """Give those of Autobahn's options that are not as they are by default: a factory class may set its own."""
-    options: dict[str, Any] = {}
-    forwarding = settings["trusted_proxies"] - settings["proxy_protocol"]  # the nearest says it in another way
-    if forwarding > 0:
-        options["trustXForwardedFor"] = forwarding
-    if settings["compress"]:
-        options["perMessageCompressionAccept"] = settings["accept_function"]
-    return options

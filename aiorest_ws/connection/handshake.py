@@ -25,6 +25,8 @@ from aiorest_ws.status import WS_UNEXPECTED_CONDITION
 
 if TYPE_CHECKING:
     from autobahn.asyncio.websocket import WebSocketServerProtocol as _Protocol
+
+    from aiorest_ws.connection.listener import Listener
 else:
     _Protocol = object
 
@@ -118,7 +120,7 @@ class Opening(_Protocol):
     It needs a factory with `limits`, and with `hooks` to run what the application decides.
     """
 
-    factory: Any
+    factory: Listener
     peer: Any
     _context: Context | None
     logOctets: Any

@@ -39,7 +39,7 @@ from aiorest_ws.logs.throttled import path_of, printable
 from aiorest_ws.status import WS_MESSAGE_VIOLATE_POLICY, WS_NO_STATUS_CODE, WS_NORMAL
 
 if TYPE_CHECKING:
-    from aiorest_ws.server.factory import RequestHandlerFactory
+    from aiorest_ws.connection.listener import Listener
 
 __all__ = ("RequestHandlerProtocol",)
 
@@ -52,7 +52,7 @@ class RequestHandlerProtocol(AutobahnConnection):
     Users may override Autobahn's hooks (`onConnect`, `onOpen`, `onMessage`, `onClose`, `sendMessage`, …) and
     `_decode_message`, `_encode_message`; none of them has to call `super()` for the rest to work.
 
-    factory            the `RequestHandlerFactory` of the listener
+    factory            what it belongs to: the `RequestHandlerFactory` of the listener
     peer               address of the client: "tcp4:203.0.113.7:51234", or what trusted proxies say: "203.0.113.7"
     session            dict for the application, one per connection; it may set something else instead
     path, query        of the handshake: "/api", {"token": "1"}; of several values of one name the last
@@ -65,7 +65,7 @@ class RequestHandlerProtocol(AutobahnConnection):
     close_code: int | None = None
     close_reason: str | None = None
     close_was_clean: bool | None = None
-    factory: RequestHandlerFactory
+    factory: Listener
 
     path = Derived(lambda connection: connection._handshake.path)
     query = Memoised(lambda connection: dict(parse_qsl(connection._handshake.query, keep_blank_values=True)))
@@ -219,7 +219,7 @@ class RequestHandlerProtocol(AutobahnConnection):
 
     def _log_reply(self, request: Request, size: int, seconds: float) -> None:
         factory = self.factory
-        (factory._access or factory.access).write(self.peer, request, size, seconds, request._ended_in)
+        factory.access.write(self.peer, request, size, seconds, request._ended_in)
 
     # The handshake, and the end
 
@@ -365,7 +365,7 @@ class RequestHandlerProtocol(AutobahnConnection):
         if self._early_messages or self._early_close is not None:
             self._send_early()
 
-    def _set_observers(self, factory: RequestHandlerFactory) -> None:
+    def _set_observers(self, factory: Listener) -> None:
         if factory.metrics is not None:
             self._meters = factory.metrics.meters
             factory.metrics.opened(self)

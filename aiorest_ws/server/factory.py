@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -35,7 +35,7 @@ from aiorest_ws.server.threads import Threads
 if TYPE_CHECKING:
     from ssl import SSLContext
 
-__all__ = ("RequestHandlerFactory",)
+__all__ = ("RequestHandlerFactory", "protocol_options")
 
 logger = logging.getLogger("aiorest_ws")
 
@@ -345,3 +345,14 @@ class RequestHandlerFactory(WebSocketServerFactory):
             self._workers = None
             if spare is not None:
                 await patience.insist([spare])
+
+
+def protocol_options(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Give those of Autobahn's options that are not as they are by default: a factory class may set its own."""
+    options: dict[str, Any] = {}
+    forwarding = settings["trusted_proxies"] - settings["proxy_protocol"]  # the nearest says it in another way
+    if forwarding > 0:
+        options["trustXForwardedFor"] = forwarding
+    if settings["compress"]:
+        options["perMessageCompressionAccept"] = settings["accept_function"]
+    return options

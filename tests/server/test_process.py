@@ -129,7 +129,11 @@ async def test_start_up_lines_say_what_runs_and_where() -> None:
 
 @asynchronous
 async def test_start_up_lines_tell_why_the_hot_path_is_pure() -> None:
-    source = PROGRAM + "app = Application(router=router); print(*app._banner(), sep='\\n')"
+    source = PROGRAM + (
+        "from aiorest_ws.server.program import Program\n"
+        "app = Application(router=router)\n"
+        "print(*Program(app, app._options).banner(), sep='\\n')"
+    )
     outcome = await run_program(source, AIOREST_WS_NO_EXTENSIONS="1", AIOREST_WS_REQUIRE_EXTENSIONS="")
     assert "hot path: pure Python (AIOREST_WS_NO_EXTENSIONS is set)\n" in outcome.out
 

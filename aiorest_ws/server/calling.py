@@ -1,0 +1,55 @@
+"""A function or a coroutine of some thread → a call in the loop that serves."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+__all__ = ("call_soon", "run_coroutine")
+
+T = TypeVar("T")
+
+
+def call_soon(loop: asyncio.AbstractEventLoop | None, function: Callable[..., Any], /, *args: Any) -> None:
+    """See `Application.call_soon`."""
+    _serving(loop, function).call_soon_threadsafe(_call_logged, function, args)
+
+
+def run_coroutine(loop: asyncio.AbstractEventLoop | None, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+    """See `Application.run_coroutine`."""
+    if not asyncio.iscoroutine(coroutine):
+        raise TypeError(f"expected a coroutine, got {coroutine!r:.200}: call the function, as f() and not f")
+    try:
+        serving = _serving(loop, coroutine)
+        if asyncio._get_running_loop() is serving:
+            raise RuntimeError("run_coroutine is for threads: here, `await` the coroutine, or make a task of it")
+    except RuntimeError:
+        coroutine.close()
+        raise
+    return asyncio.run_coroutine_threadsafe(_without_exit(coroutine), serving)
+
+
+def _serving(loop: asyncio.AbstractEventLoop | None, what: object) -> asyncio.AbstractEventLoop:
+    if loop is None or loop.is_closed():
+        raise RuntimeError(f"the application is not running, there is no loop for {what!r:.200}: start it first")
+    return loop
+
+
+def _call_logged(function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    try:
+        function(*args)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # SystemExit, too: the loop is everybody's, and nobody waits for this call
+        logging.getLogger("aiorest_ws").exception("call_soon(%.200r) failed", function)
+
+
+async def _without_exit(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Give what `coroutine` gives, but for SystemExit, which would end the loop and not reach who waits."""
+    try:
+        return await coroutine
+    except SystemExit as exc:
+        raise RuntimeError(f"run_coroutine: the coroutine raised SystemExit({exc.code!r})") from exc

@@ -1,0 +1,106 @@
+"""An application → a program of its own: its loop, its signals, what it prints, its exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Mapping
+from functools import partial
+from time import gmtime, strftime
+from typing import TYPE_CHECKING, Any
+
+from aiorest_ws._speedups import COMPILED, REASON
+from aiorest_ws.exceptions import ImproperlyConfigured
+from aiorest_ws.server.process import Signals, loop_factory, set_up_logging
+from aiorest_ws.server.server import EndedEarly
+
+if TYPE_CHECKING:
+    from aiorest_ws.app import Application
+
+__all__ = ("Program",)
+
+
+class Program:
+    """What `Application.run` is, with `options` that are checked."""
+
+    def __init__(self, app: Application, options: Mapping[str, Any]) -> None:
+        self._app = app
+        self._options = options
+
+    def run(self) -> None:
+        """Serve to the end. Raises SystemExit: one line for what keeps it from starting, or exit code 1."""
+        set_up_logging(self._options["log_level"], as_json=self._options["access_log"] == "json")
+        signals = Signals()
+        try:
+            with signals, asyncio.Runner(loop_factory=loop_factory(self._options["loop"])) as runner:
+                is_lost = runner.run(self._run(signals))
+        except KeyboardInterrupt:
+            return  # of a handler, or where signals are not ours (Windows)
+        except ImproperlyConfigured as exc:
+            logging.getLogger("aiorest_ws").debug("cannot start", exc_info=exc)
+            raise SystemExit(f"aiorest-ws: {exc}") from None
+        if is_lost:
+            raise SystemExit(1)
+
+    async def _run(self, signals: Signals) -> bool:
+        """Start and serve. Tells whether it ended because the lifespan did."""
+        asked = asyncio.Event()
+        starting, stopping = asyncio.ensure_future(self._app.start()), asyncio.ensure_future(asked.wait())
+        signals.lead_to(partial(self._on_signal, asked), self._on_impatience)
+        await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not starting.done():  # a lifespan that takes long to start is not waited for
+            starting.cancel()
+            await asyncio.wait([starting])
+            return False
+        try:
+            await starting
+        except EndedEarly:
+            return False
+        for line in self.banner():
+            print(line, flush=True)
+        server = self._app._server
+        try:
+            await self._app._serve_on()
+        except RuntimeError as exc:
+            if server is None or exc is not server.lost:
+                raise
+            return True
+        return False
+
+    def _on_signal(self, asked: asyncio.Event, number: signal.Signals) -> None:
+        asked.set()
+        factory = self._app._listening
+        running = 0 if factory is None else sum(connection._in_flight for connection in factory.connections)
+        if self._app._server is not None:
+            self._app._server.ask()
+        if running:
+            again = "Ctrl-C" if number == signal.SIGINT else number.name
+            requests = "1 request" if running == 1 else f"{running} requests"
+            print(f"shutting down: {requests} in flight; {again} again to stop at once", flush=True)
+
+    def _on_impatience(self) -> None:
+        if self._app._server is not None:
+            self._app._server.ask()
+            self._app._server.patience.lose()
+
+    def banner(self) -> list[str]:
+        """Give the lines that say what serves, and where."""
+        from aiorest_ws import __version__
+
+        path = self._options["path"]
+        urls = [
+            f"unix:{a}" if isinstance(a, str) else self._app.generate_url(a[0], a[1], path) for a in self._app.addresses
+        ]
+        metrics = ["Metrics at http://{}:{}/metrics".format(*where)] if (where := self._app.metrics_address) else []
+        python = f"{sys.implementation.name} {sys.version_info[0]}.{sys.version_info[1]}"
+        return [
+            strftime("%d %b, %Y - %X", gmtime()),
+            f"aiorest-ws version {__version__}",
+            f"hot path: compiled ({python})" if COMPILED else f"hot path: pure Python ({REASON})",
+            f"Server started at {', '.join(urls)}",
+            *metrics,
+            "Quit the server with CONTROL-C.",
+        ]
