@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""Compiled twin of `step.py`: no bound method, no StopIteration."""
+"""Compiled twin of `eager.py`: no bound method, no StopIteration."""
 
 import asyncio
 from asyncio import tasks

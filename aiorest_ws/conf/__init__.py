@@ -1,7 +1,7 @@
 """The settings module of a program → its settings, read when they are first asked for.
 
 `AIORESTWS_SETTINGS_MODULE` names the module. Its names in upper case are attributes of `settings`, the application's
-own names too; those that begin with `AIOREST_WS_` are options of every Application (see `sources`).
+own names too; those that begin with `AIOREST_WS_` are options of every Application (see `environment`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The opening handshake of a connection, in the place of Autobahn's: bytes in, an open connection or an HTTP error out.
 
-What the request says is `handshake`'s, what Autobahn answers to one that is accepted (extensions, the 101) stays
+What the request says is `http.head`'s, what Autobahn answers to one that is accepted (extensions, the 101) stays
 Autobahn's. Between the two the application may decide, and may take its time: what arrives meanwhile is held.
 """
 

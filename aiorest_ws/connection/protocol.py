@@ -1,6 +1,6 @@
 """One connection, as people know and subclass it: the messages of a client in, the replies to it out.
 
-What it stands on is in `seams`, which joins Autobahn's protocol and our frame layer.
+What it stands on is in `autobahn`, which joins Autobahn's protocol and our frame layer.
 """
 
 from __future__ import annotations

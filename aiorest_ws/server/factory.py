@@ -58,11 +58,11 @@ class RequestHandlerFactory(WebSocketServerFactory):
     limits             what clients may take of the server, a `limits.Limits`
     served_path        the only path that is accepted at the handshake ("/api"), or None for any
     health_path        where a plain GET or HEAD is told how the server is ("/healthz"), or None
-    allowed_hosts      what clients may call the server, as `hosts.Hosts` takes it
+    allowed_hosts      what clients may call the server, as `http.hosts.Hosts` takes it
     proxy_protocol     each connection begins with a header of the PROXY protocol
     tls                what serves wss://: an ssl.SSLContext for those who connect from now on, or None
     is_local           it is reached from its own machine only, and by no proxy there
-    allowed_origins    whose pages may connect: None for the server's own, or a list as `origins.Origins` takes it
+    allowed_origins    whose pages may connect: None for the server's own, or a list as `http.origins.Origins` takes it
     compress_threshold    bytes of a reply or a push, from which on it is compressed, where that was agreed on
     subprotocols       in order of preference
     on_connect, on_disconnect    functions of the application, `def` or `async def`
