@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiorest_ws import _speedups, routers, views
+from aiorest_ws import _speedups, routers
+from aiorest_ws.handlers import plans
 from aiorest_ws.server import factory
 from tests import swapping
 from tests.conftest import is_for_another_run
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
 
 
 def test_what_is_made_is_of_the_implementation_and_afterwards_all_is_as_before(impl: Impl) -> None:
-    before = routers.Trie, views.Plan, factory.Pipeline  # type: ignore[attr-defined]
+    before = routers.Trie, plans.Plan, factory.Pipeline  # type: ignore[attr-defined]
     with using(impl):
-        during = routers.Trie, views.Plan, factory.Pipeline  # type: ignore[attr-defined]
+        during = routers.Trie, plans.Plan, factory.Pipeline  # type: ignore[attr-defined]
         assert during == (impl.trie.Trie, impl.plan.Plan, impl.pipeline.Pipeline)
-    assert (routers.Trie, views.Plan, factory.Pipeline) == before  # type: ignore[attr-defined]
+    assert (routers.Trie, plans.Plan, factory.Pipeline) == before  # type: ignore[attr-defined]
 
 
 @pytest.mark.compiled

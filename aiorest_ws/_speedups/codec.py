@@ -212,8 +212,8 @@ def _dumps_ordinary(value: Any) -> str | None:
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError):
-        return None
-    return text if _is_ordinary(value) else None  # not before: it could contain itself, for ever
+        text = ""
+    return text if text and _is_ordinary(value) else None  # not before: it could contain itself, for ever
 
 
 def _is_ordinary(value: Any) -> bool:

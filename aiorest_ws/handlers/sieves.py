@@ -67,7 +67,7 @@ def sieve_of(info: Any, infos: Iterable[Any], *, wanted: bool = False) -> Sieve 
         try:
             return sift(value)
         except _Refusal as exc:
-            raise ValidationError(f"{exc.text} - at `$.value{''.join(reversed(exc.steps))}`") from None
+            raise ValidationError(f"{exc} - at `$.value{''.join(reversed(exc.steps))}`") from None
 
     return sieve
 
@@ -102,12 +102,15 @@ def closed_fields(cls: Any) -> frozenset[str]:
 
 
 class _Refusal(Exception):
-    """What is wrong with a value, and the steps to it, the last one first."""
+    """What is wrong with a value (its one argument), and the steps to it, the last one first."""
 
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.text = text
-        self.steps: list[str] = []
+    steps: list[str]
+
+
+def _refusal(text: str) -> _Refusal:
+    refusal = _Refusal(text)
+    refusal.steps = []
+    return refusal
 
 
 class _Sieves:
@@ -333,7 +336,7 @@ def _without_digits(value: Any) -> Any:
 def _refuse_trap(info: Any, values: Any) -> None:
     trap = trap_in(info, values)
     if trap is not None:
-        raise _Refusal(trap)
+        raise _refusal(trap)
 
 
 def _decimal(value: Any) -> Any:
@@ -345,18 +348,18 @@ def _decimal(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return _none(value)
     if isinstance(value, float) and type(value) is not Digits and not isfinite(value):
-        raise _Refusal("Expected a finite number")
+        raise _refusal("Expected a finite number")
     text = value if isinstance(value, str) else str(value)
     if len(text) > _MOST_DIGITS:
-        raise _Refusal(f"Expected a number of at most {_MOST_DIGITS} digits")
+        raise _refusal(f"Expected a number of at most {_MOST_DIGITS} digits")
     try:
         number = Decimal(text)
     except InvalidOperation:
         return _none(value)
     if not number.is_finite():
-        raise _Refusal("Expected a finite number")
+        raise _refusal("Expected a finite number")
     if number and abs(number.adjusted()) > _MOST_DIGITS:
-        raise _Refusal(f"Expected a number of at most {_MOST_DIGITS} digits")
+        raise _refusal(f"Expected a number of at most {_MOST_DIGITS} digits")
     return value if isinstance(value, str) else number
 
 
@@ -367,4 +370,4 @@ def _none(value: Any) -> Any:
     try:
         return convert(value, Decimal)
     except ValidationError as exc:
-        raise _Refusal(str(exc)) from None
+        raise _refusal(str(exc)) from None

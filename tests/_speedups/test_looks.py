@@ -403,12 +403,12 @@ async def test_what_follows_a_handler_is_not_in_its_task(loop: str) -> None:
 
 # Where looks cannot be seen
 
-SEES_LOOKS = (_speedups.step_c if _speedups.COMPILED else _speedups.step).SEES_LOOKS  # type: ignore[attr-defined]
+SEES_LOOKS = (_speedups.eager_c if _speedups.COMPILED else _speedups.eager).SEES_LOOKS  # type: ignore[attr-defined]
 
 
 @pytest.fixture
 def _blind(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = _speedups.workers_c if _speedups.COMPILED else _speedups.workers  # type: ignore[attr-defined]
+    module = _speedups.tasks_c if _speedups.COMPILED else _speedups.tasks  # type: ignore[attr-defined]
     monkeypatch.setattr(module, "SEES_LOOKS", False)
 
 
