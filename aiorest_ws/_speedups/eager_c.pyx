@@ -22,7 +22,7 @@ cdef extern from "Python.h":
     void Py_XDECREF(PyObject* o)
     Py_ssize_t Py_REFCNT(PyObject* o)
 
-cdef Py_ssize_t OWN = 3  # as `step._OWN`
+cdef Py_ssize_t OWN = 3  # as `eager._OWN`
 
 cdef object current_task = asyncio.current_task
 cdef object enter_task = tasks._enter_task

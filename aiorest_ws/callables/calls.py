@@ -3,29 +3,46 @@
 Whatever a user may write as a callable (`def`, `async def`, a partial, an instance, a class, a mock, an async wrapper
 around a sync function and the other way round) is called as it is, and what comes back is looked at: nothing else tells
 whether there is something to await. Where a call must not become a coroutine for nothing, `is_awaitable` is asked of
-what came back; everywhere else `call` does both.
+what came back, and `awaitable_of` gives what `await` takes for it; everywhere else `call` does both.
 """
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 from functools import partial, partialmethod
 from types import CoroutineType, FunctionType, GeneratorType
 from typing import Any
 
-__all__ = ("call", "finished", "innermost", "is_awaitable", "layers_of", "may_wait", "named")
+__all__ = ("awaitable_of", "call", "finished", "innermost", "is_awaitable", "layers_of", "may_wait", "named")
 
 
 _METHOD = "__partialmethod__" if sys.version_info >= (3, 13) else "_partialmethod"
 
 
 def is_awaitable(value: Any) -> bool:
-    """Tell whether `value` can be awaited: asks its type, as `await` does, not the instance, which may be a proxy."""
-    if hasattr(type(value), "__await__"):
+    """Tell whether `value` is to be awaited: asks its type, as `await` does, not the instance, which may be a proxy.
+
+    Futures of pools of threads and processes are, too, though `await` takes them only as `awaitable_of` gives them.
+    """
+    kind = type(value)
+    if hasattr(kind, "__await__"):
         return True
-    return type(value) is GeneratorType and bool(value.gi_code.co_flags & inspect.CO_ITERABLE_COROUTINE)
+    if kind is GeneratorType:
+        return bool(value.gi_code.co_flags & inspect.CO_ITERABLE_COROUTINE)
+    return issubclass(kind, Future)
+
+
+def awaitable_of(value: Any) -> Awaitable[Any]:
+    """Give what `await` takes for `value`, of which `is_awaitable` is true. Needs no loop yet."""
+    return _outcome(value) if issubclass(type(value), Future) else value
+
+
+async def _outcome(future: Future[Any]) -> Any:
+    return await asyncio.wrap_future(future)
 
 
 async def call(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
@@ -40,7 +57,7 @@ async def finished(given: Any) -> Any:
     awaited, too (an async wrapper without an `await` around an async function): left alone, it would never run.
     """
     if is_awaitable(given):
-        given = await given
+        given = await awaitable_of(given)
     while type(given) is CoroutineType:
         given = await given
     return given

@@ -29,6 +29,10 @@ _FACTORIES = frozenset(
 _MARKERS = frozenset(("Closing", "Depends", "Inject", "Provide", "Security"))
 _QUOTED = re.compile(rf"\b(?:{'|'.join(sorted(_MARKERS))})\(")
 _FIELDS = frozenset(("Field", "FieldInfo", "ModelPrivateAttr", "_CountingAttr"))  # of what is no field here
+# What says how the default of a field is made, by root of the module and name.
+_FIELD_DEFAULTS = frozenset(
+    (*(("attr", "Factory"), ("attr", "_CountingAttr")), *(("dataclasses", "Field"), ("msgspec", "Field")))
+)
 # Whose marks are read where values are checked, or by nobody but people.
 _READ = frozenset(("aiorest_ws", "annotated_doc", "annotated_types", "msgspec", "pydantic", "pydantic_core"))
 
@@ -81,6 +85,8 @@ def wrong_default(default: Any, hint: Any) -> str | None:
     name = _name(default)
     if (_root(type(default)), name) in _FACTORIES:
         return None
+    if (_root(type(default)), name) in _FIELD_DEFAULTS:
+        return f"{_shown(default)}, which is for fields: expected the default itself, each request gets its own"
     if is_injection(default) or name in _REQUEST_PARTS or name in _FIELDS:
         return f"{_shown(default)}, which nobody reads here: {_CURE}"
     if callable(default) and not _says_callable(hint):

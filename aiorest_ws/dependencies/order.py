@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -139,6 +140,11 @@ class _Planner:
             raise InvalidHandler(
                 f"{named(_bare(call))} is made a context manager by its decorator: leave that out, a generator will do"
             )
+        if _dispatches(call):
+            raise InvalidHandler(
+                f"{named(call)} chooses by its first positional argument (functools.singledispatch), and dependencies "
+                "are called by name: a function that calls it will do"
+            )
         key = _key(call)
         if any(key == _key(other) for other in self._around):
             names = " → ".join(named(one) for one in (*self._around, call))
@@ -193,6 +199,13 @@ def _bare(call: Any) -> Any:
     while isinstance(call, partial):
         call = call.func
     return call
+
+
+def _dispatches(call: Any) -> bool:
+    """Tell whether `call` comes of `singledispatch` or `singledispatchmethod`, and lacks what it would choose by."""
+    while isinstance(call, partial) and not call.args:
+        call = call.func
+    return hasattr(call, "register") and getattr(call, "__globals__", None) is vars(functools)
 
 
 def _check_made(call: Any) -> None:

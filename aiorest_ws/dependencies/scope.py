@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping
+from concurrent.futures import Future
 from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import partial
@@ -12,7 +13,7 @@ from types import CoroutineType
 from typing import Any
 
 from aiorest_ws._speedups.trampoline import Steps, begin
-from aiorest_ws.callables.calls import is_awaitable
+from aiorest_ws.callables.calls import awaitable_of, is_awaitable
 from aiorest_ws.dependencies.depends import Chain
 from aiorest_ws.dependencies.order import Order, Step
 from aiorest_ws.exceptions import InvalidHandler
@@ -130,7 +131,7 @@ class Scope:
                 result = yield self._in_thread(partial(self._needs.function, *placed, **kwargs))
             if type(result) not in _PLAIN_TYPES and is_awaitable(result):  # PERF: most are plain
                 self._leave_thread()
-                result = yield self._awaited(result)
+                result = yield self._awaited(awaitable_of(result))
         except BaseException as exc:
             if request._ended_in is None:
                 request._ended_in = copy_context() if self._context is None else self._context.copy()
@@ -180,7 +181,10 @@ class Scope:
             # PERF: what is none of these is a value, and most are; the look at each costs less than a call.
             kind = type(value)
             if kind not in _PLAIN_TYPES and (
-                hasattr(kind, "__await__") or hasattr(kind, "throw") or hasattr(kind, "athrow")
+                hasattr(kind, "__await__")
+                or hasattr(kind, "throw")
+                or hasattr(kind, "athrow")
+                or issubclass(kind, Future)
             ):
                 if is_awaitable(value) or isinstance(value, AsyncGenerator):
                     return value
@@ -204,7 +208,7 @@ class Scope:
     def _value(self, step: Step, given: Any) -> Steps:
         """Give the value of `step`, whose call gave `given`: by what that is, whatever the step looked like."""
         if is_awaitable(given):
-            given = yield self._awaited(given)
+            given = yield self._awaited(awaitable_of(given))
         given = yield from self._unwrapped(given)
         if isinstance(given, Generator):
             self.opened.append((step.name, given))  # before: a thread finishes though nobody waits any more

@@ -13,7 +13,7 @@ from typing import Any, get_args, get_origin
 from aiorest_ws._speedups import Response
 from aiorest_ws._speedups.unsendable import AWAIT, unsendable, why_not
 from aiorest_ws._speedups.values import SERIES, is_pydantics, is_read_from_text, is_sent, members_of, simpler
-from aiorest_ws.callables.calls import is_awaitable
+from aiorest_ws.callables.calls import finished, is_awaitable
 from aiorest_ws.exceptions import InvalidHandler
 from aiorest_ws.handlers.parameters import NEEDS_MSGSPEC
 
@@ -39,8 +39,8 @@ def answering(function: Callable[..., Any], model: Any, view: str) -> Callable[.
     return call
 
 
-async def _later(pending: Awaitable[Any], shape: Shape) -> Any:
-    return _shaped(await pending, shape)
+async def _later(pending: Any, shape: Shape) -> Any:
+    return _shaped(await finished(pending), shape)
 
 
 def _shaped(result: Any, shape: Shape) -> Any:

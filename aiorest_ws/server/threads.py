@@ -15,7 +15,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from aiorest_ws._speedups.asker import asker
-from aiorest_ws.callables.calls import is_awaitable
+from aiorest_ws.callables.calls import finished, is_awaitable
 from aiorest_ws.server.patience import Patience
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Threads:
             finally:
                 del exc  # it would hold this call, and so the request, until the garbage collector comes
         # A handler may give an awaitable all the same: that belongs in the loop.
-        return await result if is_awaitable(result) else result
+        return await finished(result) if is_awaitable(result) else result
 
     async def close(self, patience: Patience) -> None:
         """Take nothing more, and wait for what runs; what still does then cannot be stopped."""

@@ -1,11 +1,12 @@
 """Whatever a user writes as a callable: what comes back is awaited where it has to be, wherever it is called."""
 
-from __future__ import annotations
+# Without `from __future__ import annotations`: names of a test function could not be read from its text.
 
 import asyncio
 import functools
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Annotated, Any
 from unittest.mock import AsyncMock, Mock
 
@@ -13,7 +14,7 @@ import pytest
 
 from aiorest_ws import Application, Depends, HTTPError, SimpleRouter, endpoint
 from aiorest_ws.callables.calls import call, is_awaitable, layers_of, may_wait
-from aiorest_ws.exceptions import ImproperlyConfigured
+from aiorest_ws.exceptions import ImproperlyConfigured, InvalidHandler
 from aiorest_ws.testing import AsyncTestClient, HandshakeRefused, TestClient
 from tests.serving import asynchronous
 
@@ -171,6 +172,139 @@ def test_a_hint_of_waiting_sees_through_what_is_around() -> None:
         "future",
     ]
     assert layers_of(functools.partial(async_around_def))[1:] == [async_around_def, refuse]
+
+
+def in_a_pool(function: Callable[..., Any], *args: Any) -> Future[Any]:
+    """Give what a pool of threads gives for a call of `function`."""
+    pool = ThreadPoolExecutor(1)
+    future = pool.submit(function, *args)
+    pool.shutdown(wait=False)
+    return future
+
+
+def refuse_in_a_pool(*args: Any) -> Any:
+    return in_a_pool(refuse)
+
+
+def seven_in_a_pool() -> Any:
+    return in_a_pool(lambda: 7)
+
+
+def taking_seven(seven: Annotated[int, Depends(seven_in_a_pool)]) -> int:
+    return seven
+
+
+def opened(seven: Annotated[int, Depends(seven_in_a_pool)]) -> Iterator[int]:
+    yield seven
+
+
+@pytest.mark.parametrize("threaded", [False, True])
+@pytest.mark.parametrize("given", [seven_in_a_pool, taking_seven, opened, functools.partial(seven_in_a_pool)])
+def test_a_dependency_may_give_a_future_of_a_pool(given: Any, threaded: bool) -> None:
+    def handler(request: Any, value: Annotated[int, Depends(given)]) -> int:
+        return value + 1
+
+    router = SimpleRouter()
+    router.get("/", threaded=threaded)(handler)
+    with TestClient(Application(router)) as client:
+        assert client.get("/").data == 8
+
+
+@pytest.mark.parametrize("threaded", [False, True])
+@pytest.mark.parametrize("whose", ["value", "effect", "override", "cancelled"])
+def test_what_is_raised_in_a_pool_for_a_dependency_is_seen(whose: str, threaded: bool) -> None:
+    called = []
+
+    def cancelled() -> Any:
+        future: Future[Any] = Future()
+        future.cancel()
+        return future
+
+    kinds: dict[str, Any] = {"value": refuse_in_a_pool, "override": taking_seven, "cancelled": cancelled}
+    refuses = kinds.get(whose, seven_in_a_pool)
+
+    def handler(request: Any, value: Annotated[int, Depends(refuses)]) -> None:
+        called.append(value)
+
+    router = SimpleRouter()
+    effects = [Depends(refuse_in_a_pool)] if whose == "effect" else []
+    router.get("/", threaded=threaded, dependencies=effects)(handler)
+    application = Application(router)
+    if whose == "override":
+        application.dependency_overrides[seven_in_a_pool] = refuse_in_a_pool
+    with TestClient(application) as client:
+        assert client.get("/").status == (500 if whose == "cancelled" else 401)
+    assert not called
+
+
+@pytest.mark.parametrize("threaded", [False, True])
+def test_a_handler_with_a_model_or_in_a_thread_may_give_a_future_of_a_pool(threaded: bool) -> None:
+    def handler(request: Any, seven: Annotated[int, Depends(seven_in_a_pool)]) -> Any:
+        return in_a_pool(lambda: str(seven))
+
+    router = SimpleRouter()
+    router.get("/", threaded=threaded, response_model=str)(handler)
+    router.get("/plain", threaded=threaded)(handler)
+    with TestClient(Application(router)) as client:
+        assert client.get("/").data == client.get("/plain").data == "7"
+
+
+@pytest.mark.parametrize("kinds", [[Before], [Free, Before], [Around], [Around, Free], [Free, Around, Before]])
+def test_what_is_raised_in_a_pool_for_a_guard_lets_nobody_in(kinds: Any) -> None:
+    called: list[Any] = []
+    for middlewares in ([Free() if kind is Free else kind(refuse_in_a_pool) for kind in kinds],):
+        router = SimpleRouter()
+        router.get("/")(called.append)
+        with TestClient(Application(router, middlewares=middlewares)) as client:
+            assert client.get("/").status in (401, 500)
+    assert not called
+
+
+@asynchronous
+async def test_hooks_and_exception_handlers_may_give_a_future_of_a_pool() -> None:
+    def fails(request: Any) -> None:
+        raise KeyError
+
+    router = SimpleRouter()
+    router.exception_handlers[KeyError] = refuse_in_a_pool
+    router.get("/")(fails)
+    async with AsyncTestClient(Application(router)) as client:
+        assert (await client.get("/")).status == 401
+    with pytest.raises(HandshakeRefused):
+        await AsyncTestClient(Application(router, on_connect=refuse_in_a_pool)).__aenter__()
+    with pytest.raises(ImproperlyConfigured, match="who are you"):
+        await AsyncTestClient(Application(router, on_startup=[refuse_in_a_pool])).__aenter__()
+
+
+@functools.singledispatch
+def chooses(request: Any) -> str:
+    return "any"
+
+
+class Chooses:
+    @functools.singledispatchmethod
+    def method(self, request: Any) -> str:
+        return "any"
+
+
+@pytest.mark.parametrize("call", [chooses, functools.partial(chooses), Chooses().method], ids=range(3))
+def test_a_dependency_that_chooses_by_an_argument_it_does_not_get_is_refused(call: Any) -> None:
+    with pytest.raises(InvalidHandler, match=r"by its first positional argument.*a function that calls it will do"):
+
+        @SimpleRouter().get("/")
+        def handler(request: Any, value: Annotated[str, Depends(call)]) -> str:
+            return value
+
+
+def test_one_that_has_what_it_chooses_by_is_a_dependency_as_any() -> None:
+    router = SimpleRouter()
+
+    @router.get("/")
+    def handler(request: Any, value: Annotated[str, Depends(functools.partial(chooses, 7))]) -> str:
+        return value
+
+    with TestClient(Application(router)) as client:
+        assert client.get("/").data == "any"
 
 
 def passing(function: Any) -> Any:

@@ -217,6 +217,30 @@ def test_one_that_cannot_be_copied_is_refused() -> None:
         SimpleRouter().get("/")(uncopied)
 
 
+def field_defaults() -> list[Any]:
+    import attrs
+    import msgspec
+
+    return [
+        *(field(default_factory=list), field(default=[]), attrs.Factory(list), attrs.field(factory=list)),
+        msgspec.field(default_factory=list),
+    ]
+
+
+@pytest.mark.parametrize("hint", [list[str], list, Any, None], ids=repr)
+@pytest.mark.parametrize("default", field_defaults(), ids=lambda default: type(default).__module__)
+def test_what_makes_the_default_of_a_field_is_none_of_a_parameter(default: Any, hint: Any) -> None:
+    def handler(request: Any, tags: hint = default) -> None: ...
+
+    def needed(tags: hint = default) -> None: ...
+
+    def depending(request: Any, it: Annotated[None, Depends(needed)]) -> None: ...
+
+    for refused in (handler, depending):
+        with pytest.raises(InvalidHandler, match="which is for fields: expected the default itself"):
+            SimpleRouter().get("/")(refused)
+
+
 # Defaults and annotations
 
 FITS: dict[str, tuple[Any, Any]] = {
