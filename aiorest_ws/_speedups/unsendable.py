@@ -7,6 +7,7 @@ from inspect import CORO_CREATED, getcoroutinestate, iscoroutine
 from itertools import islice
 from typing import Any
 
+from aiorest_ws._speedups.collector import undisturbed
 from aiorest_ws._speedups.values import simpler, written_key
 from aiorest_ws.callables.calls import is_awaitable, named
 from aiorest_ws.exceptions import SerializerError
@@ -20,7 +21,7 @@ _MOST_LEVELS = 400
 _MOST_TEXT = 200
 _LEAVES = frozenset((int, float, bool, type(None), datetime))
 
-Place = tuple[Any, str, Any]  # of the container, the step from there, the value
+Place = tuple[Any, str, Any, int]  # of the container, the step from there, the value, its level
 
 
 def unsendable(result: Any, exc: BaseException, why: str = "") -> SerializerError:
@@ -28,7 +29,7 @@ def unsendable(result: Any, exc: BaseException, why: str = "") -> SerializerErro
     if isinstance(exc, SerializerError) and (exc.why or exc.__cause__ is None):
         return exc  # somebody has said it already
     cause = exc.__cause__ if isinstance(exc, SerializerError) and exc.__cause__ is not None else exc
-    error = SerializerError(why=why_not(result) or why or f"{type(cause).__name__}: {str(cause)[:_MOST_TEXT]}")
+    error = SerializerError(why=undisturbed(why_not, result) or why or f"{type(cause).__name__}: {str(cause)[:_MOST_TEXT]}")
     # What orjson, `json` and the codec said one after another would be four tracebacks of one fault.
     cause.__cause__ = cause.__context__ = None
     trace = cause.__traceback__
@@ -52,7 +53,7 @@ def giver(request: Any) -> str:
 
 def why_not(result: Any) -> str:
     """Tell what in `result` cannot be encoded, "" if it is nothing that is seen at a look."""
-    todo: list[Place] = [(None, "", result)]
+    todo: list[Place] = [(None, "", result, 0)]
     blamed = ""
     looked_at = 0
     while todo and looked_at < _MOST_LOOKED_AT:
@@ -66,13 +67,14 @@ def why_not(result: Any) -> str:
             if not parts:
                 return blamed
         looked_at += len(parts) // 8  # most of which are not come to
+        looked_at += place[3] // 32  # levels are compared with each other
         todo += reversed(parts)
     return blamed
 
 
 def _parts(place: Place) -> list[Place]:
     """Give what is inside; raises for what cannot be encoded."""
-    value = place[2]
+    value, level = place[2], place[3] + 1
     if type(value) in _LEAVES:
         return []
     if isinstance(value, str):
@@ -82,10 +84,10 @@ def _parts(place: Place) -> list[Place]:
         return []
     _check_depth(place)
     if isinstance(value, dict):
-        return [(place, _step(written_key(key)), item) for key, item in islice(value.items(), _MOST_LOOKED_AT)]
+        return [(place, _step(written_key(key)), item, level) for key, item in islice(value.items(), _MOST_LOOKED_AT)]
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [(place, f"[{index}]", item) for index, item in enumerate(islice(value, _MOST_LOOKED_AT))]
-    return [(place, "", simpler(value))]
+        return [(place, f"[{index}]", item, level) for index, item in enumerate(islice(value, _MOST_LOOKED_AT))]
+    return [(place, "", simpler(value), level)]
 
 
 def _fields_of(place: Place) -> list[Place]:
@@ -96,7 +98,7 @@ def _fields_of(place: Place) -> list[Place]:
         return []
     fields = {**vars(value), **(getattr(value, "__pydantic_extra__", None) or {})}
     excluded = {name for name, field in known.items() if field.exclude}
-    return [(place, _step(name), item) for name, item in fields.items() if name not in excluded]
+    return [(place, _step(name), item, place[3] + 1) for name, item in fields.items() if name not in excluded]
 
 
 def _step(key: str) -> str:
@@ -106,14 +108,12 @@ def _step(key: str) -> str:
 
 def _check_depth(place: Place) -> None:
     outer = place[0]
-    levels = 0
     while outer is not None:
-        levels += 1
         if outer[2] is place[2]:
             raise RecursionError("contains itself")
-        if levels > _MOST_LEVELS:
-            raise RecursionError(f"nested deeper than {_MOST_LEVELS} levels")
         outer = outer[0]
+    if place[3] > _MOST_LEVELS:
+        raise RecursionError(f"nested deeper than {_MOST_LEVELS} levels")
 
 
 def _told(place: Place, exc: Exception) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
-from msgspec import Struct, convert, field
+from msgspec import Struct, ValidationError, convert, field
 from msgspec.structs import asdict, astuple
 
 from aiorest_ws._speedups import texts_of
@@ -139,13 +139,16 @@ class Binder:
 def _exactly(request: Any, args: Any, data: Any) -> tuple[Any, Any]:
     """Give `args` and `data` with the digits of their numbers, as far as the text in which they came is known."""
     text, args_text, data_text = texts_of(request)
-    if text is not None:
-        envelope = digits_of(text)
-        return envelope.get("args"), envelope.get("data")
-    return (
-        args if args_text is None else digits_of(args_text),
-        data if data_text is None else digits_of(data_text),
-    )
+    try:
+        if text is not None:
+            envelope = digits_of(text)
+            return envelope.get("args"), envelope.get("data")
+        return (
+            args if args_text is None else digits_of(args_text),
+            data if data_text is None else digits_of(data_text),
+        )
+    except ValidationError as exc:
+        raise InvalidArguments([fault([], str(exc))]) from None
 
 
 def _checked(check: Check, value: Any, loc: list[Any], faults: list[Fault]) -> Any:

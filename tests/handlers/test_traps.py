@@ -64,6 +64,10 @@ class Ends(BaseModel):
     child: Node | Ends | None = None
 
 
+class Amount(Struct):
+    amount: Decimal
+
+
 class Ids(BaseModel):
     ids: set[UUID] = set()
 
@@ -290,3 +294,25 @@ def test_defaults_are_copies() -> None:
     with TestClient(Application(router=router)) as client:
         for _ in range(2):
             assert client.post("/x", data=[{}, {}]).data == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("hint", "data"),
+    [
+        (list[Decimal], [1.5] * 40_001),
+        (list[Decimal], [0] * 40_001),
+        (list[Decimal], ["0.10"] * 40_001),
+        (list[list[Decimal]], [["1", 1.5]] * 20_000 + [["1"]]),
+        (dict[Decimal, int], {str(number): 0 for number in range(40_001)}),
+        (list[dict[str, Decimal]], [{"a": 1}] * 40_001),
+        (list[Amount], [{"amount": 0}] * 40_001),
+    ],
+    ids=["fractions", "integers", "texts", "lists", "keys", "members", "fields"],
+)
+def test_a_message_has_so_many_decimals_at_most(hint: Any, data: Any) -> None:
+    reply = ask(hint, data)
+    assert reply.status == 422
+    assert "Expected at most 40000" in str(reply.detail)
+    cut = data[1:] if isinstance(data, list) else {key: data[key] for key in list(data)[1:]}
+    for _ in range(2):
+        assert ask(hint, cut).status == 200
