@@ -409,7 +409,7 @@ class AutobahnConnection(Opening, Connection, WebSocketServerProtocol):
         self._stop()
 
     def _waiting(self) -> int:
-        """Give the bytes that were sent and have not left the transport."""
+        """Give the bytes that were sent and have not left the transport. It may have to count them, write by write."""
         size = self._transport.get_write_buffer_size()  # of what is gathered nothing is written for it
         return int(size if self._raw is None else size + self._raw.get_write_buffer_size())
 

@@ -79,6 +79,7 @@ class RequestHandlerProtocol(AutobahnConnection):
     _wallet: Any = None  # and what it knows of other tokens of it
     _agreed: str | None = None  # a subprotocol that a middleware asks for
     _unpushed = 0  # events that were left out
+    _left_once = 0  # bytes that had left the transport when it was last asked for a push
 
     @property
     def session(self) -> Any:
@@ -119,9 +120,8 @@ class RequestHandlerProtocol(AutobahnConnection):
             factory.unsent += 1
             return False
         message = _event(name, data)
-        waiting = self._waiting() if is_open else sum(map(len, self._early_messages))
         most = factory.limits.max_push_buffer
-        if most is not None and waiting and waiting + len(message) > most:
+        if most is not None and self._is_behind(len(message), most):
             factory.unpushed += 1
             self._unpushed += 1
             return False
@@ -130,6 +130,18 @@ class RequestHandlerProtocol(AutobahnConnection):
         else:
             self._early_messages += (message,)
         return True
+
+    def _is_behind(self, size: int, most: int) -> bool:
+        """Tell whether anything waits for the client, and with `size` bytes more than `most` would."""
+        if self.state != self.STATE_OPEN:
+            waiting = sum(map(len, self._early_messages))
+        else:
+            sent = self._traffic()[1] + self._gathered()
+            waiting = sent - self._left_once  # at most: the transport is asked when that is too much
+            if waiting + size > most:
+                waiting = self._waiting() + self._gathered()
+                self._left_once = sent - waiting
+        return waiting > 0 and waiting + size > most
 
     def close(self, code: int = WS_NORMAL, reason: str | None = None) -> None:
         """Start the close handshake (RFC 6455 §7.1.2). `reason` is cut to 123 bytes of UTF-8.
