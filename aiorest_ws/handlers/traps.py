@@ -14,9 +14,11 @@ from uuid import UUID
 from msgspec import convert
 from msgspec import inspect as types
 
-__all__ = ("branching", "keeps_apart", "nodes_of", "trap_in")
+__all__ = ("KEY_BEYOND", "MOST_OF_ONE_HASH", "ONE_HASH", "branching", "keeps_apart", "nodes_of", "trap_in")
 
-_MOST_OF_ONE_HASH = 16
+MOST_OF_ONE_HASH = 16
+ONE_HASH = "Too many different values with one hash"
+KEY_BEYOND = "Expected an integer of 64 bits as key"
 _LEAST_BEYOND = 19  # characters of a number that may have more than 64 bits
 
 # Of which a client can make few that have the same hash, as it is secret, or of 61 of their 64 bits.
@@ -53,9 +55,9 @@ def trap_in(info: Any, values: Any) -> str | None:
     if isinstance(values, dict) and _is_int(part):
         for key in values:
             if len(key) >= _LEAST_BEYOND and _is_beyond(key):
-                return "Expected an integer of 64 bits as key"
-    elif len(values) > _MOST_OF_ONE_HASH and not _is_safe(part) and _collide(_made(part, values)):
-        return "Too many different values with one hash"
+                return KEY_BEYOND
+    elif len(values) > MOST_OF_ONE_HASH and not _is_safe(part) and _collide(_made(part, values)):
+        return ONE_HASH
     return None
 
 
@@ -119,7 +121,7 @@ def _hint_of(info: Any) -> Any:
 
 def _collide(values: list[Any]) -> bool:
     """Tell whether more than 16 different ones of `values` have one hash: they would be compared with each other."""
-    often = {number for number, times in Counter(map(hash, values)).items() if times > _MOST_OF_ONE_HASH}
+    often = {number for number, times in Counter(map(hash, values)).items() if times > MOST_OF_ONE_HASH}
     if not often:
         return False
     seen: dict[int, list[Any]] = {}
@@ -128,7 +130,7 @@ def _collide(values: list[Any]) -> bool:
             alike = seen.setdefault(hash(value), [])
             if value not in alike:
                 alike.append(value)
-                if len(alike) > _MOST_OF_ONE_HASH:
+                if len(alike) > MOST_OF_ONE_HASH:
                     return True
     return False
 

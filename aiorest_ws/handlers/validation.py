@@ -15,6 +15,7 @@ import msgspec
 from msgspec import inspect as types
 
 from aiorest_ws._speedups.values import is_pydantics, is_read_from_text
+from aiorest_ws.handlers.bounded import Bounded
 from aiorest_ws.handlers.sieves import Digits, Sieve, class_of, closed_fields, sieve_of, wants_digits
 from aiorest_ws.handlers.traps import branching, nodes_of
 
@@ -396,8 +397,8 @@ class PydanticCheck:
 
     def __init__(self, hint: Any, *, lax: bool, sieve: Sieve | None = None) -> None:
         try:
-            self._adapter = adapter_of(hint)
-            schema = self._adapter.core_schema
+            schema = dict(adapter_of(hint).core_schema)  # of a model that waits to be built it is no dict yet
+            self._bounded = Bounded(schema)
         except ImportError as exc:  # email-validator, say, is another
             missing = "its constraints are pydantic's, which is not installed" if exc.name == "pydantic" else str(exc)
             raise NoCheck(missing) from None
@@ -419,7 +420,7 @@ class PydanticCheck:
         if self._sieve is not None:
             value = self._sieve(value)
         try:
-            return self._adapter.validate_python(value)
+            return self._bounded.validate_python(value)
         except ValueError as exc:
             if self._is_strict is None:
                 self._is_strict = any(node.get("strict") for node in nodes_of(self.schema))
@@ -433,7 +434,7 @@ class PydanticCheck:
         from pydantic_core import to_json
 
         if self._lax:
-            return self._adapter.validate_strings(value)
+            return self._bounded.validate_strings(value)
         inexact: set[tuple[Any, ...]] | None = set()
         while True:
             try:
@@ -441,7 +442,7 @@ class PydanticCheck:
             except ValueError:
                 raise fault from None  # bytes that are no text
             try:
-                return self._adapter.validate_json(text)
+                return self._bounded.validate_json(text, value)
             except ValueError as exc:
                 fault = exc
             if not self.exact or inexact is None:

@@ -570,7 +570,11 @@ def test_a_bound_is_looked_at_before_members_with_equal_hashes_are_made() -> Non
 
 
 def test_many_faults_of_pydantic_are_only_counted() -> None:
-    assert from_body(list[Model], [0] * 10_001) == [([], "10001 faults, which are too many to tell")]
+    class Closed(BaseModel, extra="forbid"):
+        n: int = 0
+
+    unknown = {f"a{number}": 0 for number in range(10_001)}
+    assert from_body(Closed, unknown) == [([], "10001 faults, which are too many to tell")]
 
 
 def test_a_place_does_not_grow_with_what_was_sent() -> None:
@@ -658,7 +662,7 @@ def test_faults_of_pydantic_do_not_repeat_what_was_sent() -> None:
     hint = Annotated[CatModel | DogModel, Field(discriminator="kind")]
     for found in (from_body(hint, {"kind": long}), from_body(dict[int, Model], {long: {}, "1": {"number": long}})):
         assert len(repr(found)) < 1000
-    assert len(from_body(list[Model], [{}] * 1000)) == 50
+    assert len(from_body(list[Model], [{}] * 900)) == 50
 
 
 # What is left as it is

@@ -9,7 +9,9 @@ from uuid import UUID
 
 import pytest
 from msgspec import Meta, Struct
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.dataclasses import dataclass
+from typing_extensions import TypedDict
 
 from aiorest_ws import Application, SimpleRouter
 from aiorest_ws.exceptions import InvalidHandler
@@ -60,6 +62,53 @@ class Tree(BaseModel):
 
 class Ends(BaseModel):
     child: Node | Ends | None = None
+
+
+class Ids(BaseModel):
+    ids: set[UUID] = set()
+
+
+class Outer(BaseModel):
+    inner: Ids
+
+
+class Late(BaseModel):
+    model_config = ConfigDict(defer_build=True)
+    inner: list[Ids]
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(strict=True)
+    ids: frozenset[UUID]
+
+
+class Frozen(BaseModel, frozen=True):
+    id: UUID
+
+
+class Keyed(BaseModel):
+    counts: dict[int, int] = {}
+    others: dict[UUID, int] = {}
+
+
+@dataclass
+class Data:
+    ids: set[UUID]
+
+
+class Typed(TypedDict):
+    one: Ids
+
+
+class Again(BaseModel):
+    ids: set[UUID] = set()
+    more: list[Again] = []
+
+
+class Wide(BaseModel):
+    a: int
+    b: int
+    c: int
 
 
 def ids(count: int, step: int = PRIME) -> list[str]:
@@ -139,3 +188,105 @@ def test_union_that_leads_back_to_itself_needs_a_discriminator(hint: Any, names:
 )
 def test_union_that_ends_needs_none(hint: Any, data: Any) -> None:
     assert ask(hint, data).status == 200
+
+
+# The same inside of what pydantic checks
+
+
+@pytest.mark.parametrize(
+    ("hint", "make"),
+    [
+        (Ids, lambda found: {"ids": found}),
+        (Outer, lambda found: {"inner": {"ids": found}}),
+        (list[Outer], lambda found: [{"inner": {"ids": found}}]),
+        (Late, lambda found: {"inner": [{"ids": found}]}),
+        (Strict, lambda found: {"ids": found}),
+        (Data, lambda found: {"ids": found}),
+        (Typed, lambda found: {"one": {"ids": found}}),
+        (Again, lambda found: {"more": [{"more": [{"ids": found}]}]}),
+        (Ids | Wide, lambda found: {"ids": found}),
+        (Annotated[set[UUID], Field(min_length=1)], lambda found: found),
+        (Annotated[set[UUID | int], Field(min_length=1)], lambda found: found),
+        (Annotated[set[Frozen], Field(min_length=1)], lambda found: [{"id": text} for text in found]),
+        (Annotated[set[tuple[UUID, int]], Field(min_length=1)], lambda found: [[text, 1] for text in found]),
+        (Keyed, lambda found: {"others": dict.fromkeys(found, 1)}),
+        (
+            Annotated[set[int], Field(min_length=1)],
+            lambda found: [str(UUID(text).int) for text in found],
+        ),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("count", [100, 2_000])
+def test_pydantic_refuses_what_hashes_alike(hint: Any, make: Any, count: int) -> None:
+    reply = ask(hint, make(ids(count)))
+    assert reply.status == 422
+    assert "Too many different values with one hash" in str(reply.detail)
+    assert ask(hint, make(ids(16))).status == 200
+    assert ask(hint, make(ids(count, 1))).status == 200
+
+
+def test_pydantic_counts_anew_with_every_message_and_the_same_value_once() -> None:
+    router = SimpleRouter()
+
+    @router.post("/x")
+    def take(request: Request, data: list[Ids]) -> int:
+        return len(data)
+
+    with TestClient(Application(router=router)) as client:
+        for start in range(0, 64, 16):
+            found = ids(80)[start : start + 16]
+            assert client.post("/x", data=[{"ids": found}] * 50).status == 200
+        assert client.post("/x", data=[{"ids": ids(16)}, {"ids": [*ids(17), "none"]}]).status == 422
+
+
+@pytest.mark.parametrize("key", ["9" * 21, "-" + "9" * 21, "1" * 4000, "1_000" * 8, "18446744073709551616"])
+def test_integer_keys_have_64_bits_with_pydantic_too(key: str) -> None:
+    reply = ask(Keyed, {"counts": {key: 1}})
+    assert reply.status == 422
+    assert "Expected an integer of 64 bits as key" in str(reply.detail)
+    assert ask(Keyed, {"counts": {"7": 1, "-9223372036854775808": 2, "18446744073709551615": 3}}).status == 200
+
+
+class Inner(BaseModel):
+    items: list[Wide]
+
+
+@pytest.mark.parametrize(
+    ("hint", "make"),
+    [
+        (list[Wide], lambda bad: bad),
+        (Inner, lambda bad: {"items": bad}),
+        (dict[str, Inner], lambda bad: {"a": {"items": bad}}),
+        (Annotated[dict[str, Wide], Field(min_length=1)], lambda bad: {str(at): item for at, item in enumerate(bad)}),
+        (list[Wide | Ids | Keyed] | list[Wide], lambda bad: [{"ids": 1, "counts": 1} for _ in bad]),
+    ],
+)
+def test_pydantic_tells_all_faults_of_a_small_value_and_the_first_of_a_large_one(hint: Any, make: Any) -> None:
+    assert len(ask(hint, make([{}] * 10)).detail) >= 10
+    reply = ask(hint, make([{}] * 5_000))
+    assert reply.status == 422
+    assert 1 <= len(reply.detail) <= 8
+
+
+def test_defaults_are_copies() -> None:
+    class Defaults(BaseModel):
+        flat: list[int] = [1]
+        deep: dict[str, list[int]] = {"a": [1]}
+        dicts: dict[str, Any] = {"type": "list"}
+        sets: set[int] = {1}
+
+    router = SimpleRouter()
+
+    @router.post("/x")
+    def take(request: Request, data: list[Defaults]) -> list[bool]:
+        first, second = data
+        first.flat.append(2)
+        first.deep["a"].append(2)
+        first.dicts["type"] = "set"
+        first.sets.add(2)
+        return [second == Defaults(), first.flat == [1, 2]]
+
+    with TestClient(Application(router=router)) as client:
+        for _ in range(2):
+            assert client.post("/x", data=[{}, {}]).data == [True, True]
