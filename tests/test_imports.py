@@ -1,10 +1,14 @@
-"""What `import aiorest_ws` costs: nothing beyond what its dependencies import themselves."""
+"""The import paths that users know, which stay; and what `import aiorest_ws` costs: nothing that it does not need."""
 
 from __future__ import annotations
 
 import json
 import re
+from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
 
 from tests.serving import asynchronous, run_program
 
@@ -17,6 +21,65 @@ LATER = [
     *(["uvloop"] if find_spec("uvloop") else []),
 ]
 
+# Every documented path, with what is imported from there.
+PATHS = {
+    "aiorest_ws": (
+        "Application Arg COMPILED Depends HTTPError MethodBasedView Request RequestHandlerFactory "
+        "RequestHandlerProtocol Response SimpleRouter __version__ endpoint"
+    ),
+    "aiorest_ws.abstract": "AbstractEndpoint AbstractMiddleware AbstractPermission AbstractRouter",
+    "aiorest_ws.app": "Application deflate_offer_accept",
+    "aiorest_ws.auth": "",
+    "aiorest_ws.auth.exceptions": "BaseAuthException NotAuthenticated PermissionDeniedException",
+    "aiorest_ws.auth.permissions": "HasScope IsAuthenticated",
+    "aiorest_ws.auth.token": "",
+    "aiorest_ws.auth.token.exceptions": (
+        "BaseTokenException InvalidClaimException InvalidSignatureException ParsingTokenException "
+        "TokenExpiredException TokenNotBeforeException TokenNotProvidedException TokenRevokedException"
+    ),
+    "aiorest_ws.auth.token.managers": "JSONWebTokenManager",
+    "aiorest_ws.auth.token.middlewares": "BaseTokenMiddleware JSONWebTokenMiddleware",
+    "aiorest_ws.auth.user": "",
+    "aiorest_ws.auth.user.abstractions": "AbstractUser",
+    "aiorest_ws.auth.user.models": "User",
+    "aiorest_ws.command_line": "CommandLine",
+    "aiorest_ws.conf": "Settings VARIABLE settings",
+    "aiorest_ws.converters": "CONVERTERS Converter PATH",
+    "aiorest_ws.decorators": "Endpoint EndpointOptions NamedOptions endpoint",
+    "aiorest_ws.dependencies": "Depends",
+    "aiorest_ws.exceptions": (
+        "BaseAPIException BaseAuthException ConnectionRefused EndpointValueError HTTPError HandlerFailed "
+        "ImproperlyConfigured IncorrectArgument IncorrectMethodNameType IncorrectURL InvalidArguments "
+        "InvalidHandler InvalidMessage InvalidPathArgument InvalidRenderer MethodNotAllowed NoMatch "
+        "NoReverseMatch NotAuthenticated NotImplementedMethod NotSpecifiedError NotSpecifiedHandler "
+        "NotSpecifiedMethodName NotSpecifiedURL NotSupportedArgumentType PermissionDeniedException RequestTimeout "
+        "RouterNotDefined SerializerError ServerStopping TooManyRequests ValidationError"
+    ),
+    "aiorest_ws.limits": "Limits check_limit",
+    "aiorest_ws.metrics": "Exposition Metrics",
+    "aiorest_ws.middlewares": "CallNext RequestId Timing middleware_of middlewares_of request_id",
+    "aiorest_ws.permissions": "AbstractPermission Composable check_permission",
+    "aiorest_ws.renderers": "BaseRenderer JSONRenderer XMLRenderer",
+    "aiorest_ws.request": "RequestHandlerFactory RequestHandlerProtocol",
+    "aiorest_ws.routers": "Route SimpleRouter warn_if_empty",
+    "aiorest_ws.status": (
+        "WS_CLOSED_ABNORMALLY WS_DATA_CANNOT_ACCEPT WS_FAILURE_TLS WS_GOING_AWAY WS_MESSAGE_NOT_CONSISTENT "
+        "WS_MESSAGE_TOO_BIG WS_MESSAGE_VIOLATE_POLICY WS_NORMAL WS_NO_STATUS_CODE WS_PROTOCOL_ERROR WS_RESERVED "
+        "WS_SERVER_DIDNT_RETURN_EXTENSIONS WS_UNEXPECTED_CONDITION is_library is_not_used is_private is_reserved"
+    ),
+    "aiorest_ws.testing": "AsyncTestClient ConnectionClosed Event HandshakeRefused Reply TestClient",
+    "aiorest_ws.urls": "NoMatch NoReverseMatch RouteMatch get_urlconf resolve reverse set_urlconf",
+    "aiorest_ws.urls.base": "get_urlconf set_urlconf",
+    "aiorest_ws.urls.exceptions": "NoMatch NoReverseMatch",
+    "aiorest_ws.urls.utils": "RouteMatch resolve reverse",
+    "aiorest_ws.views": "ATTRIBUTES MethodBasedView View http_methods",
+    "aiorest_ws.wrappers": "BINARY_BASE64 BINARY_JSON BINARY_MSGPACK Request Response TEXT_BASE64 TEXT_JSON",
+    "aiorest_ws.utils.websocket": "deflate_offer_accept",
+    "pytest_aiorest_ws": "aiorest_ws_client",
+}
+CHECKOUT = Path(__file__).parent.parent
+IMPORTS = re.compile(r"^\s*from ((?:pytest_)?aiorest_ws[\w.]*) import (\([^)]*\)|[^\n]*)", re.MULTILINE)
+
 SOURCE = """
 import json, sys
 import autobahn.asyncio.websocket, orjson, pybase64
@@ -24,6 +87,30 @@ before = set(sys.modules)
 import aiorest_ws
 print(json.dumps(sorted(set(sys.modules) - before)))
 """
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_documented_path_has_what_it_always_had(path: str) -> None:
+    module = import_module(path)
+    assert [name for name in PATHS[path].split() if not hasattr(module, name)] == []
+
+
+def test_what_documentation_and_examples_import_is_a_documented_path() -> None:
+    texts = [*CHECKOUT.glob("README.md"), *CHECKOUT.glob("docs/**/*.md"), *CHECKOUT.glob("examples/**/*.py")]
+    found = {
+        (path, name)
+        for text in texts
+        for path, names in IMPORTS.findall(text.read_text("utf-8"))
+        for name in re.findall(r"\w+", re.sub(r"#.*| as \w+", "", names))
+    }
+    assert ("aiorest_ws", "Application") in found
+    assert sorted((path, name) for path, name in found if name not in PATHS.get(path, "").split()) == []
+
+
+def test_a_module_that_was_never_documented_is_missing_as_any() -> None:
+    for name in ("seams", "opening", "admissions", "scopes", "sources", "binders"):
+        with pytest.raises(ModuleNotFoundError, match=rf"^No module named 'aiorest_ws\.{name}'$"):
+            import_module(f"aiorest_ws.{name}")
 
 
 @asynchronous

@@ -317,8 +317,10 @@ class Connection(frames.Frames):
             self._loop.call_soon(self._flush_late)
 
     def _flush_late(self) -> None:
-        self._flushes_late = self._gathers = False
-        self._flush_out()
+        self._flushes_late = False
+        self._gathers = self._choked
+        if not self._choked:
+            self._flush_out()
 
     def _next(self) -> None:
         """Answer what waits in the lane, up to the next request that takes time, while the client reads."""
@@ -381,8 +383,12 @@ class Connection(frames.Frames):
     # Flow
 
     def pause_writing(self) -> None:
-        """Parse nothing more: the client does not read what it is sent. Called by the transport."""
-        self._choked = True
+        """Parse nothing more: the client does not read what it is sent. Called by the transport.
+
+        What is written from now on is gathered, up to 64 KiB at a time: a transport may count its buffer anew, write by
+        write, whenever its size is asked for (asyncio does from Python 3.12 on, with each write, too).
+        """
+        self._choked = self._gathers = True
         self._choked_at = 0.0 if self._loop is None else self._loop.time()
         self._hold(_CHOKED)
 
@@ -390,6 +396,9 @@ class Connection(frames.Frames):
         """Go on. Called by the transport."""
         self._choked = False
         self._choked_at = 0.0
+        self._gathers = self._flushes_late
+        if not self._gathers:
+            self._flush_out()
         if self._context is None:
             self._breathe()
         else:

@@ -512,6 +512,10 @@ class Frames:
     def _put_base64(self, payload: bytes, opcode: int) -> None:
         self._put(b64encode(payload), opcode)
 
+    def _gathered(self) -> int:
+        """Give the bytes that are gathered, and that the transport does not know of."""
+        return self._out_size
+
     def _flush(self) -> None:
         """Hand to the transport what has been gathered."""
         self._flush_out()

@@ -638,6 +638,10 @@ cdef class Frames:
             self._frames_out += 1
         return p + header
 
+    def _gathered(self):
+        """Give the bytes that are gathered, and that the transport does not know of."""
+        return self.out_size
+
     def _flush(self):
         """Hand to the transport what has been gathered."""
         self._flush_out()

@@ -9,10 +9,6 @@ name that is relied on against the supported releases of Autobahn.
 from __future__ import annotations
 
 import asyncio
-import logging
-import select
-import struct
-import sys
 from collections import deque
 from collections.abc import Callable
 from functools import cache
@@ -25,9 +21,10 @@ from autobahn.websocket.utf8validator import Utf8Validator
 
 from aiorest_ws._speedups import Connection
 from aiorest_ws.callables.calls import is_awaitable
+from aiorest_ws.connection.complaining import Complaining
 from aiorest_ws.connection.compression import Deflate
 from aiorest_ws.connection.handshake import Lazy, Opening
-from aiorest_ws.logs.throttled import printable
+from aiorest_ws.connection.kernel import descriptor, hung_up, unacknowledged
 
 __all__ = ("AutobahnConnection", "ExactTimer")
 
@@ -42,14 +39,6 @@ _FRAME_HOOKS = (
 )
 _PING_HOOKS = ("onPing", "onPong", "_onPing", "_onPong", "sendPong", "onAutoPong")
 _SENDING_HOOKS = ("sendFrame", "sendData", "logTxFrame", "logTxOctets")
-
-# Transports without TLS that keep the bytes in their own buffer, where `get_write_buffer_size` sees them.
-_PLAIN_TRANSPORTS = frozenset(
-    (
-        ("asyncio.selector_events", "_SelectorSocketTransport"),
-        *(("uvloop.loop", "TCPTransport"), ("uvloop.loop", "UnixTransport")),
-    )
-)
 _OPTIONS = frozenset((*WebSocketServerProtocol.CONFIG_ATTRS_COMMON, *WebSocketServerProtocol.CONFIG_ATTRS_SERVER))
 
 
@@ -68,45 +57,6 @@ class ExactTimer:
 
     def call_later(self, delay: float, function: Callable[..., Any], *args: Any) -> asyncio.TimerHandle:
         return asyncio.get_running_loop().call_later(delay, function, *args)
-
-
-class _Log:
-    """What Autobahn logs about one connection: a line of it at most, escaped, and not too many about all of them.
-
-    Its debug output goes where Autobahn's goes.
-    """
-
-    __slots__ = ("_protocol",)
-
-    def __init__(self, protocol: Any) -> None:
-        self._protocol = protocol
-
-    def _complain(self, level: int, text: str, **values: Any) -> None:
-        protocol = self._protocol
-        if not protocol._complained:
-            protocol._complained = True
-            factory = protocol.factory
-            complaints = factory.refusals if protocol.state == protocol.STATE_CONNECTING else factory.complaints
-            complaints.write(level, f"{protocol.peer}: {printable(text.format(**values))}")
-
-    def info(self, text: str, **values: Any) -> None:
-        self._complain(logging.INFO, text, **values)
-
-    def warn(self, text: str, **values: Any) -> None:
-        self._complain(logging.WARNING, text, **values)
-
-    def error(self, text: str, **values: Any) -> None:
-        self._complain(logging.ERROR, text, **values)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(WebSocketServerProtocol.log, name)
-
-
-class _Complaining:
-    """The log of a connection, made when it is used: almost always to be silent."""
-
-    def __get__(self, protocol: Any, owner: type) -> Any:
-        return WebSocketServerProtocol.log if protocol is None else _Log(protocol)
 
 
 def _future(protocol: Any) -> Any:
@@ -179,7 +129,7 @@ class AutobahnConnection(Opening, Connection, WebSocketServerProtocol):
     _stats: TrafficStats | None = None
     _complained = False
     _raw: Any = None  # the transport below that of TLS
-    log = _Complaining()
+    log = Complaining()
     _opening: Any = None
     _early_octets_out = 0
 
@@ -286,7 +236,7 @@ class AutobahnConnection(Opening, Connection, WebSocketServerProtocol):
         self._fast = not (own["reading"] or watched) and self.requireMaskedClientFrames and self.applyMask
         self._serves_pings = not own["pings"]
         self._checks_utf8 = self.utf8validateIncoming
-        self._socket = _descriptor(self._transport)
+        self._socket = descriptor(self._transport)
         self._limit = min(filter(None, (self.maxMessagePayloadSize, self.maxFramePayloadSize)), default=0)
         compression = self._perMessageCompress
         is_ours = isinstance(compression, Deflate)
@@ -409,7 +359,7 @@ class AutobahnConnection(Opening, Connection, WebSocketServerProtocol):
         self._stop()
 
     def _waiting(self) -> int:
-        """Give the bytes that were sent and have not left the transport."""
+        """Give the bytes that were sent and have not left the transport. It may have to count them, write by write."""
         size = self._transport.get_write_buffer_size()  # of what is gathered nothing is written for it
         return int(size if self._raw is None else size + self._raw.get_write_buffer_size())
 
@@ -434,46 +384,6 @@ class AutobahnConnection(Opening, Connection, WebSocketServerProtocol):
             # Its result is this connection: the two would hold each other until the garbage collector comes.
             self.__dict__.pop("is_closed", None)
             self._stop_deciding()
-
-
-def _descriptor(transport: Any) -> int:
-    """Give the descriptor of a transport that does no more than `send` with what is written to it, else -1."""
-    if (type(transport).__module__, type(transport).__name__) not in _PLAIN_TRANSPORTS:
-        return -1
-    sock = transport.get_extra_info("socket")
-    return -1 if sock is None else int(sock.fileno())
-
-
-def unacknowledged(transport: Any) -> int:
-    """Give the bytes that have left a transport and are not acknowledged by the client's machine (tcp(7), SIOCOUTQ).
-
-    0 where the system does not tell.
-    """
-    sock = transport.get_extra_info("socket")
-    if sock is None or sys.platform != "linux":
-        return 0
-    import fcntl
-    import termios
-
-    try:
-        (count,) = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0"))
-    except OSError:
-        return 0
-    return int(count)
-
-
-def hung_up(transport: Any) -> bool:
-    """Tell whether the other end has closed its direction, whatever has not been read yet (poll(2), POLLRDHUP).
-
-    False where the system does not tell.
-    """
-    sock = transport.get_extra_info("socket")
-    event = getattr(select, "POLLRDHUP", 0)
-    if sock is None or not event or sock.fileno() < 0:
-        return False
-    poller = select.poll()
-    poller.register(sock.fileno(), event)
-    return bool(poller.poll(0))
 
 
 for _name in _OPTIONS:

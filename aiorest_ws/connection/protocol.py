@@ -1,16 +1,15 @@
 """One connection, as people know and subclass it: the messages of a client in, the replies to it out.
 
-What it stands on is in `autobahn`, which joins Autobahn's protocol and our frame layer.
+Who may connect is in `gate`, what it stands on in `autobahn`, which joins Autobahn's protocol and our frame layer.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from contextvars import copy_context
 from functools import cache
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from aiorest_ws._speedups import (
@@ -27,15 +26,12 @@ from aiorest_ws._speedups import (
     wrap,
 )
 from aiorest_ws._speedups.unsendable import why_not
-from aiorest_ws.callables.calls import call
-from aiorest_ws.connection.autobahn import AutobahnConnection
+from aiorest_ws.connection.gate import Gate
 from aiorest_ws.connection.handshake import Derived, Memoised
-from aiorest_ws.exceptions import PASSED_ON, BaseAPIException, ConnectionRefused
-from aiorest_ws.http.head import Handshake, client_address, client_scheme
+from aiorest_ws.exceptions import PASSED_ON, ConnectionRefused
 from aiorest_ws.http.proxy_protocol import other_end
 from aiorest_ws.limits import Limits
 from aiorest_ws.limits.bucket import Rate
-from aiorest_ws.logs.throttled import path_of, printable
 from aiorest_ws.status import WS_MESSAGE_VIOLATE_POLICY, WS_NO_STATUS_CODE, WS_NORMAL
 
 if TYPE_CHECKING:
@@ -46,7 +42,7 @@ __all__ = ("RequestHandlerProtocol",)
 _MAX_CLOSE_REASON = 123  # RFC 6455 §5.5: a control frame carries 125 bytes, two of them are the code
 
 
-class RequestHandlerProtocol(AutobahnConnection):
+class RequestHandlerProtocol(Gate):
     """One connection. Handlers reach it as `request.connection`.
 
     Users may override Autobahn's hooks (`onConnect`, `onOpen`, `onMessage`, `onClose`, `sendMessage`, …) and
@@ -65,7 +61,6 @@ class RequestHandlerProtocol(AutobahnConnection):
     close_code: int | None = None
     close_reason: str | None = None
     close_was_clean: bool | None = None
-    factory: Listener
 
     path = Derived(lambda connection: connection._handshake.path)
     query = Memoised(lambda connection: dict(parse_qsl(connection._handshake.query, keep_blank_values=True)))
@@ -75,10 +70,9 @@ class RequestHandlerProtocol(AutobahnConnection):
     subprotocol = Derived(lambda connection: connection.websocket_protocol_in_use)
 
     _session: Any = None
-    _credentials: Any = None  # what a middleware knows of the client: it has a method `drop`
     _wallet: Any = None  # and what it knows of other tokens of it
-    _agreed: str | None = None  # a subprotocol that a middleware asks for
     _unpushed = 0  # events that were left out
+    _left_once = 0  # bytes that had left the transport when it was last asked for a push
 
     @property
     def session(self) -> Any:
@@ -119,9 +113,8 @@ class RequestHandlerProtocol(AutobahnConnection):
             factory.unsent += 1
             return False
         message = _event(name, data)
-        waiting = self._waiting() if is_open else sum(map(len, self._early_messages))
         most = factory.limits.max_push_buffer
-        if most is not None and waiting and waiting + len(message) > most:
+        if most is not None and self._is_behind(len(message), most):
             factory.unpushed += 1
             self._unpushed += 1
             return False
@@ -130,6 +123,18 @@ class RequestHandlerProtocol(AutobahnConnection):
         else:
             self._early_messages += (message,)
         return True
+
+    def _is_behind(self, size: int, most: int) -> bool:
+        """Tell whether anything waits for the client, and with `size` bytes more than `most` would."""
+        if self.state != self.STATE_OPEN:
+            waiting = sum(map(len, self._early_messages))
+        else:
+            sent = self._traffic()[1] + self._gathered()
+            waiting = sent - self._left_once  # at most: the transport is asked when that is too much
+            if waiting + size > most:
+                waiting = self._waiting() + self._gathered()
+                self._left_once = sent - waiting
+        return waiting > 0 and waiting + size > most
 
     def close(self, code: int = WS_NORMAL, reason: str | None = None) -> None:
         """Start the close handshake (RFC 6455 §7.1.2). `reason` is cut to 123 bytes of UTF-8.
@@ -222,72 +227,6 @@ class RequestHandlerProtocol(AutobahnConnection):
         factory.access.write(self.peer, request, size, seconds, request._ended_in)
 
     # The handshake, and the end
-
-    def _check_handshake(self, handshake: Handshake) -> None:
-        """Refuse a path that is not served before anything else, then other people's pages, then what is too much."""
-        factory = self.factory
-        if not factory.serves(handshake.path):
-            served = f"the path that is served is {printable(factory.served_path)!r}"
-            factory.misses.write(logging.INFO, f"{self.peer}: no path {path_of(handshake.path)!r}, {served}")
-            raise ConnectionRefused(404)
-        super()._check_handshake(handshake)
-        origin = handshake.origin
-        proxies = self.trustXForwardedFor
-        if not factory.hosts.allow(handshake.host, of_page=origin is not None):
-            self._refuse_page(f"who calls this server '{path_of(handshake.host)}'", "allowed_hosts")
-        if origin is not None and not factory.origins.allow(
-            origin, handshake.host, handshake.port, client_scheme(handshake, proxies)
-        ):
-            self._refuse_page(f"a page of origin '{path_of(origin)}'", "allowed_origins")
-        address = client_address(handshake, proxies) or other_end(self.transport, self._announced)
-        factory.admissions.admit(self, address, factory.limits)
-
-    def _refuse_page(self, who: str, option: str) -> NoReturn:
-        self._complained = True
-        text = f"{self.peer}: {who} may not connect, unless the option {option} names it"
-        self.factory.refusals.write(logging.WARNING, text)
-        raise ConnectionRefused(403)
-
-    def _subprotocol(self) -> str | None:
-        if not self.factory.subprotocols:
-            return self._agreed
-        offered = self.websocket_protocols
-        return next((name for name in self.factory.subprotocols if name in offered), self._agreed)
-
-    def _asks(self) -> bool:
-        return self.factory.on_connect is not None or bool(self.factory.gatekeepers) or super()._asks()
-
-    async def _ask(self) -> Any:
-        refused: ConnectionRefused | None = None
-        for middleware in self.factory.gatekeepers:
-            if self._credentials is not None and getattr(middleware, "authenticates", False):
-                continue  # it is known who it is
-            try:
-                agreed = await _answer_of(middleware.at_handshake, self)
-            except ConnectionRefused as exc:
-                if not _leaves(exc):
-                    raise _blamed(exc) from exc.__cause__
-                refused = max(refused or exc, exc, key=_leaves)
-                continue
-            if agreed is not None and not isinstance(agreed, str):
-                raise TypeError(f"at_handshake of {middleware!r} must give a subprotocol or None, got {agreed!r:.200}")
-            self._agreed = self._agreed or agreed
-            if self._early_close is not None:
-                return self._subprotocol()
-        if refused is not None and self._credentials is None:
-            raise _blamed(refused) from refused.__cause__  # by all that could have known
-        hook = self.factory.on_connect
-        if hook is not None:
-            answer = await _answer_of(hook, self)
-            if answer is False:
-                raise ConnectionRefused(403)
-            if answer is not None and answer is not True:
-                raise TypeError(
-                    f"on_connect must give None, True or False, got {answer!r:.200}: raise ConnectionRefused to refuse"
-                )
-            if self._early_close is not None:
-                return self._subprotocol()
-        return await super()._ask()
 
     def _refuse(self, why: BaseException, exc: BaseException) -> None:
         if isinstance(why, ConnectionRefused) and why.close is not None:
@@ -399,26 +338,6 @@ def _event(name: Any, data: Any) -> bytes:
     except Exception as exc:
         exc.add_note(why_not(event))
         raise
-
-
-def _leaves(refused: ConnectionRefused) -> int:
-    """Tell whether the next who may know a client is asked, and how telling the refusal is otherwise."""
-    return refused.__cause__.leaves if isinstance(refused.__cause__, BaseAPIException) else 0
-
-
-def _blamed(refused: ConnectionRefused) -> ConnectionRefused:
-    blame = getattr(refused.__cause__, "blame", None)
-    if blame is not None:
-        blame()
-    return refused
-
-
-async def _answer_of(hook: Callable[[Any], Any], connection: RequestHandlerProtocol) -> Any:
-    """Give what a hook says of a connection, or raise the error that it gives."""
-    answer = await call(hook, connection)
-    if isinstance(answer, BaseException):
-        raise answer
-    return answer
 
 
 @cache

@@ -56,7 +56,7 @@ def _shaped(result: Any, shape: Shape) -> Any:
 
 
 def _misfit(result: Any, exc: Exception) -> str:
-    from aiorest_ws.handlers.validation import faults_of
+    from aiorest_ws.handlers.faults import faults_of
 
     why = why_not(result)
     if why.startswith(AWAIT) or isinstance(result, (Iterator, AsyncIterator)):
@@ -116,7 +116,8 @@ def _of_msgspec(model: Any) -> Shape:
     from msgspec import convert
     from msgspec.inspect import CustomType
 
-    from aiorest_ws.handlers.validation import box_of, infos_of
+    from aiorest_ws.handlers.kinds import infos_of
+    from aiorest_ws.handlers.validation import box_of
 
     infos = infos_of(model)
     _refuse_unsent(infos)
@@ -140,7 +141,7 @@ def _refuse_unsent(infos: list[Any]) -> None:
     """Raise TypeError for a type that can never be sent."""
     from msgspec import inspect as types
 
-    from aiorest_ws.handlers.validation import is_hashable, is_sent_as_key
+    from aiorest_ws.handlers.kinds import is_hashable, is_sent_as_key
 
     for info in infos:
         if isinstance(info, types.CustomType) and not is_sent(info.cls):

@@ -5,39 +5,20 @@ Imports msgspec: whoever needs it imports this module when the first annotated h
 
 from __future__ import annotations
 
-import re
-import sys
-from collections.abc import Iterator
 from functools import cache, partial
 from typing import Any, Protocol, get_args, get_type_hints
 
 import msgspec
 from msgspec import inspect as types
 
-from aiorest_ws._speedups.values import is_pydantics, is_read_from_text
+from aiorest_ws._speedups.values import is_pydantics
 from aiorest_ws.handlers.bounded import Bounded
-from aiorest_ws.handlers.sieves import Digits, Sieve, class_of, closed_fields, sieve_of, wants_digits
+from aiorest_ws.handlers.faults import faults_of
+from aiorest_ws.handlers.kinds import NoCheck, Unknown, infos_of, refuse_unsent
+from aiorest_ws.handlers.sieves import Digits, Sieve, class_of, sieve_of, wants_digits
 from aiorest_ws.handlers.traps import branching, nodes_of
 
-__all__ = (
-    "MOST_FAULTS",
-    "Check",
-    "Fault",
-    "NoCheck",
-    "Unknown",
-    "adapter_of",
-    "box_of",
-    "check_of",
-    "fault",
-    "faults_of",
-    "goes_plainly",
-    "infos_of",
-    "is_hashable",
-    "is_pydantic",
-    "is_sent_as_key",
-)
-
-Fault = dict[str, Any]
+__all__ = ("Check", "adapter_of", "box_of", "check_of", "goes_plainly", "is_pydantic")
 
 
 class Check(Protocol):
@@ -46,26 +27,6 @@ class Check(Protocol):
     exact: bool
 
     def __call__(self, value: Any) -> Any: ...
-
-
-MOST_FAULTS = 50
-_MOST_COUNTED = 10_000  # pydantic tells all of them or none, and takes 3 µs for each
-# A message may repeat what the client sent: a tag, the name of an enum's member.
-_MOST_TEXT = 200
-_MOST_NAME = 100
-_MOST_STEPS = 64
-
-# How msgspec says where: "Expected `int`, got `str` - at `$.items[0].name`", or "- at `key` in `$.items`".
-_place = re.compile(r" - at (`key` in )?`\$([^`]*)`$")
-_step = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
-
-
-class NoCheck(Exception):
-    """No value of this type can be made of what a client sends; the text says why."""
-
-
-class Unknown(NoCheck):
-    """It is a class that neither msgspec nor pydantic knows."""
 
 
 def check_of(hint: Any, *, lax: bool = False, made: bool = False) -> Check:
@@ -133,57 +94,6 @@ def box_of(fields: list[Any], *, dec_hook: Any = None, **options: Any) -> Any:
     return box
 
 
-def infos_of(hint: Any) -> list[Any]:
-    """Give all types in `hint`, its own first, as msgspec.inspect has them, or raise NoCheck."""
-    try:
-        return list(_walk(types.type_info(hint), set()))
-    except Exception as exc:
-        text = f"a field without annotation: {exc}" if isinstance(exc, KeyError) else str(exc)
-        raise NoCheck(text or type(exc).__name__) from exc
-
-
-def refuse_unsent(infos: list[Any], *, lax: bool = False) -> None:
-    """Raise NoCheck for a type that no client can ever send."""
-    for info in infos:
-        if _is_foreign(info):
-            name = getattr(info.cls, "__qualname__", info.cls)
-            raise Unknown(f"msgspec cannot make a `{name}` of what a client sends")
-        if isinstance(info, (types.RawType, types.ExtType)):
-            raise NoCheck(f"a `msgspec.{type(info).__name__.removesuffix('Type')}` never comes: ask for Any")
-        if isinstance(info, types.DictType) and not _can_be(info.key_type, _KEYS):
-            raise NoCheck(f"keys of objects are strings, of which no {_name_of(info.key_type)} can be made")
-        if isinstance(info, (types.SetType, types.FrozenSetType)) and not is_hashable(info.item_type):
-            raise NoCheck(f"{_name_of(info.item_type)} cannot be in a set: ask for a list")
-        if isinstance(info, types.DataclassType):
-            _refuse_never_set(info)
-    if lax and infos and not _can_be(infos[0], (*_KEYS, types.BoolType, types.NoneType)):
-        raise NoCheck(f"a path parameter is text, of which no {_name_of(infos[0])} can be made")
-
-
-# What msgspec makes of a string.
-_KEYS = (
-    *(types.AnyType, types.StrType, types.IntType, types.FloatType, types.DecimalType, types.UUIDType),
-    *(types.DateTimeType, types.DateType, types.TimeType, types.TimeDeltaType, types.BytesType),
-    *(types.EnumType, types.LiteralType, types.CustomType),
-)
-_UNHASHABLE = (
-    *(types.ListType, types.SetType, types.DictType, types.TypedDictType, types.ByteArrayType, types.CollectionType),
-)
-
-
-def _is_foreign(info: Any) -> bool:
-    return isinstance(info, types.CustomType) and not (is_pydantics(info.cls) or is_read_from_text(info.cls))
-
-
-def _never_comes(info: Any) -> bool:
-    """Tell whether there is nothing in `info` that a client could send, but null."""
-    if isinstance(info, types.Metadata):
-        return _never_comes(info.type)
-    if isinstance(info, types.UnionType):
-        return all(isinstance(part, types.NoneType) or _never_comes(part) for part in info.types)
-    return _is_foreign(info)
-
-
 _WITH_FIELDS = (types.StructType, types.DataclassType, types.TypedDictType, types.NamedTupleType)
 
 
@@ -235,72 +145,6 @@ def _is_constrained(hint: Any) -> bool:
 
 
 _CONSTRAIN = ("pydantic", "annotated_types")
-
-
-def is_sent_as_key(info: Any) -> bool:
-    """Tell whether JSON has a string for some value of this type."""
-    kinds = tuple(kind for kind in _KEYS if kind is not types.BytesType)
-    return _can_be(info, (*kinds, types.BoolType, types.NoneType))
-
-
-def _can_be(info: Any, kinds: tuple[Any, ...]) -> bool:
-    if isinstance(info, types.Metadata):
-        return _can_be(info.type, kinds)
-    if isinstance(info, types.UnionType):
-        return any(_can_be(part, kinds) for part in info.types)
-    return isinstance(info, kinds)
-
-
-def is_hashable(info: Any) -> bool:
-    """Tell whether a value of this type can be in a set."""
-    if isinstance(info, types.Metadata):
-        return is_hashable(info.type)
-    if isinstance(info, types.UnionType):
-        return any(is_hashable(part) for part in info.types)
-    if isinstance(info, types.StructType):
-        config = class_of(info).__struct_config__
-        return bool(config.frozen or not config.eq)
-    if isinstance(info, types.DataclassType):
-        return class_of(info).__hash__ is not None
-    return not isinstance(info, _UNHASHABLE)
-
-
-def _name_of(info: Any) -> str:
-    if isinstance(info, types.Metadata):
-        return _name_of(info.type)
-    cls = getattr(info, "cls", None)
-    return f"`{cls.__qualname__}`" if cls is not None else f"`{type(info).__name__.removesuffix('Type').lower()}`"
-
-
-def _refuse_never_set(info: Any) -> None:
-    cls = class_of(info)
-    closed = closed_fields(cls)
-    for field in info.fields:
-        if field.required and field.name in closed:
-            raise NoCheck(
-                f"nobody sets `{cls.__qualname__}.{field.name}`, which `__init__` does not take, and which has no "
-                "default: give it one, or ask for a Struct"
-            )
-    for attribute in getattr(cls, "__attrs_attrs__", ()):
-        if attribute.init and attribute.converter is not None:
-            name = f"{cls.__qualname__}.{attribute.name}"
-            raise NoCheck(f"`{name}` has a converter, which msgspec does not call: let `__attrs_post_init__` do it")
-
-
-def _walk(info: Any, seen: set[int]) -> Iterator[Any]:
-    """Give every type in `info` that a client has to send or may send; a Struct may contain itself."""
-    if id(info) in seen:
-        return
-    seen.add(id(info))
-    if isinstance(info, types.Field) and not info.required and _never_comes(info.type):
-        return  # its default will do
-    if isinstance(info, types.Type):
-        yield info
-    elif not isinstance(info, (types.Field, tuple)):
-        return
-    parts = info if isinstance(info, tuple) else [getattr(info, name) for name in info.__struct_fields__]
-    for part in parts:
-        yield from _walk(part, seen)
 
 
 def goes_plainly(hint: Any, *, lax: bool = False) -> bool:
@@ -503,46 +347,3 @@ def never_comes(schema: Any) -> bool:
 def _is_required(field: Any) -> bool:
     has_default = field["schema"].get("type") == "default"
     return not has_default and bool(field.get("required", True) and field.get("init", True))
-
-
-# What is wrong
-
-
-def fault(loc: list[Any], text: str) -> Fault:
-    """Give a fault as clients see it. Neither its place nor its text grows with what they sent."""
-    return {"loc": [_short(step) for step in loc[:_MOST_STEPS]], "msg": _cut(text, _MOST_TEXT)}
-
-
-def _short(step: Any) -> Any:
-    return step if isinstance(step, int) else _cut(str(step), _MOST_NAME)
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"
-
-
-def faults_of(exc: Exception, loc: list[Any]) -> list[Fault] | None:
-    """Give what `exc`, raised by a check, says of the value at `loc`; None if it says nothing of the value."""
-    if isinstance(exc, msgspec.ValidationError):
-        return [_fault_of(str(exc), loc)]
-    if isinstance(exc, RecursionError):
-        return [fault(loc, "Nested too deeply")]
-    pydantic = sys.modules.get("pydantic")
-    if pydantic is None or not isinstance(exc, pydantic.ValidationError):
-        return None
-    if exc.error_count() > _MOST_COUNTED:
-        return [fault(loc, f"{exc.error_count()} faults, which are too many to tell")]
-    errors = exc.errors(include_url=False, include_context=False, include_input=False)
-    return [fault([*loc, *error["loc"]], error["msg"]) for error in errors[:MOST_FAULTS]]
-
-
-def _fault_of(text: str, loc: list[Any]) -> Fault:
-    """Give what msgspec says, its place as a list."""
-    found = _place.search(text)
-    if found is None:
-        return fault(loc, text)
-    steps = [name or (int(index) if index.isdigit() else index) for name, index in _step.findall(found[2])]
-    if steps[:1] == ["value"]:
-        del steps[0]  # of the box
-    message = text[: found.start()]
-    return fault([*loc, *steps], f"{message} as key" if found[1] else message)

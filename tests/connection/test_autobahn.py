@@ -34,7 +34,7 @@ from autobahn.websocket.utf8validator import Utf8Validator
 
 from aiorest_ws import RequestHandlerFactory, RequestHandlerProtocol, SimpleRouter, _speedups
 from aiorest_ws._speedups import frames
-from aiorest_ws.connection import autobahn as seams
+from aiorest_ws.connection import autobahn as adapter
 from aiorest_ws.connection import handshake as opening
 from aiorest_ws.limits import Limits
 from tests.serving import (
@@ -157,7 +157,7 @@ def differing(plain: Any, ours: Any, without: set[str] | frozenset[str]) -> dict
         missing = object()
         other = getattr(ours, name, missing)
         if other is missing:
-            found[name] = f"Autobahn sets it to {value!r}, seams.py neither sets nor defaults it"
+            found[name] = f"Autobahn sets it to {value!r}, connection/autobahn.py neither sets nor defaults it"
         elif comparable(other) != comparable(value):
             found[name] = f"Autobahn sets it to {value!r}, ours is {other!r}"
     return found
@@ -198,7 +198,7 @@ async def test_no_default_is_of_an_attribute_that_autobahn_has_no_more() -> None
     own |= {"_handshake", "_deciding", "_early_messages", "_early_close", "_is_head", "_raw", "_announced", "_gave_up"}
     defaulted = {
         name
-        for name, value in [*vars(seams.AutobahnConnection).items(), *vars(opening.Opening).items()]
+        for name, value in [*vars(adapter.AutobahnConnection).items(), *vars(opening.Opening).items()]
         if name not in own and not name.startswith("__") and not inspect.isfunction(value)
     }
     try:
@@ -221,7 +221,7 @@ def test_server_options_are_those_of_both_lists_and_every_factory_has_them() -> 
     common, server = WebSocketServerProtocol.CONFIG_ATTRS_COMMON, WebSocketServerProtocol.CONFIG_ATTRS_SERVER
     assert common + server == WebSocketServerProtocol.CONFIG_ATTRS
     for name in common + server:
-        assert isinstance(vars(seams.AutobahnConnection)[name], seams._Option), name
+        assert isinstance(vars(adapter.AutobahnConnection)[name], adapter._Option), name
     read = {
         *("logFrames", "logOctets", "trackTimings", "requireMaskedClientFrames", "applyMask", "utf8validateIncoming"),
         *("maxMessagePayloadSize", "maxFramePayloadSize", "autoFragmentSize", "maskServerFrames"),
@@ -329,7 +329,7 @@ ACCEPT = (
     ],
     ids=lambda value: getattr(value, "__qualname__", "") if callable(value) else "",
 )
-def test_signature_is_as_seams_calls_or_overrides_it(function: Callable[..., Any], parameters: str) -> None:
+def test_signature_is_as_we_call_or_override_it(function: Callable[..., Any], parameters: str) -> None:
     if function is Utf8Validator.__init__:  # it may be compiled
         Utf8Validator()
         return
@@ -344,12 +344,12 @@ def test_signatures_of_our_overrides_are_autobahns() -> None:
     for name in ("sendMessage", "sendData", "sendCloseFrame", "dropConnection", "succeedHandshake", "consumeData"):
         ours, theirs = (
             [(p.name, p.default) for p in inspect.signature(getattr(cls, name)).parameters.values()]
-            for cls in (seams.AutobahnConnection, WebSocketServerProtocol)
+            for cls in (adapter.AutobahnConnection, WebSocketServerProtocol)
         )
         assert ours == theirs, name
 
 
-@pytest.mark.parametrize("name", [*seams._FRAME_HOOKS, *seams._PING_HOOKS, *seams._SENDING_HOOKS])
+@pytest.mark.parametrize("name", [*adapter._FRAME_HOOKS, *adapter._PING_HOOKS, *adapter._SENDING_HOOKS])
 def test_hook_is_still_autobahns(name: str) -> None:
     assert inspect.isfunction(getattr(WebSocketServerProtocol, name))
 
@@ -728,7 +728,7 @@ async def test_frame_goes_through_no_hooks_but_the_known_ones() -> None:
 
     protocol = await opened(plain_factory(Watched, autoPingInterval=60, autoPingTimeout=60))
     protocol.logFrames = protocol.logOctets = True
-    known = {*seams._FRAME_HOOKS, *seams._PING_HOOKS, *seams._SENDING_HOOKS}
+    known = {*adapter._FRAME_HOOKS, *adapter._PING_HOOKS, *adapter._SENDING_HOOKS}
     whole = {"_dataReceived", "consumeData", "_consume", "onMessage", "_onMessage", "fire"}
     for opcode in (TEXT, BINARY, PING, PONG):
         looked_up.clear()
@@ -925,7 +925,7 @@ def test_installed_release_is_a_supported_one() -> None:
 
 @pytest.mark.packaging
 @pytest.mark.parametrize("requirement", [f"autobahn == {lowest()}", supported()], ids=["lowest", "newest"])
-def test_seams_hold_with_the_release(requirement: str, tmp_path: Path) -> None:
+def test_contract_holds_with_the_release(requirement: str, tmp_path: Path) -> None:
     venv.create(tmp_path, with_pip=True)
     python = tmp_path / ("Scripts" if os.name == "nt" else "bin") / "python"
     packages = ("orjson", "pybase64", "pytest", "hypothesis", "pytest-benchmark")

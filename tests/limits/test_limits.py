@@ -630,7 +630,7 @@ async def test_events_for_a_client_that_does_not_read_are_left_out_and_counted(l
             sent += 1
             assert sent < 10_000
             await asyncio.sleep(0)
-        assert slow._transport.get_write_buffer_size() <= 100_000
+        assert slow._transport.get_write_buffer_size() + slow._gathered() <= 100_000
         assert slow.send_event("news", "x" * 9000) is False
         assert quick.send_event("news", "rain") is True
         assert (await other.reply()) == {"event_name": "news", "data": "rain"}
@@ -641,6 +641,46 @@ async def test_events_for_a_client_that_does_not_read_are_left_out_and_counted(l
         assert slow.send_event("news", "back") is True
         assert (await client.reply())["data"] == "back"
         assert factory_of(app).unsent == 0
+
+
+class Counted:
+    """A transport that counts what it is given, and how often it is asked for the size of its buffer."""
+
+    def __init__(self, transport: Any) -> None:
+        self._below = transport
+        self.asked = self.written = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._below, name)
+
+    def get_write_buffer_size(self) -> int:
+        self.asked += 1
+        return int(self._below.get_write_buffer_size())
+
+    def write(self, data: bytes) -> None:
+        self.written += 1
+        self._below.write(data)
+
+
+@on_each_loop
+@asynchronous
+async def test_many_small_events_for_a_client_that_is_behind_are_few_writes_and_fewer_looks(loop: str) -> None:
+    async with serving(make_router(), max_push_buffer=1_000_000) as app, await Client.connect(app) as client:
+        connection = connection_of(app)
+        sent = 0
+        while not connection._choked_at:
+            assert connection.send_event("news", f"{sent}," + "x" * 9000)
+            sent += 1
+            await asyncio.sleep(0)
+        transport = connection.transport = connection._transport = Counted(connection.transport)
+        for number in range(sent, sent + 5000):
+            assert connection.send_event("news", f"{number},")
+            await asyncio.sleep(0)
+        assert transport.written <= 5, "bytes / 64 KiB, and what was gathered before"
+        assert transport.asked <= 50, "by timers and before a write: not by each event"
+        for number in range(sent + 5000):
+            assert int((await client.reply())["data"].partition(",")[0]) == number
+        assert (await client.ask())["data"] == "Hello, world!"
 
 
 @on_each_loop

@@ -21,9 +21,9 @@ from aiorest_ws.auth.token.exceptions import (
     TokenRevokedException,
 )
 from aiorest_ws.auth.token.managers import JSONWebTokenManager
-from aiorest_ws.auth.token.offers import INVALID_TOKEN, agreed_on, offered, refusal
+from aiorest_ws.auth.token.offers import agreed_on, end, offered, refusal
 from aiorest_ws.auth.token.steps import finish, run
-from aiorest_ws.auth.token.wallet import Wallet
+from aiorest_ws.auth.token.wallet import Wallet, wallet_of
 from aiorest_ws.auth.user.models import User
 from aiorest_ws.callables.calls import finished, is_awaitable
 from aiorest_ws.callables.spelling import check_names
@@ -36,7 +36,6 @@ __all__ = ("BaseTokenMiddleware", "JSONWebTokenMiddleware")
 
 logger = logging.getLogger("aiorest_ws.auth")
 
-_EXPIRED = 4401  # close code: 4000 and the status
 _FAILURES, _FAILURES_PER_SECOND = 200, 20.0  # of one address
 _ABUSE = 100  # tokens that nobody looks at any more, until the connection is closed
 _HOOKS = ("authenticate", "get_user", "init_credentials", "is_revoked")
@@ -202,7 +201,7 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
         connection = request.connection
         if connection is None:
             return (yield from self._prove(token))
-        wallet = _wallet_of(connection)
+        wallet = wallet_of(connection)
         turn = wallet.turn()
         try:
             credentials = yield from self._looked_at(connection, wallet, token)
@@ -300,7 +299,7 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
     def _blame(self, connection: Any, exc: BaseTokenException) -> None:
         """Take note of a token that is refused: who sent it pays, and one who looks at the log sees why."""
         self._complaints.write(logging.INFO, f"{connection.peer}: token refused: {type(exc).__name__}, {exc}")
-        wallet = _wallet_of(connection)
+        wallet = wallet_of(connection)
         if exc.was_known or isinstance(exc, TokenRevokedException):
             return
         wallet.failures.spend()
@@ -337,7 +336,7 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
             lasting = True
             old.drop()
             old.lasting = False
-            _wallet_of(connection).keep(old)
+            wallet_of(connection).keep(old)
         credentials.turn = turn
         credentials.lasting = lasting
         connection._credentials = credentials
@@ -349,12 +348,12 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
         credentials.drop()
         credentials.fault = TokenRevokedException
         credentials.ends = min(credentials.ends, self.manager.now())
-        _wallet_of(connection).forget(credentials)
+        wallet_of(connection).forget(credentials)
         if credentials.lasting and connection._credentials is credentials:
             self._watch(connection, credentials)
 
     def _watch(self, connection: Any, credentials: Credentials) -> None:
-        credentials.watch(self.manager.now, self.grace, lambda: _end(connection, credentials.fault.default_detail))
+        credentials.watch(self.manager.now, self.grace, lambda: end(connection, credentials.fault.default_detail))
 
     # The handshake
 
@@ -382,7 +381,7 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
         first: BaseTokenException | None = None
         for token in tokens:
             try:
-                self._check_budget(connection, _wallet_of(connection))
+                self._check_budget(connection, wallet_of(connection))
                 return (yield from self._prove(token))
             except BaseTokenException as exc:
                 exc.blame = partial(self._blame, connection, exc)
@@ -393,17 +392,3 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
 
 def _asks_for_user(handler: Any) -> bool:
     return bool(getattr(handler, "auth_required", False) or getattr(handler, "permission_classes", ()))
-
-
-def _wallet_of(connection: Any) -> Wallet:
-    wallet: Wallet | None = connection._wallet
-    if wallet is None:
-        wallet = connection._wallet = Wallet()
-    return wallet
-
-
-def _end(connection: Any, why: str) -> None:
-    if connection.state == connection.STATE_CONNECTING:
-        connection.failHandshake(why, 401, INVALID_TOKEN)
-    else:
-        connection.close(_EXPIRED, why)

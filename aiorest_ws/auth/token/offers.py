@@ -8,10 +8,11 @@ from typing import Any
 from aiorest_ws.auth.token.exceptions import BaseTokenException
 from aiorest_ws.exceptions import BaseAPIException, ConnectionRefused
 
-__all__ = ("INVALID_TOKEN", "SUBPROTOCOL", "agreed_on", "offered", "refusal")
+__all__ = ("INVALID_TOKEN", "SUBPROTOCOL", "agreed_on", "end", "offered", "refusal")
 
 SUBPROTOCOL = "bearer"
 INVALID_TOKEN = (("WWW-Authenticate", 'Bearer error="invalid_token"'),)  # RFC 6750 §3
+_EXPIRED = 4401  # close code: 4000 and the status
 _MOST_COOKIES = 4  # of one name, that are looked at
 
 
@@ -59,3 +60,11 @@ def _bearer(header: str) -> str | None:
 def _after(names: list[str], name: str) -> str | None:
     """Give what comes directly behind `name`."""
     return dict(pairwise(names)).get(name)
+
+
+def end(connection: Any, why: str) -> None:
+    """End a connection whose token has ended, for the reason `why`."""
+    if connection.state == connection.STATE_CONNECTING:
+        connection.failHandshake(why, 401, INVALID_TOKEN)
+    else:
+        connection.close(_EXPIRED, why)

@@ -10,7 +10,7 @@ from aiorest_ws.auth.token.budget import Budget
 from aiorest_ws.auth.token.credentials import Credentials
 from aiorest_ws.exceptions import PASSED_ON
 
-__all__ = ("Flight", "Wallet")
+__all__ = ("Flight", "Wallet", "wallet_of")
 
 _MOST = 8  # tokens of a connection that are remembered
 _FAILURES, _FAILURES_PER_SECOND = 10, 1.0
@@ -102,3 +102,11 @@ class Wallet:
             del self._flights[key]
         flight = self._flights[owner, token] = Flight(work)
         return flight
+
+
+def wallet_of(connection: Any) -> Wallet:
+    """Give the wallet of `connection`, made when it is first asked for."""
+    wallet: Wallet | None = connection._wallet
+    if wallet is None:
+        wallet = connection._wallet = Wallet()
+    return wallet

@@ -1,0 +1,58 @@
+"""A transport → what the system knows of its socket: the descriptor, what the client has taken, whether it has gone."""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import struct
+import sys
+
+__all__ = ("descriptor", "hung_up", "unacknowledged")
+
+# Transports without TLS that keep the bytes in their own buffer, where `get_write_buffer_size` sees them.
+_PLAIN_TRANSPORTS = frozenset(
+    (
+        ("asyncio.selector_events", "_SelectorSocketTransport"),
+        *(("uvloop.loop", "TCPTransport"), ("uvloop.loop", "UnixTransport")),
+    )
+)
+
+
+def descriptor(transport: asyncio.BaseTransport) -> int:
+    """Give the descriptor of a transport that does no more than `send` with what is written to it, else -1."""
+    if (type(transport).__module__, type(transport).__name__) not in _PLAIN_TRANSPORTS:
+        return -1
+    sock = transport.get_extra_info("socket")
+    return -1 if sock is None else int(sock.fileno())
+
+
+def unacknowledged(transport: asyncio.BaseTransport) -> int:
+    """Give the bytes that have left a transport and are not acknowledged by the client's machine (tcp(7), SIOCOUTQ).
+
+    0 where the system does not tell.
+    """
+    sock = transport.get_extra_info("socket")
+    if sock is None or sys.platform != "linux":
+        return 0
+    import fcntl
+    import termios
+
+    try:
+        (count,) = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0"))
+    except OSError:
+        return 0
+    return int(count)
+
+
+def hung_up(transport: asyncio.BaseTransport) -> bool:
+    """Tell whether the other end has closed its direction, whatever has not been read yet (poll(2), POLLRDHUP).
+
+    False where the system does not tell.
+    """
+    sock = transport.get_extra_info("socket")
+    event = getattr(select, "POLLRDHUP", 0)
+    if sock is None or not event or sock.fileno() < 0:
+        return False
+    poller = select.poll()
+    poller.register(sock.fileno(), event)
+    return bool(poller.poll(0))
