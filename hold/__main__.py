@@ -1,6 +1,6 @@
 """The table "figures to reach under attack": each row against a fresh server, over real sockets. `make hold`.
 
-    python -m hold                                    # compiled, uvloop: about five minutes
+    python -m hold                                    # compiled, uvloop: about eight minutes
     python -m hold --path pure --loop asyncio --only pings,stop
 
 Memory is the server's resident set, its peak during the attack over what it was before; CPU is the server's, user and
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from hold import floods, leavers, shares, sizes, slow
+from hold import floods, leavers, messages, shares, sizes, slow
 from hold.process import serving
 from hold.row import Row
 
@@ -40,6 +40,9 @@ SCENARIOS: dict[str, Callable[..., Iterator[Row]]] = {
     "in-flight": shares.in_flight,
     "threads": shares.threads,
     "half-open": shares.half_open,
+    "one-message": messages.one_message,
+    "xml": messages.xml,
+    "event-names": messages.echoed_names,
     "idle": sizes.idle,
 }
 

@@ -1,7 +1,7 @@
 """The server that `hold` attacks and `soak` uses: `python -m hold.server '{"loop": "uvloop", "compress": true}'`.
 
-/state tells what is in the process, /ended which connections ended and when; `Expected` is the one error that is not
-logged.
+/state tells what is in the process, /ended which connections ended and when; `Expected` and replies that cannot
+be written are not logged.
 """
 
 from __future__ import annotations
@@ -12,11 +12,16 @@ import logging
 import sys
 import time
 from collections import deque
+from decimal import Decimal
 from itertools import count
 from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel
 
 from aiorest_ws import Application, MethodBasedView, Request, SimpleRouter, endpoint
-from aiorest_ws.exceptions import BaseAPIException
+from aiorest_ws.exceptions import BaseAPIException, SerializerError
+from aiorest_ws.renderers import XMLRenderer
 
 _ended: deque[tuple[str, float]] = deque(maxlen=100)  # peers and when, by the clock that all processes share
 _subscribers: set[Any] = set()
@@ -35,6 +40,24 @@ class Teapot(BaseAPIException):
 class Echo(MethodBasedView):
     def post(self, request: Request) -> Any:
         return request.data
+
+
+class Xml(MethodBasedView):
+    renderers = (XMLRenderer,)
+
+    def post(self, request: Request) -> Any:
+        return request.data
+
+
+class Model(BaseModel):
+    ids: set[UUID] = set()
+
+
+class Required(BaseModel):
+    a: int
+    b: int
+    c: int
+    d: int
 
 
 class AsyncEcho(MethodBasedView):
@@ -154,13 +177,34 @@ def make_router() -> SimpleRouter:
     for handler in (hello, hello_async, sleep, fail, push, state, *_FOR_ATTACKS):
         router.register_endpoint(handler)
     router.register("/echo", Echo, "POST")
+    router.register("/xml", Xml, "POST")
+    for name, hint in _TYPES.items():
+        router.post(f"/typed/{name}")(_taking(hint))
     router.register("/echo-async", AsyncEcho, "POST")
     router.register("/shelves/{shelf}/items/{item}", Item, "GET")
     return router
 
 
+_TYPES: dict[str, Any] = {
+    "uuids": set[UUID],
+    "decimals": set[Decimal],
+    "prices": list[Decimal],
+    "counts": dict[int, int],
+    "models": list[Model],
+    "required": list[Required],
+}
+
+
+def _taking(hint: Any) -> Any:
+    def take(request: Request, data: Any) -> int:
+        return len(data)
+
+    take.__annotations__["data"] = hint
+    return take
+
+
 def _is_news(record: logging.LogRecord) -> bool:
-    return record.exc_info is None or not isinstance(record.exc_info[1], Expected)
+    return record.exc_info is None or not isinstance(record.exc_info[1], (Expected, SerializerError))
 
 
 def _on_disconnect(connection: Any, code: int, reason: str | None) -> None:

@@ -29,7 +29,8 @@ def unsendable(result: Any, exc: BaseException, why: str = "") -> SerializerErro
     if isinstance(exc, SerializerError) and (exc.why or exc.__cause__ is None):
         return exc  # somebody has said it already
     cause = exc.__cause__ if isinstance(exc, SerializerError) and exc.__cause__ is not None else exc
-    error = SerializerError(why=undisturbed(why_not, result) or why or f"{type(cause).__name__}: {str(cause)[:_MOST_TEXT]}")
+    blamed = undisturbed(why_not, result) or why
+    error = SerializerError(why=blamed or f"{type(cause).__name__}: {str(cause)[:_MOST_TEXT]}")
     # What orjson, `json` and the codec said one after another would be four tracebacks of one fault.
     cause.__cause__ = cause.__context__ = None
     trace = cause.__traceback__
