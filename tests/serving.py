@@ -78,6 +78,13 @@ async def turn_over(turns: int = 5) -> None:
         await asyncio.sleep(0)
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the loop run until `condition` is true."""
+    async with asyncio.timeout(TIMEOUT):
+        while not condition():
+            await turn_over(1)
+
+
 @asynccontextmanager
 async def serving(router: Any = None, **options: Any) -> AsyncIterator[Application]:
     """Serve `router` on a free port of 127.0.0.1 for as long as the block lasts."""

@@ -16,8 +16,8 @@ from opentelemetry.trace import StatusCode
 
 from aiorest_ws import Application, HTTPError, SimpleRouter
 from aiorest_ws.testing import AsyncTestClient
+from tests.kit.pages import ROOT, blocks
 from tests.serving import asynchronous
-from tests.test_examples import ROOT, blocks
 
 SPANS = InMemorySpanExporter()
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from aiorest_ws import HTTPError, SimpleRouter
+from tests.kit.pages import ROOT, blocks
 from tests.serving import asynchronous, serving
-from tests.test_examples import ROOT, blocks
 
 NODE = shutil.which("node")
 TIMEOUT = 60.0

@@ -20,7 +20,7 @@ import pytest
 
 from aiorest_ws.app import Application
 from aiorest_ws.testing import AsyncTestClient
-from tests.test_examples import ROOT, TIMEOUT, blocks, output_of, serving
+from tests.kit.pages import ROOT, TIMEOUT, blocks, output_of, serving
 
 DOCS = ROOT / "docs"
 PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))

@@ -14,7 +14,7 @@ from autobahn.websocket.types import ConnectionDeny
 
 from aiorest_ws import Application, RequestHandlerFactory, RequestHandlerProtocol, SimpleRouter, endpoint
 from aiorest_ws._speedups import Packer
-from tests.connection.test_autobahn import REQUEST, Transport
+from tests.kit.transports import REQUEST, Transport
 from tests.serving import (
     BINARY,
     CLOSE,
@@ -23,7 +23,6 @@ from tests.serving import (
     PING,
     PONG,
     TEXT,
-    TIMEOUT,
     Client,
     Frame,
     HandshakeRefused,
@@ -34,6 +33,7 @@ from tests.serving import (
     frame,
     serving,
     turn_over,
+    until,
 )
 
 on_each_loop = pytest.mark.parametrize("loop", LOOPS)
@@ -72,13 +72,6 @@ class OptionedFactory(RequestHandlerFactory):
 def optioned(**options: Any) -> dict[str, Any]:
     """Give the arguments of `serving` for protocol options that are set on the factory."""
     return {"factory": OptionedFactory, "factory_options": {"options": options}}
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Let the loop run until `condition` is true."""
-    async with asyncio.timeout(TIMEOUT):
-        while not condition():
-            await turn_over(1)
 
 
 async def asks_in_every_way(client: Client) -> None:

@@ -15,8 +15,8 @@ from sqlalchemy.orm import Session
 from aiorest_ws import HTTPError
 from aiorest_ws.testing import AsyncTestClient, Event, TestClient
 from examples.todo_api.server import get_session, make_app
+from tests.kit.pages import EXAMPLES, ROOT
 from tests.serving import asynchronous
-from tests.test_examples import EXAMPLES, ROOT
 
 
 @contextmanager

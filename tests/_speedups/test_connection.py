@@ -17,7 +17,7 @@ import pytest
 
 from aiorest_ws import RequestHandlerFactory, SimpleRouter, endpoint
 from aiorest_ws.server.patience import Patience
-from tests.connection.test_autobahn import REQUEST, Transport
+from tests.kit.transports import REQUEST, Transport
 from tests.serving import (
     BINARY,
     CLOSE,

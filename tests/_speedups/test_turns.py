@@ -15,7 +15,7 @@ from aiorest_ws.auth.token.middlewares import BaseTokenMiddleware, JSONWebTokenM
 from aiorest_ws.auth.user.models import User
 from aiorest_ws.exceptions import ConnectionRefused, NotAuthenticated
 from aiorest_ws.testing import HandshakeRefused, TestClient
-from tests.auth.test_auth import (
+from tests.kit.tokens import (
     EXPIRED,
     MISSING,
     NOT_OURS,

@@ -18,7 +18,7 @@ from aiorest_ws.auth.token.keys import KeysUnavailable, RemoteKeySet
 from aiorest_ws.auth.token.managers import JSONWebTokenManager
 from aiorest_ws.auth.token.middlewares import JSONWebTokenMiddleware
 from aiorest_ws.exceptions import ImproperlyConfigured
-from tests.auth.test_auth import Clock, api, brought, clock, named, rsa_jwk
+from tests.kit.tokens import Clock, api, brought, clock, named, rsa_jwk
 from tests.serving import Client, HandshakeRefused, asynchronous, serving
 
 __all__ = ("clock",)

@@ -20,7 +20,8 @@ from aiorest_ws.auth.token.exceptions import (
 from aiorest_ws.auth.token.managers import JSONWebTokenManager
 from aiorest_ws.auth.token.middlewares import JSONWebTokenMiddleware
 from aiorest_ws.testing import TestClient
-from tests.auth.test_auth import (
+from tests.conftest import Impl
+from tests.kit.tokens import (
     ES_KEYS,
     EXPIRED,
     NOW,
@@ -34,7 +35,6 @@ from tests.auth.test_auth import (
     rsa_jwk,
     signed,
 )
-from tests.conftest import Impl
 
 __all__ = ("clock",)
 

@@ -17,20 +17,7 @@ from aiorest_ws.auth.token.middlewares import JSONWebTokenMiddleware
 from aiorest_ws.auth.user.models import User
 from aiorest_ws.exceptions import ConnectionRefused, HTTPError, ServerStopping, ValidationError
 from aiorest_ws.testing import AsyncTestClient, ConnectionClosed, HandshakeRefused, TestClient
-from tests.auth.test_auth import (
-    EXPIRED,
-    MISSING,
-    NOW,
-    SECRET,
-    UNSIGNED,
-    Clock,
-    Manager,
-    api,
-    bearer,
-    claims,
-    clock,
-    signed,
-)
+from tests.kit.tokens import EXPIRED, MISSING, NOW, SECRET, UNSIGNED, Clock, Manager, api, bearer, claims, clock, signed
 from tests.serving import asynchronous
 
 __all__ = ("clock",)

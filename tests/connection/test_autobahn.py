@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import txaio
 from autobahn.asyncio.util import create_transport_details, peer2str
-from autobahn.asyncio.websocket import WebSocketAdapterProtocol, WebSocketServerFactory, WebSocketServerProtocol
+from autobahn.asyncio.websocket import WebSocketAdapterProtocol, WebSocketServerProtocol
 from autobahn.exception import Disconnected
 from autobahn.wamp.types import TransportDetails
 from autobahn.websocket.compress import (
@@ -32,11 +32,11 @@ from autobahn.websocket.protocol import FrameHeader, Timings, TrafficStats, WebS
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 from autobahn.websocket.utf8validator import Utf8Validator
 
-from aiorest_ws import RequestHandlerFactory, RequestHandlerProtocol, SimpleRouter, _speedups
+from aiorest_ws import RequestHandlerProtocol, _speedups
 from aiorest_ws._speedups import frames
 from aiorest_ws.connection import autobahn as adapter
 from aiorest_ws.connection import handshake as opening
-from aiorest_ws.limits import Limits
+from tests.kit.transports import REQUEST, Transport, made, opened, our_factory, plain_factory
 from tests.serving import (
     BINARY,
     CLOSE,
@@ -54,72 +54,8 @@ from tests.serving import (
 )
 from tests.test_packaging import CHECKOUT, NO, run
 
-REQUEST = (
-    b"GET /?b=c HTTP/1.1\r\nHost: 127.0.0.1:80\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nX-A: b\r\n\r\n"
-)
-
 # What Autobahn's adapter sets for the receive queue that the frame layer replaces.
 QUEUE = {"receive_queue", "waiter"}
-
-
-class Transport(asyncio.Transport):
-    """A transport that keeps what is written."""
-
-    def __init__(self) -> None:
-        super().__init__({"peername": ("127.0.0.1", 1234)})
-        self.written: list[bytes] = []
-        self.calls: list[str] = []
-
-    def write(self, data: Any) -> None:
-        self.written.append(bytes(data))
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-    def is_closing(self) -> bool:
-        return "close" in self.calls or "abort" in self.calls
-
-    def close(self) -> None:
-        self.calls.append("close")
-
-    def abort(self) -> None:
-        self.calls.append("abort")
-
-    def pause_reading(self) -> None:
-        self.calls.append("pause_reading")
-
-    def resume_reading(self) -> None:
-        self.calls.append("resume_reading")
-
-
-def plain_factory(protocol: type = WebSocketServerProtocol, **options: Any) -> Any:
-    factory = WebSocketServerFactory("ws://127.0.0.1:80")
-    factory.protocol = protocol  # type: ignore[assignment]
-    factory.setProtocolOptions(**{"failByDrop": False} | options)
-    return factory
-
-
-def our_factory() -> Any:
-    factory = RequestHandlerFactory("ws://127.0.0.1:80", server=plain_factory().server, router=SimpleRouter())
-    factory.limits = Limits(max_message_size=None)
-    return factory
-
-
-def made(factory: Any) -> Any:
-    """Give a protocol that has a connection."""
-    protocol = factory()
-    protocol.connection_made(Transport())
-    return protocol
-
-
-async def opened(factory: Any, behind: bytes = b"") -> Any:
-    """Give a protocol that has done its handshake."""
-    protocol = made(factory)
-    protocol.data_received(REQUEST + behind)
-    await turn_over()
-    assert protocol.state == protocol.STATE_OPEN
-    return protocol
 
 
 async def ended(*protocols: Any) -> None:

@@ -39,8 +39,8 @@ from tests.serving import (
     make_router,
     serving,
     turn_over,
+    until,
 )
-from tests.test_overrides import until
 
 on_each_loop = pytest.mark.parametrize("loop", LOOPS)
 

@@ -29,8 +29,8 @@ from tests.serving import (
     frame,
     make_router,
     serving,
+    until,
 )
-from tests.test_overrides import until
 
 on_each_loop = pytest.mark.parametrize("loop", LOOPS)
 secure_or_not = pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])

@@ -27,7 +27,7 @@ from tests.serving import (
     make_router,
     serving,
 )
-from tests.test_overrides import until as eventually
+from tests.serving import until as eventually
 
 pytestmark = pytest.mark.proxies
 

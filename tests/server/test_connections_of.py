@@ -11,7 +11,7 @@ from aiorest_ws import Application
 from aiorest_ws.auth.token.middlewares import JSONWebTokenMiddleware
 from aiorest_ws.auth.user.models import User
 from aiorest_ws.testing import TestClient
-from tests.auth.test_auth import NOW, Clock, Manager, api, bearer, claims, clock, signed
+from tests.kit.tokens import NOW, Clock, Manager, api, bearer, claims, clock, signed
 
 __all__ = ("clock",)
 

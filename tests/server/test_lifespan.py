@@ -23,8 +23,7 @@ from aiorest_ws import Application, SimpleRouter, endpoint
 from aiorest_ws.exceptions import ImproperlyConfigured
 from aiorest_ws.testing import AsyncTestClient
 from aiorest_ws.wrappers import Request
-from tests.serving import LOOPS, Client, Gates, Program, asynchronous, make_router, run_program, serving
-from tests.test_overrides import until
+from tests.serving import LOOPS, Client, Gates, Program, asynchronous, make_router, run_program, serving, until
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="signals")
 

@@ -22,7 +22,7 @@ from aiorest_ws.exceptions import ImproperlyConfigured
 from aiorest_ws.server.patience import Patience
 from aiorest_ws.server.shutdown import shut_down
 from aiorest_ws.testing import AsyncTestClient
-from tests.connection.test_autobahn import REQUEST, Transport, our_factory
+from tests.kit.transports import REQUEST, Transport, our_factory
 from tests.serving import (
     CLOSE,
     LOOPS,
