@@ -31,6 +31,7 @@ TABLE = {
     "connection_c": ("connection.py", "connection_c.pxd"),
     "replies_c": ("replies.py", "replies_c.pxd"),
     "guards_c": ("guards.py", "guards_c.pxd"),
+    "passage_c": ("passage.py", "passage_c.pxd"),
     "pipeline_c": ("pipeline.py", "pipeline_c.pxd"),
 }
 

@@ -56,6 +56,14 @@ async def hello_waiting(request: Any) -> str:
 HELLOS = {"async": hello_async, "looking": hello_looking, "waiting": hello_waiting}
 
 
+class Anybody:
+    """A permission."""
+
+    @staticmethod
+    def check(request: Any, handler: Any) -> bool:
+        return True
+
+
 def application(case: str) -> tuple[Any, bytes]:
     """Give the application of `case`, and its message."""
     from msgspec import Struct
@@ -90,7 +98,8 @@ def application(case: str) -> tuple[Any, bytes]:
 
         router.register_endpoint(endpoint("/hello", "GET")(needing))
     else:
-        router.register_endpoint(endpoint("/hello", "GET")(HELLOS.get(case, hello)))
+        marks: dict[str, Any] = {"permission": {"permission_classes": [Anybody]}, "threaded": {"threaded": True}}
+        router.register_endpoint(endpoint("/hello", "GET", **marks.get(case, {}))(HELLOS.get(case, hello)))
     if case == "middleware":
 
         class Middleware:
@@ -98,6 +107,15 @@ def application(case: str) -> tuple[Any, bytes]:
                 request.user = "me"
 
         options["middlewares"] = [Middleware()]
+    if case == "onion":
+
+        async def around(request: Any, call_next: Any) -> Any:
+            return await call_next(request)
+
+        async def farther_around(request: Any, call_next: Any) -> Any:
+            return await call_next(request)
+
+        options["middlewares"] = [farther_around, around]
     if case == "jwt":
         from aiorest_ws.auth.token.managers import JSONWebTokenManager
         from aiorest_ws.auth.token.middlewares import JSONWebTokenMiddleware
@@ -115,9 +133,12 @@ class Transport(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__({"peername": ("127.0.0.1", 5000), "sockname": ("127.0.0.1", 80)})
         self.written = bytearray()
+        self.replied: asyncio.Queue[None] | None = None
 
     def write(self, data: Any) -> None:
         self.written += data
+        if self.replied is not None:
+            self.replied.put_nowait(None)
 
     def writelines(self, datas: Any) -> None:
         for data in datas:
@@ -152,11 +173,14 @@ async def serve(case: str, at_once: int, reads: int) -> None:
     )
     while b"\r\n\r\n" not in transport.written:  # noqa: ASYNC110 (an event would be counted, too)
         await asyncio.sleep(0)
+    transport.replied = asyncio.Queue() if case == "threaded" else None
     data = frame(message) * at_once
     receive: Callable[[bytes], None] = protocol.data_received
     for _ in range(reads):
         transport.written.clear()
         receive(data)
+        if transport.replied is not None:
+            await transport.replied.get()  # turns of the loop would be counted while it waits
         while transport.written.count(b'{"data":') < at_once:  # noqa: ASYNC110
             await asyncio.sleep(0)
     if b'"detail"' in transport.written:
@@ -191,7 +215,8 @@ def child(case: str, count: int) -> None:
 
 
 CASES = (
-    *("hello/1", "hello/16", "typed/16", "dependency/16", "jwt/16", "middleware/16"),
+    *("hello/1", "hello/16", "typed/16", "dependency/16", "jwt/16", "middleware/16", "permission/16", "onion/16"),
+    "threaded/1",
     *("async/1", "async/16", "looking/16", "waiting/16", "registration"),
 )
 

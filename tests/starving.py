@@ -252,27 +252,34 @@ def replies() -> Iterator[Case]:
 
 def guards() -> Iterator[Case]:
     from aiorest_ws.auth.permissions import IsAuthenticated
-    from aiorest_ws.auth.user.models import User
 
     module = compiled("guards")
-    plan = compiled("plan").Plan(
-        *(None, None, print),
-        bare=True,
-        fit=dict,
-        takes_nothing=True,
-        auth_required=True,
-        permissions=(IsAuthenticated,),
-    )
+    yield "new", same(partial(module.Check, IsAuthenticated))
+    for name, user in _users():
+        yield f"is authenticated {name}", same(partial(module.is_authenticated, user))
 
-    def asking(user: Any) -> Call:
+
+def passage() -> Iterator[Case]:
+    from aiorest_ws.auth.permissions import IsAuthenticated
+
+    check = compiled("guards").Check
+    module = compiled("passage")
+
+    def asking(asked: Any, user: Any) -> Call:
         request = compiled("wrappers").wrap({}, 0, None)
         request.user = user
-        return partial(module.Guard(plan, None).process_request, request, None)
+        return partial(module.Passage().ask, asked, request, None)
 
-    yield "new", same(partial(module.Guard, plan, None))
-    for name, user in (("nobody", None), ("somebody", User(is_user=True)), ("no answer", print)):
-        yield f"ask {name}", partial(asking, user)
-        yield f"is authenticated {name}", same(partial(module.is_authenticated, user))
+    yield "new", same(module.Passage)
+    for name, user in _users():
+        yield f"ask {name} whether there is a user", partial(asking, check(), user)
+        yield f"ask {name} for a permission", partial(asking, check(IsAuthenticated), user)
+
+
+def _users() -> Iterator[tuple[str, Any]]:
+    from aiorest_ws.auth.user.models import User
+
+    yield from (("nobody", None), ("somebody", User(is_user=True)), ("no answer", print))
 
 
 def pipeline() -> Iterator[Case]:
@@ -512,7 +519,7 @@ def connection() -> Iterator[Case]:
 CASES: dict[str, Callable[[], Iterator[Case]]] = {
     function.__name__: function
     for function in (
-        *(msgpack, codec, wrappers, envelope, trie, proof, plan, meter, replies, guards, pipeline),
+        *(msgpack, codec, wrappers, envelope, trie, proof, plan, meter, replies, guards, passage, pipeline),
         *(deflate, frames, eager, tasks),
         connection,
     )

@@ -34,6 +34,7 @@ class Impl:
     meter: Any
     replies: Any
     guards: Any
+    passage: Any
     pipeline: Any
     deflate: Any
     frames: Any

@@ -49,7 +49,8 @@ __all__ = (
 )
 
 MODULES = (
-    *("msgpack", "codec", "wrappers", "envelope", "trie", "proof", "plan", "meter", "replies", "guards", "pipeline"),
+    *("msgpack", "codec", "wrappers", "envelope", "trie", "proof", "plan", "meter", "replies", "guards"),
+    *("passage", "pipeline"),
     *("deflate", "frames", "eager", "tasks", "connection"),
 )
 

@@ -13,7 +13,7 @@ from aiorest_ws.exceptions import InvalidMessage
 
 from . import msgpack
 from .codec import EMPTY, decode, decode_base64, dumps, recognise, write
-from .wrappers import Request, check_id, failed, wrap
+from .wrappers import Request, body, check_id, failed, wrap
 
 __all__ = ("holds_of", "read", "render", "render_detail", "write_for")
 
@@ -66,20 +66,15 @@ def _containers_in(text: bytes) -> int:
 
 def render(request: Request, data: Any) -> bytes:
     """Give the reply that carries `data`, with the status of `request` when that had an id."""
-    if request._id is None:
-        return write_for(request, {"data": data, "event_name": request._event_name})
-    body = {"id": request._id, "status": request._status, "data": data}
-    if request._event_name is not None:
-        body["event_name"] = request._event_name
-    return write_for(request, body)
+    return write_for(request, body(request, {"data": data}))
 
 
-def write_for(request: Request, body: Any) -> bytes:
-    """Give `body` in the form of `request`; what answers a large message may be as large."""
+def write_for(request: Request, whole: Any) -> bytes:
+    """Give `whole` in the form of `request`; what answers a large message may be as large."""
     if request._size > LARGE:
-        written: bytes = undisturbed(write, body, request._form)
+        written: bytes = undisturbed(write, whole, request._form)
         return written
-    return write(body, request._form)
+    return write(whole, request._form)
 
 
 def render_detail(request: Request, detail: Any) -> bytes | None:
@@ -89,9 +84,4 @@ def render_detail(request: Request, detail: Any) -> bytes | None:
     for text in (detail, request._event_name or "", request._id if type(request._id) is str else ""):
         if type(text) is not str or not text.isascii():
             return None
-    if request._id is None:
-        return dumps({"detail": detail, "event_name": request._event_name})
-    body = {"id": request._id, "status": request._status, "detail": detail}
-    if request._event_name is not None:
-        body["event_name"] = request._event_name
-    return dumps(body)
+    return dumps(body(request, {"detail": detail}))

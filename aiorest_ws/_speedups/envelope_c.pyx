@@ -18,7 +18,7 @@ from orjson import loads
 from aiorest_ws._speedups.codec_c cimport decode, decode_base64, recognise, write
 from aiorest_ws._speedups.codec_c import EMPTY, write as write_it
 from aiorest_ws._speedups.msgpack_c cimport check, made
-from aiorest_ws._speedups.wrappers_c cimport Request, blank, check_id, failed, wrap
+from aiorest_ws._speedups.wrappers_c cimport Request, blank, body, check_id, failed, wrap
 
 from aiorest_ws._speedups.collector import LARGE, undisturbed
 from aiorest_ws.exceptions import InvalidMessage
@@ -161,22 +161,14 @@ cdef Py_ssize_t decode_small(const unsigned char* data, Py_ssize_t size, unsigne
 cpdef bytes render(Request request, object data):
     """Give the reply that carries `data`, with the status of `request` when that had an id."""
     cdef bytes reply = None if request._form & 4 else compose(request, data, False)
-    cdef dict body
-    if reply is not None:
-        return reply
-    if request._id is None:
-        return write_for(request, {"data": data, "event_name": request._event_name})
-    body = {"id": request._id, "status": request._status, "data": data}
-    if request._event_name is not None:
-        body["event_name"] = request._event_name
-    return write_for(request, body)
+    return write_for(request, body(request, {"data": data})) if reply is None else reply
 
 
-cpdef bytes write_for(Request request, object body):
-    """Give `body` in the form of `request`; what answers a large message may be as large."""
+cpdef bytes write_for(Request request, object whole):
+    """Give `whole` in the form of `request`; what answers a large message may be as large."""
     if request._size > LARGE_MESSAGE:
-        return undisturbed(write_it, body, request._form)
-    return write(body, request._form)
+        return undisturbed(write_it, whole, request._form)
+    return write(whole, request._form)
 
 
 cpdef bytes render_detail(Request request, object detail):

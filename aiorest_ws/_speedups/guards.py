@@ -1,4 +1,4 @@
-"""A request and its plan → None if it may pass, or what refuses it: is there a user, and do the permissions say yes?
+"""A guard and a request → None if that may pass, or what refuses it: a middleware, a user, a permission.
 
 Whatever is no clear answer is an error of the application: it is reported once, and nobody passes.
 """
@@ -14,43 +14,40 @@ from aiorest_ws.exceptions import BaseAPIException, BaseAuthException, NotAuthen
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .plan import Plan
-
     Report = Callable[[Any, BaseException], None] | None
 
-__all__ = ("Guard", "ask", "is_authenticated", "refusal_of", "verdict")
+__all__ = ("Check", "ask", "is_authenticated", "refusal_of", "verdict")
 
 _ABSENT: Any = object()
 
 
-class Guard:
-    """The check of one request, as a middleware: it stands where the user is known.
+class Check:
+    """One question that the core asks of a request, in the list of guards.
 
-    asked    it was come to; a request that was answered without must not be
+    permission    what is asked; None: is there a user?
     """
 
-    __slots__ = ("_plan", "_report", "asked")
+    __slots__ = ("permission",)
 
-    def __init__(self, plan: Plan, report: Report) -> None:
-        self._plan = plan
-        self._report = report
-        self.asked = False
+    def __init__(self, permission: Any = None) -> None:
+        self.permission = permission
 
-    def process_request(self, request: Any, view: Any) -> Any:
-        """Give None or an awaitable, or raise what refuses `request`."""
-        self.asked = True
-        return ask(self._plan, request, view, self._report)
+    def ask(self, request: Any, view: Any, report: Report) -> Any:
+        """Give None to let `request` pass, or an awaitable that ends when it may; raise what refuses it."""
+        if self.permission is None:
+            if not _is_known(request, report):
+                raise NotAuthenticated()
+            return None
+        answer = _answer(self.permission, request, view, report)
+        return None if answer is True else _settled(self.permission, answer, request, report)
 
 
-def ask(plan: Plan, request: Any, view: Any, report: Report) -> Any:
-    """Give None to let `request` pass, or an awaitable that ends when it may; raise what refuses it."""
-    if plan.auth_required and not _is_known(request, report):
-        raise NotAuthenticated()
-    for at, permission in enumerate(plan.permissions):
-        answer = _answer(permission, request, view, report)
-        if answer is not True:
-            return _ask_later(plan.permissions[at:], answer, request, view, report)
-    return None
+def ask(guard: Any, request: Any, view: Any, report: Report) -> Any:
+    """Give what `guard`, a middleware or a check, may have to be waited for; or raise what refuses `request`."""
+    if type(guard) is Check:
+        check: Check = guard
+        return check.ask(request, view, report)
+    return guard.process_request(request, view)
 
 
 def is_authenticated(user: Any) -> bool:
@@ -99,16 +96,6 @@ def _answer(permission: Any, request: Any, view: Any, report: Report) -> Any:
     if answer is False:
         raise refusal_of(permission)
     return answer
-
-
-async def _ask_later(permissions: tuple[Any, ...], pending: Any, request: Any, view: Any, report: Report) -> None:
-    """Ask `permissions`, the first of which has given `pending`."""
-    for permission in permissions:
-        if pending is None:
-            pending = _answer(permission, request, view, report)
-        if pending is not True:
-            await _settled(permission, pending, request, report)
-        pending = None
 
 
 async def _settled(permission: Any, pending: Any, request: Any, report: Report) -> None:

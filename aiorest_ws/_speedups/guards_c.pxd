@@ -1,13 +1,14 @@
-from aiorest_ws._speedups.plan_c cimport Plan as _Plan
+cimport cython
 
 
-cdef class Guard:
-    cdef _Plan _plan
-    cdef object _report
-    cdef readonly bint asked
+cdef class Check:
+    cdef readonly object permission
+
+    cdef object ask(self, object request, object view, object report)
 
 
-cdef object ask(_Plan plan, object request, object view, object report)
+@cython.locals(check=Check)
+cdef object ask(object guard, object request, object view, object report)
 cpdef bint is_authenticated(object user) except -1
 cdef object _answer(object permission, object request, object view, object report)
 cdef bint _is_known(object request, object report) except -1

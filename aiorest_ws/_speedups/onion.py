@@ -1,4 +1,4 @@
-"""Middlewares, and what they stand around → the answer of the outermost: the onion."""
+"""Guards, and what they stand around → the answer of the outermost: the onion."""
 
 from __future__ import annotations
 
@@ -6,61 +6,106 @@ from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from typing import Any
 
+from aiorest_ws._speedups.turns import authenticates
 from aiorest_ws.callables.calls import call
 
-__all__ = ("CallNext", "Layer")
+__all__ = ("CallNext", "Onion")
 
 CallNext = Callable[[Any], Awaitable[Any]]
 
 
-class Layer:
-    """What a middleware gets as `call_next`: all that is inside of it.
+class Onion:
+    """The guards of one request, some of which are called with (request, call_next).
 
-    answer    makes a Response of what a middleware gives
-    core      the innermost: request → Response
+    guards    in order; `checks` are among them
+    ask       asks one of `checks`: (check, request, view) → None or an awaitable
+    core      the innermost: request → what the handler gives
+    answer    makes a Response of what comes from inside
     logs      the context in which a request ends is wanted, also if it ends well
+    asked     the checks were come to
     """
 
-    __slots__ = ("_answer", "_at", "_core", "_logs", "_middlewares", "_view")
+    __slots__ = ("answer", "ask", "asked", "checks", "core", "guards", "logs", "view")
 
     def __init__(
         self,
-        middlewares: tuple[Any, ...],
+        guards: tuple[Any, ...],
+        checks: tuple[Any, ...],
         view: Any,
+        *,
+        ask: Callable[[Any, Any, Any], Any],
         core: CallNext,
         answer: Callable[[Any], Any],
         logs: bool = False,
-        at: int = 0,
     ) -> None:
-        self._middlewares = middlewares
-        self._view = view
-        self._core = core
-        self._answer = answer
-        self._logs = logs
+        self.guards = guards
+        self.checks = checks
+        self.view = view
+        self.ask = ask
+        self.core = core
+        self.answer = answer
+        self.logs = logs
+        self.asked = not checks
+
+    async def peel(self, request: Any) -> Any:
+        """Give the Response to `request`, which nobody gets who may not pass."""
+        given = await Layer(self)(request)
+        if self.asked:
+            return given
+
+        # One of them has answered by itself, before the user was known.
+        async def answered(request: Any) -> Any:
+            return given
+
+        asking = tuple(guard for guard in self.guards if authenticates(guard) or self.is_check(guard))
+        again = Onion(asking, self.checks, self.view, ask=self.ask, core=answered, answer=self.answer)
+        given = await Layer(again)(request)
+        if not again.asked:  # by one that authenticates
+            for check in self.checks:
+                await call(self.ask, check, request, self.view)
+        return given
+
+    def is_check(self, guard: Any) -> bool:
+        return any(guard is check for check in self.checks)
+
+
+class Layer:
+    """What a middleware gets as `call_next`: all that is inside of it."""
+
+    __slots__ = ("_at", "_onion")
+
+    def __init__(self, onion: Onion, at: int = 0) -> None:
+        self._onion = onion
         self._at = at
 
     async def __call__(self, request: Any) -> Any:
         """Give the Response to `request`, or raise what goes wrong inside."""
+        onion = self._onion
         try:
-            if self._at == len(self._middlewares):
-                given = await self._core(request)
+            if self._at == len(onion.guards):
+                given = onion.answer(await onion.core(request))
             else:
-                middleware = self._middlewares[self._at]
-                inside = Layer(self._middlewares, self._view, self._core, self._answer, self._logs, self._at + 1)
-                if hasattr(middleware, "process_request"):
-                    await call(middleware.process_request, request, self._view)
+                guard = onion.guards[self._at]
+                inside = Layer(onion, self._at + 1)
+                if hasattr(guard, "process_request"):
+                    await call(guard.process_request, request, onion.view)
+                    given = await inside(request)
+                elif onion.is_check(guard):
+                    onion.asked = True
+                    await call(onion.ask, guard, request, onion.view)
                     given = await inside(request)
                 else:
-                    given = self._answered(middleware, await call(middleware, request, inside))
+                    given = onion.answer(_given(guard, await call(guard, request, inside)))
         except BaseException:  # raised again, also when it is a cancellation
             if request._ended_in is None:
                 request._ended_in = copy_context()  # before those outside take back what they set
             raise
-        if self._logs and request._ended_in is None:
+        if onion.logs and request._ended_in is None:
             request._ended_in = copy_context()
         return given
 
-    def _answered(self, middleware: Any, given: Any) -> Any:
-        if given is None:
-            raise TypeError(f"middleware {middleware!r} gave None, expected what call_next gives, or a Response")
-        return self._answer(given)
+
+def _given(middleware: Any, given: Any) -> Any:
+    if given is None:
+        raise TypeError(f"middleware {middleware!r} gave None, expected what call_next gives, or a Response")
+    return given

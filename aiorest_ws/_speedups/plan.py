@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from aiorest_ws._speedups.turns import known_at
+from aiorest_ws._speedups.turns import listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aiorest_ws.exceptions import IncorrectArgument
+
+if TYPE_CHECKING or not __name__.endswith("_c"):
+    from .guards import Check
+else:
+    from .guards_c import Check
 
 __all__ = ("Plan",)
 
@@ -29,26 +34,28 @@ class Plan:
     exact          `bind` asks for the digits of numbers: the text of the message is kept for it
     explain        called with (args, TypeError): gives the IncorrectArgument that explains it, or None
     auth_required, permissions    what the core checks before the handler
-    closed         there is something to check
+    checks         the same, as guards
     render         (view, request, body) → bytes for a view that renders otherwise than plain JSON, or None
     threaded       the handler is called in a thread of its own
     middlewares    of the routers around it, the outermost first, and of the view
-    known_at       how many of `middlewares` there are up to the last that authenticates; 0: none does
+    guards         all that stands before the handler, in order: `middlewares` and `checks`
+    around         one of `middlewares` is called with (request, call_next): it stands around what comes behind it
     recoveries     exception handlers of the routers around it, as `Pipeline.recoveries`, innermost first
     provide        what the handler depends on, or None; if there is something, `function` only gathers what was checked
     """
 
     __slots__ = (
+        "around",
         "auth_required",
         "bare",
         "bind",
-        "closed",
+        "checks",
         "exact",
         "explain",
         "fit",
         "function",
         "guarded",
-        "known_at",
+        "guards",
         "method",
         "middlewares",
         "permissions",
@@ -93,17 +100,17 @@ class Plan:
         self.explain = explain
         self.auth_required = auth_required
         self.permissions = permissions
-        self.closed = auth_required or bool(permissions)
+        self.checks = (*((Check(),) if auth_required else ()), *map(Check, permissions))
         self.render = render
         self.threaded = threaded
         self.middlewares = middlewares
-        self.known_at = known_at(middlewares)
+        self.guards = listed(middlewares, self.checks)
+        self.around = any(not hasattr(middleware, "process_request") for middleware in middlewares)
         self.recoveries = recoveries
         self.provide = provide
         # Anything that needs the view instance outside the handler's own call, or a check before it.
         self.guarded = (
-            self.closed
-            or bool(middlewares)
+            bool(self.guards)
             or render is not None
             or threaded
             or provide is not None  # which has to be made, and cleaned up

@@ -11,11 +11,12 @@ cdef class Plan:
     cdef readonly bint exact
     cdef readonly bint auth_required
     cdef readonly tuple permissions
-    cdef readonly bint closed
+    cdef readonly tuple checks
     cdef readonly object render
     cdef readonly bint threaded
     cdef readonly tuple middlewares
-    cdef readonly Py_ssize_t known_at
+    cdef readonly tuple guards
+    cdef readonly bint around
     cdef readonly tuple recoveries
     cdef readonly object provide
     cdef readonly bint guarded

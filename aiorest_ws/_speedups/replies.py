@@ -24,7 +24,7 @@ else:
     from . import envelope_c as envelope
     from . import wrappers_c as wrappers
 
-__all__ = ("Replies", "is_awaitable")
+__all__ = ("Replies", "is_awaitable", "rendered")
 
 # What a handler usually returns, and never an awaitable.
 _PLAIN_TYPES = frozenset((str, dict, list, int, float, bool, tuple, type(None), wrappers.Response))
@@ -56,27 +56,23 @@ class Replies:
         try:
             if plan.render is None and not isinstance(result, wrappers.Response):
                 return envelope.render(request, result)
-            body = self._body(request, result)
-            return envelope.write_for(request, body) if plan.render is None else plan.render(view, request, body)
+            whole = _body(request, result)
+            return envelope.write_for(request, whole) if plan.render is None else plan.render(view, request, whole)
         except Exception as exc:
             if isinstance(exc, BaseAPIException) and not isinstance(exc, SerializerError):
                 raise
             error = unsendable(_data_of(result), exc)
         raise error
 
-    def _body(self, request: Request, result: Any) -> dict[str, Any]:
-        if isinstance(result, wrappers.Response):
-            request._status = result.status
-            body = dict(result.content) or {"data": None}
-        else:
-            body = {"data": result}
-        if request._id is None:
-            body["event_name"] = request._event_name
-            return body
-        body = {"id": request._id, "status": request._status, **body}
-        if request._event_name is not None:
-            body["event_name"] = request._event_name
-        return body
+    async def _finish(self, request: Request, plan: Plan | None, view: Any, pending: Any) -> bytes:
+        """Give the reply that carries what comes of `pending`; without a `plan` that is rendered already."""
+        try:
+            result = await pending
+            return rendered(result) if plan is None else self._render(request, plan, view, result)
+        except BaseException as exc:
+            _raise_if_cancelled(exc)
+            answer = self._recover(request, exc)
+        return answer if isinstance(answer, bytes) else await answer
 
     def refuse(self, request: Request, exc: BaseException) -> bytes:
         """Give the reply that says why `request` failed. Reports what is not the client's fault.
@@ -103,11 +99,7 @@ class Replies:
         plain = envelope.render_detail(request, detail)
         if plain is not None:
             return plain
-        body: dict[str, Any] = {"detail": detail}
-        if request._id is not None:
-            body = {"id": request._id, "status": status, **body}
-        if request._id is None or request._event_name is not None:
-            body["event_name"] = request._event_name
+        body = wrappers.body(request, {"detail": detail})
         # What cannot be encoded is left out, the detail first: the client gets its reply.
         for key, instead in (("detail", HandlerFailed.default_detail), ("event_name", None)):
             try:
@@ -124,10 +116,6 @@ class Replies:
         if self.debug:
             return f"{_UNSENT}: {exc.why}"
         return SerializerError.default_detail if request._id is None else _UNSENT
-
-    def _recover_unless_cancelled(self, request: Request, exc: BaseException) -> bytes | Coroutine[Any, Any, bytes]:
-        _raise_if_cancelled(exc)
-        return self._recover(request, exc)
 
     def _recover(self, request: Request, exc: BaseException) -> bytes | Coroutine[Any, Any, bytes]:
         """Give the reply of the exception handler that is there for `exc`, else the one that says what went wrong."""
@@ -166,11 +154,25 @@ class Replies:
             raise result
         try:
             if isinstance(result, wrappers.Response):
-                return codec.write(self._body(request, result), request._form)
+                return codec.write(_body(request, result), request._form)
             return envelope.render(request, result)
         except Exception as exc:
             error = unsendable(_data_of(result), exc)
         raise error
+
+
+def _body(request: Request, result: Any) -> dict[str, Any]:
+    if not isinstance(result, wrappers.Response):
+        return wrappers.body(request, {"data": result})
+    request._status = result.status
+    return wrappers.body(request, dict(result.content) or {"data": None})
+
+
+def rendered(given: Any) -> bytes:
+    """Give what a router's own `process_request` gave, as bytes."""
+    if type(given) is not bytes and not isinstance(given, (bytes, bytearray, memoryview)):
+        raise TypeError(f"process_request must give bytes, got {type(given).__qualname__}")
+    return bytes(given)
 
 
 def _data_of(result: Any) -> Any:

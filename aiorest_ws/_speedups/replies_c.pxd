@@ -11,14 +11,14 @@ cdef class Replies:
     cdef readonly tuple recoveries
 
     cdef bytes _render(self, _Request request, _Plan plan, object view, object result)
-    cdef dict _body(self, _Request request, object result)
     cpdef bytes refuse(self, _Request request, object exc)
     cdef object _unsent(self, _Request request, object exc)
-    cdef object _recover_unless_cancelled(self, _Request request, object exc)
     cdef object _recover(self, _Request request, object exc)
     cdef bytes _recovered(self, _Request request, object result)
 
 
+cdef dict _body(_Request request, object result)
+cdef bytes rendered(object given)
 cdef object _explained(_Request request, object exc)
 cdef object _handler_for(object exc, tuple recoveries)
 cdef bint is_awaitable(object value) except -1

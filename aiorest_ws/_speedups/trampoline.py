@@ -25,7 +25,7 @@ def begin(steps: Steps, waits: bool = False) -> Any:
 
 
 async def drive(steps: Steps, pending: Any = None) -> Any:
-    """Give what `steps` return; they wait for `pending`, or have not begun."""
+    """Give what `steps` return; they wait for `pending`, or have not begun. A cancellation reaches them, too."""
     try:
         if pending is None:
             pending = next(steps)

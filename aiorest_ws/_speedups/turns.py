@@ -10,21 +10,24 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
+from aiorest_ws._speedups.trampoline import Steps, begin
 from aiorest_ws.callables.calls import call, finished, is_awaitable
 from aiorest_ws.exceptions import BaseAPIException
 
-__all__ = ("authenticates", "in_turn", "known_at")
+__all__ = ("authenticates", "in_turn", "listed")
 
 _NOBODY = 401
 _OF_A_TOKEN = 3  # `leaves` of who found a token, and one that it does not believe
 
 
-def known_at(middlewares: Sequence[Any]) -> int:
-    """Give how many of `middlewares` there are up to the last that authenticates; 0 if none does."""
-    count = len(middlewares)
-    while count and not authenticates(middlewares[count - 1]):
-        count -= 1
-    return count
+def listed(middlewares: Sequence[Any], checks: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Give the guards of a handler: `middlewares`, and `checks` behind the last that authenticates, or behind all."""
+    guards = in_turn(middlewares)
+    known_at = len(guards)
+    while known_at and not authenticates(guards[known_at - 1]):
+        known_at -= 1
+    at = known_at or len(guards)
+    return (*guards[:at], *checks, *guards[at:])
 
 
 def authenticates(middleware: Any) -> bool:
@@ -83,24 +86,18 @@ class _Turn:
 
 
 class _TurnBefore(_Turn):
-    def process_request(self, request: Any, handler: Any) -> Awaitable[None] | None:
+    def process_request(self, request: Any, handler: Any) -> Any:
+        return begin(self._asked(request, handler))
+
+    def _asked(self, request: Any, handler: Any) -> Steps:
         known = _Known(request) if _is_known(request.user) else None
         if known is not None and getattr(self._middleware, "reads_tokens", False):
             return None
         request._in_turn = True
         try:
             pending = self._middleware.process_request(request, handler)
-        except BaseAPIException as exc:
-            self._end(request, known, exc)
-            return None
-        if is_awaitable(pending):
-            return self._later(request, known, pending)
-        self._end(request, known)
-        return None
-
-    async def _later(self, request: Any, known: _Known | None, pending: Any) -> None:
-        try:
-            await finished(pending)
+            if is_awaitable(pending):
+                yield finished(pending)
         except BaseAPIException as exc:
             self._end(request, known, exc)
         else:

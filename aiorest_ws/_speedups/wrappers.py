@@ -10,7 +10,7 @@ from aiorest_ws.exceptions import InvalidMessage, NoReverseMatch
 if TYPE_CHECKING:
     from contextvars import Context
 
-__all__ = ("Request", "Response", "blank", "check_id", "extra_of", "failed", "texts_of", "wrap")
+__all__ = ("Request", "Response", "blank", "body", "check_id", "extra_of", "failed", "texts_of", "wrap")
 
 _MAX_ID_BYTES = 256
 
@@ -266,6 +266,16 @@ def check_id(request: Request) -> None:
         request._failure = InvalidMessage(
             f"`id` must be a string of at most {_MAX_ID_BYTES} bytes or an integer of 64 bits"
         )
+
+
+def body(request: Request, content: dict[str, Any]) -> dict[str, Any]:
+    """Give the reply to `request` that carries `content`, with the status when that had an id."""
+    if request._id is None:
+        return {**content, "event_name": request._event_name}
+    whole = {"id": request._id, "status": request._status, **content}
+    if request._event_name is not None:
+        whole["event_name"] = request._event_name
+    return whole
 
 
 # PERF: compiled, all that holds an object is None in an instance that was just made, and all else 0: a hundred

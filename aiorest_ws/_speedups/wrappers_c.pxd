@@ -35,6 +35,7 @@ cdef bint _IS_BLANK
 @cython.locals(request=Request)
 cpdef Request blank(int form, object connection)
 cpdef Request failed(object exc, int form, object connection)
+cpdef dict body(Request request, dict content)
 cpdef check_id(Request request)
 cpdef object extra_of(Request request, object name)
 cpdef tuple texts_of(Request request)

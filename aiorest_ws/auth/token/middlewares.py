@@ -10,6 +10,7 @@ from typing import Any
 
 from autobahn.websocket.types import ConnectionDeny
 
+from aiorest_ws._speedups.trampoline import begin, drive
 from aiorest_ws.abstract import AbstractMiddleware
 from aiorest_ws.auth.token.budget import Budgets, TooManyBadTokens, address_of
 from aiorest_ws.auth.token.credentials import Credentials
@@ -22,7 +23,6 @@ from aiorest_ws.auth.token.exceptions import (
 )
 from aiorest_ws.auth.token.managers import JSONWebTokenManager
 from aiorest_ws.auth.token.offers import agreed_on, end, offered, refusal
-from aiorest_ws.auth.token.steps import finish, run
 from aiorest_ws.auth.token.wallet import Wallet, wallet_of
 from aiorest_ws.auth.user.models import User
 from aiorest_ws.callables.calls import finished, is_awaitable
@@ -155,7 +155,8 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
                 if known.recall(request, self, now):
                     return None
             elif known.covers(request, self, now):
-                again: Awaitable[None] | None = run(self._filled(request, handler, self._look_again(connection, known)))
+                steps = self._filled(request, handler, self._look_again(connection, known))
+                again: Awaitable[None] | None = begin(steps)
                 return again
         return self.authenticate(request, handler)
 
@@ -165,7 +166,7 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
             self.init_credentials(request)
             self._refuse_unless_public(request.connection, handler)
             return None
-        pending: Awaitable[None] | None = run(self._filled(request, handler, self._credentials_of(request, token)))
+        pending: Awaitable[None] | None = begin(self._filled(request, handler, self._credentials_of(request, token)))
         return pending
 
     def _filled(self, request: Any, handler: Any, steps: Generator[Any, Any, Credentials]) -> Generator[Any, Any, None]:
@@ -246,7 +247,7 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
             pending = next(steps)
         except StopIteration as stop:
             return stop.value  # type: ignore[no-any-return]
-        credentials = yield wallet.begin(self, token, finish(steps, pending)).join()
+        credentials = yield wallet.begin(self, token, drive(steps, pending)).join()
         if credentials is None:
             raise HandlerFailed()  # it was cancelled, and not by who asked
         return credentials  # type: ignore[no-any-return]
@@ -362,7 +363,7 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
 
         Raises ConnectionRefused, HTTP 401, for a token that is not valid.
         """
-        return run(self._welcome(connection))
+        return begin(self._welcome(connection))
 
     def _welcome(self, connection: Any) -> Generator[Any, Any, str | None]:
         tokens = offered(connection, self.cookie)
