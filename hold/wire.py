@@ -42,7 +42,7 @@ def _connected(address: tuple[str, int], receive_buffer: int | None, source: str
             made.bind((source, 0))
         made.connect(address)
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    except BaseException:
+    except BaseException:  # raised again: an interrupt, too, leaves no socket behind
         made.close()
         raise
     return made

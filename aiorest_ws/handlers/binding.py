@@ -18,10 +18,10 @@ from msgspec.structs import asdict, astuple
 from aiorest_ws._speedups import texts_of
 from aiorest_ws.exceptions import InvalidArguments, InvalidHandler
 from aiorest_ws.handlers.bodies import BODY, is_body, is_container
+from aiorest_ws.handlers.decimals import digits_of
 from aiorest_ws.handlers.faults import MOST_FAULTS, Fault, fault, faults_of
 from aiorest_ws.handlers.kinds import NoCheck, Unknown
 from aiorest_ws.handlers.parameters import Asked, PathParameter
-from aiorest_ws.handlers.sieves import digits_of
 from aiorest_ws.handlers.signatures import Signature
 from aiorest_ws.handlers.validation import Check, box_of, check_of, goes_plainly
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import local
 from typing import Any
 
 from aiorest_ws.handlers.traps import KEY_BEYOND, MOST_OF_ONE_HASH, ONE_HASH, nodes_of
@@ -75,8 +76,8 @@ def _is_small(value: Any) -> bool:
     return True
 
 
-class _Apart:
-    """What sets and dicts were to have in them, of one message, by hashes."""
+class _Apart(local):
+    """What sets and dicts were to have in them, of the message that this thread looks at, by hashes."""
 
     def __init__(self) -> None:
         self._seen: dict[int, list[Any]] = {}

@@ -9,59 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import fields, is_dataclass
-from decimal import Decimal, InvalidOperation
 from functools import cache
-from math import isfinite
 from threading import local
 from typing import Any, get_origin
 
-from msgspec import ValidationError, convert
+from msgspec import ValidationError
 from msgspec import inspect as types
 
 from aiorest_ws.callables.annotations import parameters_of
+from aiorest_ws.handlers.decimals import MOST_DECIMALS, Refusal, decimal_of, refusal, without_digits
 from aiorest_ws.handlers.traps import keeps_apart, trap_in
 
-__all__ = ("Digits", "Sieve", "class_of", "closed_fields", "digits_of", "sieve_of", "wants_digits")
-
-MOST_DECIMALS = 40_000  # of one message, numbers with a fraction and Decimals each: one takes 3 µs
-_MOST_DIGITS = 1_000  # of a Decimal, and of its exponent's value: what comes of it is the handler's to calculate with
+__all__ = ("Sieve", "class_of", "closed_fields", "sieve_of", "wants_digits")
 
 Sieve = Callable[[Any], Any]
-
-
-class Digits(float):
-    """A number of a JSON text that is no integer, and knows how it was written."""
-
-    __slots__ = ("text",)
-
-    text: str
-
-    def __new__(cls, text: str) -> Digits:
-        self = float.__new__(cls, text)
-        self.text = text
-        return self
-
-    def __str__(self) -> str:
-        return self.text
-
-
-def digits_of(text: bytes) -> Any:
-    """Give what `text`, which orjson has read, says, its numbers as they were written.
-
-    Raises ValidationError if there are too many of them.
-    """
-    import json
-
-    made = 0
-
-    def number(digits: str) -> Digits:
-        nonlocal made
-        made += 1
-        if made > MOST_DECIMALS:
-            raise ValidationError(f"Expected at most {MOST_DECIMALS} numbers with a fraction in a message")
-        return Digits(digits)
-
-    return json.loads(text, parse_float=number)
 
 
 def wants_digits(infos: Iterable[Any]) -> bool:
@@ -83,7 +44,7 @@ def sieve_of(info: Any, infos: Iterable[Any], *, wanted: bool = False) -> Sieve 
         sieves.decimals.left = MOST_DECIMALS
         try:
             return sift(value)
-        except _Refusal as exc:
+        except Refusal as exc:
             raise ValidationError(f"{exc} - at `$.value{''.join(reversed(exc.steps))}`") from None
 
     return sieve
@@ -118,18 +79,6 @@ def closed_fields(cls: Any) -> frozenset[str]:
     )
 
 
-class _Refusal(Exception):
-    """What is wrong with a value (its one argument), and the steps to it, the last one first."""
-
-    steps: list[str]
-
-
-def _refusal(text: str) -> _Refusal:
-    refusal = _Refusal(text)
-    refusal.steps = []
-    return refusal
-
-
 class _Decimals(local):
     """How many more of them the message that this thread looks at may have."""
 
@@ -138,7 +87,7 @@ class _Decimals(local):
     def take(self, count: int) -> None:
         self.left -= count
         if self.left < 0:
-            raise _refusal(f"Expected at most {MOST_DECIMALS} Decimals in a message")
+            raise refusal(f"Expected at most {MOST_DECIMALS} Decimals in a message")
 
 
 class _Sieves:
@@ -149,12 +98,12 @@ class _Sieves:
 
     def __init__(self, exact: bool) -> None:
         """`exact`: there may be `Digits` in values, which have to be floats where nobody asked for more."""
-        self._rest: Sieve = _without_digits if exact else _as_it_is
+        self._rest: Sieve = without_digits if exact else _as_it_is
         self.decimals = decimals = _Decimals()
 
         def decimal(value: Any) -> Any:
             decimals.take(1)
-            return _decimal(value)
+            return decimal_of(value)
 
         self._decimal = decimal
         self._made: dict[int, tuple[Any, Sieve]] = {}  # by the identity of the type, which is kept with it
@@ -263,7 +212,7 @@ class _Sieves:
                 for name, item in value.items():
                     if name not in closed:
                         found[name] = sifts.get(name, self._rest)(item)
-            except _Refusal as exc:
+            except Refusal as exc:
                 exc.steps.append(f".{name}")
                 raise
             return found
@@ -301,7 +250,6 @@ def _as_it_is(value: Any) -> Any:
 _WITH_FIELDS = (types.StructType, types.DataclassType, types.TypedDictType)
 _SERIES = (types.ListType, types.SetType, types.FrozenSetType, types.VarTupleType, types.CollectionType)
 _ARRAYS = (*_SERIES, types.TupleType, types.NamedTupleType, types.StructType)
-_HOLDERS = frozenset((list, tuple, dict))
 _KEEPING = (types.DecimalType, types.CustomType)
 
 
@@ -330,7 +278,7 @@ def _sift_all(sift: Sieve, items: Iterable[Any]) -> list[Any]:
     try:
         for item in items:
             sifted.append(sift(item))  # noqa: PERF401 (its length tells where it ended)
-    except _Refusal as exc:
+    except Refusal as exc:
         exc.steps.append(f"[{len(sifted)}]")
         raise
     return sifted
@@ -341,7 +289,7 @@ def _sift_each(sifts: list[Sieve], items: Iterable[Any]) -> list[Any]:
     try:
         for sift, item in zip(sifts, items, strict=False):
             sifted.append(sift(item))
-    except _Refusal as exc:
+    except Refusal as exc:
         exc.steps.append(f"[{len(sifted)}]")
         raise
     return sifted
@@ -350,57 +298,12 @@ def _sift_each(sifts: list[Sieve], items: Iterable[Any]) -> list[Any]:
 def _sift_values(sift: Sieve, members: dict[Any, Any]) -> dict[Any, Any]:
     try:
         return {key: sift(item) for key, item in members.items()}
-    except _Refusal as exc:
+    except Refusal as exc:
         exc.steps.append("[...]")
         raise
-
-
-def _without_digits(value: Any) -> Any:
-    """Give `value` with floats where there were `Digits`, all the way down."""
-    kind = type(value)
-    if kind is Digits:
-        return float(value)
-    if kind is dict:
-        return {key: _without_digits(item) for key, item in value.items()}
-    if kind is list or kind is tuple:
-        kinds = set(map(type, value))
-        if Digits not in kinds and kinds.isdisjoint(_HOLDERS):
-            return value
-        return [_without_digits(item) for item in value]
-    return value
 
 
 def _refuse_trap(info: Any, values: Any) -> None:
     trap = trap_in(info, values)
     if trap is not None:
-        raise _refusal(trap)
-
-
-def _decimal(value: Any) -> Any:
-    """Give a Decimal of exactly what was sent. What is none is refused here: nobody need look at what comes after."""
-    if type(value) is int and -(2**63) <= value < 2**64:
-        return value  # msgspec takes all of its digits
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        return _none(value)
-    if isinstance(value, float) and type(value) is not Digits and not isfinite(value):
-        raise _refusal("Expected a finite number")
-    text = value if isinstance(value, str) else str(value)
-    if len(text) > _MOST_DIGITS:
-        raise _refusal(f"Expected a number of at most {_MOST_DIGITS} digits")
-    try:
-        number = Decimal(text)
-    except InvalidOperation:
-        return _none(value)
-    if not number.is_finite():
-        raise _refusal("Expected a finite number")
-    if number and abs(number.adjusted()) > _MOST_DIGITS:
-        raise _refusal(f"Expected a number of at most {_MOST_DIGITS} digits")
-    return value if isinstance(value, str) else number
-
-
-def _none(value: Any) -> Any:
-    """Refuse what is no Decimal, as msgspec does."""
-    try:
-        return convert(value, Decimal)
-    except ValidationError as exc:
-        raise _refusal(str(exc)) from None
+        raise refusal(trap)

@@ -13,9 +13,10 @@ from msgspec import inspect as types
 
 from aiorest_ws._speedups.values import is_pydantics
 from aiorest_ws.handlers.bounded import Bounded
+from aiorest_ws.handlers.decimals import Digits
 from aiorest_ws.handlers.faults import faults_of
 from aiorest_ws.handlers.kinds import NoCheck, Unknown, infos_of, refuse_unsent
-from aiorest_ws.handlers.sieves import Digits, Sieve, class_of, sieve_of, wants_digits
+from aiorest_ws.handlers.sieves import Sieve, class_of, sieve_of, wants_digits
 from aiorest_ws.handlers.traps import branching, nodes_of
 
 __all__ = ("Check", "adapter_of", "box_of", "check_of", "goes_plainly", "is_pydantic")
@@ -49,7 +50,7 @@ def check_of(hint: Any, *, lax: bool = False, made: bool = False) -> Check:
 class PlainCheck:
     """Makes a value of a type that msgspec knows.
 
-    exact    it is to be given the digits of numbers, `sieves.Digits`, where they are known
+    exact    it is to be given the digits of numbers, `decimals.Digits`, where they are known
     """
 
     def __init__(self, hint: Any, infos: list[Any], *, lax: bool) -> None:

@@ -1841,7 +1841,7 @@ def deliver(connection: Any, pieces: Iterable[bytes]) -> None:
             return
         try:
             connection.data_received(piece)
-        except Exception:
+        except Exception:  # whatever Autobahn raises; of ours nothing may come
             if type(connection) is Ours:
                 raise
             transport.abort()  # as Autobahn's adapter does

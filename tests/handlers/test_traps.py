@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from ipaddress import IPv6Address
+from threading import Event
 from typing import Annotated, Any, Literal, Optional, Union
 from uuid import UUID
 
 import pytest
 from msgspec import Meta, Struct
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 from typing_extensions import TypedDict
 
 from aiorest_ws import Application, SimpleRouter
 from aiorest_ws.exceptions import InvalidHandler
+from aiorest_ws.handlers.bounded import Bounded
 from aiorest_ws.testing import TestClient
 from aiorest_ws.wrappers import Request
 
 PRIME = 2**61 - 1  # numbers that are the same modulo it have the same hash
+COLLIDING = [Decimal(2 + times * PRIME) for times in range(17)]
 
 
 class Key(Struct, frozen=True):
@@ -316,3 +320,28 @@ def test_a_message_has_so_many_decimals_at_most(hint: Any, data: Any) -> None:
     cut = data[1:] if isinstance(data, list) else {key: data[key] for key in list(data)[1:]}
     for _ in range(2):
         assert ask(hint, cut).status == 200
+
+
+def test_what_collides_is_counted_for_each_message_whatever_other_threads_check() -> None:
+    """Handlers that are `threaded` have their arguments checked side by side."""
+    half, other = Event(), Event()
+
+    def waiting(value: Decimal) -> Decimal:
+        if value == COLLIDING[10] and not half.is_set():
+            half.set()
+            assert other.wait(10)
+        return value
+
+    adapter = TypeAdapter(set[Annotated[Decimal, AfterValidator(waiting)]])
+    bounded = Bounded(adapter.core_schema)
+
+    def beside() -> None:
+        assert half.wait(10)
+        bounded.validate_python([Decimal(1)])
+        other.set()
+
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(beside)
+        with pytest.raises(ValueError, match="Too many different values with one hash"):
+            bounded.validate_python(COLLIDING)
+        done.result()
