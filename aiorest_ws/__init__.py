@@ -14,6 +14,7 @@ from aiorest_ws.decorators import endpoint
 from aiorest_ws.dependencies.depends import Depends
 from aiorest_ws.exceptions import HTTPError
 from aiorest_ws.gone import Finder, missing
+from aiorest_ws.realtime.live import Live
 from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
 from aiorest_ws.routers import SimpleRouter
 from aiorest_ws.views import MethodBasedView
@@ -25,6 +26,7 @@ __all__ = (
     "Arg",
     "Depends",
     "HTTPError",
+    "Live",
     "MethodBasedView",
     "Request",
     "RequestHandlerFactory",

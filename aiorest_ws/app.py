@@ -17,6 +17,7 @@ from aiorest_ws.handlers.exception_handlers import adding_handler
 from aiorest_ws.limits import Limits
 from aiorest_ws.logs.loggers import enable_loggers
 from aiorest_ws.registration.declarations import Lists, check_assigned, check_members
+from aiorest_ws.realtime.feeds import Feeds
 from aiorest_ws.registration.starting import check_routes
 from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
 from aiorest_ws.routers import SimpleRouter
@@ -66,6 +67,7 @@ class Application:
         self._factories: WeakSet[RequestHandlerFactory] = WeakSet()
         self.state: Any = SimpleNamespace()
         self._shared = Shared(self)
+        self._live = Feeds(lambda: self._options["router"])
         self._loop: asyncio.AbstractEventLoop | None = None  # that serves
         self._server: Server | None = None
         self.addresses: list[Any] = []
@@ -84,6 +86,11 @@ class Application:
     def dependencies(self) -> Sequence[Any]:
         """What runs before those of every route for its effect."""
         return tuple(self._options["dependencies"])
+
+    @property
+    def live(self) -> Feeds:
+        """Says what has changed to whoever subscribes: `app.live.changed("/orders/7")`, from anywhere."""
+        return self._live
 
     def exception_handler(self, exception: type[Exception]) -> Callable[[H], H]:
         """Make the decorated function, `def` or `async def`, answer when a request fails with `exception`.

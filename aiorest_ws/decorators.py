@@ -11,6 +11,7 @@ from aiorest_ws.callables.spelling import elsewhere, meant
 from aiorest_ws.exceptions import InvalidHandler
 from aiorest_ws.handlers.attributes import note_error
 from aiorest_ws.handlers.guards import check_marks
+from aiorest_ws.realtime.live import Live
 from aiorest_ws.views import AROUND, ATTRIBUTES, MethodBasedView, http_methods
 
 __all__ = ("Endpoint", "EndpointOptions", "NamedOptions", "endpoint")
@@ -28,6 +29,8 @@ class EndpointOptions(TypedDict, total=False):
     permission_classes: Sequence[Any]
     renderers: Sequence[Any]
     response_model: Any
+    live: Live | bool | None
+    changes: Sequence[str]
     threaded: bool
 
 
@@ -124,7 +127,7 @@ def endpoint(
             return int(a) + int(b)
 
     Further keywords (`renderers`, `permission_classes`, `auth_required`, `middlewares`, `dependencies`, `threaded`,
-    `response_model`, and what else its permissions or middlewares look for) become attributes of its view. Raises
+    `response_model`, `live`, `changes`, and what else its permissions or middlewares look for) become attributes of its view. Raises
     TypeError for one that is almost called like these, but not quite. `router.get(path)` does all of it at once.
     """
     if isinstance(name, str) and name.isupper() and name.lower() in http_methods:

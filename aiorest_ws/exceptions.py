@@ -68,6 +68,7 @@ __all__ = (
     "NoReverseMatch",
     "NotAuthenticated",
     "NotImplementedMethod",
+    "NotLive",
     "NotSpecifiedError",
     "NotSpecifiedHandler",
     "NotSpecifiedMethodName",
@@ -229,6 +230,10 @@ class MethodNotAllowed(NotSpecifiedHandler):
     """Templates match the url, none of them has the method."""
 
     status = 405
+
+
+class NotLive(Portable, ValueError):
+    """A url that was said to change leads to no route that says how it does, or to one of another kind."""
 
 
 class NotSpecifiedMethodName(NotSpecifiedError):

@@ -14,7 +14,7 @@ http_methods = frozenset(("get", "post", "head", "options", "delete", "put", "tr
 
 ATTRIBUTES = (
     *("auth_required", "dependencies", "middlewares", "permission_classes", "renderers", "response_model"),
-    "threaded",
+    *("live", "changes", "threaded"),
 )
 """What a view may say of itself; what is almost called so would be read by nobody, and is refused."""
 
@@ -44,6 +44,8 @@ class MethodBasedView(View):
     middlewares           classes or instances around its methods, inside those of application and routers
     threaded              call methods that are not `async def` in a thread: they may block
     dependencies          list of Depends(…), which run for their effect before those of its methods
+    live                  how what GET answers changes, a Live: then it may be subscribed to, too. True is Live()
+    changes               urls that its other methods change: `["/orders/{id}", "/orders"]`, filled in from the path
     response_model        a type: of what the methods return, what belongs to it is sent and nothing else
     """
 
@@ -53,6 +55,8 @@ class MethodBasedView(View):
     auth_required = False
     middlewares: Any = ()
     dependencies: Any = ()
+    live: Any = None
+    changes: Any = ()
     threaded = False
     response_model: Any = None
 

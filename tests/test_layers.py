@@ -26,6 +26,7 @@ ROOMS = (
     *("wrappers", "renderers"),
     "limits",
     "logs",
+    "realtime",
     "dependencies",
     *("permissions", "middlewares", "abstract"),
     "http",

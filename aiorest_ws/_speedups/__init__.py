@@ -29,19 +29,25 @@ __all__ = (
     "Proof",
     "Request",
     "Response",
+    "Subscriber",
     "Trie",
     "Unpacker",
     "Workers",
+    "again",
     "decode",
     "dumps",
     "encode",
     "failed",
+    "fan_out",
     "is_authenticated",
     "is_installed",
     "plain",
     "quickest",
     "recognise",
     "refusal_of",
+    "sent",
+    "set_method",
+    "set_status",
     "texts_of",
     "verdict",
     "wrap",
@@ -51,7 +57,7 @@ __all__ = (
 MODULES = (
     *("msgpack", "codec", "wrappers", "envelope", "trie", "proof", "plan", "meter", "replies", "guards"),
     *("passage", "pipeline"),
-    *("deflate", "frames", "eager", "tasks", "connection"),
+    *("deflate", "frames", "eager", "tasks", "connection", "fanout"),
 )
 
 # Without --no-cache-dir pip takes the pure wheel that it has built before.
@@ -111,6 +117,7 @@ if TYPE_CHECKING or not COMPILED:
     )
     from .connection import Connection
     from .deflate import Packer, Unpacker, quickest
+    from .fanout import Subscriber, fan_out, sent
     from .guards import is_authenticated, refusal_of, verdict
     from .meter import Meters
     from .msgpack import is_installed
@@ -119,7 +126,7 @@ if TYPE_CHECKING or not COMPILED:
     from .proof import Proof
     from .tasks import Begun, Workers
     from .trie import Trie
-    from .wrappers import Request, Response, failed, texts_of, wrap
+    from .wrappers import Request, Response, again, failed, set_method, set_status, texts_of, wrap
 else:
     from .codec_c import (
         BINARY_BASE64,
@@ -136,6 +143,7 @@ else:
     )
     from .connection_c import Connection
     from .deflate_c import Packer, Unpacker, quickest
+    from .fanout_c import Subscriber, fan_out, sent
     from .guards_c import is_authenticated, refusal_of, verdict
     from .meter_c import Meters
     from .msgpack_c import is_installed
@@ -144,4 +152,4 @@ else:
     from .proof_c import Proof
     from .tasks_c import Begun, Workers
     from .trie_c import Trie
-    from .wrappers_c import Request, Response, failed, texts_of, wrap
+    from .wrappers_c import Request, Response, again, failed, set_method, set_status, texts_of, wrap

@@ -60,6 +60,7 @@ class Connection(frames.Frames):
     _choked_at          time of the loop since when the transport takes no more, 0 if it does
     _unsent             replies that came too late for their client
     _left, _left_at, _acked, _silent_since, _pinged, _idle_since, _asked    what the watch remembers of this one
+    _live               its subscriptions, a `realtime.subscriptions.Subscriptions`, or None
     _writes_replies     replies leave here; else the subclass gets them as `_send_reply`
     _observes           somebody wants to know of each reply: one of the next two is set
     _logs_replies       the subclass gets every request that has been answered as `_log_reply`
@@ -82,6 +83,7 @@ class Connection(frames.Frames):
         "_left_at",
         "_limit_in_flight",
         "_limit_octets",
+        "_live",
         "_logs_replies",
         "_loop",
         "_meters",
@@ -130,6 +132,7 @@ class Connection(frames.Frames):
         self._idle_since = 0.0
         self._asked = 0
         self._dropped = False
+        self._live: Any = None
         self._lane: deque[Request] | None = None  # None: free; else what waits for the one that runs
         self._tasks: set[Task[None]] | None = None
 
@@ -276,6 +279,8 @@ class Connection(frames.Frames):
             rendered = await pending
         except CancelledError:
             if self._dropped:
+                if request._live is not None:
+                    request._live.end(request)
                 raise
             # The handler cancelled itself; its client still waits for a reply.
             rendered = self._pipeline.refuse(request, HandlerFailed())
@@ -295,15 +300,23 @@ class Connection(frames.Frames):
     def _time_out(self, request: Request, task: Task[None]) -> None:
         """Answer in the place of a handler that takes too long. It is cancelled; until it has ended it is in flight."""
         if not self._dropped and request._failure is None:
-            request._failure = RequestTimeout()
-            self._reply(request, self._pipeline.refuse(request, request._failure))
+            live, request._live = request._live, None
+            self._answer(request, RequestTimeout())
+            request._live = live  # what it changes is not known before it has ended
             task.cancel()
+
+    def _answer(self, request: Request, exc: Exception) -> None:
+        """Answer `request` in the place of what it waits for, which is not wanted any more."""
+        request._failure = exc
+        self._reply(request, self._pipeline.refuse(request, exc))
 
     def _finish(self, request: Request, rendered: bytes) -> None:
         """Send a reply that took time, with the others of this turn, and go on with what waited for it."""
         self._flush_soon()
         if request._failure is None:
             self._reply(request, rendered)
+        elif request._live is not None:
+            request._live.end(request)
         self._discount(request)
         if request._id is None:
             self._next()
@@ -354,6 +367,8 @@ class Connection(frames.Frames):
         return most > 0 and (octets >= most or octets + _CONTAINER * self._holds_in_flight >= _DECODED * most)
 
     def _reply(self, request: Request, rendered: bytes) -> None:
+        if request._live is not None:
+            rendered = request._live.settle(self, request, rendered)
         if self.state != _OPEN:
             self._unsent += 1
             return
@@ -379,6 +394,27 @@ class Connection(frames.Frames):
             if request._form & 1:
                 size = (size + 2) // 3 * 4  # in base64
             self._log_reply(request, size, seconds)
+
+    # Pushes
+
+    def _takes_pushes(self) -> bool:
+        """Tell whether the client takes what it is sent."""
+        return self.state == _OPEN and not self._choked
+
+    def _push(self, rendered: list[bytes], form: int) -> None:
+        """Send messages that answer nothing, in `form`, with the others of this turn."""
+        self._flush_soon()
+        opcode = 2 if form & 2 else 1
+        for message in rendered:
+            if not self._writes_replies:
+                self._send_push(message, form)
+            elif form & 1:
+                self._put_base64(message, opcode)
+            else:
+                self._put(message, opcode)
+
+    def _send_push(self, rendered: bytes, form: int) -> None:
+        """Send a rendered push, where replies do not leave here."""
 
     # Flow
 
@@ -412,6 +448,8 @@ class Connection(frames.Frames):
             self._next()
             if not self._is_full():
                 self._go_on(_FULL)
+        if self._live is not None and not self._choked:
+            self._live.breathe()
         if not self._choked:
             self._go_on(_CHOKED)
 

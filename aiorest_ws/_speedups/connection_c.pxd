@@ -50,6 +50,7 @@ cdef class Connection(frames.Frames):
     cdef public bint _dropped
     cdef public object _lane
     cdef public set _tasks
+    cdef public object _live
 
     cdef int _arrived(self, bytes data) except -1
     cdef int _serve_request(self, _Request request) except -1
@@ -57,6 +58,10 @@ cdef class Connection(frames.Frames):
     cdef object _first_step(self, _Request request, object pending, object context, _Lookout lookout)
     @cython.locals(workers=_Workers, worker=_Worker)
     cdef bint _begin(self, _Request request, object pending) except -1
+    cpdef _answer(self, _Request request, object exc)
+    cpdef bint _takes_pushes(self)
+    @cython.locals(opcode=int, message=bytes)
+    cpdef _push(self, list rendered, int form)
     cpdef _time_out(self, _Request request, object task)
     cpdef _finish(self, _Request request, bytes rendered)
     cdef _next(self)

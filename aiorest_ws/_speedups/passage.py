@@ -69,10 +69,12 @@ class Passage(replies.Replies):
 
     def _guard(self, request: Request, plan: Plan, params: tuple[Any, ...]) -> bytes | Coroutine[Any, Any, bytes]:
         """Ask the guards, then call the handler; stays in this call until something has to be awaited."""
+        if plan.watched is not None and request._live is None:
+            request._live = plan.watched.begin(self, request, params)
         view = plan.view()
-        scope = None if plan.provide is None else plan.provide.scope(self.threads, self.overrides)
-        asked = self._guards_of(plan) if self.guarded else plan.guards
-        if self.onion or plan.around:
+        scope = None if plan.provide is None else plan.provide.scope(self._threads_for(request), self.overrides)
+        asked = self._guards_of(plan) if self.guarded and not plan.impersonal else plan.guards
+        if (self.onion and not plan.impersonal) or plan.around:
             return self._enter(request, plan, params, view, scope, asked)
         if scope is not None and scope.waits and asked:  # all of it in one coroutine
             return self._finish(request, None, None, self._go_on(request, plan, params, view, scope, asked, None))
@@ -108,7 +110,7 @@ class Passage(replies.Replies):
     ) -> bytes | Coroutine[Any, Any, bytes]:
         """Call the handler where its plan says, with what it depends on, and inside of the guards `around` it."""
         if plan.threaded:
-            asker.set(id(request.connection))
+            asker.set(id(plan if plan.impersonal else request.connection))
         if scope is not None:
             rendered = begin(self._scoped(request, plan, params, view, scope, around), scope.waits)
             return rendered if type(rendered) is bytes else self._finish(request, None, None, rendered)
@@ -145,8 +147,12 @@ class Passage(replies.Replies):
     def _call_guarded(self, request: Request, plan: Plan, params: tuple[Any, ...], view: Any) -> Any:
         """Call the handler where its plan says: here or in a thread."""
         if plan.threaded and self.threads is not None:
-            return self.threads(self._call_in_thread, request, plan, params, view)
+            return self._threads_for(request)(self._call_in_thread, request, plan, params, view)
         return self._call(request, plan, params, view)
+
+    def _threads_for(self, request: Request) -> Any:
+        """Give what calls in a thread for `request`."""
+        return self.threads if request._live is None else request._live.watched(self.threads)
 
     def _call_in_thread(self, request: Request, plan: Plan, params: tuple[Any, ...], view: Any) -> Any:
         try:
@@ -168,6 +174,8 @@ class Passage(replies.Replies):
         if not plan.bare and view is None:
             view = plan.view()
         function = plan.function
+        if request._live is not None:
+            request._live.called()
         if kwargs is not None:
             if plan.bare:
                 return function(request, *params, **kwargs)

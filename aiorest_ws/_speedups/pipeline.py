@@ -42,6 +42,7 @@ class Pipeline(passage.Passage):
 
     process       a router's own `process_request` (request → bytes or an awaitable), or None to route with `trie`
     dependencies  what runs before those of every route for its effect
+    live          answers SUBSCRIBE and its like, a `realtime.feeds.Feeds`; None: they are no verbs
     max_event_name    bytes of JSON that an `event_name` may have, 0 for any number
     middlewares, onion, logs, threads, overrides    see `Passage`
     debug, report, recoveries    see `Replies`
@@ -62,6 +63,7 @@ class Pipeline(passage.Passage):
         overrides: dict[Any, Any] | None = None,
         dependencies: tuple[Any, ...] = (),
         max_event_name: int = 0,
+        live: Any = None,
     ) -> None:
         super().__init__(
             middlewares=middlewares,
@@ -77,6 +79,7 @@ class Pipeline(passage.Passage):
         self.process = process
         self.dependencies = dependencies
         self.max_event_name = max_event_name
+        self.live = live
         self._plans: dict[Plan, Plan] = {}  # those of the router → with `dependencies`
 
     def handle(self, payload: bytes, is_binary: bool, connection: Any = None) -> bytes | Awaitable[bytes]:
@@ -148,6 +151,8 @@ class Pipeline(passage.Passage):
         return self.rest(request, answer) if request._is_bare else answer
 
     def _route(self, request: Request, trie: Any) -> Any:
+        if self.live is not None and type(request._method) is str and _is_of_live(request._method):
+            return self.live.answer(self, request, trie)
         url = request._url
         if type(url) is not str or not url:
             raise IncorrectURL() if url else NotSpecifiedURL()
@@ -156,9 +161,29 @@ class Pipeline(passage.Passage):
         except NotSpecifiedHandler as miss:
             raise missed(request, trie, miss, self.debug) from None
         plan: Plan = found[0]
-        params = found[1]
         if self.dependencies:
             plan = self._depending(plan)
+        return self.go_on(request, plan, found[1])
+
+    def find(self, trie: Any, method: str, url: str) -> tuple[Plan, Any]:
+        """Give the plan for `method` and `url`, and the path parameters. Raises NotSpecifiedHandler."""
+        plan, params = trie.match(method, url)
+        return self._depending(plan) if self.dependencies else plan, params
+
+    def run(self, request: Request, plan: Plan, params: Any) -> bytes | Coroutine[Any, Any, bytes]:
+        """As `respond`, for a request of which it is known where it leads."""
+        try:
+            answer = self.go_on(request, plan, params)
+        except BaseException as exc:
+            answer = self._recover(request, exc)
+        return self.rest(request, answer) if request._is_bare else answer
+
+    def say(self, request: Request, data: Any) -> bytes:
+        """Give the reply that carries `data`, of the framework's own."""
+        return envelope.render(request, data)
+
+    def go_on(self, request: Request, plan: Plan, params: Any) -> Any:
+        """Go on with what a request was routed to; gives what `start` does. Raises what went wrong."""
         request._plan = plan
         if request._text is not None and not plan.exact:
             request._text = None
@@ -183,3 +208,11 @@ class Pipeline(passage.Passage):
 
     async def _encode_later(self, request: Request, rendered: Any) -> bytes:
         return codec.encode(await rendered, request.form)
+
+
+def _is_of_live(verb: str) -> bool:
+    """Tell whether `verb` is the framework's own. PERF: lengths first, of which two are nobody else's."""
+    size = len(verb)
+    if size != 4 and size != 9 and size != 11:
+        return False
+    return verb == "PING" or verb == "SUBSCRIBE" or verb == "UNSUBSCRIBE"  # noqa: PLR1714 (compiled, no tuple)

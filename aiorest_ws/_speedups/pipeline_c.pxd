@@ -15,6 +15,7 @@ cdef class Pipeline(passage.Passage):
     cdef readonly object process
     cdef readonly tuple dependencies
     cdef readonly Py_ssize_t max_event_name
+    cdef readonly object live
     cdef dict _plans
 
     cpdef object handle(self, bytes payload, bint is_binary, object connection=*)
@@ -23,8 +24,16 @@ cdef class Pipeline(passage.Passage):
     cpdef object start(self, _Request request)
     cdef _refuse_event_name(self, _Request request)
     cpdef bytes complete(self, _Request request, object result)
+    cpdef bytes say(self, _Request request, object data)
+    cpdef object run(self, _Request request, _Plan plan, object params)
+    @cython.locals(params=tuple)
+    cpdef object go_on(self, _Request request, _Plan plan, object params)
     cpdef object rest(self, _Request request, object bare)
-    @cython.locals(plan=_Plan, params=tuple)
+    @cython.locals(plan=_Plan)
     cdef object _route(self, _Request request, _Trie trie)
     cpdef object route(self, _Request request, _Trie trie)
     cdef _Plan _depending(self, _Plan plan)
+
+
+@cython.locals(size=Py_ssize_t)
+cdef bint _is_of_live(str verb)

@@ -41,6 +41,9 @@ class Plan:
     guards         all that stands before the handler, in order: `middlewares` and `checks`
     around         one of `middlewares` is called with (request, call_next): it stands around what comes behind it
     recoveries     exception handlers of the routers around it, as `Pipeline.recoveries`, innermost first
+    live           of a GET: how its value changes, a `realtime.LiveRoute`; None: nobody can subscribe
+    changes        what its requests change, a `realtime.effects.Changes`; or None
+    impersonal     its requests are nobody's: the application's own guards are not asked
     provide        what the handler depends on, or None; if there is something, `function` only gathers what was checked
     """
 
@@ -49,6 +52,7 @@ class Plan:
         "auth_required",
         "bare",
         "bind",
+        "changes",
         "checks",
         "exact",
         "explain",
@@ -56,6 +60,8 @@ class Plan:
         "function",
         "guarded",
         "guards",
+        "impersonal",
+        "live",
         "method",
         "middlewares",
         "permissions",
@@ -66,6 +72,7 @@ class Plan:
         "takes_nothing",
         "threaded",
         "view",
+        "watched",
     )
 
     def __init__(
@@ -87,6 +94,9 @@ class Plan:
         middlewares: tuple[Any, ...] = (),
         recoveries: tuple[dict[type, Any], ...] = (),
         provide: Any = None,
+        live: Any = None,
+        changes: Any = None,
+        impersonal: bool = False,
     ) -> None:
         self.route = route
         self.method = method
@@ -108,10 +118,16 @@ class Plan:
         self.around = any(not hasattr(middleware, "process_request") for middleware in middlewares)
         self.recoveries = recoveries
         self.provide = provide
+        self.live = live
+        self.changes = changes
+        self.impersonal = impersonal
+        # What a request of it needs for that: of a shared route, or of one that changes something.
+        self.watched = changes if changes is not None else live if live is not None and live.value is not None else None
         # Anything that needs the view instance outside the handler's own call, or a check before it.
         self.guarded = (
             bool(self.guards)
             or render is not None
             or threaded
             or provide is not None  # which has to be made, and cleaned up
+            or self.watched is not None
         )

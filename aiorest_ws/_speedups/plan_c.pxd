@@ -19,4 +19,8 @@ cdef class Plan:
     cdef readonly bint around
     cdef readonly tuple recoveries
     cdef readonly object provide
+    cdef readonly object live
+    cdef readonly object changes
+    cdef readonly object watched
+    cdef readonly bint impersonal
     cdef readonly bint guarded

@@ -52,6 +52,12 @@ class Replies:
         self.recoveries = tuple(recoveries)
 
     def _render(self, request: Request, plan: Plan, view: Any, result: Any) -> bytes:
+        """Give the reply that carries `result`, unless somebody takes it instead."""
+        if request._live is not None and request._live.takes_value:
+            return request._live.take(self, request, plan, view, result)
+        return self.carry(request, plan, view, result)
+
+    def carry(self, request: Request, plan: Plan, view: Any, result: Any) -> bytes:
         """Give the reply that carries `result`."""
         try:
             if plan.render is None and not isinstance(result, wrappers.Response):
@@ -61,6 +67,15 @@ class Replies:
         except Exception as exc:
             if isinstance(exc, BaseAPIException) and not isinstance(exc, SerializerError):
                 raise
+            error = unsendable(_data_of(result), exc)
+        raise error
+
+    def value(self, request: Request, result: Any, form: int) -> bytes:
+        """Give the data in `result`, as it is encoded in `form`."""
+        try:
+            data = result.content.get("data") if isinstance(result, wrappers.Response) else result
+            return codec.write(data, form)
+        except Exception as exc:
             error = unsendable(_data_of(result), exc)
         raise error
 
@@ -120,6 +135,11 @@ class Replies:
     def _recover(self, request: Request, exc: BaseException) -> bytes | Coroutine[Any, Any, bytes]:
         """Give the reply of the exception handler that is there for `exc`, else the one that says what went wrong."""
         plan = request._plan
+        live = request._live
+        if live is not None:
+            live.raised = exc
+            if live.raises:
+                raise exc
         recoveries = self.recoveries if plan is None else plan.recoveries + self.recoveries
         whole, exc = exc, sole(exc)
         if not recoveries or not isinstance(exc, Exception):
@@ -152,6 +172,8 @@ class Replies:
         """Give the reply that carries what an exception handler gave, plain as every error."""
         if isinstance(result, BaseException):
             raise result
+        if request._live is not None and request._live.takes_value:
+            return request._live.take(self, request, request._plan, None, result)
         try:
             if isinstance(result, wrappers.Response):
                 return codec.write(_body(request, result), request._form)

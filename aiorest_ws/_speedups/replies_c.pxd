@@ -11,6 +11,8 @@ cdef class Replies:
     cdef readonly tuple recoveries
 
     cdef bytes _render(self, _Request request, _Plan plan, object view, object result)
+    cpdef bytes carry(self, _Request request, _Plan plan, object view, object result)
+    cpdef bytes value(self, _Request request, object result, int form)
     cpdef bytes refuse(self, _Request request, object exc)
     cdef object _unsent(self, _Request request, object exc)
     cdef object _recover(self, _Request request, object exc)

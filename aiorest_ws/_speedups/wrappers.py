@@ -10,7 +10,10 @@ from aiorest_ws.exceptions import InvalidMessage, NoReverseMatch
 if TYPE_CHECKING:
     from contextvars import Context
 
-__all__ = ("Request", "Response", "blank", "body", "check_id", "extra_of", "failed", "texts_of", "wrap")
+__all__ = (
+    *("Request", "Response", "again", "blank", "body", "check_id", "extra_of", "failed", "set_method", "set_status"),
+    *("texts_of", "wrap"),
+)
 
 _MAX_ID_BYTES = 256
 
@@ -70,6 +73,7 @@ class Request:
         "_holds",
         "_id",
         "_is_bare",
+        "_live",
         "_method",
         "_params",
         "_pipeline",
@@ -93,6 +97,7 @@ class Request:
     _envelope: dict[str, Any] | None
     _extra: dict[str, Any] | None
     _failure: BaseException | None
+    _live: Any  # what it is for subscriptions: a SUBSCRIBE, a run again, what says that something has changed; or None
     _params: Any  # in order, and then by name
     _pipeline: Any
     _plan: Any
@@ -164,6 +169,11 @@ class Request:
         return params
 
     @property
+    def subscribing(self) -> bool:
+        """Whether this GET is asked for a subscription, now or again."""
+        return self._live is not None and self._live.subscribes
+
+    @property
     def status(self) -> int:
         """Status of the reply, with or without `id`: 200 until something says otherwise."""
         return self._status
@@ -204,6 +214,21 @@ class Request:
             raise NoReverseMatch(f"no url for {name!r}: the request has no route yet, ask its router")
         return self._plan.route.url_for(name, **params)  # type: ignore[no-any-return]
 
+    def changed(self, url: str) -> None:
+        """Say that this request changes `url`, beside what its route names: told when the handler has ended.
+
+        Raises NotLive for a url that leads to no route which says how it changes.
+        """
+        if self._live is None:
+            live = None if self.connection is None else self.connection._pipeline.live
+            if live is None:
+                return
+            self._live = live.effect(self.connection._pipeline)
+        if hasattr(self._live, "add"):
+            self._live.add(url)
+        else:
+            raise RuntimeError("a GET that is subscribed to, or shared, changes nothing: say it in another handler")
+
     def to_representation(self) -> dict[str, Any]:
         """Give what a reply repeats of this request: {'event_name': …}."""
         return {"event_name": self._event_name}
@@ -225,6 +250,38 @@ def wrap(envelope: dict[str, Any], form: int, connection: Any) -> Request:
     request = blank(form, connection)
     _fill(request, envelope)
     return request
+
+
+def again(request: Request, kind: Any = Request) -> Any:
+    """Give a GET with what the client sent in `request`, and nothing of what was found out about it.
+
+    kind    a subclass, of a request that is made by nobody: it has the url and `args`, and nothing else
+    """
+    fresh: Request = kind.__new__(kind)
+    _clear(fresh)
+    fresh._status = 200
+    fresh._method = "GET"
+    fresh._url = request._url
+    fresh._args = request._args
+    fresh._text = request._text
+    if kind is Request:
+        fresh._form = request._form
+        fresh.connection = request.connection
+        fresh._event_name = request._event_name
+        fresh._id = request._id
+        fresh._envelope = request._envelope
+    else:
+        fresh._form = 0
+        fresh.connection = None
+    return fresh
+
+
+def set_method(request: Request, method: str) -> None:
+    request._method = method
+
+
+def set_status(request: Request, status: int) -> None:
+    request._status = status
 
 
 def failed(exc: BaseException, form: int, connection: Any) -> Request:
@@ -302,6 +359,7 @@ def _clear(request: Request) -> None:
     request._holds = 0
     request._is_bare = False
     request._ended_in = None
+    request._live = None
     request.user = None
     request.token_payload = None
 

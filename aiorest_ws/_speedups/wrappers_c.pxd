@@ -24,6 +24,7 @@ cdef class Request:
     cdef int _status
     cdef double _started
     cdef public object _ended_in
+    cdef public object _live
     cdef public object connection
     cdef public object user
     cdef public object token_payload
@@ -37,6 +38,10 @@ cpdef Request blank(int form, object connection)
 cpdef Request failed(object exc, int form, object connection)
 cpdef dict body(Request request, dict content)
 cpdef check_id(Request request)
+@cython.locals(fresh=Request)
+cpdef object again(Request request, object kind=*)
+cpdef set_method(Request request, object method)
+cpdef set_status(Request request, int status)
 cpdef object extra_of(Request request, object name)
 cpdef tuple texts_of(Request request)
 cpdef Request wrap(dict envelope, int form, object connection)

@@ -88,6 +88,11 @@ class RequestHandlerProtocol(Gate):
         credentials = self._credentials
         return credentials.user if credentials is not None and credentials.lasting else None
 
+    @property
+    def subscriptions(self) -> tuple[str, ...]:
+        """The topics that it is told of, sorted."""
+        return () if self._live is None else tuple(sorted(self._live.by_topic))
+
     def is_of(self, user: Any) -> bool:
         """Tell whether this connection is that of `user`: see `Application.connections_of`."""
         wanted, own = getattr(user, "id", user), getattr(self.user, "id", self.user)
@@ -202,17 +207,12 @@ class RequestHandlerProtocol(Gate):
 
     def _send_reply(self, request: Request, rendered: bytes) -> None:
         is_binary = request.form >= BINARY_JSON
-        if type(self)._encode_message is RequestHandlerProtocol._encode_message:
-            payload = encode(rendered, request.form)
-        else:
-            try:
-                payload = self._encode_message(rendered, is_binary)
-                if type(payload) is not bytes:
-                    raise TypeError(f"_encode_message must give bytes, got {type(payload).__qualname__}")
-            except PASSED_ON:
-                raise
-            except BaseException as exc:
-                payload = encode(self.factory.pipeline.refuse(request, exc), request.form)
+        try:
+            payload = self._encoded(rendered, request.form)
+        except PASSED_ON:
+            raise
+        except BaseException as exc:
+            payload = encode(self.factory.pipeline.refuse(request, exc), request.form)
         try:
             self.sendMessage(payload, is_binary)
         except PASSED_ON:
@@ -220,6 +220,24 @@ class RequestHandlerProtocol(Gate):
         except BaseException as exc:
             # An override failed: a client that is not answered must not wait either.
             self.factory.failures.write(logging.ERROR, f"cannot answer {self.peer}, dropping the connection", exc)
+            self.dropConnection(abort=True)
+
+    def _encoded(self, rendered: bytes, form: int) -> bytes:
+        """Give what is sent for a rendered message; raises what an override does."""
+        if type(self)._encode_message is RequestHandlerProtocol._encode_message:
+            return encode(rendered, form)
+        payload = self._encode_message(rendered, form >= BINARY_JSON)
+        if type(payload) is not bytes:
+            raise TypeError(f"_encode_message must give bytes, got {type(payload).__qualname__}")
+        return payload
+
+    def _send_push(self, rendered: bytes, form: int) -> None:
+        try:
+            self.sendMessage(self._encoded(rendered, form), form >= BINARY_JSON)
+        except PASSED_ON:
+            raise
+        except BaseException as exc:
+            self.factory.failures.write(logging.ERROR, f"cannot tell {self.peer}, dropping the connection", exc)
             self.dropConnection(abort=True)
 
     def _log_reply(self, request: Request, size: int, seconds: float) -> None:
@@ -273,6 +291,8 @@ class RequestHandlerProtocol(Gate):
             factory.failures.write(logging.ERROR, f"{self.peer}: cannot end its connection", raised)
         finally:
             was_accepted = self._pipeline is not None
+            if self._live is not None:
+                self._live.close()
             if was_accepted and factory.on_disconnect is not None:
                 hook = ("on_disconnect", factory.on_disconnect, self, self.close_code, self.close_reason)
                 (self._context or copy_context()).copy().run(factory.hooks.tell, *hook)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aiorest_ws._speedups import BINARY_MSGPACK, TEXT_JSON, Plan, Request, write
@@ -20,10 +21,12 @@ from aiorest_ws.dependencies.scope import Dependencies
 from aiorest_ws.exceptions import InvalidHandler, InvalidRenderer
 from aiorest_ws.handlers.attributes import check_attributes, check_dispatch, check_instance, check_notes
 from aiorest_ws.handlers.guards import guards_of
+from aiorest_ws.handlers.living import Guards, changes_of, gate_of, live_of, live_route
 from aiorest_ws.handlers.parameters import NEEDS_MSGSPEC, Asked, is_annotated, parameters_to_check, path_parameters
 from aiorest_ws.handlers.passing import check_passed_on
 from aiorest_ws.handlers.response_models import answering
 from aiorest_ws.handlers.signatures import Signature
+from aiorest_ws.realtime.sharing import enter
 from aiorest_ws.renderers import BaseRenderer, JSONRenderer
 from aiorest_ws.views import MethodBasedView, View, http_methods
 
@@ -70,25 +73,39 @@ def make_plan(
     threaded = _is_threaded(view, function)
     answer = answering(function, view.response_model, view.__qualname__)
     provide = _dependencies(fit, answer, parameters, threaded, dependencies)
+    live = live_of(view) if verb == "GET" else None
     auth_required, permissions = guards_of(view, (function, inspect.getattr_static(view, verb.lower())))
-    return Plan(
-        route,
-        view,
-        answer if provide is None else gathered,
+    plan = partial(
+        Plan,
+        *(route, view),
         method=verb,
         bare=bare,
         fit=fit,
         bind=bind,
         takes_nothing=not fit.required and fit.behind is None and not fit.fresh,
         explain=None if fit.behind is None else fit.explain,
-        auth_required=auth_required,
-        permissions=permissions,
-        render=_renderer(view),
         threaded=threaded,
-        middlewares=middlewares,
         recoveries=recoveries,
-        provide=provide,
     )
+    guards = Guards(
+        auth_required=auth_required, permissions=permissions, render=_renderer(view), middlewares=middlewares
+    )
+    if live is not None and live.shared:
+        alone = _dependencies(fit, answer, parameters, threaded, ())
+        value = plan(answer if alone is None else gathered, provide=alone, impersonal=True)
+        return gate_of(value, guards, live_route(live, route, view, value), _of_gate(parameters, dependencies))
+    return plan(
+        answer if provide is None else gathered,
+        provide=provide,
+        live=None if live is None else live_route(live, route, view, None),
+        changes=changes_of(view, route, verb),
+        **guards,
+    )
+
+
+def _of_gate(parameters: int, effects: Chain) -> Dependencies | None:
+    """Give what is to run, for its effect, before the value of a shared route is asked for."""
+    return _dependencies(Signature(enter, 1, parameters), enter, parameters, False, effects)
 
 
 def _signature(function: Callable[..., Any], parameters: int) -> Signature:

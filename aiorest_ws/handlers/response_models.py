@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from enum import Enum
-from functools import wraps
+from functools import partial, wraps
 from types import GenericAlias
 from typing import Any, get_args, get_origin
 
@@ -17,7 +17,7 @@ from aiorest_ws.callables.calls import finished, is_awaitable
 from aiorest_ws.exceptions import InvalidHandler
 from aiorest_ws.handlers.parameters import NEEDS_MSGSPEC
 
-__all__ = ("answering",)
+__all__ = ("answering", "shape_of")
 
 Shape = Callable[[Any], Any]
 
@@ -67,6 +67,20 @@ def _misfit(result: Any, exc: Exception) -> str:
 
 def _place(steps: list[Any]) -> str:
     return f"`{'.'.join(map(str, steps))}`" if steps else "the result"
+
+
+def shape_of(model: Any, view: str, *, is_item: bool) -> Shape | None:
+    """Give what makes of a value that is published what `model` says, as of a handler's; None without a model.
+
+    is_item    the value is one of a list that `model` is the type of
+    """
+    if model is None:
+        return None
+    if is_item:
+        if get_origin(model) not in (list, Sequence) or len(get_args(model)) != 1:
+            raise InvalidHandler(f"response_model of view {view}, a log, must be list[…], got {model!r:.200}")
+        model = get_args(model)[0]
+    return partial(_shaped, shape=_shape_of(model, view))
 
 
 def _shape_of(model: Any, view: str) -> Shape:

@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 
 __all__ = ("LimitOptions", "Limits", "check_limit")
 
-_ALWAYS = ("max_concurrency", "close_timeout", "shutdown_timeout")
+_ALWAYS = ("max_concurrency", "close_timeout", "shutdown_timeout", "max_live_runs")
 
 
 class LimitOptions(TypedDict, total=False):
@@ -33,6 +33,9 @@ class LimitOptions(TypedDict, total=False):
     max_connections_per_address: int | None
     close_timeout: float
     shutdown_timeout: float
+    max_subscriptions: int | None
+    max_live_runs: int
+    max_history: int | None
 
 
 def _number(default: Any, least: int, why: str) -> Any:
@@ -107,6 +110,14 @@ class Limits:
     )
     shutdown_timeout: float = _seconds(
         10.0, "seconds that requests in flight get when the server stops: close 1001 (cannot be `None`)"
+    )
+
+    max_subscriptions: int | None = _number(128, 1, "subscriptions on a connection: a reply with status 429")
+    max_live_runs: int = _number(
+        64, 1, "handlers that run again for subscriptions and wait for something, at once (cannot be `None`)"
+    )
+    max_history: int | None = _number(
+        64 * 1024 * 1024, 1, "bytes of the items of all logs: those of the log that was silent longest go first"
     )
 
     def __post_init__(self) -> None:

@@ -110,7 +110,9 @@ class Watch:
             connection._give_up("the client does not answer a ping")
 
     def _look_for_idleness(self, connection: Any, now: float, patience: float) -> None:
-        if connection._messages != connection._asked or connection._in_flight or not connection._idle_since:
+        is_watching = connection._live is not None and len(connection._live) > 0
+        busy = is_watching or connection._in_flight
+        if connection._messages != connection._asked or busy or not connection._idle_since:
             connection._asked, connection._idle_since = connection._messages, now
         elif now - connection._idle_since >= patience:
             connection.close(WS_GOING_AWAY, "no request for too long")

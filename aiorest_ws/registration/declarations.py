@@ -91,6 +91,9 @@ def checked_view(path: str, handler: Any, methods: Any) -> tuple[type[MethodBase
     return handler, methods
 
 
+_OURS: Final = frozenset(("SUBSCRIBE", "UNSUBSCRIBE", "PING"))
+
+
 def checked_verbs(methods: Any) -> tuple[str, ...]:
     """Give the declared verbs, upper case, each once."""
     if not isinstance(methods, (list, str)):
@@ -101,6 +104,11 @@ def checked_verbs(methods: Any) -> tuple[str, ...]:
     for verb in verbs:
         if not isinstance(verb, str) or not verb.strip().isidentifier() or not verb.isascii() or verb.strip()[0] == "_":
             raise NotSupportedArgumentType(f"a method must be the name of a verb such as 'GET', got {verb!r}")
+        if verb.strip().upper() in _OURS:
+            raise NotSupportedArgumentType(
+                f"{verb.strip().upper()} is the framework's own verb: a route that answers GET may be subscribed to "
+                "when it says how it changes, `live=Live()`"
+            )
     return tuple(dict.fromkeys(verb.strip().upper() for verb in verbs))
 
 

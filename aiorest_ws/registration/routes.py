@@ -17,6 +17,7 @@ from aiorest_ws.exceptions import (
 )
 from aiorest_ws.handlers.attributes import check_notes
 from aiorest_ws.handlers.guards import check_marks
+from aiorest_ws.handlers.living import check_live
 from aiorest_ws.handlers.plans import make_plan
 from aiorest_ws.middlewares import middlewares_of
 from aiorest_ws.routing.converters import CONVERTERS, Converter
@@ -53,6 +54,7 @@ class Route(AbstractEndpoint):
         namespaces: tuple[str, ...] = (),
         dependencies: Chain | None = None,
         said: tuple[Any, ...] | None = None,
+        prefix: str = "",
     ) -> None:
         super().__init__(path, handler, methods, name)
         self.routers = routers
@@ -63,6 +65,7 @@ class Route(AbstractEndpoint):
             dependencies = (*(d for router in reversed(routers) for d in router.dependencies), *own_ones)
         self.dependencies = dependencies
         self.converters = converters
+        self.prefix = prefix  # of the routers that include it, before its own path
         self.namespaces = namespaces  # the outermost first
         self.router: SimpleRouter | None = None
         self._said = _said(handler) if said is None else said
@@ -81,6 +84,7 @@ class Route(AbstractEndpoint):
             namespaces=(space, *self.namespaces) if space else self.namespaces,
             dependencies=(*inclusion.router.dependencies, *inclusion.dependencies, *self.dependencies),
             said=self._said,
+            prefix=inclusion.prefix + self.prefix,
         )
 
     def check_unchanged(self) -> None:
@@ -168,4 +172,5 @@ def _said(view: Any) -> tuple[Any, ...]:
 def plans_of(route: Route) -> dict[str, Plan]:
     """Give the plan of `route` for each of its methods, or raise what is wrong with it."""
     parse_template(route.path, route.converters)
+    check_live(route.handler, route.methods, f"view {route.handler.__qualname__} at {route.path}")
     return {verb: route.plan(verb) for verb in route.methods}

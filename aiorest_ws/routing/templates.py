@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from aiorest_ws.exceptions import EndpointValueError
@@ -17,9 +17,11 @@ __all__ = (
     "Part",
     "Typed",
     "converter_names",
+    "converters_by_parameter",
     "join_rest",
     "parameter_names",
     "parse_template",
+    "replace_parameters",
     "split_segment",
 )
 
@@ -41,7 +43,8 @@ REST: Final = Typed(PARAMETER, (PATH,))
 
 CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]").search
 _valid: Final = re.compile(r"(?:[^{}]|\{\w+(?::\w+)?\})*").fullmatch
-_by_parameters: Final = re.compile(r"\{(\w+)(?::(\w+))?\}").split
+_parameter: Final = re.compile(r"\{(\w+)(?::(\w+))?\}")
+_by_parameters: Final = _parameter.split
 
 
 def parameter_names(path: str) -> list[str]:
@@ -52,6 +55,17 @@ def parameter_names(path: str) -> list[str]:
 def converter_names(path: str) -> list[str]:
     """Give the names of the converters in a well-formed template."""
     return [name for name in _by_parameters(path)[2::3] if name]
+
+
+def converters_by_parameter(path: str) -> dict[str, str | None]:
+    """Give the name of the converter of each parameter of a well-formed template, None where it has none."""
+    parts = _by_parameters(path)
+    return dict(zip(parts[1::3], parts[2::3], strict=True))
+
+
+def replace_parameters(path: str, text_of: Callable[[str], str]) -> str:
+    """Give a well-formed template with the text of each parameter, by its name, in its place."""
+    return _parameter.sub(lambda found: text_of(found[1]), path)
 
 
 def parse_template(path: str, converters: Mapping[str, Converter | None] = CONVERTERS) -> list[Part]:

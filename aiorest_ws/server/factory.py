@@ -27,6 +27,7 @@ from aiorest_ws.logs.access import AccessLog
 from aiorest_ws.logs.slow import TimedPipeline
 from aiorest_ws.logs.throttled import Complaints, path_of, printable
 from aiorest_ws.middlewares import is_around
+from aiorest_ws.realtime.feeds import Feeds
 from aiorest_ws.routers import SimpleRouter
 from aiorest_ws.server.hooks import Hooks
 from aiorest_ws.server.patience import Patience
@@ -132,6 +133,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
         self._origins: Origins | None = None
         self._hosts: Hosts | None = None
         self._access: AccessLog | None = None
+        self._live: Feeds | None = None
         self.admissions = Admissions()
         self._threads = Threads()
         self.hooks = Hooks(self.failures)
@@ -199,8 +201,17 @@ class RequestHandlerFactory(WebSocketServerFactory):
                 overrides=self.dependency_overrides,
                 dependencies=self._effects(router),
                 max_event_name=self.limits.max_event_name or 0,
+                live=self.live if plain else None,
             )
         return self._pipeline
+
+    @property
+    def live(self) -> Feeds:
+        """What carries changes to who subscribes: the application's, or its own without one."""
+        if self._live is None:
+            self._live = Feeds(lambda: self._router) if self.app is None else self.app.live
+            self._live.most_history = self.limits.max_history
+        return self._live
 
     def _effects(self, router: AbstractRouter) -> tuple[Any, ...]:
         effects = effects_of(self.dependencies, "the application")
@@ -338,6 +349,8 @@ class RequestHandlerFactory(WebSocketServerFactory):
             self._watch.stop()
         if self._access is not None:
             self._access.flush()
+        if self._live is not None:
+            await patience.insist(self._live.stop(self))
         await self.hooks.end(patience)
         await self._threads.close(patience)
         if self._workers is not None:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from aiorest_ws.realtime.reruns import jittered
 from aiorest_ws.server.patience import Patience
 from aiorest_ws.status import WS_GOING_AWAY
 
@@ -20,6 +21,7 @@ logger = logging.getLogger("aiorest_ws")
 _BATCH = 100  # connections that are closed at once: their clients will not all come back in the same instant
 _PAUSE = 0.01  # seconds between two batches
 _LOOK = 0.1  # seconds between two looks at who still takes what it is sent
+_COME_BACK = 2.0  # seconds, about, after which subscribers are told to come back
 _LEAVE = 2.0  # seconds that clients get to answer our close frame
 
 
@@ -94,6 +96,8 @@ async def _close(connections: list[RequestHandlerProtocol], patience: Patience) 
 def _say_goodbye(connection: RequestHandlerProtocol) -> None:
     try:
         if connection.state == connection.STATE_OPEN:
+            if connection._live is not None:
+                connection._live.end_all(503, "server is shutting down", jittered(_COME_BACK))
             connection.close(WS_GOING_AWAY, "server is shutting down")
         elif connection.state != connection.STATE_CLOSING and connection.transport is not None:
             connection.transport.abort()

@@ -213,7 +213,8 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
             else:
                 self._blame(connection, exc)
             raise
-        self._remember(connection, credentials, turn)
+        if request._live is None or not request._live.is_rerun:  # nobody has sent it now
+            self._remember(connection, credentials, turn)
         return credentials
 
     def _looked_at(self, connection: Any, wallet: Wallet, token: Any) -> Generator[Any, Any, Credentials]:
@@ -343,6 +344,8 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
         connection._credentials = credentials
         if lasting:
             self._watch(connection, credentials)
+        if connection._live is not None:
+            connection._live.renewed()
 
     def _forget(self, connection: Any, credentials: Credentials) -> None:
         """Let credentials end before their time."""

@@ -1,0 +1,237 @@
+"""A SUBSCRIBE on its way → its one reply, and the subscription, or nothing that is left of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aiorest_ws._speedups import Response, again, set_method, set_status
+from aiorest_ws.exceptions import HTTPError
+from aiorest_ws.realtime.messages import family_of, reply
+from aiorest_ws.realtime.sharing import check_empty
+from aiorest_ws.realtime.subscriptions import Subscription
+from aiorest_ws.realtime.topics import Log, PrivateState, SharedState
+from aiorest_ws.realtime.versions import Version, digest_of, version_of
+
+if TYPE_CHECKING:
+    from aiorest_ws.realtime.node import Place
+    from aiorest_ws.realtime.subscriptions import Subscriptions
+
+__all__ = ("Attempt",)
+
+_CONFLICT = 409
+_NOT_MODIFIED, _PARTIAL = 304, 206
+
+
+class Attempt:
+    """One SUBSCRIBE, which goes the way of a GET.
+
+    number, digest, seen    of the value in its reply
+    turn                    of its connection: of two of one topic, the later counts
+    """
+
+    takes_value = True
+    raises = False
+    is_rerun = False
+    subscribes = True
+
+    def __init__(
+        self, table: Subscriptions, place: Place, name: str, request: Any, plan: Any, params: tuple[Any, ...], since: Version | None
+    ) -> None:
+        self.table = table
+        self.place = place
+        self.name = name
+        self.plan = plan
+        self.params = params
+        self.form = request.form
+        self.message = again(request)
+        self.number = place.number
+        self.digest: str | None = None
+        self.seen = 0
+        table.turns += 1
+        self.turn = table.turns
+        self.topic: SharedState | None = None  # of a shared route
+        self._since = since
+        self._request = request
+        self._is_called = False
+        self._is_there = False
+        self._is_resumed = False
+        self._is_to_be_asked = False  # something changed since its guards let it pass
+        self._is_over = False
+        table.attempts.setdefault(name, []).append(self)
+        place.attempts[self] = None
+        if plan.live.live.shared:
+            self.topic = place.shared(name, self.message, plan, params)
+            self.topic.attempts += 1
+
+    @property
+    def is_log(self) -> bool:
+        return isinstance(self.topic, Log)
+
+    # On its way
+
+    def called(self) -> None:
+        """Take note that its guards have let it pass: what it gets is what there is now, or later."""
+        self._is_called = True
+        self.number = self.place.number
+
+    def watched(self, threads: Any) -> Any:
+        return threads
+
+    def recheck(self) -> None:
+        """Have its guards asked again, once it is a subscription."""
+        self._is_to_be_asked = True
+
+    def enter(self, request: Any) -> Any:
+        """Be in the place of the handler of a shared route: give an empty Response once there is a value, or later."""
+        topic = self.topic
+        assert topic is not None
+        if isinstance(topic, Log) and self._may_resume():
+            self._is_resumed = True
+            return Response()
+        family = family_of(self.form)
+        return Response() if topic.is_fresh(family) else self._wanted(topic, family)
+
+    async def _wanted(self, topic: SharedState, family: int) -> Response:
+        await topic.wanted(family)
+        return Response()
+
+    def _may_resume(self) -> bool:
+        """Tell whether all items since those that the client has are there, in its form."""
+        since = self._since
+        if since is None or since.digest is not None:
+            return False
+        if since.epoch != self.place.epoch or since.number > self.place.number:
+            return False
+        items = self.place.node.history(self.place, since.number)
+        return items is not None and all(item.encoded(family_of(self.form)) is not None for item in items)
+
+    def take(self, replies: Any, request: Any, plan: Any, view: Any, result: Any) -> bytes:
+        """Give the reply that carries what the handler gave, or says that the client has it."""
+        if not self._is_called:
+            return b""  # `settle` refuses it
+        topic = self.topic
+        if topic is None:
+            rendered = self._private(request, replies.value(request, result, family_of(self.form)))
+        else:
+            check_empty(result, self.plan.live)
+            rendered = self._log(request, topic) if isinstance(topic, Log) else self._shared(request, topic)
+        self._is_there = True
+        return rendered
+
+    def _private(self, request: Any, data: bytes) -> bytes:
+        self.digest = digest_of(data)
+        return self._state(request, data)
+
+    def _shared(self, request: Any, topic: SharedState) -> bytes:
+        family = family_of(self.form)
+        data = topic.values.get(family)
+        if data is None:
+            raise HTTPError(503, "the value is another by now, subscribe again")
+        self.number, self.digest, self.seen = topic.number, topic.digests[family], topic.seen
+        return self._state(request, data)
+
+    def _state(self, request: Any, data: bytes) -> bytes:
+        version = version_of(self.place.epoch, self.number, self.digest)
+        if self._since is not None and self._since.digest == self.digest:
+            set_status(request, _NOT_MODIFIED)
+            return reply(request, self.name, version)
+        set_status(request, 200)
+        return reply(request, self.name, version, data)
+
+    def _log(self, request: Any, topic: Log) -> bytes:
+        key = self.plan.live.live.key
+        if self._is_resumed:
+            assert self._since is not None
+            self.number, number = self._since.number, self.place.number
+            set_status(request, _NOT_MODIFIED if self.number == number else _PARTIAL)
+            return reply(request, self.name, version_of(self.place.epoch, number), key=key)
+        data = topic.values.get(family_of(self.form))
+        if data is None:
+            raise HTTPError(503, "the value is another by now, subscribe again")
+        self.number = topic.number
+        set_status(request, 200)
+        return reply(request, self.name, version_of(self.place.epoch, self.number), data, key)
+
+    # Its end
+
+    def settle(self, connection: Any, request: Any, rendered: bytes) -> bytes:
+        """Subscribe, if that is the reply of one who may; give what is to be sent."""
+        set_method(request, "SUBSCRIBE")
+        if self._is_over:
+            return rendered
+        try:
+            if request.status < 400:
+                if not self._is_there:
+                    self.table.node.report(request, _unanswered(self.plan))
+                    return self._refuse(connection, request, _unanswered(self.plan))
+                if connection.state == connection.STATE_OPEN:
+                    existing = self.table.by_topic.get(self.name)
+                    if existing is not None and existing.turn > self.turn:
+                        return self._refuse(connection, request, HTTPError(_CONFLICT, "subscribed to again since"))
+                    self._subscribe(existing)
+        finally:
+            self.release()
+        return rendered
+
+    def _refuse(self, connection: Any, request: Any, exc: Exception) -> bytes:
+        return connection._pipeline.refuse(request, exc)  # type: ignore[no-any-return]
+
+    def _subscribe(self, existing: Subscription | None) -> None:
+        topic: Any = self.topic
+        if existing is not None:
+            self._renew(existing)
+            subscription = existing
+        else:
+            if topic is None:
+                topic = PrivateState(self.place, self.name, self.message, self.plan, self.params)
+                topic.digest = self.digest
+                self.place.private[topic] = None
+            subscription = Subscription(self.table, topic, self)
+            self.table.by_topic[self.name] = subscription
+            topic.add(subscription)
+            self.table.node.meter.began()
+        self.table.node.guards.watch(subscription, self._request)
+        if self._is_to_be_asked:
+            self.table.node.guards.ask(subscription)
+
+    def _renew(self, existing: Subscription) -> None:
+        position = max(existing.position, self.number) if self._is_resumed else self.number
+        existing.renew(self)
+        existing.position = position
+        existing.is_held = False
+        existing.guards_run = None
+        topic = existing.topic
+        if isinstance(topic, PrivateState):
+            topic.renew(self.digest or "")
+            if position < self.place.number:
+                topic.changed()
+        else:
+            existing.catch_up()
+
+    def cancel(self) -> None:
+        """Answer it in the place of what it waits for: the client wants it no longer. Nothing of it takes effect."""
+        request, connection = self._request, self.table.connection
+        self.release()
+        connection._answer(request, HTTPError(_CONFLICT, "unsubscribed meanwhile"))
+
+    def end(self, request: Any) -> None:
+        """Nobody is to be answered any more."""
+        self.release()
+
+    def release(self) -> None:
+        if self._is_over:
+            return
+        self._is_over = True
+        attempts = self.table.attempts[self.name]
+        attempts.remove(self)
+        if not attempts:
+            del self.table.attempts[self.name]
+        del self.place.attempts[self]
+        if self.topic is not None:
+            self.topic.attempts -= 1
+            self.topic.drop_if_unused()
+        self.place.drop_if_unused()
+
+
+def _unanswered(plan: Any) -> Exception:
+    return HTTPError(503, f"GET {plan.route.path} was answered by what is around its handler: nobody is subscribed")

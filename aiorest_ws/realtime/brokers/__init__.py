@@ -1,0 +1,82 @@
+"""What carries publications between those who change something and those who subscribe: one interface, several ways."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from aiorest_ws.realtime.versions import Mark
+
+__all__ = ("Broker", "Item", "Node", "Retention")
+
+
+@dataclass(slots=True)
+class Item:
+    """One item of a log, as it is encoded.
+
+    number      dense: one more with each item of its log
+    json        as JSON
+    msgpack     as MessagePack, None where nobody has wanted that
+    topic       of the value of a state: which of its url it is
+    """
+
+    number: int
+    json: bytes
+    msgpack: bytes | None = None
+    topic: str = ""
+
+    def encoded(self, family: int) -> bytes | None:
+        return self.msgpack if family else self.json
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes, about."""
+        return len(self.json) + len(self.msgpack or b"") + 200
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """What is kept of a log for those who come back: items, seconds, bytes."""
+
+    items: int
+    seconds: float
+    size: int
+
+
+class Node(Protocol):
+    """One process that has subscribers; the broker tells it what happens to the urls that it has subscribed to."""
+
+    def on_item(self, url: str, item: Item) -> None: ...
+    def on_changed(self, url: str, mark: Mark, value: Item | None) -> None: ...
+    def on_recheck(self, url: str | None) -> None: ...
+
+
+class Broker(Protocol):
+    """Gives numbers and epochs, keeps logs (no states), and tells nodes what changed.
+
+    url    in canonical form: `realtime.names.canonical_url`
+
+    All is called in the loop that serves. What a method gives may be an awaitable of what it is said to give: one that
+    goes over a network has no other way; the one in memory never waits.
+    """
+
+    def publish(self, url: str, item: Item, retention: Retention) -> Any:
+        """Add an item, whose number is given to it here, to the log at `url`; gives its Mark."""
+
+    def changed(self, url: str, value: Item | None = None) -> Any:
+        """Say that the state at `url` is another, which may be `value`; gives the Mark from now on."""
+
+    def recheck(self, url: str | None) -> Any:
+        """Have the guards of all subscriptions of `url` asked again, None: of all urls."""
+
+    def subscribe(self, url: str, node: Node) -> Any:
+        """Tell `node` of `url` from now on; gives the Mark of now."""
+
+    def unsubscribe(self, url: str, node: Node) -> Any:
+        """Tell `node` no longer."""
+
+    def history(self, url: str, since: Mark) -> Any:
+        """Give the items of a log behind `since`, in order; None if some of them are kept no longer."""
+
+    def members(self, url: str) -> Any:
+        """Give how many nodes subscribe to `url`."""

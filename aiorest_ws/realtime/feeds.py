@@ -1,0 +1,243 @@
+"""What handlers, hooks and threads say has changed → the broker, and from there whoever subscribes: `app.live`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+from aiorest_ws._speedups import write
+from aiorest_ws._speedups.unsendable import why_not
+from aiorest_ws.exceptions import HTTPError, NotLive, NotSpecifiedHandler
+from aiorest_ws.realtime.brokers import Broker, Item, Retention
+from aiorest_ws.realtime.brokers.memory import MemoryBroker
+from aiorest_ws.realtime.effects import Effect
+from aiorest_ws.realtime.messages import MSGPACK
+from aiorest_ws.realtime.meter import Meter
+from aiorest_ws.realtime.names import canonical_url, topic_of
+from aiorest_ws.realtime.node import LocalNode
+from aiorest_ws.realtime.verbs import answer
+from aiorest_ws.realtime.versions import Mark, version_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ("Feeds", "Said")
+
+
+class Said:
+    """What has been said: `await` it for the version, which is None of a `recheck`; in a thread, ask for `result()`.
+
+    It is on its way whether or not anybody waits.
+    """
+
+    __slots__ = ("_future", "_version")
+
+    def __init__(self, version: str | None, future: Future[str | None] | None = None) -> None:
+        self._version = version
+        self._future = future
+
+    def __await__(self) -> Generator[Any, Any, str | None]:
+        if self._future is None:
+            return self._version
+        return (yield from asyncio.wrap_future(self._future).__await__())
+
+    def result(self, timeout: float | None = None) -> str | None:
+        """Give the version; waits up to `timeout` seconds, then raises TimeoutError. For threads."""
+        return self._version if self._future is None else self._future.result(timeout)
+
+
+class Feeds:
+    """Says what has changed: `app.live`, in a handler `request.app.live`.
+
+        app.live.changed("/orders/7")                 whoever subscribes to it is told
+        app.live.publish("/rooms/5/messages", item)   the next item of a log
+        app.live.recheck("/rooms/5")                  ask the guards of its subscriptions again
+
+    From `def`, `async def`, threads and background tasks, in the loop that serves or not; each gives something to
+    await: the version. Raises NotLive for a url that leads to no route which may be subscribed to.
+    """
+
+    def __init__(self, router: Callable[[], Any]) -> None:
+        self._router = router
+        self._broker: Broker | None = None
+        self._node: LocalNode | None = None
+        self.meter = Meter()
+        self.most_history: int | None = 64 * 1024 * 1024
+
+    # For those who publish
+
+    def changed(self, url: str) -> Said:
+        """Say that the state at `url` is another: it is looked at again, for all who subscribe to it, of any `args`."""
+        name, plan = self.find(url)
+        return self._in_loop(lambda: _version(self._say_changed(name, None)))
+
+    def publish(self, url: str, value: Any, args: Mapping[str, Any] | None = None) -> Said:
+        """Publish the next item of the log at `url`; or the value of a shared state, with these `args`.
+
+        The handler of a state is not run: it must find that value when it is. Raises what the value cannot be
+        encoded with; then nothing is sent.
+        """
+        name, plan = self._found(url)
+        live = plan.live
+        if not live.live.shared:
+            raise NotLive(f"GET {plan.route.path} depends on who asks: say `changed`, or declare it shared=True")
+        if live.live.mode == "log" and args:
+            raise NotLive(f"GET {plan.route.path} is a log, which has no args")
+        item = self._encoded(name, live, value)
+        if live.live.mode == "log":
+            kept = Retention(live.live.history, live.live.history_seconds, live.live.history_bytes)
+            return self._in_loop(lambda: _version(self._say_item(name, item, kept)))
+        item.topic = topic_of(name, dict(args) if args else None)
+        return self._in_loop(lambda: _version(self._say_changed(name, item)))
+
+    def recheck(self, url: str | None = None) -> Said:
+        """Ask the guards of all subscriptions of `url` again, None: of all urls, before they are sent anything more.
+
+        After a role has changed, or a member was removed.
+        """
+        name = None if url is None else self._found(url)[0]
+        return self._in_loop(lambda: self.broker.recheck(name))
+
+    def topics(self) -> list[str]:
+        """Give the names of what is subscribed to in this process, sorted."""
+        node = self._node
+        if node is None:
+            return []
+        shared = {name for place in list(node.places.values()) for name, topic in place.topics.items() if topic.subscribers}
+        return sorted(shared | {private.name for place in list(node.places.values()) for private in list(place.private)})
+
+    @property
+    def broker(self) -> Broker:
+        """What carries publications; in memory unless another was given."""
+        if self._broker is None:
+            self._broker = MemoryBroker(self.most_history)
+        return self._broker
+
+    # For requests
+
+    def answer(self, pipeline: Any, request: Any, trie: Any) -> Any:
+        """Answer a request with one of the verbs of subscriptions: see `verbs`."""
+        return answer(self.node_of, pipeline, request, trie)
+
+    def effect(self, pipeline: Any) -> Effect:
+        """Give what takes the urls that a handler says it changes."""
+        return Effect(self, pipeline, None, ())
+
+    def node_of(self, connection: Any) -> LocalNode:
+        """Give what has the subscriptions of `connection`, made when it is first asked for."""
+        factory = connection.factory
+        node = self._node
+        if node is None or node.loop is not connection._loop:
+            node = self._node = LocalNode(self.broker, self.meter, factory)
+        elif factory not in node.factories:
+            node.factories.append(factory)
+        return node
+
+    def find(self, url: str) -> tuple[str, Any]:
+        """Give the canonical form of `url` and the plan of its GET. Raises NotLive, also for a log."""
+        name, plan = self._found(url)
+        if plan.live.live.mode == "log":
+            raise NotLive(f"{name} is a log, which does not change: publish its items")
+        return name, plan
+
+    def _found(self, url: str) -> tuple[str, Any]:
+        trie = getattr(self._router(), "_trie", None)
+        if trie is None:
+            raise NotLive(f"{url!r:.200} leads to no live route: the application has no SimpleRouter")
+        try:
+            plan, params = trie.match("GET", url)
+            name = canonical_url(trie, plan, params)
+        except (NotSpecifiedHandler, HTTPError, TypeError, AttributeError) as exc:
+            raise NotLive(f"{url!r:.200} leads to no route that answers GET: {exc}") from exc
+        if plan.live is None:
+            raise NotLive(f"GET {plan.route.path} does not say how it changes: give it live=Live(…)")
+        return name, plan
+
+    def tell(self, urls: Iterable[str], connection: Any, report: Callable[[Exception], None]) -> dict[str, str]:
+        """Say that `urls` have changed; give the version of each that `connection` subscribes to.
+
+        `report` is told of those that lead nowhere: what was done is done.
+        """
+        versions = {}
+        table = None if connection is None else connection._live
+        watched = set() if table is None else {each.topic.place.url for each in table.by_topic.values()}
+        for url in urls:
+            try:
+                name, _ = self.find(url)
+            except NotLive as exc:
+                report(exc)
+                continue
+            mark = self._say_changed(name, None)
+            if name in watched:
+                versions[name] = version_of(*mark)
+        return versions
+
+    def _say_changed(self, name: str, value: Item | None) -> Mark:
+        self.meter.publications += 1
+        return self.broker.changed(name, value)  # type: ignore[no-any-return]
+
+    def _say_item(self, name: str, item: Item, kept: Retention) -> Mark:
+        self.meter.publications += 1
+        return self.broker.publish(name, item, kept)  # type: ignore[no-any-return]
+
+    def _encoded(self, name: str, live: Any, value: Any) -> Item:
+        if live.shape is not None:
+            value = live.shape(value)
+        try:
+            json = write(value, 0)
+            node = self._node
+            place = None if node is None else node.places.get(name)
+            wanted = place is not None and MSGPACK in place.has_families()
+            return Item(0, json, write(value, MSGPACK) if wanted else None)
+        except Exception as exc:
+            exc.add_note(why_not(value))
+            raise
+
+    # Where it is done
+
+    def _in_loop(self, say: Callable[[], str | None]) -> Said:
+        """Do it now, in the loop that serves or where none does, else there soon."""
+        loop = None if self._node is None else self._node.loop
+        if loop is None or not loop.is_running() or asyncio._get_running_loop() is loop:
+            return Said(say())
+        future: Future[str | None] = Future()
+
+        def do() -> None:
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(say())
+                except Exception as exc:
+                    future.set_exception(exc)
+
+        loop.call_soon_threadsafe(do)
+        return Said(None, future)
+
+    def call_soon(self, function: Callable[..., Any], *args: Any) -> None:
+        """Call `function` in the loop that serves, if there is one."""
+        loop = None if self._node is None else self._node.loop
+        if loop is None or loop.is_closed():
+            function(*args)
+        else:
+            loop.call_soon_threadsafe(function, *args)
+
+    # Its life
+
+    def stop(self, factory: Any) -> list[asyncio.Task[None]]:
+        """Let go of what serves subscriptions, unless another listener than `factory` has some.
+
+        Gives what still runs, and is cancelled.
+        """
+        node = self._node
+        if node is None or factory not in node.factories:
+            return []
+        node.factories.remove(factory)
+        if node.factories:
+            return []
+        self._node = None
+        return node.stop()
+
+
+def _version(mark: Any) -> str:
+    return version_of(*mark)

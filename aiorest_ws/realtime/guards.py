@@ -1,0 +1,122 @@
+"""Subscriptions whose guards are to be asked again → those that go on, and those that end.
+
+Until its guards have let it pass, nothing is sent to a subscription: it counts as behind. A token that has expired
+holds it, too; another one of the same subject lets it go on, and without one it ends after a while.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Coroutine
+from contextvars import Context
+from typing import TYPE_CHECKING, Any
+
+from aiorest_ws._speedups import again
+from aiorest_ws.realtime.reruns import Outcome, Recheck, begin, jittered
+from aiorest_ws.realtime.sharing import context_of
+
+if TYPE_CHECKING:
+    from aiorest_ws.realtime.node import LocalNode
+    from aiorest_ws.realtime.subscriptions import Subscription
+
+__all__ = ("Guards",)
+
+_AGAIN = 1.0  # seconds until guards are asked again that have failed
+_GRACE = 30.0  # seconds that a token has been expired, where its middleware does not say
+_COME_BACK = 5.0
+_NOBODY = 401
+
+
+class _Asking:
+    """The guards of one subscription of a shared topic, to be asked: see `runs.Run`."""
+
+    __slots__ = ("_node", "subscription")
+
+    is_threaded = False
+
+    def __init__(self, node: LocalNode, subscription: Subscription) -> None:
+        self._node = node
+        self.subscription = subscription
+
+    @property
+    def owner(self) -> Any:
+        return self.subscription.connection
+
+    def begin(self) -> tuple[Coroutine[Any, Any, None], Context] | None:
+        subscription = self.subscription
+        if subscription.is_over or subscription.guards_run is not self:
+            return None
+        request = again(subscription.message)
+        request._live = Recheck()
+        context = context_of(subscription.connection)
+        return begin(
+            *(subscription.connection._pipeline, request, subscription.plan, subscription.params),
+            context=context,
+            done=self._done,
+            seconds=self._node.run_seconds,
+        )
+
+    def _done(self, request: Any, outcome: Outcome | None) -> None:
+        subscription = self.subscription
+        if subscription.is_over or subscription.guards_run is not self:
+            return  # asked anew meanwhile
+        subscription.guards_run = None
+        guards = self._node.guards
+        if outcome is None:
+            guards.passed(subscription, request)
+        elif not guards.waits(subscription, outcome):
+            if outcome.status >= 500:
+                self._node.timers.after(_AGAIN, lambda: guards.ask(subscription))
+            else:
+                retry = jittered(_COME_BACK) if outcome.status == 429 else None
+                subscription.end(outcome.status, outcome.detail, retry)
+
+
+class Guards:
+    """Asks guards again, and watches what they have seen."""
+
+    def __init__(self, node: LocalNode) -> None:
+        self._node = node
+
+    def ask(self, subscription: Subscription) -> None:
+        """Have the guards of `subscription` asked; nothing is sent to it until they have let it pass."""
+        if subscription.is_over:
+            return
+        subscription.is_held = True
+        if subscription.plan.live.live.shared:
+            asking = subscription.guards_run = _Asking(self._node, subscription)
+            self._node.runs.add(asking)
+        else:
+            subscription.topic.recheck()
+
+    def passed(self, subscription: Subscription, request: Any) -> None:
+        """Let it go on: its guards have let `request` pass, and said whose it is."""
+        was_held, subscription.is_held = subscription.is_held, False
+        self.watch(subscription, request)
+        if was_held and subscription.plan.live.live.shared:
+            subscription.catch_up()  # of others, what has let it pass is the value
+
+    def watch(self, subscription: Subscription, request: Any) -> None:
+        """Hold it once the token of `request` has expired."""
+        if subscription.expiry is not None:
+            subscription.expiry.cancel()
+            subscription.expiry = None
+        payload = request.token_payload
+        ends = payload.get("exp") if isinstance(payload, dict) else None
+        if isinstance(ends, (int, float)):
+            left = max(_AGAIN, ends - time.time())  # its middleware may take it for longer than it says
+            subscription.expiry = self._node.timers.after(left, lambda: self._expired(subscription))
+
+    def _expired(self, subscription: Subscription) -> None:
+        subscription.expiry = self._node.timers.after(
+            self._grace(subscription), lambda: subscription.end(_NOBODY, "the token has expired")
+        )
+        self.ask(subscription)
+
+    def _grace(self, subscription: Subscription) -> float:
+        graces = [getattr(guard, "grace", None) for guard in (*self._node.middlewares, *subscription.plan.middlewares)]
+        return min((float(grace) for grace in graces if isinstance(grace, (int, float))), default=_GRACE)
+
+    def waits(self, subscription: Subscription, outcome: Outcome) -> bool:
+        """Tell whether it is held, not ended: its token has expired, and another may come."""
+        return outcome.status == _NOBODY and subscription.is_held and subscription.expiry is not None

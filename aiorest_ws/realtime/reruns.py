@@ -1,0 +1,116 @@
+"""What takes what a handler, or its guards, say when they are asked again; and the way there."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine
+from contextvars import Context
+from typing import Any
+
+from aiorest_ws._speedups import Response, decode
+
+__all__ = ("Outcome", "Recheck", "Rerun", "begin", "jittered")
+
+_TOO_LONG = 504
+_LONGEST = 10.0  # seconds, where requests may take any time
+
+
+class Outcome(Exception):
+    """That a run ended with an error: `status`, `detail`."""
+
+    def __init__(self, status: int, detail: Any) -> None:
+        super().__init__(status, detail)
+        self.status = status
+        self.detail = detail
+
+
+class Rerun:
+    """Takes a value, encoded in each of some families, in the place of a reply.
+
+    values    family → data as it is encoded; empty until the handler has given one
+    """
+
+    takes_value = True
+    raises = False
+    is_rerun = True
+    subscribes = True
+
+    def __init__(self, families: set[int]) -> None:
+        self._families = families
+        self._is_called = False
+        self.values: dict[int, bytes] = {}
+
+    def called(self) -> None:
+        self._is_called = True
+
+    def watched(self, threads: Any) -> Any:
+        return threads
+
+    def take(self, replies: Any, request: Any, plan: Any, view: Any, result: Any) -> bytes:
+        if not self._is_called:
+            raise RuntimeError(f"a middleware around GET {plan.route.path} has answered in the place of its handler")
+        self.values = {family: replies.value(request, result, family) for family in self._families}
+        return b""
+
+
+class Recheck:
+    """Is in the place of the value of a shared route, where only its guards are asked."""
+
+    takes_value = True
+    raises = False
+    is_rerun = True
+    subscribes = True
+
+    def called(self) -> None:
+        """Take note that the guards have let it pass."""
+
+    def watched(self, threads: Any) -> Any:
+        return threads
+
+    def enter(self, request: Any) -> Response:
+        return Response()
+
+    def take(self, replies: Any, request: Any, plan: Any, view: Any, result: Any) -> bytes:
+        return b""
+
+
+def begin(
+    pipeline: Any,
+    request: Any,
+    plan: Any,
+    params: tuple[Any, ...],
+    *,
+    context: Context,
+    done: Callable[[Any, Outcome | None], None],
+    seconds: float | None,
+) -> tuple[Coroutine[Any, Any, None], Context] | None:
+    """Run `request`, and call `done` with it and what went wrong; give what is left of that, if it has to wait."""
+    given = context.run(pipeline.run, request, plan, params)
+    if type(given) is bytes:
+        done(request, _outcome(request, given))
+        return None
+    return _wait(given, request, done, seconds or _LONGEST), context
+
+
+async def _wait(given: Any, request: Any, done: Callable[[Any, Outcome | None], None], seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            rendered = await given
+    except TimeoutError:
+        outcome: Outcome | None = Outcome(_TOO_LONG, "the handler takes too long")
+    else:
+        outcome = _outcome(request, rendered)
+    done(request, outcome)
+
+
+def _outcome(request: Any, rendered: bytes) -> Outcome | None:
+    """Give what went wrong, if anything did: then `rendered` is the reply that says so."""
+    if request.status < 400:
+        return None
+    return Outcome(request.status, decode(rendered, request.form & 4).get("detail"))
+
+
+def jittered(seconds: float) -> int:
+    """Give milliseconds after which to come back, not all at once."""
+    return int(seconds * 1000 * random.uniform(0.5, 1.5))  # noqa: S311 (no secret)

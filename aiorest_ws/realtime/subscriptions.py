@@ -1,0 +1,145 @@
+"""The subscriptions of one connection: what it is told of, what is being answered, and who is behind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aiorest_ws._speedups import Subscriber
+from aiorest_ws.realtime.messages import ending
+
+if TYPE_CHECKING:
+    from aiorest_ws.realtime.attempts import Attempt
+    from aiorest_ws.realtime.node import LocalNode
+    from aiorest_ws.realtime.timers import Timer
+
+__all__ = ("Subscription", "Subscriptions")
+
+
+class Subscription(Subscriber):
+    """One topic of one connection.
+
+    topic      what it is told of
+    table      those of its connection
+    message    the SUBSCRIBE, which is asked again
+    turn       of that message: of two, the later counts
+    plan, params    of the GET, with its guards
+    expiry     watches the token that its guards saw
+    """
+
+    __slots__ = ("expiry", "guards_run", "message", "params", "plan", "table", "topic", "turn")
+
+    def __init__(self, table: Subscriptions, topic: Any, attempt: Attempt) -> None:
+        super().__init__(table.connection, attempt.form, attempt.number)
+        self.table = table
+        self.topic = topic
+        self.guards_run: Any = None  # that is under way, or to come
+        self.expiry: Timer | None = None
+        self.renew(attempt)
+
+    def renew(self, attempt: Attempt) -> None:
+        """Let the message of `attempt` take the place of the one before."""
+        self.form = attempt.form
+        self.message = attempt.message
+        self.turn = attempt.turn
+        self.plan = attempt.plan
+        self.params = attempt.params
+        self.seen = attempt.seen
+
+    @property
+    def name(self) -> str:
+        return self.topic.name  # type: ignore[no-any-return]
+
+    @property
+    def is_over(self) -> bool:
+        return self.table.by_topic.get(self.topic.name) is not self
+
+    @property
+    def is_behind(self) -> bool:
+        return self in self.table.behind
+
+    def takes_pushes(self) -> bool:
+        return not self.is_held and self.connection._takes_pushes()  # type: ignore[no-any-return]
+
+    def catch_up(self) -> None:
+        """Send what it has not been sent, as far as the client takes it."""
+        if not self.is_over and not self.is_held:
+            self.topic.catch_up(self)
+
+    def lag(self) -> None:
+        """Take note that something is to be sent, once the client reads."""
+        self.table.behind[self] = None
+
+    def end(self, status: int, detail: Any, retry: int | None = None) -> None:
+        """End it, and tell the client why. Does nothing if it is over."""
+        if self.is_over:
+            return
+        name, form, connection = self.name, self.form, self.connection
+        self.table.drop(self)
+        self.table.node.meter.ended(status)
+        if connection.state == connection.STATE_OPEN:
+            connection._push([ending(name, status, detail, retry, form)], form)
+
+    def release(self) -> None:
+        """Let go of what watches it."""
+        if self.expiry is not None:
+            self.expiry.cancel()
+            self.expiry = None
+        self.guards_run = None
+
+
+class Subscriptions:
+    """All of one connection.
+
+    by_topic    name → subscription
+    attempts    name → those SUBSCRIBEs that are being answered
+    behind      subscriptions that wait for the client to read
+    """
+
+    __slots__ = ("attempts", "behind", "by_topic", "connection", "node", "turns")
+
+    def __init__(self, node: LocalNode, connection: Any) -> None:
+        self.node = node
+        self.connection = connection
+        self.by_topic: dict[str, Subscription] = {}
+        self.attempts: dict[str, list[Attempt]] = {}
+        self.behind: dict[Subscription, None] = {}
+        self.turns = 0
+
+    def __len__(self) -> int:
+        return len(self.by_topic)
+
+    def count(self) -> int:
+        """Give how many there are, and may be soon."""
+        return len(self.by_topic) + sum(name not in self.by_topic for name in self.attempts)
+
+    def drop(self, subscription: Subscription) -> None:
+        """Forget one."""
+        self.by_topic.pop(subscription.name, None)
+        self.behind.pop(subscription, None)
+        self.node.meter.left()
+        subscription.release()
+        subscription.topic.remove(subscription)
+
+    def breathe(self) -> None:
+        """Go on: the client reads."""
+        behind, self.behind = self.behind, {}
+        for subscription in behind:
+            subscription.catch_up()
+
+    def renewed(self) -> None:
+        """Take note that the connection has another token."""
+        for subscription in list(self.by_topic.values()):
+            if subscription.is_held:
+                self.node.guards.ask(subscription)
+
+    def close(self) -> None:
+        """Forget all: the connection is gone."""
+        for subscription in list(self.by_topic.values()):
+            self.drop(subscription)
+        for attempts in list(self.attempts.values()):
+            for attempt in list(attempts):
+                attempt.release()
+
+    def end_all(self, status: int, detail: Any, retry: int | None) -> None:
+        for subscription in list(self.by_topic.values()):
+            subscription.end(status, detail, retry)

@@ -1,0 +1,562 @@
+"""What a topic was last known to be → what its subscribers are told: topics that are the same for all, or one's own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Coroutine
+from contextvars import Context
+from typing import TYPE_CHECKING, Any
+
+from aiorest_ws._speedups import again, fan_out, sent
+from aiorest_ws.exceptions import HTTPError
+from aiorest_ws.realtime.brokers import Item
+from aiorest_ws.realtime.messages import family_of, push
+from aiorest_ws.realtime.reruns import Outcome, Rerun, begin, jittered
+from aiorest_ws.realtime.sharing import context_of, impersonal
+from aiorest_ws.realtime.versions import digest_of, version_of
+
+if TYPE_CHECKING:
+    from aiorest_ws.realtime.node import LocalNode, Place
+    from aiorest_ws.realtime.subscriptions import Subscription
+    from aiorest_ws.realtime.timers import Timer
+
+__all__ = ("Log", "PrivateState", "SharedState", "Topic")
+
+_NEVER = float("-inf")
+_RETRY = 1.0  # seconds after which a run that failed is tried again
+_COME_BACK = 5.0  # seconds, about, after which a client is told to try again
+_TOO_FAR = "too far behind: items were put out that have not been sent"
+_AT_ONCE = 16 * 1024  # bytes of items that are sent to one client before it is asked whether it reads
+
+
+class Topic:
+    """One name, and the runs of its handler: one is under way, and one waits, at most.
+
+    place     its url
+    name      url and `args`
+    """
+
+    __slots__ = ("_began", "_is_due", "_is_late", "_is_running", "_timer", "is_changed", "name", "place", "plan", "params", "message")
+
+    def __init__(self, place: Place, name: str, message: Any, plan: Any, params: tuple[Any, ...]) -> None:
+        self.place = place
+        self.name = name
+        self.message = message
+        self.plan = plan
+        self.params = params
+        self.is_changed = False  # somebody said so, and waits to be told
+        self._began = _NEVER
+        self._is_due = False
+        self._is_running = False
+        self._is_late = False  # the last run failed
+        self._timer: Timer | None = None
+
+    @property
+    def node(self) -> LocalNode:
+        return self.place.node
+
+    @property
+    def live(self) -> Any:
+        return self.plan.live.live
+
+    @property
+    def is_stale(self) -> bool:
+        """Tell whether a run is due, or under way."""
+        return self._is_due or self._is_running
+
+    def changed(self) -> None:
+        """Have the value looked at again, and whoever waits for that told."""
+        self.is_changed = True
+        self.ask()
+
+    def ask(self, after: float = 0.0) -> None:
+        """Have the handler run again, in as many seconds at least, and as its interval allows."""
+        if self._is_due:
+            return
+        self._is_due = True
+        if not self._is_running:
+            self._put_in_line(after)
+
+    def _put_in_line(self, after: float = 0.0) -> None:
+        timers = self.node.timers
+        at = max(self._began + self.live.interval, timers.now() + after)
+        if at > timers.now():
+            self._timer = timers.at(at, self._line_up)
+        else:
+            self._line_up()
+
+    def _line_up(self) -> None:
+        self._timer = None
+        self.node.runs.add(self)
+
+    def stop(self) -> None:
+        """Nothing more is to be done for it."""
+        self._is_due = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    @property
+    def owner(self) -> Any:
+        return self
+
+    def begin(self) -> tuple[Coroutine[Any, Any, None], Context] | None:
+        """Run it: see `runs.Run`."""
+        if not self._is_due or self._is_running or not self._may_run():
+            return None
+        self._is_due = False
+        self._is_running = True
+        self._began = self.node.timers.now()
+        return self._run(self.place.number)
+
+    def _may_run(self) -> bool:
+        """Tell whether anybody wants to know."""
+        return True
+
+    def _run(self, number: int) -> tuple[Coroutine[Any, Any, None], Context] | None:
+        raise NotImplementedError
+
+    def _ended(self) -> None:
+        self._is_running = False
+        if self._is_due:
+            self._put_in_line()
+
+    def _failed(self, outcome: Outcome) -> None:
+        """Try again, or end: the server's fault may be over soon, the client's is not."""
+        if outcome.status >= 500 and not self._is_late:
+            self._is_late = True
+            self.ask(_RETRY)
+        elif not (outcome.status >= 500 and self._is_due):
+            self._is_late = False
+            comes_back = outcome.status >= 500 or outcome.status == 429
+            self._end(outcome.status, outcome.detail, jittered(_COME_BACK) if comes_back else None)
+
+    def _end(self, status: int, detail: Any, retry: int | None) -> None:
+        """End the subscriptions."""
+
+    def remove(self, subscription: Subscription) -> None:
+        """Forget one who subscribed."""
+
+    def catch_up(self, subscription: Subscription) -> None:
+        """Send what one who was behind has not been sent."""
+
+
+class SharedState(Topic):
+    """A topic that is the same for all: one run of the handler, by nobody, and one encoding of each form.
+
+    subscribers    who is told
+    values         family → the value as it is encoded; kept as long as it is new
+    digests        family → what says which value it is
+    number         of the value
+    seen           counts the values that differed
+    """
+
+    __slots__ = ("_pushes", "_refresh", "_waiting", "attempts", "digests", "number", "seen", "subscribers", "values")
+
+    def __init__(self, place: Place, name: str, message: Any, plan: Any, params: tuple[Any, ...]) -> None:
+        super().__init__(place, name, message, plan, params)
+        self.subscribers: list[Any] = []
+        self.attempts = 0
+        self.values: dict[int, bytes] = {}
+        self.digests: dict[int, str] = {}
+        self.number = -1
+        self.seen = 0
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self._pushes: dict[tuple[int, bool], list[bytes]] = {}  # form, with the value → as it is sent
+        self._refresh: Timer | None = None
+
+    @property
+    def is_threaded(self) -> bool:
+        return bool(self.plan.live.value.threaded)
+
+    # Who subscribes
+
+    def add(self, subscription: Subscription) -> None:
+        self.subscribers.append(subscription)
+        if self.live.refresh and self._refresh is None:
+            self._refresh = self.node.timers.after(self.live.refresh, self._on_refresh)
+        if subscription.seen != self.seen or subscription.position < self.place.number:
+            self.catch_up(subscription)
+
+    def remove(self, subscription: Subscription) -> None:
+        self.subscribers.remove(subscription)
+        self.drop_if_unused()
+
+    def drop_if_unused(self) -> None:
+        if not self.subscribers and not self.attempts:
+            self.stop()
+            self.place.remove(self)
+
+    def stop(self) -> None:
+        super().stop()
+        self.values = {}
+        if self._refresh is not None:
+            self._refresh.cancel()
+            self._refresh = None
+
+    def _on_refresh(self) -> None:
+        self._refresh = self.node.timers.after(self.live.refresh, self._on_refresh)
+        self.ask()
+
+    # Its value
+
+    def is_fresh(self, family: int) -> bool:
+        """Tell whether the value can be had without a run."""
+        is_young = self.node.timers.now() - self._began < self.live.interval
+        return family in self.values and is_young and not self.is_stale and not self.is_changed
+
+    def wanted(self, family: int) -> asyncio.Future[None]:
+        """Give a future that is done when there is a value in `family`; it raises HTTPError if there is none."""
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.append((family, future))
+        self.ask()
+        return future
+
+    def _may_run(self) -> bool:
+        self._waiting = [(family, future) for family, future in self._waiting if not future.done()]
+        if self.subscribers or self._waiting:
+            return True
+        self._is_due = False
+        return False
+
+    def _run(self, number: int) -> tuple[Coroutine[Any, Any, None], Context] | None:
+        waiting, self._waiting = self._waiting, []
+        is_changed, self.is_changed = self.is_changed, False
+        request = impersonal(self.message, self.node.app)
+        families = {family for family, _ in waiting} | {family_of(each.form) for each in self.subscribers}
+        request._live = rerun = Rerun(families)
+
+        def done(_: Any, outcome: Outcome | None) -> None:
+            if outcome is None:
+                self._is_late = False
+                self._set(rerun.values, number, is_changed)
+            for _, future in waiting:
+                _settle(future, outcome)
+            self._ended()
+            if outcome is not None:
+                self.is_changed = self.is_changed or is_changed
+                self._failed(outcome)
+
+        value = self.plan.live.value
+        context = self.node.context()
+        return begin(
+            self.node.pipeline, request, value, self.params, context=context, done=done, seconds=self.node.run_seconds
+        )
+
+    def _set(self, values: dict[int, bytes], number: int, is_changed: bool) -> None:
+        """Take note of a value, and tell who has another one; and of the same, who waits to hear so."""
+        digests = {family: digest_of(data) for family, data in values.items()}
+        if any(self.digests.get(family) != digest for family, digest in digests.items()):
+            self.seen += 1
+        self.values, self.digests, self._pushes = values, digests, {}
+        before, self.number = self.number, max(number, self.number)
+        self._tell(is_changed and before != number)
+        self.node.timers.after(self.live.interval, self._let_go)
+
+    def _let_go(self) -> None:
+        """Keep a value no longer that is not new."""
+        if self.node.timers.now() - self._began >= self.live.interval:
+            self.values, self._pushes = {}, {}
+
+    def published(self, value: Item, number: int) -> None:
+        """Take a value that is known: the handler would find the same."""
+        values = {0: value.json}
+        if value.msgpack is not None:
+            values[4] = value.msgpack
+        self._began = self.node.timers.now()
+        if any(family_of(each.form) not in values for each in self.subscribers):
+            self.changed()
+            return
+        self._set(values, number, True)
+
+    def _tell(self, is_changed: bool) -> None:
+        for subscription in list(self.subscribers):
+            if subscription.is_over:
+                continue  # somebody's own code, called meanwhile, has ended it
+            if subscription.seen != self.seen or is_changed:
+                self._send(subscription)
+
+    def _send(self, subscription: Subscription) -> None:
+        """Send the value, or that it is still the same."""
+        family = family_of(subscription.form)
+        is_new = subscription.seen != self.seen
+        if family not in (self.values if is_new else self.digests):
+            self.ask()
+        elif sent(subscription, self._pushed(subscription.form, is_new)):
+            subscription.position = self.number
+            subscription.seen = self.seen
+            self.node.meter.deliveries += 1
+        else:
+            self.node.meter.skipped += 1
+            subscription.lag()
+
+    def _pushed(self, form: int, is_new: bool) -> list[bytes]:
+        """Give the push in `form`, made once for all."""
+        pushes = self._pushes.get((form, is_new))
+        if pushes is None:
+            family = family_of(form)
+            version = version_of(self.place.epoch, self.number, self.digests[family])
+            self.node.meter.encodings += 1
+            pushes = [push(self.name, version, self.values[family] if is_new else None, form)]
+            self._pushes[form, is_new] = pushes
+        return pushes
+
+    def catch_up(self, subscription: Subscription) -> None:
+        if subscription.seen != self.seen and not self.is_stale:
+            self._send(subscription)
+
+    def _end(self, status: int, detail: Any, retry: int | None) -> None:
+        for subscription in list(self.subscribers):
+            subscription.end(status, detail, retry)
+
+
+class Log(SharedState):
+    """A topic of which every item is sent, in order.
+
+    Who is behind has a place in the items that are kept here as long as somebody needs them, up to `history_bytes`.
+    """
+
+    __slots__ = ("_items", "_size", "_tells", "_told")
+
+    def __init__(self, place: Place, name: str, message: Any, plan: Any, params: tuple[Any, ...]) -> None:
+        super().__init__(place, name, message, plan, params)
+        self._items: deque[Item] = deque()
+        self._size = 0
+        self._tells = False
+        self._told = place.number  # what all have been sent who are not behind
+
+    def is_fresh(self, family: int) -> bool:
+        return super().is_fresh(family) and self._reaches(self.number)
+
+    def _set(self, values: dict[int, bytes], number: int, is_changed: bool) -> None:
+        self.values, self.number = values, number
+        self.node.timers.after(self.live.interval, self._let_go)
+
+    def _reaches(self, position: int) -> bool:
+        """Tell whether all behind `position` is here, or kept by the broker."""
+        if position >= self.place.number or (self._items and self._items[0].number <= position + 1):
+            return True
+        items = self.node.history(self.place, position)
+        if items is None:
+            return False
+        self._items = deque(items)
+        self._size = sum(item.size for item in items)
+        return True
+
+    def add(self, subscription: Subscription) -> None:
+        self.subscribers.append(subscription)
+        if subscription.position < self.place.number:
+            self._reaches(subscription.position)
+            self.tell_soon()
+
+    def on_item(self, item: Item) -> None:
+        """Take the next item, for all."""
+        self._items.append(item)
+        self._size += item.size
+        if self._size > self.live.history_bytes:
+            self._tell_all()  # what can be sent is sent, before what somebody needs is put out
+            self._put_out()
+        else:
+            self.tell_soon()
+
+    def tell_soon(self) -> None:
+        """Tell all in this turn of the loop: what is published in it leaves together."""
+        if not self._tells:
+            self._tells = True
+            self.node.loop.call_soon(self._tell_now)
+
+    def _tell_now(self) -> None:
+        self._tells = False
+        self._tell_all()
+
+    def _tell_all(self) -> None:
+        number, since = self.place.number, self._told
+        self._told = number
+        left: list[Any] = self.subscribers
+        if number > since:
+            told, left = fan_out(list(left), since, number, self.seen, lambda form: self._pushes_behind(since, form))
+            self.node.meter.deliveries += told * (number - since)
+        is_needed = False
+        for subscription in left:
+            if subscription.position < number and not subscription.is_over:
+                if not subscription.is_behind:
+                    self.catch_up(subscription)
+                is_needed = is_needed or subscription.position < number
+        if not is_needed and self.place.number == number:
+            self._items.clear()
+            self._size = 0
+
+    def _pushes_behind(self, position: int, form: int) -> list[bytes]:
+        """Give the pushes of all items behind `position`."""
+        family = family_of(form)
+        first = len(self._items) - (self.place.number - position)
+        return [self._push(self._items[at], form, family) for at in range(first, len(self._items))]
+
+    def _push(self, item: Item, form: int, family: int) -> bytes:
+        data = item.encoded(family)
+        if data is None:
+            data = item.msgpack = self.node.in_msgpack(item.json)
+        self.node.meter.encodings += 1
+        return push(self.name, version_of(self.place.epoch, item.number), data, form)
+
+    def catch_up(self, subscription: Subscription) -> None:
+        if subscription.position >= self.place.number:
+            return
+        if not self._reaches(subscription.position):
+            subscription.end(409, _TOO_FAR, 0)
+            return
+        form = subscription.form
+        family = family_of(form)
+        payloads: list[bytes] = []
+        size = 0
+        first = len(self._items) - (self.place.number - subscription.position)
+        for at in range(first, len(self._items)):
+            if not payloads and not subscription.takes_pushes():
+                break
+            payloads.append(self._push(self._items[at], form, family))
+            size += len(payloads[-1])
+            if size >= _AT_ONCE or at == len(self._items) - 1:
+                self._send_items(subscription, payloads)
+                payloads, size = [], 0
+        if subscription.position < self.place.number:
+            self.node.meter.skipped += 1
+            subscription.lag()
+
+    def _send_items(self, subscription: Subscription, payloads: list[bytes]) -> None:
+        if sent(subscription, payloads):
+            subscription.position += len(payloads)
+            self.node.meter.deliveries += len(payloads)
+
+    def _put_out(self) -> None:
+        """Put out the oldest items, beyond what is kept for those who are behind; who needs them is ended."""
+        while len(self._items) > 1 and self._size > self.live.history_bytes:
+            self._size -= self._items.popleft().size
+        first = self._items[0].number if self._items else self.place.number + 1
+        for subscription in list(self.subscribers):
+            if subscription.position + 1 < first:
+                subscription.end(409, _TOO_FAR, 0)
+
+    def changed(self) -> None:
+        """A log has items, and no state that changes."""
+
+
+class PrivateState(Topic):
+    """A topic of one subscription: a run is the same GET, asked again, guards and all."""
+
+    __slots__ = ("_is_void", "_refresh", "digest", "subscription")
+
+    def __init__(self, place: Place, name: str, message: Any, plan: Any, params: tuple[Any, ...]) -> None:
+        super().__init__(place, name, message, plan, params)
+        self.digest = ""
+        self.subscription: Any = None
+        self._is_void = False  # guards are to be asked before anything is sent: what the run under way gives is not
+        self._refresh: Timer | None = None
+
+    @property
+    def owner(self) -> Any:
+        return self.subscription.connection
+
+    @property
+    def is_threaded(self) -> bool:
+        return bool(self.plan.threaded)
+
+    def add(self, subscription: Subscription) -> None:
+        self.subscription = subscription
+        if self.live.refresh:
+            self._refresh = self.node.timers.after(self.live.refresh, self._on_refresh)
+        if subscription.position < self.place.number:
+            self.changed()
+
+    def renew(self, digest: str) -> None:
+        """Let the message of the subscription be asked from now on."""
+        subscription = self.subscription
+        self.digest = digest
+        self.message, self.plan, self.params = subscription.message, subscription.plan, subscription.params
+        self._is_void = self._is_running  # that is of the message before
+
+    def remove(self, subscription: Subscription) -> None:
+        self.stop()
+        if self._refresh is not None:
+            self._refresh.cancel()
+            self._refresh = None
+        self.place.remove(self)
+
+    def _on_refresh(self) -> None:
+        self._refresh = self.node.timers.after(self.live.refresh, self._on_refresh)
+        self.ask()
+
+    def recheck(self) -> None:
+        """Have the guards asked, which is a run, before anything more is sent."""
+        self._is_void = self._is_running
+        self.ask()
+
+    def _may_run(self) -> bool:
+        if self.subscription.is_over:
+            self._is_due = False
+            return False
+        if not self.subscription.connection._takes_pushes():
+            self._is_due = False
+            self.subscription.lag()
+            return False
+        return True
+
+    def catch_up(self, subscription: Subscription) -> None:
+        self.ask()
+
+    def _run(self, number: int) -> tuple[Coroutine[Any, Any, None], Context] | None:
+        subscription = self.subscription
+        self._is_void = False
+        is_changed, self.is_changed = self.is_changed, False
+        family = family_of(subscription.form)
+        request = again(self.message)
+        request._live = rerun = Rerun({family})
+
+        def done(request: Any, outcome: Outcome | None) -> None:
+            is_void = self._is_void
+            self._ended()
+            if subscription.is_over:
+                return
+            if is_void:
+                self.is_changed = self.is_changed or is_changed
+                self.ask()
+            elif outcome is None:
+                self._is_late = False
+                self.node.guards.passed(subscription, request)
+                self._tell(rerun.values[family], number, is_changed)
+            else:
+                self.is_changed = self.is_changed or is_changed
+                if not self.node.guards.waits(subscription, outcome):
+                    self._failed(outcome)
+
+        context = context_of(subscription.connection)
+        pipeline, seconds = subscription.connection._pipeline, self.node.run_seconds
+        return begin(pipeline, request, self.plan, self.params, context=context, done=done, seconds=seconds)
+
+    def _tell(self, data: bytes, number: int, is_changed: bool) -> None:
+        subscription = self.subscription
+        digest = digest_of(data)
+        is_same = digest == self.digest
+        if is_same and not is_changed:
+            return
+        version = version_of(self.place.epoch, number, digest)
+        if sent(subscription, [push(self.name, version, None if is_same else data, subscription.form)]):
+            subscription.position = number
+            self.digest = digest
+            self.node.meter.deliveries += 1
+        else:
+            self.is_changed = self.is_changed or is_changed
+            self.node.meter.skipped += 1
+            subscription.lag()
+
+    def _end(self, status: int, detail: Any, retry: int | None) -> None:
+        self.subscription.end(status, detail, retry)
+
+
+def _settle(future: asyncio.Future[None], outcome: Outcome | None) -> None:
+    if future.done():
+        return
+    if outcome is None:
+        future.set_result(None)
+    else:
+        future.set_exception(HTTPError(outcome.status, outcome.detail))

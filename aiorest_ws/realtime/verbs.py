@@ -1,0 +1,94 @@
+"""SUBSCRIBE, UNSUBSCRIBE and PING: the verbs that are the framework's → what answers them (live.md §2)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aiorest_ws._speedups import set_method
+from aiorest_ws.exceptions import HTTPError, MethodNotAllowed, NotSpecifiedURL
+from aiorest_ws.realtime.attempts import Attempt
+from aiorest_ws.realtime.names import canonical_url, topic_of
+from aiorest_ws.realtime.versions import parsed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aiorest_ws.realtime.node import LocalNode
+
+__all__ = ("answer",)
+
+_UNPROCESSABLE = 422
+
+
+def answer(node_of: Callable[[Any], LocalNode], pipeline: Any, request: Any, trie: Any) -> Any:
+    """Give what answers `request`, as `Pipeline.start` does; raises what it is refused with."""
+    verb = request.method
+    if request.id is None:
+        raise HTTPError(400, f"{verb} needs an `id`")
+    if verb == "PING":
+        return pipeline.say(request, None)
+    if request.connection is None:
+        raise HTTPError(400, f"{verb} needs a connection")
+    if verb == "SUBSCRIBE":
+        return _subscribe(node_of(request.connection), pipeline, request, trie)
+    return _unsubscribe(pipeline, request, trie)
+
+
+def _subscribe(node: LocalNode, pipeline: Any, request: Any, trie: Any) -> Any:
+    plan, params = _found(pipeline, request, trie)
+    if plan.live is None:
+        raise MethodNotAllowed(f"GET {plan.route.path} does not say how it changes: it cannot be subscribed to")
+    _check_message(request, plan)
+    url = canonical_url(trie, plan, params)
+    args = request.args
+    if args and plan.live.live.mode == "log":
+        raise HTTPError(_UNPROCESSABLE, f"{url} is a log, which has no `args`")
+    name = topic_of(url, args)
+    table = node.table(request.connection)
+    most = node.factory.limits.max_subscriptions
+    if most is not None and name not in table.by_topic and name not in table.attempts and table.count() >= most:
+        raise HTTPError(429, f"at most {most} subscriptions on a connection: unsubscribe from others first")
+    place = node.place(url, plan.live.live)
+    set_method(request, "GET")
+    attempt = Attempt(table, place, name, request, plan, params, parsed(request.get_extra("since")))
+    request._live = attempt
+    return pipeline.go_on(request, plan, params)
+
+
+def _found(pipeline: Any, request: Any, trie: Any) -> tuple[Any, tuple[Any, ...]]:
+    url = request.url
+    if type(url) is not str or not url:
+        raise NotSpecifiedURL()
+    return pipeline.find(trie, "GET", url)  # type: ignore[no-any-return]
+
+
+def _check_message(request: Any, plan: Any) -> None:
+    if request.data is not None:
+        raise HTTPError(_UNPROCESSABLE, "SUBSCRIBE takes no `data`: what it depends on belongs into `args`")
+    args = request.args
+    if args is not None and type(args) is not dict:
+        raise HTTPError(_UNPROCESSABLE, "`args` must be an object")
+    if plan.render is not None and args and args.get("format") not in (None, "json"):
+        raise HTTPError(_UNPROCESSABLE, f"what is subscribed to comes as JSON, not as {args['format']!r:.100}")
+
+
+def _unsubscribe(pipeline: Any, request: Any, trie: Any) -> Any:
+    name = request.get_extra("topic")
+    if name is None:
+        plan, params = _found(pipeline, request, trie)
+        if plan.live is None:
+            raise HTTPError(404, "not subscribed to")
+        args = request.args
+        if args is not None and type(args) is not dict:
+            raise HTTPError(_UNPROCESSABLE, "`args` must be an object")
+        name = topic_of(canonical_url(trie, plan, params), args)
+    table = request.connection._live
+    subscription = table.by_topic.get(name) if table is not None and type(name) is str else None
+    attempts = table.attempts.get(name, ()) if table is not None and type(name) is str else ()
+    if subscription is None and not attempts:
+        raise HTTPError(404, "not subscribed to")
+    for attempt in list(attempts):
+        attempt.cancel()
+    if subscription is not None:
+        table.drop(subscription)
+    return pipeline.say(request, None)
