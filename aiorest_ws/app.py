@@ -17,7 +17,6 @@ from aiorest_ws.handlers.exception_handlers import adding_handler
 from aiorest_ws.limits import Limits
 from aiorest_ws.logs.loggers import enable_loggers
 from aiorest_ws.registration.declarations import Lists, check_assigned, check_members
-from aiorest_ws.realtime.feeds import Feeds
 from aiorest_ws.registration.starting import check_routes
 from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
 from aiorest_ws.routers import SimpleRouter
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
     from aiorest_ws.abstract import AbstractRouter
+    from aiorest_ws.realtime.feeds import Feeds
 
 __all__ = ("Application", "deflate_offer_accept")
 
@@ -67,7 +67,7 @@ class Application:
         self._factories: WeakSet[RequestHandlerFactory] = WeakSet()
         self.state: Any = SimpleNamespace()
         self._shared = Shared(self)
-        self._live = Feeds(lambda: self._options["router"])
+        self._live: Feeds | None = None
         self._loop: asyncio.AbstractEventLoop | None = None  # that serves
         self._server: Server | None = None
         self.addresses: list[Any] = []
@@ -90,6 +90,10 @@ class Application:
     @property
     def live(self) -> Feeds:
         """Says what has changed to whoever subscribes: `app.live.changed("/orders/7")`, from anywhere."""
+        if self._live is None:
+            from aiorest_ws.realtime.feeds import Feeds  # nobody needs it before a request comes
+
+            self._live = Feeds(lambda: self._options["router"])
         return self._live
 
     def exception_handler(self, exception: type[Exception]) -> Callable[[H], H]:

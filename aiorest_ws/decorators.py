@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import update_wrapper
-from typing import Any, Generic, ParamSpec, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
 from aiorest_ws.callables.calls import layers_of, named
 from aiorest_ws.callables.spelling import elsewhere, meant
 from aiorest_ws.exceptions import InvalidHandler
 from aiorest_ws.handlers.attributes import note_error
 from aiorest_ws.handlers.guards import check_marks
-from aiorest_ws.realtime.live import Live
 from aiorest_ws.views import AROUND, ATTRIBUTES, MethodBasedView, http_methods
+
+if TYPE_CHECKING:
+    from aiorest_ws.realtime.live import Live
 
 __all__ = ("Endpoint", "EndpointOptions", "NamedOptions", "endpoint")
 
@@ -127,8 +129,9 @@ def endpoint(
             return int(a) + int(b)
 
     Further keywords (`renderers`, `permission_classes`, `auth_required`, `middlewares`, `dependencies`, `threaded`,
-    `response_model`, `live`, `changes`, and what else its permissions or middlewares look for) become attributes of its view. Raises
-    TypeError for one that is almost called like these, but not quite. `router.get(path)` does all of it at once.
+    `response_model`, `live`, `changes`, and what else its permissions or middlewares look for) become attributes of
+    its view. Raises TypeError for one that is almost called like these, but not quite. `router.get(path)` does all of it
+    at once.
     """
     if isinstance(name, str) and name.isupper() and name.lower() in http_methods:
         raise TypeError(f"the name of endpoint {path} is the verb {name!r}: several verbs are a list")

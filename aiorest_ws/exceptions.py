@@ -39,6 +39,7 @@ aiorest-ws 1.1.1 gave the class and is never sent in a reply.
 
     NoMatch                                 no route has this url  ┐ raised by `urls`, `url_for`;
     NoReverseMatch                          no url for this name   ┘ a handler that lets it out has failed: 500
+    NotLive                                 nothing at this url can be subscribed to, or changes so; likewise
 """
 
 from __future__ import annotations

@@ -41,6 +41,7 @@ class Impl:
     eager: Any
     tasks: Any
     connection: Any
+    fanout: Any
 
     @classmethod
     def load(cls, name: str) -> Impl:

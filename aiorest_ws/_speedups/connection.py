@@ -301,11 +301,11 @@ class Connection(frames.Frames):
         """Answer in the place of a handler that takes too long. It is cancelled; until it has ended it is in flight."""
         if not self._dropped and request._failure is None:
             live, request._live = request._live, None
-            self._answer(request, RequestTimeout())
+            self._answer_with(request, RequestTimeout())
             request._live = live  # what it changes is not known before it has ended
             task.cancel()
 
-    def _answer(self, request: Request, exc: Exception) -> None:
+    def _answer_with(self, request: Request, exc: Exception) -> None:
         """Answer `request` in the place of what it waits for, which is not wanted any more."""
         request._failure = exc
         self._reply(request, self._pipeline.refuse(request, exc))

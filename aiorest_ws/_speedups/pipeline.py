@@ -215,4 +215,4 @@ def _is_of_live(verb: str) -> bool:
     size = len(verb)
     if size != 4 and size != 9 and size != 11:
         return False
-    return verb == "PING" or verb == "SUBSCRIBE" or verb == "UNSUBSCRIBE"  # noqa: PLR1714 (compiled, no tuple)
+    return verb == "PING" or verb == "SUBSCRIBE" or verb == "UNSUBSCRIBE"

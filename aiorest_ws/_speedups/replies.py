@@ -54,7 +54,8 @@ class Replies:
     def _render(self, request: Request, plan: Plan, view: Any, result: Any) -> bytes:
         """Give the reply that carries `result`, unless somebody takes it instead."""
         if request._live is not None and request._live.takes_value:
-            return request._live.take(self, request, plan, view, result)
+            taken: bytes = request._live.take(self, request, plan, view, result)
+            return taken
         return self.carry(request, plan, view, result)
 
     def carry(self, request: Request, plan: Plan, view: Any, result: Any) -> bytes:
@@ -173,7 +174,8 @@ class Replies:
         if isinstance(result, BaseException):
             raise result
         if request._live is not None and request._live.takes_value:
-            return request._live.take(self, request, request._plan, None, result)
+            taken: bytes = request._live.take(self, request, request._plan, None, result)
+            return taken
         try:
             if isinstance(result, wrappers.Response):
                 return codec.write(_body(request, result), request._form)

@@ -11,8 +11,18 @@ if TYPE_CHECKING:
     from contextvars import Context
 
 __all__ = (
-    *("Request", "Response", "again", "blank", "body", "check_id", "extra_of", "failed", "set_method", "set_status"),
-    *("texts_of", "wrap"),
+    "Request",
+    "Response",
+    "again",
+    "blank",
+    "body",
+    "check_id",
+    "extra_of",
+    "failed",
+    "set_method",
+    "set_status",
+    "texts_of",
+    "wrap",
 )
 
 _MAX_ID_BYTES = 256

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from aiorest_ws._speedups import Plan
 from aiorest_ws.dependencies.order import gathered
 from aiorest_ws.dependencies.scope import Dependencies
 from aiorest_ws.exceptions import EndpointValueError, InvalidHandler
 from aiorest_ws.handlers.response_models import shape_of
-from aiorest_ws.realtime.effects import Changes
 from aiorest_ws.realtime.live import Live, LiveRoute
 from aiorest_ws.realtime.sharing import enter
 from aiorest_ws.renderers import JSONRenderer
 from aiorest_ws.views import MethodBasedView
+
+if TYPE_CHECKING:
+    from aiorest_ws.realtime.effects import Changes
 
 __all__ = ("Guards", "changes_of", "check_live", "gate_of", "live_of", "live_route")
 
@@ -47,10 +49,10 @@ def check_live(view: type[MethodBasedView], verbs: Iterable[str], title: str) ->
     live = live_of(view)
     if live is not None:
         if "GET" not in verbs:
-            raise EndpointValueError(f"{title} has live=…, and does not answer GET: a subscription is a GET, asked again")
+            raise EndpointValueError(f"{title} has live=…, and does not answer GET, which a subscription is")
         renderers = view.renderers
         if view.get_renderer is not MethodBasedView.get_renderer or (renderers and renderers[0] is not JSONRenderer):
-            raise InvalidHandler(f"{title} has live=…, and renders its replies otherwise: pushes are JSON or MessagePack")
+            raise InvalidHandler(f"{title} has live=…, whose pushes are JSON or MessagePack, and other renderers")
     if view.changes and all(verb in _SAFE for verb in verbs):
         raise EndpointValueError(f"{title} has changes=…, and answers {', '.join(verbs)} only, which change nothing")
 
@@ -58,6 +60,8 @@ def check_live(view: type[MethodBasedView], verbs: Iterable[str], title: str) ->
 def changes_of(view: type[MethodBasedView], route: Any, verb: str) -> Changes | None:
     if verb in _SAFE or view.changes == ():
         return None
+    from aiorest_ws.realtime.effects import Changes  # which most applications do without
+
     return Changes(view.changes, route, f"view {view.__qualname__} at {route.path}")
 
 

@@ -35,7 +35,15 @@ class Attempt:
     subscribes = True
 
     def __init__(
-        self, table: Subscriptions, place: Place, name: str, request: Any, plan: Any, params: tuple[Any, ...], since: Version | None
+        self,
+        table: Subscriptions,
+        place: Place,
+        name: str,
+        request: Any,
+        *,
+        plan: Any,
+        params: tuple[Any, ...],
+        since: Version | None,
     ) -> None:
         self.table = table
         self.place = place
@@ -212,7 +220,7 @@ class Attempt:
         """Answer it in the place of what it waits for: the client wants it no longer. Nothing of it takes effect."""
         request, connection = self._request, self.table.connection
         self.release()
-        connection._answer(request, HTTPError(_CONFLICT, "unsubscribed meanwhile"))
+        connection._answer_with(request, HTTPError(_CONFLICT, "unsubscribed meanwhile"))
 
     def end(self, request: Any) -> None:
         """Nobody is to be answered any more."""

@@ -70,7 +70,7 @@ class Feeds:
 
     def changed(self, url: str) -> Said:
         """Say that the state at `url` is another: it is looked at again, for all who subscribe to it, of any `args`."""
-        name, plan = self.find(url)
+        name, _ = self.find(url)
         return self._in_loop(lambda: _version(self._say_changed(name, None)))
 
     def publish(self, url: str, value: Any, args: Mapping[str, Any] | None = None) -> Said:
@@ -105,8 +105,11 @@ class Feeds:
         node = self._node
         if node is None:
             return []
-        shared = {name for place in list(node.places.values()) for name, topic in place.topics.items() if topic.subscribers}
-        return sorted(shared | {private.name for place in list(node.places.values()) for private in list(place.private)})
+        names: set[str] = set()
+        for place in list(node.places.values()):
+            names.update(name for name, topic in list(place.topics.items()) if topic.subscribers)
+            names.update(private.name for private in list(place.private))
+        return sorted(names)
 
     @property
     def broker(self) -> Broker:

@@ -6,7 +6,6 @@ holds it, too; another one of the same subject lets it go on, and without one it
 
 from __future__ import annotations
 
-import time
 from collections.abc import Coroutine
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = ("Guards",)
 
 _AGAIN = 1.0  # seconds until guards are asked again that have failed
-_GRACE = 30.0  # seconds that a token has been expired, where its middleware does not say
 _COME_BACK = 5.0
 _NOBODY = 401
 
@@ -103,19 +101,19 @@ class Guards:
             subscription.expiry = None
         payload = request.token_payload
         ends = payload.get("exp") if isinstance(payload, dict) else None
-        if isinstance(ends, (int, float)):
-            left = max(_AGAIN, ends - time.time())  # its middleware may take it for longer than it says
-            subscription.expiry = self._node.timers.after(left, lambda: self._expired(subscription))
+        believer = self._believer(subscription)
+        if believer is not None and isinstance(ends, (int, float)):
+            left = max(_AGAIN, ends - believer.manager.now())  # it may take it for longer than it says
+            subscription.expiry = self._node.timers.after(left, lambda: self._expired(subscription, believer.grace))
 
-    def _expired(self, subscription: Subscription) -> None:
-        subscription.expiry = self._node.timers.after(
-            self._grace(subscription), lambda: subscription.end(_NOBODY, "the token has expired")
-        )
+    def _expired(self, subscription: Subscription, grace: float) -> None:
+        subscription.expiry = self._node.timers.after(grace, lambda: subscription.end(_NOBODY, "the token has expired"))
         self.ask(subscription)
 
-    def _grace(self, subscription: Subscription) -> float:
-        graces = [getattr(guard, "grace", None) for guard in (*self._node.middlewares, *subscription.plan.middlewares)]
-        return min((float(grace) for grace in graces if isinstance(grace, (int, float))), default=_GRACE)
+    def _believer(self, subscription: Subscription) -> Any:
+        """Give the middleware that looks at tokens, None if there is none that knows how late it is."""
+        asked = (*self._node.middlewares, *subscription.plan.middlewares)
+        return next((each for each in asked if hasattr(each, "grace") and hasattr(each, "manager")), None)
 
     def waits(self, subscription: Subscription, outcome: Outcome) -> bool:
         """Tell whether it is held, not ended: its token has expired, and another may come."""

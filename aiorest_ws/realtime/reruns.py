@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Callable, Coroutine
 from contextvars import Context
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiorest_ws._speedups import Response, decode
 
@@ -16,13 +16,11 @@ _TOO_LONG = 504
 _LONGEST = 10.0  # seconds, where requests may take any time
 
 
-class Outcome(Exception):
-    """That a run ended with an error: `status`, `detail`."""
+class Outcome(NamedTuple):
+    """What a run ended with that gave no value."""
 
-    def __init__(self, status: int, detail: Any) -> None:
-        super().__init__(status, detail)
-        self.status = status
-        self.detail = detail
+    status: int
+    detail: Any
 
 
 class Rerun:
@@ -113,4 +111,4 @@ def _outcome(request: Any, rendered: bytes) -> Outcome | None:
 
 def jittered(seconds: float) -> int:
     """Give milliseconds after which to come back, not all at once."""
-    return int(seconds * 1000 * random.uniform(0.5, 1.5))  # noqa: S311 (no secret)
+    return int(seconds * 1000 * random.uniform(0.5, 1.5))

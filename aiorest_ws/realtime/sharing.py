@@ -68,7 +68,7 @@ class Impersonal(Request):
 def impersonal(request: Request, app: Any) -> Impersonal:
     """Give a GET of the url and the `args` of `request`, made by nobody."""
     fresh: Impersonal = again(request, Impersonal)
-    fresh.app = app
+    vars(fresh)["app"] = app
     return fresh
 
 
@@ -169,4 +169,3 @@ def check_empty(result: Any, route: LiveRoute) -> None:
 def enter(request: Any, *params: Any) -> Any:
     """Be the handler of a shared route, as its guards know it."""
     return request._live.enter(request)
-

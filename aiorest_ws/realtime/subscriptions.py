@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiorest_ws._speedups import Subscriber
 from aiorest_ws.realtime.messages import ending
+from aiorest_ws.realtime.reruns import jittered
 
 if TYPE_CHECKING:
     from aiorest_ws.realtime.attempts import Attempt
@@ -58,7 +59,7 @@ class Subscription(Subscriber):
         return self in self.table.behind
 
     def takes_pushes(self) -> bool:
-        return not self.is_held and self.connection._takes_pushes()  # type: ignore[no-any-return]
+        return not self.is_held and bool(self.connection._takes_pushes())
 
     def catch_up(self) -> None:
         """Send what it has not been sent, as far as the client takes it."""
@@ -140,6 +141,7 @@ class Subscriptions:
             for attempt in list(attempts):
                 attempt.release()
 
-    def end_all(self, status: int, detail: Any, retry: int | None) -> None:
+    def end_all(self, status: int, detail: Any, retry: float) -> None:
+        """End all; their client may come back after `retry` seconds, about."""
         for subscription in list(self.by_topic.values()):
-            subscription.end(status, detail, retry)
+            subscription.end(status, detail, jittered(retry))

@@ -37,7 +37,10 @@ class Topic:
     name      url and `args`
     """
 
-    __slots__ = ("_began", "_is_due", "_is_late", "_is_running", "_timer", "is_changed", "name", "place", "plan", "params", "message")
+    __slots__ = (
+        *("_began", "_is_due", "_is_late", "_is_running", "_timer"),
+        *("is_changed", "message", "name", "params", "place", "plan"),
+    )
 
     def __init__(self, place: Place, name: str, message: Any, plan: Any, params: tuple[Any, ...]) -> None:
         self.place = place
@@ -100,6 +103,10 @@ class Topic:
     @property
     def owner(self) -> Any:
         return self
+
+    @property
+    def is_threaded(self) -> bool:
+        return False
 
     def begin(self) -> tuple[Coroutine[Any, Any, None], Context] | None:
         """Run it: see `runs.Run`."""

@@ -50,7 +50,8 @@ def _subscribe(node: LocalNode, pipeline: Any, request: Any, trie: Any) -> Any:
         raise HTTPError(429, f"at most {most} subscriptions on a connection: unsubscribe from others first")
     place = node.place(url, plan.live.live)
     set_method(request, "GET")
-    attempt = Attempt(table, place, name, request, plan, params, parsed(request.get_extra("since")))
+    since = parsed(request.get_extra("since"))
+    attempt = Attempt(table, place, name, request, plan=plan, params=params, since=since)
     request._live = attempt
     return pipeline.go_on(request, plan, params)
 

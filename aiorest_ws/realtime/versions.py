@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64encode
 from hashlib import blake2b
-from secrets import token_urlsafe
 from typing import Any, NamedTuple
 
 __all__ = ("Mark", "Version", "digest_of", "new_epoch", "parsed", "version_of")
@@ -26,6 +25,8 @@ class Version(NamedTuple):
 
 
 def new_epoch() -> str:
+    from secrets import token_urlsafe  # dear to import
+
     return token_urlsafe(6)
 
 

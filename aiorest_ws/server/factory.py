@@ -27,7 +27,6 @@ from aiorest_ws.logs.access import AccessLog
 from aiorest_ws.logs.slow import TimedPipeline
 from aiorest_ws.logs.throttled import Complaints, path_of, printable
 from aiorest_ws.middlewares import is_around
-from aiorest_ws.realtime.feeds import Feeds
 from aiorest_ws.routers import SimpleRouter
 from aiorest_ws.server.hooks import Hooks
 from aiorest_ws.server.patience import Patience
@@ -35,6 +34,8 @@ from aiorest_ws.server.threads import Threads
 
 if TYPE_CHECKING:
     from ssl import SSLContext
+
+    from aiorest_ws.realtime.feeds import Feeds
 
 __all__ = ("RequestHandlerFactory", "protocol_options")
 
@@ -209,6 +210,8 @@ class RequestHandlerFactory(WebSocketServerFactory):
     def live(self) -> Feeds:
         """What carries changes to who subscribes: the application's, or its own without one."""
         if self._live is None:
+            from aiorest_ws.realtime.feeds import Feeds
+
             self._live = Feeds(lambda: self._router) if self.app is None else self.app.live
             self._live.most_history = self.limits.max_history
         return self._live

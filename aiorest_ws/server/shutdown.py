@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from aiorest_ws.realtime.reruns import jittered
 from aiorest_ws.server.patience import Patience
 from aiorest_ws.status import WS_GOING_AWAY
 
@@ -97,7 +96,7 @@ def _say_goodbye(connection: RequestHandlerProtocol) -> None:
     try:
         if connection.state == connection.STATE_OPEN:
             if connection._live is not None:
-                connection._live.end_all(503, "server is shutting down", jittered(_COME_BACK))
+                connection._live.end_all(503, "server is shutting down", _COME_BACK)
             connection.close(WS_GOING_AWAY, "server is shutting down")
         elif connection.state != connection.STATE_CLOSING and connection.transport is not None:
             connection.transport.abort()

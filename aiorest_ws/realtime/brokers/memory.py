@@ -66,9 +66,7 @@ class MemoryBroker:
     def _keep_within(self, record: _Record, retention: Retention) -> None:
         now = self.clock()
         items = record.items
-        while len(items) > 1 and (
-            len(items) > retention.items or record.size > retention.size or items[0][0] <= now
-        ):
+        while len(items) > 1 and (len(items) > retention.items or record.size > retention.size or items[0][0] <= now):
             self._size -= record.put_out()
         while self.most is not None and self._size > self.most and self._logs:
             url, oldest = next(iter(self._logs.items()))
