@@ -12,6 +12,7 @@ from aiorest_ws._speedups import write
 from aiorest_ws.realtime.brokers import Broker, Item
 from aiorest_ws.realtime.guards import Guards
 from aiorest_ws.realtime.messages import MSGPACK, family_of
+from aiorest_ws.realtime.presence import Presence
 from aiorest_ws.realtime.runs import Runs
 from aiorest_ws.realtime.subscriptions import Subscriptions
 from aiorest_ws.realtime.timers import Timers
@@ -120,6 +121,7 @@ class LocalNode:
         self.guards = Guards(self)
         self.meter = meter
         self.broker = broker
+        self.presence = Presence(self)
         self.places: dict[str, Place] = {}
 
     @property
