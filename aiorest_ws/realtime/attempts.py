@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from aiorest_ws._speedups import Response, again, set_method, set_status
@@ -67,6 +68,7 @@ class Attempt:
         self._is_resumed = False
         self._is_to_be_asked = False  # something changed since its guards let it pass
         self._is_over = False
+        self._awaits: asyncio.Future[None] | None = None
         table.attempts.setdefault(name, []).append(self)
         place.attempts[self] = None
         if plan.live.live.shared:
@@ -102,7 +104,8 @@ class Attempt:
         return Response() if topic.is_fresh(family) else self._wanted(topic, family)
 
     async def _wanted(self, topic: SharedState, family: int) -> Response:
-        await topic.wanted(family)
+        self._awaits = topic.wanted(family)
+        await self._awaits
         return Response()
 
     def _may_resume(self) -> bool:
@@ -235,6 +238,8 @@ class Attempt:
         if self._is_over:
             return
         self._is_over = True
+        if self._awaits is not None and not self._awaits.done():
+            self._awaits.set_result(None)  # nobody may ask for the value any more: what waits for it goes on to its end
         attempts = self.table.attempts[self.name]
         attempts.remove(self)
         if not attempts:

@@ -254,6 +254,8 @@ class SharedState(Topic):
 
     def _set(self, values: dict[int, bytes], number: int, is_changed: bool) -> None:
         """Take note of a value, and tell who has another one; and of the same, who waits to hear so."""
+        if number < self.number:
+            return  # one that was published since the run began
         digests = {family: digest_of(data) for family, data in values.items()}
         if any(self.digests.get(family) != digest for family, digest in digests.items()):
             self.seen += 1
