@@ -8,6 +8,7 @@ from aiorest_ws._speedups import Response, again, set_method, set_status
 from aiorest_ws.exceptions import HTTPError
 from aiorest_ws.realtime.logs import Log
 from aiorest_ws.realtime.messages import family_of, reply
+from aiorest_ws.realtime.presence import entry_of
 from aiorest_ws.realtime.sharing import check_empty
 from aiorest_ws.realtime.subscriptions import Subscription
 from aiorest_ws.realtime.topics import PrivateState, SharedState
@@ -56,6 +57,7 @@ class Attempt:
         self.number = place.number
         self.digest: str | None = None
         self.seen = 0
+        self.entry: dict[str, Any] | None = None  # of who subscribes, as it is listed
         table.turns += 1
         self.turn = table.turns
         self.topic: SharedState | None = None  # of a shared route
@@ -124,6 +126,9 @@ class Attempt:
         else:
             check_empty(result, self.plan.live)
             rendered = self._log(request, topic) if isinstance(topic, Log) else self._shared(request, topic)
+        presence = self.plan.live.live.presence
+        if presence is not None:
+            self.entry = entry_of(presence, request)
         self._is_there = True
         return rendered
 

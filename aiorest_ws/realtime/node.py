@@ -13,6 +13,7 @@ from aiorest_ws.realtime.brokers import Broker, Item
 from aiorest_ws.realtime.guards import Guards
 from aiorest_ws.realtime.logs import Log
 from aiorest_ws.realtime.messages import MSGPACK, family_of
+from aiorest_ws.realtime.presence import Presence
 from aiorest_ws.realtime.runs import Runs
 from aiorest_ws.realtime.subscriptions import Subscriptions
 from aiorest_ws.realtime.timers import Timers
@@ -121,6 +122,7 @@ class LocalNode:
         self.guards = Guards(self)
         self.meter = meter
         self.broker = broker
+        self.presence = Presence(self)
         self.places: dict[str, Place] = {}
 
     @property

@@ -230,6 +230,7 @@ class SharedState(Topic):
         request = impersonal(self.message, self.node.app)
         families = {family for family, _ in waiting} | {family_of(each.form) for each in self.subscribers}
         request._live = rerun = Rerun(families)
+        request._pipeline = self.node.pipeline
 
         def done(_: Any, outcome: Outcome | None) -> None:
             if outcome is None:
