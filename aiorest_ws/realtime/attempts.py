@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from aiorest_ws._speedups import Response, again, set_method, set_status
 from aiorest_ws.exceptions import HTTPError
+from aiorest_ws.realtime.logs import Log
 from aiorest_ws.realtime.messages import family_of, reply
 from aiorest_ws.realtime.presence import entry_of
 from aiorest_ws.realtime.sharing import check_empty
 from aiorest_ws.realtime.subscriptions import Subscription
-from aiorest_ws.realtime.topics import Log, PrivateState, SharedState
+from aiorest_ws.realtime.topics import PrivateState, SharedState
 from aiorest_ws.realtime.versions import Version, digest_of, version_of
 
 if TYPE_CHECKING:
