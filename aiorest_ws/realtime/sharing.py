@@ -134,6 +134,7 @@ class SharedGet:
         value = Value()
         fresh = impersonal(request, request.app)
         fresh._live = value
+        fresh._pipeline = self._pipeline
         context = context_of(request.connection)
         given = context.run(self._pipeline.run, fresh, self._route.value, self._params)
         if type(given) is bytes:
