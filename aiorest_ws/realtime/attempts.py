@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from aiorest_ws._speedups import Response, again, set_method, set_status
@@ -70,6 +71,7 @@ class Attempt:
         self._is_resumed = False
         self._is_to_be_asked = False  # something changed since its guards let it pass
         self._is_over = False
+        self._awaits: asyncio.Future[Known] | None = None
         table.attempts.setdefault(name, []).append(self)
         place.attempts[self] = None
         place.families.add(family_of(self.form))
@@ -110,7 +112,8 @@ class Attempt:
 
     async def _wanted(self, topic: SharedState, family: int) -> Response:
         """Wait for a value; who must not see it any more by then, does not."""
-        self._value = await topic.wanted(family)
+        self._awaits = topic.wanted(family)
+        self._value = await self._awaits
         while self._is_to_be_asked:
             self._is_to_be_asked = False
             await self._ask_guards()
@@ -258,6 +261,8 @@ class Attempt:
         if self._is_over:
             return
         self._is_over = True
+        if self._awaits is not None and not self._awaits.done():
+            self._awaits.set_result(None)  # nobody may ask for the value any more: what waits for it goes on to its end
         attempts = self.table.attempts[self.name]
         attempts.remove(self)
         if not attempts:

@@ -227,6 +227,12 @@ class SharedState(Topic):
         """Give the value, which is there."""
         return Known(self.values[family], self.number, self.digests.get(family, ""), self.seen)
 
+    def _given(self, values: dict[int, bytes], number: int, family: int) -> Known:
+        """Give what a run has given, or what was published since."""
+        if family in self.values:
+            return self.known(family)
+        return Known(values[family], number, digest_of(values[family]), -1)
+
     def wanted(self, family: int) -> asyncio.Future[Known]:
         """Give a future of the value in `family` when it is there; it raises HTTPError if there is none."""
         future = asyncio.get_running_loop().create_future()
@@ -254,7 +260,7 @@ class SharedState(Topic):
                 self._is_late = False
                 self._set(rerun.values, number, is_changed)
             for family, future in waiting:
-                _settle(future, outcome or self.known(family))
+                _settle(future, outcome or self._given(rerun.values, number, family))
             self._ended()
             if outcome is not None:
                 self.is_changed = self.is_changed or is_changed
@@ -268,6 +274,8 @@ class SharedState(Topic):
 
     def _set(self, values: dict[int, bytes], number: int, is_changed: bool) -> None:
         """Take note of a value, and tell who has another one; and of the same, who waits to hear so."""
+        if number < self.number:
+            return  # one that was published since the run began
         digests = {family: digest_of(data) for family, data in values.items()}
         if any(self.digests.get(family) != digest for family, digest in digests.items()):
             self.seen += 1
