@@ -71,7 +71,7 @@ class Attempt:
         self._is_resumed = False
         self._is_to_be_asked = False  # something changed since its guards let it pass
         self._is_over = False
-        self._awaits: asyncio.Future[Known] | None = None
+        self._awaits: asyncio.Future[Known | None] | None = None
         table.attempts.setdefault(name, []).append(self)
         place.attempts[self] = None
         place.families.add(family_of(self.form))
@@ -112,9 +112,10 @@ class Attempt:
 
     async def _wanted(self, topic: SharedState, family: int) -> Response:
         """Wait for a value; who must not see it any more by then, does not."""
-        self._awaits = topic.wanted(family)
-        self._value = await self._awaits
-        while self._is_to_be_asked:
+        awaits: asyncio.Future[Known | None] = topic.wanted(family)
+        self._awaits = awaits
+        self._value = await awaits
+        while self._is_to_be_asked and not self._is_over:
             self._is_to_be_asked = False
             await self._ask_guards()
         return Response()
@@ -148,7 +149,7 @@ class Attempt:
 
     def take(self, replies: Any, request: Any, plan: Any, view: Any, result: Any) -> bytes:
         """Give the reply that carries what the handler gave, or says that the client has it."""
-        if not self._is_called:
+        if not self._is_called or self._is_over:
             return b""  # `settle` refuses it
         topic = self.topic
         if topic is None:

@@ -179,7 +179,7 @@ class SharedState(Topic):
         self.digests: dict[int, str] = {}
         self.number = -1
         self.seen = 0
-        self._waiting: list[tuple[int, asyncio.Future[Known]]] = []
+        self._waiting: list[tuple[int, asyncio.Future[Known | None]]] = []
         self._pushes: dict[tuple[int, bool], list[bytes]] = {}  # form, with the value → as it is sent
         self._refresh: Timer | None = None
 
@@ -233,7 +233,7 @@ class SharedState(Topic):
             return self.known(family)
         return Known(values[family], number, digest_of(values[family]), -1)
 
-    def wanted(self, family: int) -> asyncio.Future[Known]:
+    def wanted(self, family: int) -> asyncio.Future[Known | None]:
         """Give a future of the value in `family` when it is there; it raises HTTPError if there is none."""
         future = asyncio.get_running_loop().create_future()
         self._waiting.append((family, future))
@@ -453,7 +453,7 @@ class PrivateState(Topic):
         self.subscription.end(status, detail, retry)
 
 
-def _settle(future: asyncio.Future[Known], outcome: Known | Outcome) -> None:
+def _settle(future: asyncio.Future[Known | None], outcome: Known | Outcome) -> None:
     if future.done():
         return
     if isinstance(outcome, Known):
