@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from contextvars import Context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiorest_ws._speedups import again, sent
 from aiorest_ws.exceptions import HTTPError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from aiorest_ws.realtime.subscriptions import Subscription
     from aiorest_ws.realtime.timers import Timer
 
-__all__ = ("PrivateState", "SharedState", "Topic")
+__all__ = ("Known", "PrivateState", "SharedState", "Topic")
 
 _NEVER = float("-inf")
 _RETRY = 1.0  # seconds after which a run that failed is tried again
@@ -146,6 +146,19 @@ class Topic:
     def catch_up(self, subscription: Subscription) -> None:
         """Send what one who was behind has not been sent."""
 
+    def catch_up_soon(self, subscription: Subscription) -> None:
+        """Do so behind the reply to its SUBSCRIBE, which comes before all that is pushed."""
+        self.node.loop.call_soon(subscription.catch_up, context=self.node.context())
+
+
+class Known(NamedTuple):
+    """A value, in one encoding, as it was after one run."""
+
+    data: bytes
+    number: int
+    digest: str
+    seen: int
+
 
 class SharedState(Topic):
     """A topic that is the same for all: one run of the handler, by nobody, and one encoding of each form.
@@ -167,7 +180,7 @@ class SharedState(Topic):
         self.digests: dict[int, str] = {}
         self.number = -1
         self.seen = 0
-        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self._waiting: list[tuple[int, asyncio.Future[Known | None]]] = []
         self._pushes: dict[tuple[int, bool], list[bytes]] = {}  # form, with the value → as it is sent
         self._refresh: Timer | None = None
 
@@ -182,7 +195,7 @@ class SharedState(Topic):
         if self.live.refresh and self._refresh is None:
             self._refresh = self.node.timers.after(self.live.refresh, self._on_refresh)
         if subscription.seen != self.seen or subscription.position < self.place.number:
-            self.catch_up(subscription)
+            self.catch_up_soon(subscription)
 
     def remove(self, subscription: Subscription) -> None:
         self.subscribers.remove(subscription)
@@ -211,8 +224,18 @@ class SharedState(Topic):
         is_young = self.node.timers.now() - self._began < self.live.interval
         return family in self.values and is_young and not self.is_stale and not self.is_changed
 
-    def wanted(self, family: int) -> asyncio.Future[None]:
-        """Give a future that is done when there is a value in `family`; it raises HTTPError if there is none."""
+    def known(self, family: int) -> Known:
+        """Give the value, which is there."""
+        return Known(self.values[family], self.number, self.digests.get(family, ""), self.seen)
+
+    def _given(self, values: dict[int, bytes], number: int, family: int) -> Known:
+        """Give what a run has given, or what was published since."""
+        if family in self.values:
+            return self.known(family)
+        return Known(values[family], number, digest_of(values[family]), -1)
+
+    def wanted(self, family: int) -> asyncio.Future[Known | None]:
+        """Give a future of the value in `family` when it is there; it raises HTTPError if there is none."""
         future = asyncio.get_running_loop().create_future()
         self._waiting.append((family, future))
         self.ask()
@@ -237,8 +260,8 @@ class SharedState(Topic):
             if outcome is None:
                 self._is_late = False
                 self._set(rerun.values, number, is_changed)
-            for _, future in waiting:
-                _settle(future, outcome)
+            for family, future in waiting:
+                _settle(future, outcome or self._given(rerun.values, number, family))
             self._ended()
             if outcome is not None:
                 self.is_changed = self.is_changed or is_changed
@@ -432,10 +455,10 @@ class PrivateState(Topic):
         self.subscription.end(status, detail, retry)
 
 
-def _settle(future: asyncio.Future[None], outcome: Outcome | None) -> None:
+def _settle(future: asyncio.Future[Known | None], outcome: Known | Outcome) -> None:
     if future.done():
         return
-    if outcome is None:
-        future.set_result(None)
+    if isinstance(outcome, Known):
+        future.set_result(outcome)
     else:
         future.set_exception(HTTPError(outcome.status, outcome.detail))
