@@ -223,7 +223,7 @@ class Attempt:
             if position < self.place.number:
                 topic.changed()
         else:
-            existing.catch_up()
+            self.table.node.outbox.soon(existing.catch_up)  # its reply goes first
 
     def cancel(self) -> None:
         """Answer it in the place of what it waits for: the client wants it no longer. Nothing of it takes effect."""

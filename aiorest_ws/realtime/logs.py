@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from aiorest_ws._speedups import fan_out, sent
+from aiorest_ws._speedups import Fan, fan_out
 from aiorest_ws.realtime.brokers import Item
 from aiorest_ws.realtime.messages import family_of, push
 from aiorest_ws.realtime.topics import SharedState
@@ -27,14 +28,15 @@ class Log(SharedState):
     Who is behind has a place in the items that are kept here as long as somebody needs them, up to `history_bytes`.
     """
 
-    __slots__ = ("_items", "_size", "_tells", "_told")
+    __slots__ = ("_items", "_late", "_size", "_tells", "_told")
 
     def __init__(self, place: Place, name: str, message: Any, plan: Any, params: tuple[Any, ...]) -> None:
         super().__init__(place, name, message, plan, params)
         self._items: deque[Item] = deque()
         self._size = 0
+        self._late: dict[Any, None] = {}  # those that have not been sent what was told
         self._tells = False
-        self._told = place.number  # what all have been sent who are not behind
+        self._told = place.number  # what all have been sent who are not late
 
     def is_fresh(self, family: int) -> bool:
         return super().is_fresh(family) and self._reaches(self.number)
@@ -55,10 +57,15 @@ class Log(SharedState):
         return True
 
     def add(self, subscription: Subscription) -> None:
-        self.subscribers.append(subscription)
+        self._let_in(subscription)
         if subscription.position < self.place.number:
             self._reaches(subscription.position)
+            self._late[subscription] = None
             self.tell_soon()
+
+    def remove(self, subscription: Subscription) -> None:
+        self._late.pop(subscription, None)
+        super().remove(subscription)
 
     def on_item(self, item: Item) -> None:
         """Take the next item, for all."""
@@ -74,7 +81,7 @@ class Log(SharedState):
         """Tell all in this turn of the loop: what is published in it leaves together."""
         if not self._tells:
             self._tells = True
-            self.node.loop.call_soon(self._tell_now)
+            self.node.outbox.soon(self._tell_now)
 
     def _tell_now(self) -> None:
         self._tells = False
@@ -83,25 +90,32 @@ class Log(SharedState):
     def _tell_all(self) -> None:
         number, since = self.place.number, self._told
         self._told = number
-        left: list[Any] = self.subscribers
         if number > since:
-            told, left = fan_out(list(left), since, number, self.seen, lambda form: self._pushes_behind(since, form))
+            fan = Fan(self.node.outbox, lambda form: self._pushes(since, number, form))
+            told, left = fan_out(self.subscribers, fan, since, number, self.seen)
             self.node.meter.deliveries += told * (number - since)
-        is_needed = False
-        for subscription in left:
-            if subscription.position < number and not subscription.is_over:
-                if not subscription.is_behind:
-                    self.catch_up(subscription)
-                is_needed = is_needed or subscription.position < number
-        if not is_needed and self.place.number == number:
+            for subscription in left:
+                if not subscription.is_over:  # somebody's own code, called meanwhile, has ended it
+                    self._late[subscription] = None
+        for subscription in list(self._late):
+            if not subscription.is_behind:
+                self.catch_up(subscription)
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """Keep no items that everybody has been sent."""
+        if not self._late and self._told == self.place.number:
             self._items.clear()
             self._size = 0
 
-    def _pushes_behind(self, position: int, form: int) -> list[bytes]:
-        """Give the pushes of all items behind `position`."""
+    def _pushes(self, since: int, number: int, form: int) -> list[bytes] | None:
+        """Give the pushes of the items behind `since` up to `number`; None if they are kept no longer."""
+        items = self._items
+        first = since + 1 - (items[0].number if items else number + 1)
+        if first < 0 or first + number - since > len(items):
+            return None
         family = family_of(form)
-        first = len(self._items) - (self.place.number - position)
-        return [self._push(self._items[at], form, family) for at in range(first, len(self._items))]
+        return [self._push(item, form, family) for item in islice(items, first, first + number - since)]
 
     def _push(self, item: Item, form: int, family: int) -> bytes:
         data = item.encoded(family)
@@ -111,39 +125,40 @@ class Log(SharedState):
         return push(self.name, version_of(self.place.epoch, item.number), data, form)
 
     def catch_up(self, subscription: Subscription) -> None:
-        if subscription.position >= self.place.number:
-            return
-        if not self._reaches(subscription.position):
-            subscription.end(409, _TOO_FAR, 0)
-            return
-        form = subscription.form
-        family = family_of(form)
+        # Somebody's own code, called by the client's connection, may publish, or end the subscription: look again.
+        while not subscription.is_over and subscription.position < self.place.number:
+            if not self._reaches(subscription.position):
+                subscription.end(409, _TOO_FAR, 0)
+            elif not subscription.takes_pushes() or not self._send_some(subscription):
+                self.node.meter.skipped += 1
+                self._late[subscription] = None
+                subscription.lag()
+                return
+        self._late.pop(subscription, None)
+        subscription.arrive()
+        self._tidy()
+
+    def _send_some(self, subscription: Subscription) -> bool:
+        """Send the next items, so many that a client is asked again whether it reads before memory is spent on it."""
+        position, family = subscription.position, family_of(subscription.form)
         payloads: list[bytes] = []
         size = 0
-        first = len(self._items) - (self.place.number - subscription.position)
-        for at in range(first, len(self._items)):
-            if not payloads and not subscription.takes_pushes():
-                break
-            payloads.append(self._push(self._items[at], form, family))
+        for item in islice(self._items, position + 1 - self._items[0].number, None):
+            payloads.append(self._push(item, subscription.form, family))
             size += len(payloads[-1])
-            if size >= _AT_ONCE or at == len(self._items) - 1:
-                self._send_items(subscription, payloads)
-                payloads, size = [], 0
-        if subscription.position < self.place.number:
-            self.node.meter.skipped += 1
-            subscription.lag()
-
-    def _send_items(self, subscription: Subscription, payloads: list[bytes]) -> None:
-        if sent(subscription, payloads):
-            subscription.position += len(payloads)
-            self.node.meter.deliveries += len(payloads)
+            if size >= _AT_ONCE:
+                break
+        fan = Fan(self.node.outbox, lambda _: payloads)
+        is_sent = fan.send(subscription, position + len(payloads), self.seen)
+        self.node.meter.deliveries += len(payloads) if is_sent else 0
+        return is_sent
 
     def _put_out(self) -> None:
         """Put out the oldest items, beyond what is kept for those who are behind; who needs them is ended."""
         while len(self._items) > 1 and self._size > self.live.history_bytes:
             self._size -= self._items.popleft().size
         first = self._items[0].number if self._items else self.place.number + 1
-        for subscription in list(self.subscribers):
+        for subscription in list(self._late):
             if subscription.position + 1 < first:
                 subscription.end(409, _TOO_FAR, 0)
 

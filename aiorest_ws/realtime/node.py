@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from orjson import loads
 
-from aiorest_ws._speedups import write
+from aiorest_ws._speedups import Outbox, forms_of, write
 from aiorest_ws.realtime.brokers import Broker, Item
 from aiorest_ws.realtime.guards import Guards
 from aiorest_ws.realtime.logs import Log
@@ -106,8 +106,10 @@ class Place:
 
     def has_families(self) -> set[int]:
         """Give the ways in which somebody wants values encoded."""
-        forms = {each.form for topic in self.topics.values() for each in topic.subscribers}
-        return {family_of(form) for form in forms | {attempt.form for attempt in self.attempts}}
+        forms = {attempt.form for attempt in self.attempts}
+        for topic in self.topics.values():
+            forms |= forms_of(topic.subscribers)
+        return {family_of(form) for form in forms}
 
 
 class LocalNode:
@@ -117,6 +119,7 @@ class LocalNode:
         self.loop = asyncio.get_running_loop()
         self.factories = [factory]
         self.timers = Timers(self.loop)
+        self.outbox = Outbox(self.loop)
         limits = factory.limits
         self.runs = Runs(self.loop, self.timers, limits.max_live_runs, factory.threads // 2)
         self.guards = Guards(self)
