@@ -60,6 +60,16 @@ class Runs:
         self._queues.setdefault(run.owner, deque()).append(run)
         self._wake()
 
+    @property
+    def tasks(self) -> list[asyncio.Task[None]]:
+        """Those that wait for something."""
+        return list(self._tasks)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Tell whether nothing runs, and nothing is to be run now."""
+        return not (self._tasks or self._queues or self._held or self._wakes)
+
     def stop(self) -> list[asyncio.Task[None]]:
         """Begin nothing more; gives what runs, which is cancelled."""
         self._queues.clear()

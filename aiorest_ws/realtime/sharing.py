@@ -88,6 +88,8 @@ class Value:
 
     takes_value = True
     raises = True
+    is_rerun = False
+    subscribes = False
 
     def __init__(self) -> None:
         self.result: Any = None
@@ -112,6 +114,8 @@ class SharedGet:
 
     takes_value = True
     raises = False
+    is_rerun = False
+    subscribes = False
 
     def __init__(self, pipeline: Any, route: LiveRoute, params: tuple[Any, ...]) -> None:
         self._pipeline = pipeline

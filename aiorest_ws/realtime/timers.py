@@ -64,6 +64,13 @@ class Timers:
             heapify(self._heap)
             self._cancelled = 0
 
+    def next_at(self) -> float | None:
+        """Give the time of the first one, None if there is none."""
+        while self._heap and self._heap[0][2].call is None:
+            heappop(self._heap)
+            self._cancelled -= 1
+        return self._heap[0][0] if self._heap else None
+
     def advance(self, seconds: float) -> None:
         """Let so much time have passed, for a test; what is due is called at once."""
         self._ahead += seconds
