@@ -12,6 +12,7 @@ from pybase64 import b64encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextvars import Context
 
     from .connection import Connection
     from .deflate import Packer
@@ -48,12 +49,16 @@ class Subscriber:
 
 
 class Outbox:
-    """What leaves in this turn of a loop: gathered by connections, one write for each, one call for all."""
+    """What leaves in this turn of a loop: gathered by connections, one write for each, one call for all.
 
-    __slots__ = ("_due", "_gathering", "_is_scheduled", "_loop")
+    context    gives what that runs in: who publishes is none of the business of who is told
+    """
 
-    def __init__(self, loop: Any) -> None:
+    __slots__ = ("_context", "_due", "_gathering", "_is_scheduled", "_loop")
+
+    def __init__(self, loop: Any, context: Callable[[], Context]) -> None:
         self._loop = loop
+        self._context = context
         self._due: list[Callable[[], None]] = []
         self._gathering: list[Connection] = []
         self._is_scheduled = False
@@ -78,7 +83,7 @@ class Outbox:
     def _schedule(self) -> None:
         if not self._is_scheduled:
             self._is_scheduled = True
-            self._loop.call_soon(self._turn)
+            self._loop.call_soon(self._turn, context=self._context())
 
     def _turn(self) -> None:
         try:

@@ -23,6 +23,7 @@ cdef class Subscriber:
 @cython.final
 cdef class Outbox:
     cdef object _loop
+    cdef object _context
     cdef list _due
     cdef list _gathering
     cdef bint _is_scheduled

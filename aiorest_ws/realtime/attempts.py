@@ -10,9 +10,11 @@ from aiorest_ws.exceptions import HTTPError
 from aiorest_ws.realtime.logs import Log
 from aiorest_ws.realtime.messages import family_of, reply
 from aiorest_ws.realtime.presence import entry_of
-from aiorest_ws.realtime.sharing import check_empty
+from aiorest_ws.realtime.reruns import Outcome, Recheck, begin
+from aiorest_ws.realtime.roles import Counted, Role
+from aiorest_ws.realtime.sharing import check_empty, context_of
 from aiorest_ws.realtime.subscriptions import Subscription
-from aiorest_ws.realtime.topics import PrivateState, SharedState
+from aiorest_ws.realtime.topics import Known, PrivateState, SharedState
 from aiorest_ws.realtime.versions import Version, digest_of, version_of
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ _CONFLICT = 409
 _NOT_MODIFIED, _PARTIAL = 304, 206
 
 
-class Attempt:
+class Attempt(Role):
     """One SUBSCRIBE, which goes the way of a GET.
 
     number, digest, seen    of the value in its reply
@@ -33,8 +35,6 @@ class Attempt:
     """
 
     takes_value = True
-    raises = False
-    is_rerun = False
     subscribes = True
 
     def __init__(
@@ -64,14 +64,17 @@ class Attempt:
         self.topic: SharedState | None = None  # of a shared route
         self._since = since
         self._request = request
+        self._value: Known | None = None  # of a shared route, as it is when it is asked for
         self._is_called = False
         self._is_there = False
         self._is_resumed = False
         self._is_to_be_asked = False  # something changed since its guards let it pass
         self._is_over = False
-        self._awaits: asyncio.Future[None] | None = None
+        self.counted = Counted(plan.route, "SUBSCRIBE")
+        self._awaits: asyncio.Future[Known | None] | None = None
         table.attempts.setdefault(name, []).append(self)
         place.attempts[self] = None
+        place.families.add(family_of(self.form))
         if plan.live.live.shared:
             self.topic = place.shared(name, self.message, plan, params)
             self.topic.attempts += 1
@@ -87,9 +90,6 @@ class Attempt:
         self._is_called = True
         self.number = self.place.number
 
-    def watched(self, threads: Any) -> Any:
-        return threads
-
     def recheck(self) -> None:
         """Have its guards asked again, once it is a subscription."""
         self._is_to_be_asked = True
@@ -102,12 +102,37 @@ class Attempt:
             self._is_resumed = True
             return Response()
         family = family_of(self.form)
-        return Response() if topic.is_fresh(family) else self._wanted(topic, family)
+        if not topic.is_fresh(family) or self._is_to_be_asked:
+            return self._wanted(topic, family)
+        self._value = topic.known(family)
+        return Response()
 
     async def _wanted(self, topic: SharedState, family: int) -> Response:
-        self._awaits = topic.wanted(family)
-        await self._awaits
+        """Wait for a value; who must not see it any more by then, does not."""
+        awaits: asyncio.Future[Known | None] = topic.wanted(family)
+        self._awaits = awaits
+        self._value = await awaits
+        while self._is_to_be_asked and not self._is_over:
+            self._is_to_be_asked = False
+            await self._ask_guards()
         return Response()
+
+    async def _ask_guards(self) -> None:
+        """Ask the guards again; raises what they refuse with."""
+        outcomes: list[Outcome | None] = []
+        node, connection = self.table.node, self.table.connection
+        request = again(self.message)
+        request._live = Recheck()
+        left = begin(
+            *(connection._pipeline, request, self.plan, self.params),
+            context=context_of(connection),
+            done=lambda _, outcome: outcomes.append(outcome),
+            seconds=node.run_seconds,
+        )
+        if left is not None:
+            await node.loop.create_task(left[0], context=left[1])
+        if outcomes[0] is not None:
+            raise HTTPError(outcomes[0].status, outcomes[0].detail)
 
     def _may_resume(self) -> bool:
         """Tell whether all items since those that the client has are there, in its form."""
@@ -121,14 +146,14 @@ class Attempt:
 
     def take(self, replies: Any, request: Any, plan: Any, view: Any, result: Any) -> bytes:
         """Give the reply that carries what the handler gave, or says that the client has it."""
-        if not self._is_called:
+        if not self._is_called or self._is_over:
             return b""  # `settle` refuses it
         topic = self.topic
         if topic is None:
             rendered = self._private(request, replies.value(request, result, family_of(self.form)))
         else:
             check_empty(result, self.plan.live)
-            rendered = self._log(request, topic) if isinstance(topic, Log) else self._shared(request, topic)
+            rendered = self._log(request) if isinstance(topic, Log) else self._shared(request)
         presence = self.plan.live.live.presence
         if presence is not None:
             self.entry = entry_of(presence, request)
@@ -139,12 +164,9 @@ class Attempt:
         self.digest = digest_of(data)
         return self._state(request, data)
 
-    def _shared(self, request: Any, topic: SharedState) -> bytes:
-        family = family_of(self.form)
-        data = topic.values.get(family)
-        if data is None:
-            raise HTTPError(503, "the value is another by now, subscribe again")
-        self.number, self.digest, self.seen = topic.number, topic.digests[family], topic.seen
+    def _shared(self, request: Any) -> bytes:
+        assert self._value is not None
+        data, self.number, self.digest, self.seen = self._value
         return self._state(request, data)
 
     def _state(self, request: Any, data: bytes) -> bytes:
@@ -155,21 +177,22 @@ class Attempt:
         set_status(request, 200)
         return reply(request, self.name, version, data)
 
-    def _log(self, request: Any, topic: Log) -> bytes:
+    def _log(self, request: Any) -> bytes:
         key = self.plan.live.live.key
         if self._is_resumed:
             assert self._since is not None
             self.number, number = self._since.number, self.place.number
             set_status(request, _NOT_MODIFIED if self.number == number else _PARTIAL)
             return reply(request, self.name, version_of(self.place.epoch, number), key=key)
-        data = topic.values.get(family_of(self.form))
-        if data is None:
-            raise HTTPError(503, "the value is another by now, subscribe again")
-        self.number = topic.number
+        assert self._value is not None
+        data, self.number, _, _ = self._value
         set_status(request, 200)
         return reply(request, self.name, version_of(self.place.epoch, self.number), data, key)
 
     # Its end
+
+    def late(self, request: Any) -> None:
+        self.release()
 
     def settle(self, connection: Any, request: Any, rendered: bytes) -> bytes:
         """Subscribe, if that is the reply of one who may; give what is to be sent."""
@@ -223,7 +246,7 @@ class Attempt:
             if position < self.place.number:
                 topic.changed()
         else:
-            self.table.node.outbox.soon(existing.catch_up)  # its reply goes first
+            topic.catch_up_soon(existing)
 
     def cancel(self) -> None:
         """Answer it in the place of what it waits for: the client wants it no longer. Nothing of it takes effect."""

@@ -74,16 +74,13 @@ class Subscription(Subscriber):
 
     def catch_up(self) -> None:
         """Send what it has not been sent, as far as the client takes it."""
+        self.table.behind.pop(self, None)
         if not self.is_over and not self.is_held:
             self.topic.catch_up(self)
 
     def lag(self) -> None:
         """Take note that something is to be sent, once the client reads."""
         self.table.behind[self] = None
-
-    def arrive(self) -> None:
-        """Take note that it has been sent all there is."""
-        self.table.behind.pop(self, None)
 
     def end(self, status: int, detail: Any, retry: int | None = None) -> None:
         """End it, and tell the client why. Does nothing if it is over."""
@@ -96,7 +93,9 @@ class Subscription(Subscriber):
             node.outbox.push(connection, [ending(name, status, detail, retry, form)], form)
 
     def release(self, *, may_come_back: bool) -> None:
-        """Let go of what watches it."""
+        """Let go of what watches it; nothing more is sent to it, by whoever is sending to many just now."""
+        self.is_held = True
+        self.position = -1
         self._leave(may_come_back=may_come_back)
         if self.expiry is not None:
             self.expiry.cancel()

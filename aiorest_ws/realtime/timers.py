@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextvars import Context
 from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Any
@@ -37,6 +38,7 @@ class Timers:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._context = Context()  # not that of who asks for a call: it would be kept, and seen by the others
         self._ahead = 0.0
         self._order = count()
         self._heap: list[tuple[float, int, Timer]] = []
@@ -92,7 +94,7 @@ class Timers:
             if self._handle_at <= when:
                 return
             self._handle.cancel()
-        self._handle = self._loop.call_at(when, self._wake)
+        self._handle = self._loop.call_at(when, self._wake, context=self._context)
         self._handle_at = when
 
     def _wake(self) -> None:

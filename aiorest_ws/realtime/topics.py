@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from contextvars import Context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiorest_ws._speedups import Fan, again, fan_out_state, forms_of
 from aiorest_ws.exceptions import HTTPError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from aiorest_ws.realtime.subscriptions import Subscription
     from aiorest_ws.realtime.timers import Timer
 
-__all__ = ("PrivateState", "SharedState", "Topic")
+__all__ = ("Known", "PrivateState", "SharedState", "Topic")
 
 _NEVER = float("-inf")
 _RETRY = 1.0  # seconds after which a run that failed is tried again
@@ -112,6 +112,7 @@ class Topic:
         self._is_due = False
         self._is_running = True
         self._began = self.node.timers.now()
+        self.node.meter.runs += 1
         return self._run(self.place.number)
 
     def _may_run(self) -> bool:
@@ -145,6 +146,23 @@ class Topic:
     def catch_up(self, subscription: Subscription) -> None:
         """Send what one who was behind has not been sent."""
 
+    def catch_up_soon(self, subscription: Subscription) -> None:
+        """Do so behind the reply to its SUBSCRIBE, which comes before all that is pushed."""
+        self.node.outbox.soon(subscription.catch_up)
+
+    def _fan_of(self, pushes: list[bytes]) -> Fan:
+        """Give what tells one subscriber."""
+        return Fan(self.node.outbox, lambda _: pushes)
+
+
+class Known(NamedTuple):
+    """A value, in one encoding, as it was after one run."""
+
+    data: bytes
+    number: int
+    digest: str
+    seen: int
+
 
 class SharedState(Topic):
     """A topic that is the same for all: one run of the handler, by nobody, and one encoding of each form.
@@ -169,7 +187,7 @@ class SharedState(Topic):
         self.digests: dict[int, str] = {}
         self.number = -1
         self.seen = 0
-        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self._waiting: list[tuple[int, asyncio.Future[Known | None]]] = []
         self._news: Fan | None = None  # tells the value, made once for all
         self._same: Fan | None = None  # tells that it is what it was
         self._refresh: Timer | None = None
@@ -189,7 +207,7 @@ class SharedState(Topic):
         if self.live.refresh and self._refresh is None:
             self._refresh = self.node.timers.after(self.live.refresh, self._on_refresh)
         if subscription.seen != self.seen or subscription.position < self.place.number:
-            self.node.outbox.soon(subscription.catch_up)  # its reply goes first
+            self.catch_up_soon(subscription)
 
     def remove(self, subscription: Subscription) -> None:
         last = self.subscribers.pop()
@@ -221,8 +239,18 @@ class SharedState(Topic):
         is_young = self.node.timers.now() - self._began < self.live.interval
         return family in self.values and is_young and not self.is_stale and not self.is_changed
 
-    def wanted(self, family: int) -> asyncio.Future[None]:
-        """Give a future that is done when there is a value in `family`; it raises HTTPError if there is none."""
+    def known(self, family: int) -> Known:
+        """Give the value, which is there."""
+        return Known(self.values[family], self.number, self.digests.get(family, ""), self.seen)
+
+    def _given(self, values: dict[int, bytes], number: int, family: int) -> Known:
+        """Give what a run has given, or what was published since."""
+        if family in self.values:
+            return self.known(family)
+        return Known(values[family], number, digest_of(values[family]), -1)
+
+    def wanted(self, family: int) -> asyncio.Future[Known | None]:
+        """Give a future of the value in `family` when it is there; it raises HTTPError if there is none."""
         future = asyncio.get_running_loop().create_future()
         self._waiting.append((family, future))
         self.ask()
@@ -247,8 +275,8 @@ class SharedState(Topic):
             if outcome is None:
                 self._is_late = False
                 self._set(rerun.values, number, is_changed)
-            for _, future in waiting:
-                _settle(future, outcome)
+            for family, future in waiting:
+                _settle(future, outcome or self._given(rerun.values, number, family))
             self._ended()
             if outcome is not None:
                 self.is_changed = self.is_changed or is_changed
@@ -451,8 +479,9 @@ class PrivateState(Topic):
         if is_same and not is_changed:
             return
         version = version_of(self.place.epoch, number, digest)
+        self.node.meter.encodings += 1
         payloads = [push(self.name, version, None if is_same else data, subscription.form)]
-        if Fan(self.node.outbox, lambda _: payloads).send(subscription, number, 0):
+        if self._fan_of(payloads).send(subscription, number, 0):
             self.digest = digest
             self.node.meter.deliveries += 1
         else:
@@ -464,10 +493,10 @@ class PrivateState(Topic):
         self.subscription.end(status, detail, retry)
 
 
-def _settle(future: asyncio.Future[None], outcome: Outcome | None) -> None:
+def _settle(future: asyncio.Future[Known | None], outcome: Known | Outcome) -> None:
     if future.done():
         return
-    if outcome is None:
-        future.set_result(None)
+    if isinstance(outcome, Known):
+        future.set_result(outcome)
     else:
         future.set_exception(HTTPError(outcome.status, outcome.detail))
