@@ -19,9 +19,9 @@ from aiorest_ws import Application, SimpleRouter
 from aiorest_ws.decorators import endpoint
 from aiorest_ws.exceptions import BaseAPIException
 from aiorest_ws.testing import AsyncTestClient
-from tests._speedups.test_frames import BINARY, CLOSING, OPEN, PING, PONG, wire
-from tests._speedups.test_pipeline import Server, get, hello
 from tests.conftest import Impl
+from tests.kit.frames import BINARY, CLOSING, OPEN, PING, PONG, wire
+from tests.kit.servers import Server, get, hello
 from tests.serving import asynchronous
 
 Call = Callable[[], Any]

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from aiorest_ws.routers import SimpleRouter
-from tests._speedups.test_pipeline import NO_HANDLER
+from tests.kit.servers import NO_HANDLER
 from tests.swapping import using
 
 if TYPE_CHECKING:
