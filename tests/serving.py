@@ -99,8 +99,15 @@ async def serving(router: Any = None, **options: Any) -> AsyncIterator[Applicati
 
 
 def make_router(**handlers: Callable[..., Any]) -> SimpleRouter:
-    """Give a router with /hello, and a GET route for each of `handlers`, of that name."""
+    """Give a router with /hello, /n/{n}, /later/{n}, and a GET route for each of `handlers`, of that name."""
+
+    async def later(request: Any, n: str) -> int:
+        await asyncio.sleep(0)
+        return int(n)
+
     router = SimpleRouter()
+    router.register_endpoint(endpoint("/n/{n}", "GET")(lambda request, n: int(n)))
+    router.register_endpoint(endpoint("/later/{n}", "GET")(later))
     for name, handler in ({"hello": lambda request: "Hello, world!"} | handlers).items():
         router.register_endpoint(endpoint(f"/{name}", "GET")(handler))
     return router

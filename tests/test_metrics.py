@@ -6,7 +6,6 @@ import asyncio
 import os
 import re
 import struct
-from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -17,6 +16,7 @@ from aiorest_ws import Application, HTTPError, MethodBasedView, RequestHandlerPr
 from aiorest_ws.exceptions import ImproperlyConfigured
 from aiorest_ws.metrics import Metrics
 from aiorest_ws.testing import AsyncTestClient, TestClient
+from tests.kit.pages import ROOT
 from tests.serving import (
     BINARY,
     CLOSE,
@@ -547,7 +547,7 @@ async def test_the_code_of_the_documentation_runs() -> None:
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-    page = Path(__file__).parent.parent / "docs" / "observability.md"
+    page = ROOT / "docs" / "observability.md"
     names: dict[str, Any] = {"__name__": "documentation"}
     blocks = re.findall(r"^```python\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     assert len(blocks) >= 3

@@ -12,7 +12,7 @@ import pytest
 from autobahn.asyncio.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from autobahn.websocket.types import ConnectionDeny
 
-from aiorest_ws import Application, RequestHandlerFactory, RequestHandlerProtocol, SimpleRouter, endpoint
+from aiorest_ws import Application, RequestHandlerFactory, RequestHandlerProtocol
 from aiorest_ws._speedups import Packer
 from tests.kit.transports import REQUEST, Transport
 from tests.serving import (
@@ -31,6 +31,7 @@ from tests.serving import (
     dump,
     factory_of,
     frame,
+    make_router,
     serving,
     turn_over,
     until,
@@ -40,22 +41,6 @@ on_each_loop = pytest.mark.parametrize("loop", LOOPS)
 
 HELLO = dump({"method": "GET", "url": "/hello"})
 HELLO_REPLY = b'{"data":"Hello, world!","event_name":null}'
-
-
-def make_router(**handlers: Callable[..., Any]) -> SimpleRouter:
-    """Give a router with /hello, /n/{n}, /later/{n}, and a GET route for each of `handlers`, of that name."""
-
-    async def later(request: Any, n: str) -> int:
-        await asyncio.sleep(0)
-        return int(n)
-
-    router = SimpleRouter()
-    router.register_endpoint(endpoint("/hello", "GET")(lambda request: "Hello, world!"))
-    router.register_endpoint(endpoint("/n/{n}", "GET")(lambda request, n: int(n)))
-    router.register_endpoint(endpoint("/later/{n}", "GET")(later))
-    for name, handler in handlers.items():
-        router.register_endpoint(endpoint(f"/{name}", "GET")(handler))
-    return router
 
 
 class OptionedFactory(RequestHandlerFactory):

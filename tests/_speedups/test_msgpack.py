@@ -34,8 +34,8 @@ from aiorest_ws import (
 from aiorest_ws.abstract import AbstractMiddleware, AbstractRouter
 from aiorest_ws.exceptions import InvalidMessage, ValidationError
 from aiorest_ws.renderers import BaseRenderer, JSONRenderer, XMLRenderer
-from tests.conftest import Impl
 from tests.serving import BINARY, TEXT, Client, Gates, asynchronous, dump, run_program, serving
+from tests.swapping import Impl
 
 pack, unpack = msgspec.msgpack.encode, msgspec.msgpack.decode
 INVALID = "request is not valid MessagePack: "

@@ -19,6 +19,7 @@ import pytest
 from aiorest_ws import Application
 from aiorest_ws.exceptions import ImproperlyConfigured
 from aiorest_ws.server.listeners import tls_context
+from tests.kit.pages import ROOT
 from tests.serving import (
     LOOPS,
     Certificate,
@@ -30,8 +31,6 @@ from tests.serving import (
     make_router,
     serving,
 )
-
-ROOT = str(Path(__file__).resolve().parents[2])
 
 on_each_loop = pytest.mark.parametrize("loop", LOOPS)
 on_posix = sys.platform != "win32"
@@ -302,7 +301,7 @@ async def test_descriptors_of_systemd_are_served(tmp_path: Path) -> None:
         asyncio.run(main())
     """)
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", program), cwd=tmp_path, env={**os.environ, "PYTHONPATH": ROOT}, stderr=-1
+        *(sys.executable, "-c", program), cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=-1
     )
     _, stderr = await process.communicate()
     assert (process.returncode, stderr.decode()) == (0, "")
