@@ -113,6 +113,18 @@ def make_router(**handlers: Callable[..., Any]) -> SimpleRouter:
     return router
 
 
+def gated_router(gates: Gates, **handlers: Callable[..., Any]) -> SimpleRouter:
+    """Give `make_router(**handlers)` with /wait/{name}, which waits at `gates`, and gives the name."""
+    router = make_router(**handlers)
+
+    @endpoint("/wait/{name}", "GET")
+    async def wait(request: Any, name: str) -> str:
+        return await gates.wait(name)
+
+    router.register_endpoint(wait)
+    return router
+
+
 def factory_of(app: Application) -> Any:
     """Give the factory of `app`, which serves."""
     assert app._listening is not None
@@ -339,6 +351,11 @@ class Certificate(NamedTuple):
     path: str
     key: str
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """Give what an application is told of it."""
+        return {"certificate": self.path, "key": self.key}
+
 
 def make_certificate(folder: Path, called: str = "127.0.0.1") -> Certificate:
     """Make a certificate for 127.0.0.1 that signs itself, in a folder of that name."""
@@ -393,6 +410,13 @@ class Gates:
         finally:
             self._note(self.finished, name)
         return name
+
+    async def wait_on(self, name: str) -> str:
+        """Wait, and when that is cancelled give "late" nevertheless."""
+        try:
+            return await self.wait(name)
+        except asyncio.CancelledError:
+            return "late"
 
     def open(self, *names: str) -> None:
         for name in names:

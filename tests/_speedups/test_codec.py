@@ -20,11 +20,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from aiorest_ws.exceptions import InvalidMessage
+from tests.kit.outcomes import outcome
 from tests.kit.pages import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tests.swapping import Impl
 
 TEXT, BINARY = False, True
@@ -54,15 +53,6 @@ def refusal(impl: Impl, payload: bytes, form: int) -> str:
     assert caught.value.status == 400
     assert isinstance(caught.value.detail, str)
     return caught.value.detail
-
-
-def outcome(function: Callable[..., Any], *args: Any) -> tuple[Any, ...]:
-    """Give what `function` does: its result with its type, or its exception's type and text."""
-    try:
-        result = function(*args)
-    except Exception as exc:
-        return type(exc), str(exc)
-    return type(result), repr(result)
 
 
 # Which form: the frame's opcode and the first byte
