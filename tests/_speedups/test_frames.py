@@ -19,7 +19,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import Impl
 from tests.kit.differences import Ours, Plain, connect, deliver, difference, difference_from_autobahn, server_frames
 from tests.kit.frames import (
     BINARY,
@@ -52,6 +51,7 @@ from tests.kit.frames import (
     writes,
 )
 from tests.kit.streams import INVALID, TRUNCATED, Case, random_case
+from tests.swapping import Impl
 
 KIB = 1024
 MIB = 1024 * KIB
