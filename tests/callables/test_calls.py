@@ -252,7 +252,7 @@ def test_a_handler_with_a_model_or_in_a_thread_may_give_a_future_of_a_pool(threa
 def test_a_handler_without_anything_and_a_router_of_ones_own_may_give_a_future_of_a_pool() -> None:
     class Own(SimpleRouter):
         def process_request(self, request: Any) -> Any:
-            return in_a_pool(lambda: b'{"data":"8"}')
+            return in_a_pool(lambda: b'{"id":1,"status":200,"data":"8"}')
 
     router = SimpleRouter()
     router.get("/")(lambda request: in_a_pool(lambda: "7"))
