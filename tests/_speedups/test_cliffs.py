@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from fnmatch import fnmatchcase
+from functools import partial
 from socket import socket, socketpair
 from threading import Thread
 from typing import Any, NamedTuple
@@ -179,15 +180,10 @@ def cost_of(handle: Any, form: str, make: Callable[[int], dict[str, Any]]) -> fl
     return (calls[1] - calls[0]) / (sizes[1] - sizes[0]) + IN_C
 
 
-def ordinary_costs(handle: Any, form: str) -> dict[str, float]:
-    """Give the calls for one more byte of what each view is for."""
-    costs = {}
-    for view in ("echo", "xml", "none", *TYPED):
-        make = ORDINARY.get(view, lambda count: [record(at) for at in range(count)])
-        costs[view] = cost_of(
-            handle, form, lambda count, view=view, make=make: {"url": f"/{view}", "data": make(count)}
-        )  # type: ignore[misc]
-    return costs
+def ordinary(view: str, count: int) -> dict[str, Any]:
+    """Give the envelope of what a view is for."""
+    make = ORDINARY.get(view, lambda count: [record(at) for at in range(count)])
+    return {"url": f"/{view}", "data": make(count)}
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -195,14 +191,14 @@ def test_no_message_costs_three_times_as_much_for_a_byte(
     handle: Any, form: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("CRITICAL", "aiorest_ws")
-    ordinary = ordinary_costs(handle, form)
+    usual = {view: cost_of(handle, form, partial(ordinary, view)) for view in ("echo", "xml", "none", *TYPED)}
     shorter, longer = dict(messages(ITEMS, FORMS[form])), dict(messages(2 * ITEMS, FORMS[form]))
     assert len(longer) > 100
     times = {}
-    for name in longer:
-        view = longer[name]["url"][1:] if " to " in name else "none"
-        found = cost_of(handle, form, lambda count, name=name: (shorter if count == ITEMS else longer)[name])  # type: ignore[misc]
-        times[name] = found / ordinary[view]
+    for name, envelope in longer.items():
+        view = envelope["url"][1:] if " to " in name else "none"
+        found = cost_of(handle, form, {ITEMS: shorter[name], 2 * ITEMS: envelope}.__getitem__)
+        times[name] = found / usual[view]
     rows = [row for row in DEARER if form in row.forms and (not row.pure or not _speedups.COMPILED)]
     beyond = {name: cost for name, cost in times.items() if cost > TIMES}
     unlisted = {name: cost for name, cost in beyond.items() if cost > _allowed(name, rows)}
