@@ -608,11 +608,8 @@ async def test_threaded_handler_with_asynchronous_dependencies_leaves_the_others
     assert threading.main_thread().ident not in log
 
 
-@asynchronous
-async def test_clean_up_waits_for_a_thread_that_uses_what_it_cleans_up() -> None:
-    begun, gate = asyncio.Event(), threading.Event()
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
+def session_until(ended: asyncio.Event) -> Callable[[], AsyncIterator[int]]:
+    """Give a dependency that sets `ended` when it is cleaned up."""
 
     async def session() -> AsyncIterator[int]:
         try:
@@ -620,6 +617,16 @@ async def test_clean_up_waits_for_a_thread_that_uses_what_it_cleans_up() -> None
         finally:
             log.append("close")
             ended.set()
+
+    return session
+
+
+@asynchronous
+async def test_clean_up_waits_for_a_thread_that_uses_what_it_cleans_up() -> None:
+    begun, gate = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    session = session_until(ended)
 
     def handler(request: Any, db: Annotated[int, Depends(session)]) -> None:
         loop.call_soon_threadsafe(begun.set)
@@ -642,13 +649,7 @@ async def test_clean_up_waits_for_a_thread_that_uses_what_it_cleans_up() -> None
 async def test_clean_up_waits_for_a_thread_though_it_is_cancelled_again() -> None:
     begun, gate, ended = asyncio.Event(), threading.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
-
-    async def session() -> AsyncIterator[int]:
-        try:
-            yield 1
-        finally:
-            log.append("close")
-            ended.set()
+    session = session_until(ended)
 
     def slow(n: Annotated[int, Depends(session)]) -> Iterator[int]:
         loop.call_soon_threadsafe(begun.set)
