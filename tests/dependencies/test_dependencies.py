@@ -980,6 +980,7 @@ def fails_to_wait(request: Any, value: Annotated[Any, Depends(opened_quietly_lat
     raise LookupError("failed")
 
 
+@pytest.mark.blocks
 @pytest.mark.parametrize("handler", [answers, answers_later, fails, fails_to_wait])
 def test_dependencies_leak_nothing_and_leave_nothing_to_the_collector(impl: Impl, handler: Any) -> None:
     handle = Server(impl, get(handler), report=None).pipeline.handle
