@@ -300,9 +300,9 @@ class Connection(frames.Frames):
     def _time_out(self, request: Request, task: Task[None]) -> None:
         """Answer in the place of a handler that takes too long. It is cancelled; until it has ended it is in flight."""
         if not self._dropped and request._failure is None:
-            live, request._live = request._live, None
+            if request._live is not None:
+                request._live.late(request)
             self._answer_with(request, RequestTimeout())
-            request._live = live  # what it changes is not known before it has ended
             task.cancel()
 
     def _answer_with(self, request: Request, exc: Exception) -> None:
@@ -389,7 +389,8 @@ class Connection(frames.Frames):
     def _observe(self, request: Request, size: int) -> None:
         seconds = time.perf_counter() - request._started
         if self._meters is not None:
-            self._meters.add(request._plan, request._status, seconds)
+            counted = request._plan if request._live is None else request._live.counted or request._plan
+            self._meters.add(counted, request._status, seconds)
         if self._logs_replies:
             if request._form & 1:
                 size = (size + 2) // 3 * 4  # in base64

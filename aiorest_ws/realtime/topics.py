@@ -112,6 +112,7 @@ class Topic:
         self._is_due = False
         self._is_running = True
         self._began = self.node.timers.now()
+        self.node.meter.runs += 1
         return self._run(self.place.number)
 
     def _may_run(self) -> bool:
@@ -440,6 +441,7 @@ class PrivateState(Topic):
         if is_same and not is_changed:
             return
         version = version_of(self.place.epoch, number, digest)
+        self.node.meter.encodings += 1
         if sent(subscription, [push(self.name, version, None if is_same else data, subscription.form)]):
             subscription.position = number
             self.digest = digest

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiorest_ws import Application, HTTPError, MethodBasedView, Response, SimpleRouter
+from aiorest_ws import Application, HTTPError, Live, MethodBasedView, Response, SimpleRouter
 from aiorest_ws.logs.access import AccessLog
 from aiorest_ws.logs.throttled import without_secrets
 from aiorest_ws.testing import AsyncTestClient, TestClient
@@ -165,6 +165,7 @@ class Sent:
     """A request as far as the log looks at it."""
 
     route = None
+    _live = None
     status = 400
 
     def __init__(self, method: Any, url: Any) -> None:
@@ -481,3 +482,82 @@ def test_many_lines_in_one_turn_are_not_all_kept() -> None:
         log.write("peer", Sent("GET", "/"), 10, 0.001)
     log.flush()
     assert written == [1000, 1000, 500]
+
+
+# Subscriptions
+
+
+def live_router(opened: asyncio.Event) -> SimpleRouter:
+    router = SimpleRouter()
+    router.get("/orders/{number}", live=Live())(lambda request, number: number)
+    router.get("/plain")(lambda request: 1)
+
+    @router.get("/slow", live=Live())
+    async def slow(request: Any) -> None:
+        await opened.wait()
+
+    return router
+
+
+async def speak_of_subscriptions(client: Client) -> None:
+    await client.ask("SUBSCRIBE", "/orders/7", id=1)
+    await client.ask("SUBSCRIBE", "/plain", id=2)
+    await client.ask("SUBSCRIBE", "/nowhere", id=3)
+    await client.ask("UNSUBSCRIBE", "/orders/7", id=4)
+    await client.ask("UNSUBSCRIBE", "/orders/7", id=5)
+    await client.ask("PING", id=6)
+    await client.ask("PING")
+    await client.ask("SUBSCRIBE", "/slow", id=7)
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_the_verbs_of_subscriptions_are_what_they_are(form: str) -> None:
+    @asynchronous
+    async def run() -> None:
+        router = live_router(asyncio.Event())
+        options = {"access_log": form, "request_timeout": 0.01}
+        async with serving(router, **options) as app, await Client.connect(app) as client:
+            await speak_of_subscriptions(client)
+
+    kept = Lines()
+    with handled(kept):
+        run()
+    expected = [
+        ("SUBSCRIBE", "/orders/{number}/", 200),
+        ("SUBSCRIBE", None, 405),
+        ("SUBSCRIBE", None, 404),
+        ("UNSUBSCRIBE", "/orders/{number}/", 200),
+        ("UNSUBSCRIBE", "/orders/{number}/", 404),
+        ("PING", None, 200),
+        ("PING", None, 400),
+        ("SUBSCRIBE", "/slow/", 504),
+    ]
+    if form == "json":
+        lines = [json.loads(line) for line in kept.lines]
+        assert [(line["method"], line["route"], line["status"]) for line in lines] == expected
+        return
+    heads = [line.split(" ", 1)[1].rsplit(" ", 4)[0] for line in kept.lines]
+    assert heads == [
+        "SUBSCRIBE /orders/{number}/ 200",
+        '"SUBSCRIBE" "/plain" 405',
+        '"SUBSCRIBE" "/nowhere" 404',
+        "UNSUBSCRIBE /orders/{number}/ 200",
+        "UNSUBSCRIBE /orders/{number}/ 404",
+        "PING - 200",
+        "PING - 400",
+        "SUBSCRIBE /slow/ 504",
+    ]
+
+
+def test_runs_for_subscriptions_are_no_lines() -> None:
+    @asynchronous
+    async def run() -> None:
+        app = Application(router=live_router(asyncio.Event()), access_log=True)
+        async with AsyncTestClient(app) as client, client.subscribe("/orders/7") as order:
+            app.live.changed("/orders/7")
+            assert (await order.receive()).is_unchanged
+
+    kept = Lines()
+    with handled(kept):
+        run()
+    assert [line.split(" ")[1] for line in kept.lines] == ["SUBSCRIBE", "UNSUBSCRIBE"]
