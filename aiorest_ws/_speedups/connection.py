@@ -330,6 +330,10 @@ class Connection(frames.Frames):
             self._loop.call_soon(self._flush_late)
 
     def _flush_late(self) -> None:
+        self._end_turn()
+
+    def _end_turn(self) -> None:
+        """Let go of what was gathered in this turn, if the client takes it."""
         self._flushes_late = False
         self._gathers = self._choked
         if not self._choked:
@@ -403,8 +407,7 @@ class Connection(frames.Frames):
         return self.state == _OPEN and not self._choked
 
     def _push(self, rendered: list[bytes], form: int) -> None:
-        """Send messages that answer nothing, in `form`, with the others of this turn."""
-        self._flush_soon()
+        """Send messages that answer nothing, in `form`."""
         opcode = 2 if form & 2 else 1
         for message in rendered:
             if not self._writes_replies:
