@@ -3,6 +3,7 @@
 import asyncio
 import json
 from itertools import count
+from typing import Any
 
 from autobahn.asyncio.websocket import WebSocketClientFactory, WebSocketClientProtocol
 
@@ -15,8 +16,8 @@ class ChatClient(WebSocketClientProtocol):
     def __init__(self):
         super().__init__()
         self.ids = count()
-        self.waiting: dict[int, asyncio.Future[dict[str, object]]] = {}
-        self.pushes: asyncio.Queue[dict[str, object]] = asyncio.Queue()
+        self.waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self.pushes: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
     def onMessage(self, payload, isBinary):
         message = json.loads(payload)

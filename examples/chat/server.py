@@ -13,7 +13,9 @@ from aiorest_ws.exceptions import ConnectionRefused
 
 SHOWN = 50  # messages that one who comes is shown
 
-rooms = {name: deque(maxlen=SHOWN) for name in ("lobby", "garden")}  # what was said in each
+rooms: dict[str, deque[dict[str, object]]] = {
+    name: deque(maxlen=SHOWN) for name in ("lobby", "garden")
+}  # what was said in each
 numbers = count(1)
 router = SimpleRouter()
 

@@ -8,7 +8,7 @@ from aiorest_ws.command_line import CommandLine
 COLUMNS = ("to do", "doing", "done")
 MOST = 100  # cards
 
-cards = {}
+cards: dict[int, dict[str, object]] = {}
 numbers = count(1)
 router = SimpleRouter()
 
