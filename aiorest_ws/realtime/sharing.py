@@ -7,11 +7,12 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from aiorest_ws._speedups import Request, Response, again
+from aiorest_ws.realtime.purpose import Purpose
 
 if TYPE_CHECKING:
     from aiorest_ws.realtime.live import LiveRoute
 
-__all__ = ("Impersonal", "SharedGet", "Value", "context_of", "enter", "impersonal")
+__all__ = ("Impersonal", "SharedGet", "Value", "application_context", "connection_context", "enter", "impersonal")
 
 
 class NobodysRequest(RuntimeError):
@@ -72,16 +73,21 @@ def impersonal(request: Request, app: Any) -> Impersonal:
     return fresh
 
 
-def context_of(connection: Any) -> Context:
-    """Give a copy of the context of the application that `connection` is of."""
+def application_context(connection: Any) -> Context:
+    """Give a copy of the context of the application that `connection` is of: what is for all runs in nobody's."""
     context = getattr(getattr(connection, "factory", None), "context", None)
     return Context() if context is None else context.copy()
 
 
-class Value:
-    """Takes what a handler gives, in the place of its reply.
+def connection_context(connection: Any) -> Context:
+    """Give a copy of the context in which the requests of `connection` run."""
+    context = connection._context
+    return application_context(connection) if context is None else context.copy()
 
-    raises     what went wrong is raised; else it becomes a reply, which is not sent
+
+class Value(Purpose):
+    """Takes what a handler gives, or what an exception handler makes of its error; any other error is raised.
+
     result     what it gave
     is_there   whether it gave anything
     """
@@ -93,25 +99,21 @@ class Value:
         self.result: Any = None
         self.is_there = False
 
-    def called(self) -> None:
-        """Take note that the handler is being called."""
-
-    def watched(self, threads: Any) -> Any:
-        return threads
-
     def take(self, replies: Any, request: Any, plan: Any, view: Any, result: Any) -> bytes:
         self.result, self.is_there = result, True
         return b""
 
+    def recovered(self, replies: Any, request: Any, result: Any) -> bytes:
+        return self.take(replies, request, None, None, result)
 
-class SharedGet:
+
+class SharedGet(Purpose):
     """A GET of a shared route: `enter` is in the place of its handler, and the value is put in behind what is around.
 
     So a middleware around it never sees the value, and cannot make it another for one of those who ask.
     """
 
     takes_value = True
-    raises = False
 
     def __init__(self, pipeline: Any, route: LiveRoute, params: tuple[Any, ...]) -> None:
         self._pipeline = pipeline
@@ -119,18 +121,12 @@ class SharedGet:
         self._params = params
         self._value: Value | None = None
 
-    def called(self) -> None:
-        """Take note that the handler is being called."""
-
-    def watched(self, threads: Any) -> Any:
-        return threads
-
     def enter(self, request: Any) -> Any:
         """Run the handler for nobody; give an empty Response, or an awaitable of it."""
         value = Value()
         fresh = impersonal(request, request.app)
         fresh._live = value
-        context = context_of(request.connection)
+        context = application_context(request.connection)
         given = context.run(self._pipeline.run, fresh, self._route.value, self._params)
         if type(given) is bytes:
             self._value = value
@@ -149,12 +145,6 @@ class SharedGet:
             result = self._value.result
         rendered: bytes = replies.carry(request, plan, view, result)
         return rendered
-
-    def settle(self, connection: Any, request: Any, rendered: bytes) -> bytes:
-        return rendered
-
-    def end(self, request: Any) -> None:
-        """Nothing is left of it."""
 
 
 def check_empty(result: Any, route: LiveRoute) -> None:
