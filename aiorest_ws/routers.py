@@ -22,7 +22,9 @@ from aiorest_ws.exceptions import (
     NotSupportedArgumentType,
 )
 from aiorest_ws.handlers.exception_handlers import adding_handler
+from aiorest_ws.handlers.living import presence_view
 from aiorest_ws.middlewares import middlewares_of
+from aiorest_ws.realtime.presence import PATH
 from aiorest_ws.registration.declarations import (
     Lists,
     check_assigned,
@@ -136,7 +138,16 @@ class SimpleRouter(AbstractRouter):
         verbs = checked_verbs(methods)
         if name and not isinstance(name, str):
             raise NotSupportedArgumentType("name variable must be string type")
-        self._add([Route(path, view, verbs, name or None, routers=(self,), converters=self._converters)])
+        route = Route(path, view, verbs, name or None, routers=(self,), converters=self._converters)
+        self._add([route, *self._presence_of(route)])
+
+    def _presence_of(self, route: Route) -> list[Route]:
+        """Give the route that says who subscribes to `route`, behind the same guards, where that is asked for."""
+        view = presence_view(route.handler)
+        if view is None or "GET" not in route.methods:
+            return []
+        path = checked_template(f"{route.path.rstrip('/')}{PATH}", self._converters)
+        return [Route(path, view, ("GET",), routers=(self,), converters=self._converters)]
 
     def route(self, path: str, methods: list[str] | str, **options: Unpack[NamedOptions]) -> Callable[[H], H]:
         """Make the decorated function, `def` or `async def`, answer `methods` on `path`.

@@ -11,6 +11,7 @@ from aiorest_ws.dependencies.scope import Dependencies
 from aiorest_ws.exceptions import EndpointValueError, InvalidHandler
 from aiorest_ws.handlers.response_models import shape_of
 from aiorest_ws.realtime.live import Live, LiveRoute
+from aiorest_ws.realtime.presence import PRESENCE, members
 from aiorest_ws.realtime.sharing import enter
 from aiorest_ws.renderers import JSONRenderer
 from aiorest_ws.views import MethodBasedView
@@ -55,6 +56,23 @@ def check_live(view: type[MethodBasedView], verbs: Iterable[str], title: str) ->
             raise InvalidHandler(f"{title} has live=…, whose pushes are JSON or MessagePack, and other renderers")
     if view.changes and all(verb in _SAFE for verb in verbs):
         raise EndpointValueError(f"{title} has changes=…, and answers {', '.join(verbs)} only, which change nothing")
+
+
+def presence_view(view: type[MethodBasedView]) -> type[MethodBasedView] | None:
+    """Give the view of `<url>/presence`: `view`, with all that guards it, and who subscribes in place of its value."""
+    live = live_of(view)
+    if live is None or live.presence is None:
+        return None
+    body = {
+        "__qualname__": f"{view.__qualname__} (presence)",
+        "get": lambda self, request, *params: members(request, *params),
+        "endpoint_function": staticmethod(members),
+        "live": PRESENCE,
+        **dict.fromkeys(("changes", "renderers"), ()),
+        "response_model": None,
+        "threaded": False,
+    }
+    return type("Presence", (view,), body)
 
 
 def changes_of(view: type[MethodBasedView], route: Any, verb: str) -> Changes | None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from aiorest_ws._speedups import Response, again, set_method, set_status
 from aiorest_ws.exceptions import HTTPError
+from aiorest_ws.realtime.logs import Log
 from aiorest_ws.realtime.messages import family_of, reply
+from aiorest_ws.realtime.presence import entry_of
 from aiorest_ws.realtime.sharing import check_empty
 from aiorest_ws.realtime.subscriptions import Subscription
-from aiorest_ws.realtime.topics import Log, PrivateState, SharedState
+from aiorest_ws.realtime.topics import PrivateState, SharedState
 from aiorest_ws.realtime.versions import Version, digest_of, version_of
 
 if TYPE_CHECKING:
@@ -55,6 +58,7 @@ class Attempt:
         self.number = place.number
         self.digest: str | None = None
         self.seen = 0
+        self.entry: dict[str, Any] | None = None  # of who subscribes, as it is listed
         table.turns += 1
         self.turn = table.turns
         self.topic: SharedState | None = None  # of a shared route
@@ -65,6 +69,7 @@ class Attempt:
         self._is_resumed = False
         self._is_to_be_asked = False  # something changed since its guards let it pass
         self._is_over = False
+        self._awaits: asyncio.Future[None] | None = None
         table.attempts.setdefault(name, []).append(self)
         place.attempts[self] = None
         if plan.live.live.shared:
@@ -100,7 +105,8 @@ class Attempt:
         return Response() if topic.is_fresh(family) else self._wanted(topic, family)
 
     async def _wanted(self, topic: SharedState, family: int) -> Response:
-        await topic.wanted(family)
+        self._awaits = topic.wanted(family)
+        await self._awaits
         return Response()
 
     def _may_resume(self) -> bool:
@@ -123,6 +129,9 @@ class Attempt:
         else:
             check_empty(result, self.plan.live)
             rendered = self._log(request, topic) if isinstance(topic, Log) else self._shared(request, topic)
+        presence = self.plan.live.live.presence
+        if presence is not None:
+            self.entry = entry_of(presence, request)
         self._is_there = True
         return rendered
 
@@ -230,6 +239,8 @@ class Attempt:
         if self._is_over:
             return
         self._is_over = True
+        if self._awaits is not None and not self._awaits.done():
+            self._awaits.set_result(None)  # nobody may ask for the value any more: what waits for it goes on to its end
         attempts = self.table.attempts[self.name]
         attempts.remove(self)
         if not attempts:

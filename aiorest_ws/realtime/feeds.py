@@ -17,6 +17,7 @@ from aiorest_ws.realtime.messages import MSGPACK
 from aiorest_ws.realtime.meter import Meter
 from aiorest_ws.realtime.names import canonical_url, topic_of
 from aiorest_ws.realtime.node import LocalNode
+from aiorest_ws.realtime.presence import listed
 from aiorest_ws.realtime.verbs import answer
 from aiorest_ws.realtime.versions import Mark, version_of
 
@@ -119,6 +120,10 @@ class Feeds:
         return self._broker
 
     # For requests
+
+    def members(self, url: str) -> dict[str, Any]:
+        """Give who subscribes to `url`, in canonical form, as `<url>/presence` says it."""
+        return listed(self.broker.members(url))
 
     def answer(self, pipeline: Any, request: Any, trie: Any) -> Any:
         """Answer a request with one of the verbs of subscriptions: see `verbs`."""

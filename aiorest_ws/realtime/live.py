@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from inspect import iscoroutinefunction
 from typing import Any, Literal
 
 from aiorest_ws.callables.spelling import spelled
@@ -25,6 +26,7 @@ class Live:
     refresh     seconds after which the handler is run again while anybody subscribes, for what others write; or None
     recheck     seconds after which the guards of each subscription are asked again; or None
     history, history_seconds, history_bytes    of a log: items, seconds and bytes that are kept for who comes back
+    presence    function(request) → {"id": …, …}: who subscribes, as `<url>/presence` lists it. Called behind the guards
     key         of a log: the name of the key of each item, for clients to drop what they have already
 
     Raises TypeError or ValueError for what cannot be.
@@ -39,6 +41,7 @@ class Live:
     history_seconds: float = 300.0
     history_bytes: int = 1024 * 1024
     key: str | None = None
+    presence: Callable[[Any], dict[str, Any]] | None = None
 
     def __post_init__(self) -> None:
         if self.mode not in ("state", "log"):
@@ -56,6 +59,8 @@ class Live:
                 raise ValueError(f"{name} of Live must be an integer from 1 to {2**31}, got {value!r}")
         if self.key is not None and (not isinstance(self.key, str) or not self.key):
             raise TypeError(f"key of Live must be the name of a key, got {self.key!r}")
+        if self.presence is not None and (not callable(self.presence) or iscoroutinefunction(self.presence)):
+            raise TypeError(f"presence of Live must be a function(request), not `async def`, got {self.presence!r}")
         self._check_mode()
 
     def _check_mode(self) -> None:

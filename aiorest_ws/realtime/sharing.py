@@ -126,6 +126,7 @@ class SharedGet(Purpose):
         value = Value()
         fresh = impersonal(request, request.app)
         fresh._live = value
+        fresh._pipeline = self._pipeline
         context = application_context(request.connection)
         given = context.run(self._pipeline.run, fresh, self._route.value, self._params)
         if type(given) is bytes:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ("Subscription", "Subscriptions")
 
+_COMES_BACK = (409, 429)  # and with what is the server's fault
+
 
 class Subscription(Subscriber):
     """One topic of one connection.
@@ -24,10 +26,11 @@ class Subscription(Subscriber):
     message    the SUBSCRIBE, which is asked again
     turn       of that message: of two, the later counts
     plan, params    of the GET, with its guards
+    entry      what is listed of who subscribes, where that is asked for
     expiry     watches the token that its guards saw
     """
 
-    __slots__ = ("expiry", "guards_run", "message", "params", "plan", "table", "topic", "turn")
+    __slots__ = ("entry", "expiry", "guards_run", "message", "params", "plan", "table", "topic", "turn")
 
     def __init__(self, table: Subscriptions, topic: Any, attempt: Attempt) -> None:
         super().__init__(table.connection, attempt.form, attempt.number)
@@ -35,6 +38,7 @@ class Subscription(Subscriber):
         self.topic = topic
         self.guards_run: Any = None  # that is under way, or to come
         self.expiry: Timer | None = None
+        self.entry: dict[str, Any] | None = None
         self.renew(attempt)
 
     def renew(self, attempt: Attempt) -> None:
@@ -45,6 +49,16 @@ class Subscription(Subscriber):
         self.plan = attempt.plan
         self.params = attempt.params
         self.seen = attempt.seen
+        if self.entry != attempt.entry:
+            self._leave(may_come_back=False)
+            self.entry = attempt.entry
+            if self.entry is not None:
+                self.table.node.presence.join(self.topic.place.url, self.entry)
+
+    def _leave(self, *, may_come_back: bool) -> None:
+        entry, self.entry = self.entry, None
+        if entry is not None:
+            self.table.node.presence.leave(self.topic.place.url, entry["id"], may_come_back=may_come_back)
 
     @property
     def name(self) -> str:
@@ -75,13 +89,14 @@ class Subscription(Subscriber):
         if self.is_over:
             return
         name, form, connection = self.name, self.form, self.connection
-        self.table.drop(self)
+        self.table.drop(self, may_come_back=status >= 500 or status in _COMES_BACK)
         self.table.node.meter.ended(status)
         if connection.state == connection.STATE_OPEN:
             connection._push([ending(name, status, detail, retry, form)], form)
 
-    def release(self) -> None:
+    def release(self, *, may_come_back: bool) -> None:
         """Let go of what watches it."""
+        self._leave(may_come_back=may_come_back)
         if self.expiry is not None:
             self.expiry.cancel()
             self.expiry = None
@@ -113,12 +128,12 @@ class Subscriptions:
         """Give how many there are, and may be soon."""
         return len(self.by_topic) + sum(name not in self.by_topic for name in self.attempts)
 
-    def drop(self, subscription: Subscription) -> None:
-        """Forget one."""
+    def drop(self, subscription: Subscription, *, may_come_back: bool = False) -> None:
+        """Forget one; its client may come back for it, or wants it no longer."""
         self.by_topic.pop(subscription.name, None)
         self.behind.pop(subscription, None)
         self.node.meter.left()
-        subscription.release()
+        subscription.release(may_come_back=may_come_back)
         subscription.topic.remove(subscription)
 
     def breathe(self) -> None:
@@ -136,7 +151,7 @@ class Subscriptions:
     def close(self) -> None:
         """Forget all: the connection is gone."""
         for subscription in list(self.by_topic.values()):
-            self.drop(subscription)
+            self.drop(subscription, may_come_back=True)
         for attempts in list(self.attempts.values()):
             for attempt in list(attempts):
                 attempt.release()

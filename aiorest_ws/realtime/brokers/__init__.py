@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -78,5 +79,5 @@ class Broker(Protocol):
     def history(self, url: str, since: Mark) -> Any:
         """Give the items of a log behind `since`, in order; None if some of them are kept no longer."""
 
-    def members(self, url: str) -> Any:
-        """Give how many nodes subscribe to `url`."""
+    def members(self, url: str, node: Node | None = None, own: Mapping[Any, Any] | None = None) -> Any:
+        """Give who is at `url`, id → entry, in all processes; with `node`, once those in it are `own`."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from aiorest_ws.realtime.brokers import Item, Node, Retention
 from aiorest_ws.realtime.versions import Mark, new_epoch
@@ -48,6 +49,7 @@ class MemoryBroker:
         self._records: dict[str, _Record] = {}
         self._logs: OrderedDict[str, _Record] = OrderedDict()  # those with items, the one published to last at the end
         self._size = 0
+        self._present: dict[str, dict[Node, dict[Any, Any]]] = {}
 
     def publish(self, url: str, item: Item, retention: Retention) -> Mark:
         record = self._record(url)
@@ -115,9 +117,15 @@ class MemoryBroker:
         first = len(record.items) - missed
         return [record.items[at][1] for at in range(first, len(record.items))]
 
-    def members(self, url: str) -> int:
-        record = self._records.get(url)
-        return 0 if record is None else len(record.nodes)
+    def members(self, url: str, node: Node | None = None, own: Mapping[Any, Any] | None = None) -> dict[Any, Any]:
+        if node is not None:
+            present = self._present.setdefault(url, {})
+            present[node] = dict(own or {})
+            if not own:
+                del present[node]
+            if not present:
+                del self._present[url]
+        return {name: entry for own in self._present.get(url, {}).values() for name, entry in own.items()}
 
     def _record(self, url: str) -> _Record:
         record = self._records.get(url)
