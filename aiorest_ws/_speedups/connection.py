@@ -310,9 +310,13 @@ class Connection(frames.Frames):
             task.cancel()
 
     def _answer_with(self, request: Request, exc: Exception) -> None:
-        """Answer `request` in the place of what it waits for, which is not wanted any more."""
+        """Answer `request` in the place of what it waits for, which is not wanted any more, and has not ended."""
         request._failure = exc
+        live, request._live = request._live, None
+        if live is not None:
+            live.overtaken(request)
         self._reply(request, self._pipeline.refuse(request, exc))
+        request._live = live
 
     def _finish(self, request: Request, rendered: bytes) -> None:
         """Send a reply that took time, with the others of this turn, and go on with what waited for it."""

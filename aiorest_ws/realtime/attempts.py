@@ -10,9 +10,10 @@ from aiorest_ws.exceptions import HTTPError
 from aiorest_ws.realtime.logs import Log
 from aiorest_ws.realtime.messages import family_of, reply
 from aiorest_ws.realtime.presence import entry_of
+from aiorest_ws.realtime.purpose import Purpose
 from aiorest_ws.realtime.sharing import check_empty
 from aiorest_ws.realtime.subscriptions import Subscription
-from aiorest_ws.realtime.topics import PrivateState, SharedState
+from aiorest_ws.realtime.topics import PrivateState, Reading, SharedState
 from aiorest_ws.realtime.versions import Version, digest_of, version_of
 
 if TYPE_CHECKING:
@@ -25,16 +26,15 @@ _CONFLICT = 409
 _NOT_MODIFIED, _PARTIAL = 304, 206
 
 
-class Attempt:
+class Attempt(Purpose):
     """One SUBSCRIBE, which goes the way of a GET.
 
     number, digest, seen    of the value in its reply
     turn                    of its connection: of two of one topic, the later counts
+    is_called               its guards have let it pass
     """
 
     takes_value = True
-    raises = False
-    is_rerun = False
     subscribes = True
 
     def __init__(
@@ -64,12 +64,14 @@ class Attempt:
         self.topic: SharedState | None = None  # of a shared route
         self._since = since
         self._request = request
-        self._is_called = False
+        self.is_called = False
+        self._reading: Reading | None = None  # of what is shared
+        self._data: bytes | None = None  # of what is its own
         self._is_there = False
         self._is_resumed = False
         self._is_to_be_asked = False  # something changed since its guards let it pass
         self._is_over = False
-        self._awaits: asyncio.Future[None] | None = None
+        self._awaits: asyncio.Future[Reading | None] | None = None
         table.attempts.setdefault(name, []).append(self)
         place.attempts[self] = None
         if plan.live.live.shared:
@@ -83,12 +85,7 @@ class Attempt:
     # On its way
 
     def called(self) -> None:
-        """Take note that its guards have let it pass: what it gets is what there is now, or later."""
-        self._is_called = True
-        self.number = self.place.number
-
-    def watched(self, threads: Any) -> Any:
-        return threads
+        self.is_called = True
 
     def recheck(self) -> None:
         """Have its guards asked again, once it is a subscription."""
@@ -102,11 +99,14 @@ class Attempt:
             self._is_resumed = True
             return Response()
         family = family_of(self.form)
-        return Response() if topic.is_fresh(family) else self._wanted(topic, family)
+        if not topic.is_fresh(family):
+            return self._wanted(topic, family)
+        self._reading = topic.reading(family)
+        return Response()
 
     async def _wanted(self, topic: SharedState, family: int) -> Response:
         self._awaits = topic.wanted(family)
-        await self._awaits
+        self._reading = await self._awaits
         return Response()
 
     def _may_resume(self) -> bool:
@@ -120,34 +120,38 @@ class Attempt:
         return items is not None and all(item.encoded(family_of(self.form)) is not None for item in items)
 
     def take(self, replies: Any, request: Any, plan: Any, view: Any, result: Any) -> bytes:
-        """Give the reply that carries what the handler gave, or says that the client has it."""
-        if not self._is_called:
-            return b""  # `settle` refuses it
-        topic = self.topic
-        if topic is None:
-            rendered = self._private(request, replies.value(request, result, family_of(self.form)))
-        else:
+        """Take what the handler gave: `settle` says it, once what the handler needed is cleaned up."""
+        if self.topic is None:
+            if self.is_called:
+                self._has(request, replies.value(request, result, family_of(self.form)))
+        elif self._is_resumed or self._reading is not None:
             check_empty(result, self.plan.live)
-            rendered = self._log(request, topic) if isinstance(topic, Log) else self._shared(request, topic)
+            self._has(request, None)
+        return b""
+
+    def recovered(self, replies: Any, request: Any, result: Any) -> bytes:
+        """As `take`; but the value of what is shared is none that an exception handler gives to one who asks."""
+        return b"" if self.topic is not None else self.take(replies, request, None, None, result)
+
+    def _has(self, request: Any, data: bytes | None) -> None:
         presence = self.plan.live.live.presence
         if presence is not None:
             self.entry = entry_of(presence, request)
+        self._data = data
         self._is_there = True
-        return rendered
 
-    def _private(self, request: Any, data: bytes) -> bytes:
-        self.digest = digest_of(data)
-        return self._state(request, data)
-
-    def _shared(self, request: Any, topic: SharedState) -> bytes:
-        family = family_of(self.form)
-        data = topic.values.get(family)
-        if data is None:
-            raise HTTPError(503, "the value is another by now, subscribe again")
-        self.number, self.digest, self.seen = topic.number, topic.digests[family], topic.seen
-        return self._state(request, data)
-
-    def _state(self, request: Any, data: bytes) -> bytes:
+    def _rendered(self, request: Any) -> bytes:
+        """Give the reply that carries the value of now, or says that the client has it."""
+        topic = self.topic
+        if isinstance(topic, Log):
+            return self._log(request)
+        if topic is None:
+            assert self._data is not None
+            data = self._data
+            self.digest = digest_of(data)
+        else:
+            assert self._reading is not None
+            self.number, self.seen, self.digest, data = topic.latest(self._reading, family_of(self.form))
         version = version_of(self.place.epoch, self.number, self.digest)
         if self._since is not None and self._since.digest == self.digest:
             set_status(request, _NOT_MODIFIED)
@@ -155,19 +159,17 @@ class Attempt:
         set_status(request, 200)
         return reply(request, self.name, version, data)
 
-    def _log(self, request: Any, topic: Log) -> bytes:
+    def _log(self, request: Any) -> bytes:
         key = self.plan.live.live.key
         if self._is_resumed:
             assert self._since is not None
             self.number, number = self._since.number, self.place.number
             set_status(request, _NOT_MODIFIED if self.number == number else _PARTIAL)
             return reply(request, self.name, version_of(self.place.epoch, number), key=key)
-        data = topic.values.get(family_of(self.form))
-        if data is None:
-            raise HTTPError(503, "the value is another by now, subscribe again")
-        self.number = topic.number
+        assert self._reading is not None
+        self.number = self._reading.number
         set_status(request, 200)
-        return reply(request, self.name, version_of(self.place.epoch, self.number), data, key)
+        return reply(request, self.name, version_of(self.place.epoch, self.number), self._reading.data, key)
 
     # Its end
 
@@ -181,10 +183,11 @@ class Attempt:
                 if not self._is_there:
                     self.table.node.report(request, _unanswered(self.plan))
                     return self._refuse(connection, request, _unanswered(self.plan))
+                existing = self.table.by_topic.get(self.name)
+                if existing is not None and existing.turn > self.turn:
+                    return self._refuse(connection, request, HTTPError(_CONFLICT, "subscribed to again since"))
+                rendered = self._rendered(request)
                 if connection.state == connection.STATE_OPEN:
-                    existing = self.table.by_topic.get(self.name)
-                    if existing is not None and existing.turn > self.turn:
-                        return self._refuse(connection, request, HTTPError(_CONFLICT, "subscribed to again since"))
                     self._subscribe(existing)
         finally:
             self.release()
@@ -227,9 +230,11 @@ class Attempt:
 
     def cancel(self) -> None:
         """Answer it in the place of what it waits for: the client wants it no longer. Nothing of it takes effect."""
-        request, connection = self._request, self.table.connection
+        self.table.connection._answer_with(self._request, HTTPError(_CONFLICT, "unsubscribed meanwhile"))
+
+    def overtaken(self, request: Any) -> None:
+        set_method(request, "SUBSCRIBE")
         self.release()
-        connection._answer_with(request, HTTPError(_CONFLICT, "unsubscribed meanwhile"))
 
     def end(self, request: Any) -> None:
         """Nobody is to be answered any more."""
@@ -246,6 +251,9 @@ class Attempt:
         if not attempts:
             del self.table.attempts[self.name]
         del self.place.attempts[self]
+        existing = self.table.by_topic.get(self.name)
+        if existing is not None:
+            existing.topic.go_on()
         if self.topic is not None:
             self.topic.attempts -= 1
             self.topic.drop_if_unused()

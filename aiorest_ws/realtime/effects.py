@@ -8,7 +8,7 @@ from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from aiorest_ws._speedups import write
+from aiorest_ws._speedups import renders_otherwise, write
 from aiorest_ws.exceptions import BaseAPIException, EndpointValueError, InvalidHandler, sole
 from aiorest_ws.realtime.messages import added
 from aiorest_ws.realtime.purpose import Purpose
@@ -35,6 +35,8 @@ class Changes:
         for template in templates:
             if not template.startswith("/"):
                 raise EndpointValueError(f"changes of {title} must begin with '/', got {template!r}")
+            if set(replace_parameters(template, lambda name: "")) & {"{", "}"}:
+                raise EndpointValueError(f"changes of {title} must have parameters like {{id}}, got {template!r}")
             for name in parameter_names(template):
                 if name not in known:
                     raise EndpointValueError(
@@ -121,11 +123,8 @@ class Effect(Purpose):
 
     def settle(self, connection: Any, request: Any, rendered: bytes) -> bytes:
         """Say what changed; give the reply, with the versions of what its client subscribes to."""
-        if request._failure is not None:
-            return rendered  # it is answered, and has not ended
         changed = self._over(request, connection)
-        plan = request._plan
-        if not changed or request.id is None or (plan.render is not None and request.status < 400):
+        if not changed or request.id is None or (request.status < 400 and renders_otherwise(request)):
             return rendered
         return added(rendered, request.form, "changed", write(changed, request.form))
 

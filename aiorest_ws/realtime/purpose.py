@@ -55,8 +55,11 @@ class Purpose:
         return None
 
     def settle(self, connection: Any, request: Any, rendered: bytes) -> bytes:
-        """Give what is sent for a rendered reply. Once, or twice where it was answered before it had ended."""
+        """Give what is sent for a rendered reply: it has ended."""
         return rendered
+
+    def overtaken(self, request: Any) -> None:
+        """Take note that it is answered with an error before it has ended; `end` is to come."""
 
     def end(self, request: Any) -> None:
         """Take note that it has ended, and that nobody is to be answered any more."""

@@ -9,6 +9,7 @@ from contextvars import Context
 from typing import Any, NamedTuple
 
 from aiorest_ws._speedups import Response, decode
+from aiorest_ws.realtime.purpose import Purpose
 
 __all__ = ("Outcome", "Recheck", "Rerun", "begin", "jittered")
 
@@ -23,48 +24,53 @@ class Outcome(NamedTuple):
     detail: Any
 
 
-class Rerun:
+class Rerun(Purpose):
     """Takes a value, encoded in each of some families, in the place of a reply.
 
     values    family → data as it is encoded; empty until the handler has given one
     """
 
     takes_value = True
-    raises = False
     is_rerun = True
     subscribes = True
 
     def __init__(self, families: set[int]) -> None:
         self._families = families
         self._is_called = False
+        self._task: asyncio.Task[Any] | None = None
+        self._is_cancelled = False
         self.values: dict[int, bytes] = {}
 
     def called(self) -> None:
         self._is_called = True
 
-    def watched(self, threads: Any) -> Any:
-        return threads
-
     def take(self, replies: Any, request: Any, plan: Any, view: Any, result: Any) -> bytes:
         if not self._is_called:
-            raise RuntimeError(f"a middleware around GET {plan.route.path} has answered in the place of its handler")
+            raise RuntimeError(f"a middleware around GET {request.route.path} has answered in the place of its handler")
         self.values = {family: replies.value(request, result, family) for family in self._families}
         return b""
 
+    def recovered(self, replies: Any, request: Any, result: Any) -> bytes:
+        return self.take(replies, request, None, None, result)
 
-class Recheck:
+    def goes_on(self) -> bool:
+        """Take note of the task in which it goes on, unless it has been cancelled."""
+        self._task = asyncio.current_task()
+        return not self._is_cancelled
+
+    def cancel(self) -> None:
+        """Let what is left of it come to nothing: nobody wants to know any more."""
+        self._is_cancelled = True
+        if self._task is not None:
+            self._task.cancel()
+
+
+class Recheck(Purpose):
     """Is in the place of the value of a shared route, where only its guards are asked."""
 
     takes_value = True
-    raises = False
     is_rerun = True
     subscribes = True
-
-    def called(self) -> None:
-        """Take note that the guards have let it pass."""
-
-    def watched(self, threads: Any) -> Any:
-        return threads
 
     def enter(self, request: Any) -> Response:
         return Response()
@@ -92,6 +98,9 @@ def begin(
 
 
 async def _wait(given: Any, request: Any, done: Callable[[Any, Outcome | None], None], seconds: float) -> None:
+    if isinstance(request._live, Rerun) and not request._live.goes_on():
+        given.close()
+        return
     try:
         async with asyncio.timeout(seconds):
             rendered = await given

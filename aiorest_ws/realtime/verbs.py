@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from aiorest_ws._speedups import set_method
-from aiorest_ws.exceptions import HTTPError, MethodNotAllowed, NotSpecifiedURL
+from aiorest_ws.exceptions import HTTPError, IncorrectURL, MethodNotAllowed, NotSpecifiedHandler, NotSpecifiedURL
 from aiorest_ws.realtime.attempts import Attempt
 from aiorest_ws.realtime.names import canonical_url, topic_of
 from aiorest_ws.realtime.versions import parsed
+from aiorest_ws.routing.misses import missed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aiorest_ws.realtime.node import LocalNode
+    from aiorest_ws.realtime.subscriptions import Subscription
 
 __all__ = ("answer",)
 
@@ -59,16 +61,18 @@ def _subscribe(node: LocalNode, pipeline: Any, request: Any, trie: Any) -> Any:
 def _found(pipeline: Any, request: Any, trie: Any) -> tuple[Any, tuple[Any, ...]]:
     url = request.url
     if type(url) is not str or not url:
-        raise NotSpecifiedURL()
-    return pipeline.find(trie, "GET", url)  # type: ignore[no-any-return]
+        raise IncorrectURL() if url else NotSpecifiedURL()
+    try:
+        return pipeline.find(trie, "GET", url)  # type: ignore[no-any-return]
+    except NotSpecifiedHandler as miss:
+        raise missed(request, trie, miss, pipeline.debug) from None
 
 
 def _check_message(request: Any, plan: Any) -> None:
     if request.data is not None:
         raise HTTPError(_UNPROCESSABLE, "SUBSCRIBE takes no `data`: what it depends on belongs into `args`")
     args = request.args
-    if args is not None and type(args) is not dict:
-        raise HTTPError(_UNPROCESSABLE, "`args` must be an object")
+    _check_args(args)
     if plan.render is not None and args and args.get("format") not in (None, "json"):
         raise HTTPError(_UNPROCESSABLE, f"what is subscribed to comes as JSON, not as {args['format']!r:.100}")
 
@@ -76,16 +80,12 @@ def _check_message(request: Any, plan: Any) -> None:
 def _unsubscribe(pipeline: Any, request: Any, trie: Any) -> Any:
     name = request.get_extra("topic")
     if name is None:
-        plan, params = _found(pipeline, request, trie)
-        if plan.live is None:
-            raise HTTPError(404, "not subscribed to")
-        args = request.args
-        if args is not None and type(args) is not dict:
-            raise HTTPError(_UNPROCESSABLE, "`args` must be an object")
-        name = topic_of(canonical_url(trie, plan, params), args)
+        name = _named(pipeline, request, trie)
     table = request.connection._live
-    subscription = table.by_topic.get(name) if table is not None and type(name) is str else None
-    attempts = table.attempts.get(name, ()) if table is not None and type(name) is str else ()
+    subscription: Subscription | None = None
+    attempts: list[Attempt] = []
+    if table is not None and type(name) is str:
+        subscription, attempts = table.by_topic.get(name), table.attempts.get(name, [])
     if subscription is None and not attempts:
         raise HTTPError(404, "not subscribed to")
     for attempt in list(attempts):
@@ -93,3 +93,17 @@ def _unsubscribe(pipeline: Any, request: Any, trie: Any) -> Any:
     if subscription is not None:
         table.drop(subscription)
     return pipeline.say(request, None)
+
+
+def _named(pipeline: Any, request: Any, trie: Any) -> str | None:
+    """Give the topic of the url and the `args` of an UNSUBSCRIBE; None if nobody can have subscribed to it."""
+    plan, params = _found(pipeline, request, trie)
+    if plan.live is None:
+        return None
+    _check_args(request.args)
+    return topic_of(canonical_url(trie, plan, params), request.args)
+
+
+def _check_args(args: Any) -> None:
+    if args is not None and type(args) is not dict:
+        raise HTTPError(_UNPROCESSABLE, "`args` must be an object")
