@@ -312,11 +312,9 @@ class Connection(frames.Frames):
     def _answer_with(self, request: Request, exc: Exception) -> None:
         """Answer `request` in the place of what it waits for, which is not wanted any more, and has not ended."""
         request._failure = exc
-        live, request._live = request._live, None
-        if live is not None:
-            live.overtaken(request)
+        if request._live is not None:
+            request._live.late(request)
         self._reply(request, self._pipeline.refuse(request, exc))
-        request._live = live
 
     def _finish(self, request: Request, rendered: bytes) -> None:
         """Send a reply that took time, with the others of this turn, and go on with what waited for it."""
@@ -338,6 +336,10 @@ class Connection(frames.Frames):
             self._loop.call_soon(self._flush_late)
 
     def _flush_late(self) -> None:
+        self._end_turn()
+
+    def _end_turn(self) -> None:
+        """Let go of what was gathered in this turn, if the client takes it."""
         self._flushes_late = False
         self._gathers = self._choked
         if not self._choked:
@@ -397,7 +399,8 @@ class Connection(frames.Frames):
     def _observe(self, request: Request, size: int) -> None:
         seconds = time.perf_counter() - request._started
         if self._meters is not None:
-            self._meters.add(request._plan, request._status, seconds)
+            counted = request._plan if request._live is None else request._live.counted or request._plan
+            self._meters.add(counted, request._status, seconds)
         if self._logs_replies:
             if request._form & 1:
                 size = (size + 2) // 3 * 4  # in base64
@@ -410,8 +413,7 @@ class Connection(frames.Frames):
         return self.state == _OPEN and not self._choked
 
     def _push(self, rendered: list[bytes], form: int) -> None:
-        """Send messages that answer nothing, in `form`, with the others of this turn."""
-        self._flush_soon()
+        """Send messages that answer nothing, in `form`."""
         opcode = 2 if form & 2 else 1
         for message in rendered:
             if not self._writes_replies:

@@ -10,10 +10,11 @@ from aiorest_ws.exceptions import HTTPError
 from aiorest_ws.realtime.logs import Log
 from aiorest_ws.realtime.messages import family_of, reply
 from aiorest_ws.realtime.presence import entry_of
-from aiorest_ws.realtime.purpose import Purpose
-from aiorest_ws.realtime.sharing import check_empty
+from aiorest_ws.realtime.reruns import Outcome, Recheck, begin
+from aiorest_ws.realtime.roles import Counted, Role
+from aiorest_ws.realtime.sharing import check_empty, connection_context
 from aiorest_ws.realtime.subscriptions import Subscription
-from aiorest_ws.realtime.topics import PrivateState, Reading, SharedState
+from aiorest_ws.realtime.topics import Known, PrivateState, SharedState
 from aiorest_ws.realtime.versions import Version, digest_of, version_of
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _CONFLICT = 409
 _NOT_MODIFIED, _PARTIAL = 304, 206
 
 
-class Attempt(Purpose):
+class Attempt(Role):
     """One SUBSCRIBE, which goes the way of a GET.
 
     number, digest, seen    of the value in its reply
@@ -64,16 +65,18 @@ class Attempt(Purpose):
         self.topic: SharedState | None = None  # of a shared route
         self._since = since
         self._request = request
+        self._value: Known | None = None  # of a shared route, as it is when it is asked for
+        self._data = b""  # of another
         self.is_called = False
-        self._reading: Reading | None = None  # of what is shared
-        self._data: bytes | None = None  # of what is its own
         self._is_there = False
         self._is_resumed = False
         self._is_to_be_asked = False  # something changed since its guards let it pass
         self._is_over = False
-        self._awaits: asyncio.Future[Reading | None] | None = None
+        self.counted = Counted(plan.route, "SUBSCRIBE")
+        self._awaits: asyncio.Future[Known | None] | None = None
         table.attempts.setdefault(name, []).append(self)
         place.attempts[self] = None
+        place.families.add(family_of(self.form))
         if plan.live.live.shared:
             self.topic = place.shared(name, self.message, plan, params)
             self.topic.attempts += 1
@@ -99,15 +102,37 @@ class Attempt(Purpose):
             self._is_resumed = True
             return Response()
         family = family_of(self.form)
-        if not topic.is_fresh(family):
+        if not topic.is_fresh(family) or self._is_to_be_asked:
             return self._wanted(topic, family)
-        self._reading = topic.reading(family)
+        self._value = topic.known(family)
         return Response()
 
     async def _wanted(self, topic: SharedState, family: int) -> Response:
-        self._awaits = topic.wanted(family)
-        self._reading = await self._awaits
+        """Wait for a value; who must not see it any more by then, does not."""
+        awaits: asyncio.Future[Known | None] = topic.wanted(family)
+        self._awaits = awaits
+        self._value = await awaits
+        while self._is_to_be_asked and not self._is_over:
+            self._is_to_be_asked = False
+            await self._ask_guards()
         return Response()
+
+    async def _ask_guards(self) -> None:
+        """Ask the guards again; raises what they refuse with."""
+        outcomes: list[Outcome | None] = []
+        node, connection = self.table.node, self.table.connection
+        request = again(self.message)
+        request._live = Recheck()
+        left = begin(
+            *(connection._pipeline, request, self.plan, self.params),
+            context=connection_context(connection),
+            done=lambda _, outcome: outcomes.append(outcome),
+            seconds=node.run_seconds,
+        )
+        if left is not None:
+            await node.loop.create_task(left[0], context=left[1])
+        if outcomes[0] is not None:
+            raise HTTPError(outcomes[0].status, outcomes[0].detail)
 
     def _may_resume(self) -> bool:
         """Tell whether all items since those that the client has are there, in its form."""
@@ -123,35 +148,33 @@ class Attempt(Purpose):
         """Take what the handler gave: `settle` says it, once what the handler needed is cleaned up."""
         if self.topic is None:
             if self.is_called:
-                self._has(request, replies.value(request, result, family_of(self.form)))
-        elif self._is_resumed or self._reading is not None:
+                self._data = replies.value(request, result, family_of(self.form))
+                self._has_value(request)
+        elif self._is_resumed or self._value is not None:
             check_empty(result, self.plan.live)
-            self._has(request, None)
+            self._has_value(request)
         return b""
 
     def recovered(self, replies: Any, request: Any, result: Any) -> bytes:
         """As `take`; but the value of what is shared is none that an exception handler gives to one who asks."""
         return b"" if self.topic is not None else self.take(replies, request, None, None, result)
 
-    def _has(self, request: Any, data: bytes | None) -> None:
+    def _has_value(self, request: Any) -> None:
         presence = self.plan.live.live.presence
         if presence is not None:
             self.entry = entry_of(presence, request)
-        self._data = data
         self._is_there = True
 
     def _rendered(self, request: Any) -> bytes:
-        """Give the reply that carries the value of now, or says that the client has it."""
-        topic = self.topic
-        if isinstance(topic, Log):
+        """Give the reply that carries the value, or says that the client has it."""
+        if isinstance(self.topic, Log):
             return self._log(request)
-        if topic is None:
-            assert self._data is not None
-            data = self._data
+        data = self._data
+        if self.topic is None:
             self.digest = digest_of(data)
         else:
-            assert self._reading is not None
-            self.number, self.seen, self.digest, data = topic.latest(self._reading, family_of(self.form))
+            assert self._value is not None
+            data, self.number, self.digest, self.seen = self.topic.latest(self._value, family_of(self.form))
         version = version_of(self.place.epoch, self.number, self.digest)
         if self._since is not None and self._since.digest == self.digest:
             set_status(request, _NOT_MODIFIED)
@@ -166,12 +189,15 @@ class Attempt(Purpose):
             self.number, number = self._since.number, self.place.number
             set_status(request, _NOT_MODIFIED if self.number == number else _PARTIAL)
             return reply(request, self.name, version_of(self.place.epoch, number), key=key)
-        assert self._reading is not None
-        self.number = self._reading.number
+        assert self._value is not None
+        data, self.number, _, _ = self._value
         set_status(request, 200)
-        return reply(request, self.name, version_of(self.place.epoch, self.number), self._reading.data, key)
+        return reply(request, self.name, version_of(self.place.epoch, self.number), data, key)
 
     # Its end
+
+    def late(self, request: Any) -> None:
+        self.release()
 
     def settle(self, connection: Any, request: Any, rendered: bytes) -> bytes:
         """Subscribe, if that is the reply of one who may; give what is to be sent."""
@@ -226,15 +252,11 @@ class Attempt(Purpose):
             if position < self.place.number:
                 topic.changed()
         else:
-            existing.catch_up()
+            topic.catch_up_soon(existing)
 
     def cancel(self) -> None:
         """Answer it in the place of what it waits for: the client wants it no longer. Nothing of it takes effect."""
         self.table.connection._answer_with(self._request, HTTPError(_CONFLICT, "unsubscribed meanwhile"))
-
-    def overtaken(self, request: Any) -> None:
-        set_method(request, "SUBSCRIBE")
-        self.release()
 
     def end(self, request: Any) -> None:
         """Nobody is to be answered any more."""

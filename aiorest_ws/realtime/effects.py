@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from aiorest_ws._speedups import renders_otherwise, write
 from aiorest_ws.exceptions import BaseAPIException, EndpointValueError, InvalidHandler, sole
 from aiorest_ws.realtime.messages import added
-from aiorest_ws.realtime.purpose import Purpose
+from aiorest_ws.realtime.roles import Role
 from aiorest_ws.routing.templates import converters_by_parameter, parameter_names, replace_parameters
 
 if TYPE_CHECKING:
@@ -55,9 +55,9 @@ class Changes:
     def _filled(self, template: str, values: Mapping[str, Any]) -> str:
         return replace_parameters(template, lambda name: self._texts[name](values[name]))
 
-    def begin(self, pipeline: Any, request: Any, params: tuple[Any, ...]) -> Purpose:
+    def begin(self, pipeline: Any, request: Any, params: tuple[Any, ...]) -> Role:
         """Give what says so when the request has ended."""
-        return Purpose() if pipeline.live is None else Effect(pipeline.live, pipeline, self, params)
+        return Role() if pipeline.live is None else Effect(pipeline.live, pipeline, self, params)
 
 
 def _texts_of(route: Any) -> dict[str, Callable[[Any], str]]:
@@ -70,7 +70,7 @@ def _texts_of(route: Any) -> dict[str, Callable[[Any], str]]:
     return texts
 
 
-class Effect(Purpose):
+class Effect(Role):
     """Says what a request has changed, once: when its handler, which was entered, has ended, in whatever way.
 
     It has ended when its thread and the clean-up of what it depends on have, which may be long after its client has
@@ -86,6 +86,7 @@ class Effect(Purpose):
         self._is_inside = changes is None  # of its handler: one that names its urls itself is
         self._has_changed = False  # its handler has ended, and may have changed something
         self._is_said = False
+        self._is_answered = False  # and has not ended
         self._lock = Lock()  # for the next two
         self._threads = 1 if changes is None and _get_running_loop() is None else 0  # that are at it
         self._ended: Any = None  # the request, once it has
@@ -121,8 +122,13 @@ class Effect(Purpose):
 
     # Its end
 
+    def late(self, request: Any) -> None:
+        self._is_answered = True
+
     def settle(self, connection: Any, request: Any, rendered: bytes) -> bytes:
         """Say what changed; give the reply, with the versions of what its client subscribes to."""
+        if self._is_answered:
+            return rendered
         changed = self._over(request, connection)
         if not changed or request.id is None or (request.status < 400 and renders_otherwise(request)):
             return rendered

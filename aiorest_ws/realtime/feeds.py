@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future
+from contextvars import Context
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from aiorest_ws._speedups import write
 from aiorest_ws._speedups.unsendable import why_not
 from aiorest_ws.exceptions import HTTPError, NotLive, NotSpecifiedHandler
 from aiorest_ws.realtime.brokers import Broker, Item, Retention
-from aiorest_ws.realtime.brokers.memory import MemoryBroker
+from aiorest_ws.realtime.brokers.memory import MOST_HISTORY, MemoryBroker
 from aiorest_ws.realtime.effects import Effect
 from aiorest_ws.realtime.messages import MSGPACK
 from aiorest_ws.realtime.meter import Meter
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ("Feeds", "Said")
 
+_LOOK = 0.5  # seconds between two looks at whether the loop that serves is there
+
 
 class Said:
     """What has been said: `await` it for the version, which is None of a `recheck`; in a thread, ask for `result()`.
@@ -33,11 +38,12 @@ class Said:
     It is on its way whether or not anybody waits.
     """
 
-    __slots__ = ("_future", "_version")
+    __slots__ = ("_future", "_loop", "_version")
 
-    def __init__(self, version: str | None, future: Future[str | None] | None = None) -> None:
+    def __init__(self, version: str | None, future: Future[str | None] | None = None, loop: Any = None) -> None:
         self._version = version
         self._future = future
+        self._loop = loop
 
     def __await__(self) -> Generator[Any, Any, str | None]:
         if self._future is None:
@@ -45,8 +51,22 @@ class Said:
         return (yield from asyncio.wrap_future(self._future).__await__())
 
     def result(self, timeout: float | None = None) -> str | None:
-        """Give the version; waits up to `timeout` seconds, then raises TimeoutError. For threads."""
-        return self._version if self._future is None else self._future.result(timeout)
+        """Give the version; waits up to `timeout` seconds, then raises TimeoutError. For threads.
+
+        Raises RuntimeError if the loop that serves was closed before it was said.
+        """
+        if self._future is None:
+            return self._version
+        end = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left = _LOOK if end is None else max(0.0, min(_LOOK, end - time.monotonic()))
+            try:
+                return self._future.result(left)
+            except TimeoutError:
+                if self._future.done() or (end is not None and time.monotonic() >= end):
+                    raise
+            if self._loop.is_closed() and self._future.cancel():
+                raise RuntimeError("the loop that serves was closed, nobody was told: publish before it ends")
 
 
 class Feeds:
@@ -65,7 +85,9 @@ class Feeds:
         self._broker: Broker | None = None
         self._node: LocalNode | None = None
         self.meter = Meter()
-        self.most_history: int | None = 64 * 1024 * 1024
+        self._most_history: int | None = MOST_HISTORY
+        # Whoever publishes while nobody subscribes does so where they are, one after another.
+        self._lock = RLock()
 
     # For those who publish
 
@@ -113,10 +135,22 @@ class Feeds:
         return sorted(names)
 
     @property
+    def most_history(self) -> int | None:
+        """Bytes of items that are kept of all logs; None: any number."""
+        return self._most_history
+
+    @most_history.setter
+    def most_history(self, most: int | None) -> None:
+        self._most_history = most
+        if isinstance(self._broker, MemoryBroker):
+            self._broker.most = most
+
+    @property
     def broker(self) -> Broker:
         """What carries publications; in memory unless another was given."""
         if self._broker is None:
-            self._broker = MemoryBroker(self.most_history)
+            with self._lock:
+                self._broker = self._broker or MemoryBroker(self._most_history)
         return self._broker
 
     # For requests
@@ -138,7 +172,8 @@ class Feeds:
         factory = connection.factory
         node = self._node
         if node is None or node.loop is not connection._loop:
-            node = self._node = LocalNode(self.broker, self.meter, factory)
+            with self._lock:  # from now on all is said in this loop
+                node = self._node = LocalNode(self.broker, self.meter, factory)
         elif factory not in node.factories:
             node.factories.append(factory)
         return node
@@ -197,7 +232,7 @@ class Feeds:
             json = write(value, 0)
             node = self._node
             place = None if node is None else node.places.get(name)
-            wanted = place is not None and MSGPACK in place.has_families()
+            wanted = place is not None and MSGPACK in place.families
             return Item(0, json, write(value, MSGPACK) if wanted else None)
         except Exception as exc:
             exc.add_note(why_not(value))
@@ -206,21 +241,28 @@ class Feeds:
     # Where it is done
 
     def _in_loop(self, say: Callable[[], str | None]) -> Said:
-        """Do it now, in the loop that serves or where none does, else there soon."""
-        loop = None if self._node is None else self._node.loop
-        if loop is None or not loop.is_running() or asyncio._get_running_loop() is loop:
+        """Do it now, in the loop that serves or where nobody subscribes, else there soon."""
+        node = self._node
+        if node is not None and asyncio._get_running_loop() is node.loop:
             return Said(say())
-        future: Future[str | None] = Future()
+        with self._lock:
+            node = self._node
+            if node is None or not node.loop.is_running():
+                return Said(say())
+            future: Future[str | None] = Future()
+            node.loop.call_soon_threadsafe(self._do, say, future, context=Context())
+            return Said(None, future, node.loop)
 
-        def do() -> None:
-            if future.set_running_or_notify_cancel():
-                try:
-                    future.set_result(say())
-                except Exception as exc:
-                    future.set_exception(exc)
-
-        loop.call_soon_threadsafe(do)
-        return Said(None, future)
+    def _do(self, say: Callable[[], str | None], future: Future[str | None]) -> None:
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            with self._lock:  # by now there may be no node any more, and threads that publish where they are
+                version = say()
+        except BaseException as exc:
+            future.set_exception(exc)
+        else:
+            future.set_result(version)
 
     def call_soon(self, function: Callable[..., Any], *args: Any) -> None:
         """Call `function` in the loop that serves, if there is one."""
@@ -243,8 +285,9 @@ class Feeds:
         node.factories.remove(factory)
         if node.factories:
             return []
-        self._node = None
-        return node.stop()
+        with self._lock:
+            self._node = None
+            return node.stop()
 
 
 def _version(mark: Any) -> str:

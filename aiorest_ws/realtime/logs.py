@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from aiorest_ws._speedups import fan_out, sent
+from aiorest_ws._speedups import Fan, fan_out
 from aiorest_ws.realtime.brokers import Item
 from aiorest_ws.realtime.messages import family_of, push
+from aiorest_ws.realtime.reruns import Outcome, jittered
 from aiorest_ws.realtime.topics import SharedState
 from aiorest_ws.realtime.versions import version_of
 
@@ -18,33 +19,148 @@ if TYPE_CHECKING:
 __all__ = ("Log",)
 
 _TOO_FAR = "too far behind: items were put out that have not been sent"
-_AT_ONCE = 16 * 1024  # bytes of items that are sent to one client before it is asked whether it reads
+_COME_BACK = 1.0  # seconds, about, after which who was too far behind may begin anew
+_AT_ONCE = 16 * 1024  # bytes of pushes to one client before it is asked whether it reads
+_UNTOLD = 64 * 1024  # bytes of items that wait for the end of a turn
 
 
 class Log(SharedState):
     """A topic of which every item is sent, in order.
 
     Who is behind has a place in the items that are kept here as long as somebody needs them, up to `history_bytes`.
+
+    _items     up to the newest; none while everybody has all
+    _size      bytes of them
+    _lowest    of subscribers' positions; there is none below
+    _told      number up to which all have been told, but for those who are behind
+    _untold    bytes of items beyond
+    _made      family and number → an item as it is sent, for as long as one turn of the loop
     """
 
-    __slots__ = ("_items", "_size", "_tells", "_told")
+    __slots__ = ("_is_telling", "_items", "_lowest", "_made", "_size", "_tells", "_told", "_untold")
 
     def __init__(self, place: Place, name: str, message: Any, plan: Any, params: tuple[Any, ...]) -> None:
         super().__init__(place, name, message, plan, params)
         self._items: deque[Item] = deque()
         self._size = 0
-        self._tells = False
-        self._told = place.number  # what all have been sent who are not behind
+        self._lowest = self._told = place.number
+        self._untold = 0
+        self._made: dict[tuple[int, int], bytes] = {}
+        self._tells = self._is_telling = False
+
+    # Its first `data`
 
     def is_fresh(self, family: int) -> bool:
-        return super().is_fresh(family) and self._reaches(self.number)
+        if not super().is_fresh(family) or not self._reaches(self.number):
+            return False
+        return all(self._item(number).encoded(family) for number in range(self.number + 1, self.place.number + 1))
+
+    def _may_run(self) -> bool:
+        return super()._may_run() and bool(self._waiting)
 
     def _set(self, values: dict[int, bytes], number: int, is_changed: bool) -> None:
         self.values, self.number = values, number
         self.node.timers.after(self.live.interval, self._let_go)
 
+    def _failed(self, outcome: Outcome) -> None:
+        """Leave it: who subscribes has items, and nothing that the handler gives."""
+
+    def changed(self) -> None:
+        """A log has items, and no state that changes."""
+
+    # Its items
+
+    def add(self, subscription: Subscription) -> None:
+        self._let_in(subscription)
+        if subscription.position < self.place.number:
+            self._reaches(subscription.position)  # what is kept now may not be later
+            self.catch_up_soon(subscription)
+
+    def on_item(self, item: Item) -> None:
+        """Take the next item, for all."""
+        self._items.append(item)
+        self._size += item.size
+        self._untold += item.size
+        if self._untold < _UNTOLD or self._is_telling:
+            self.tell_soon()
+        else:
+            self.node.context().run(self._tell_all)
+        self._put_out()
+
+    def lose(self, why: str) -> None:
+        """End all: items are missing."""
+        self._items.clear()
+        self._size = self._untold = 0
+        self._told = self.place.number
+        for subscription in list(self.subscribers):
+            subscription.end(409, why, jittered(_COME_BACK))
+
+    def tell_soon(self) -> None:
+        """Tell all in this turn of the loop: what is published in it leaves together."""
+        if not self._tells:
+            self._tells = True
+            self.node.outbox.soon(self._tell_now)
+
+    def _tell_now(self) -> None:
+        self._tells = False
+        self._tell_all()
+
+    def _tell_all(self) -> None:
+        """Tell all what is new; whatever is published meanwhile, by somebody's own `sendMessage`, comes behind it."""
+        number, since = self.place.number, self._told
+        self._told, self._untold = number, 0
+        left: list[Any] = []
+        self._is_telling = True
+        try:
+            if number > since:
+                fan = Fan(self.node.outbox, lambda form: self._between(since, number, form))
+                told, left = fan_out(self.subscribers, fan, since, number, self.seen)
+                self.node.meter.deliveries += told * (number - since)
+            for subscription in left:
+                if subscription.position < number and not subscription.is_behind:
+                    subscription.catch_up()
+        finally:
+            self._is_telling = False
+        self._put_out()
+        if self.place.number == number and not any(0 <= each.position < number for each in left):
+            self._items.clear()  # who is over is at no position
+            self._size = 0
+
+    def catch_up(self, subscription: Subscription) -> None:
+        while subscription.position < self.place.number and not subscription.is_over:
+            if not self._reaches(subscription.position):
+                subscription.end(409, _TOO_FAR, jittered(_COME_BACK))
+                return
+            pushes = self._some_behind(subscription.position, subscription.form) if subscription.takes_pushes() else []
+            number = subscription.position + len(pushes)
+            if not pushes or not self._fan_of(pushes).send(subscription, number, self.seen):
+                self.node.meter.skipped += 1
+                subscription.lag()
+                return
+            self.node.meter.deliveries += len(pushes)
+
+    def _put_out(self) -> None:
+        """Put out the oldest items beyond what is kept for those who are behind; who needs them is ended.
+
+        What all have been told of is put out: what they can be sent of it, they were sent.
+        """
+        items = self._items
+        while len(items) > 1 and self._size > self.live.history_bytes:
+            if self._is_telling or items[0].number > self._told:
+                return
+            self._size -= items.popleft().size
+        if not items or self._lowest >= items[0].number - 1:
+            return
+        self._lowest = self.place.number
+        for subscription in list(self.subscribers):
+            if subscription.position < items[0].number - 1:
+                subscription.end(409, _TOO_FAR, jittered(_COME_BACK))
+            else:
+                self._lowest = min(self._lowest, subscription.position)
+
     def _reaches(self, position: int) -> bool:
-        """Tell whether all behind `position` is here, or kept by the broker."""
+        """Tell whether all behind `position` is here; it is got from what the broker keeps, if it is there."""
+        self._lowest = min(self._lowest, position)
         if position >= self.place.number or (self._items and self._items[0].number <= position + 1):
             return True
         items = self.node.history(self.place, position)
@@ -54,98 +170,35 @@ class Log(SharedState):
         self._size = sum(item.size for item in items)
         return True
 
-    def add(self, subscription: Subscription) -> None:
-        self.subscribers.append(subscription)
-        if subscription.position < self.place.number:
-            self._reaches(subscription.position)
-            self.tell_soon()
+    def _item(self, number: int) -> Item:
+        return self._items[number - self._items[0].number]
 
-    def on_item(self, item: Item) -> None:
-        """Take the next item, for all."""
-        self._items.append(item)
-        self._size += item.size
-        if self._size > self.live.history_bytes:
-            self._tell_all()  # what can be sent is sent, before what somebody needs is put out
-            self._put_out()
-        else:
-            self.tell_soon()
+    # Its pushes
 
-    def tell_soon(self) -> None:
-        """Tell all in this turn of the loop: what is published in it leaves together."""
-        if not self._tells:
-            self._tells = True
-            self.node.loop.call_soon(self._tell_now)
+    def _between(self, since: int, number: int, form: int) -> list[bytes]:
+        """Give the pushes of the items behind `since`, up to `number`."""
+        return [self._push_of(at, family_of(form)) for at in range(since + 1, number + 1)]
 
-    def _tell_now(self) -> None:
-        self._tells = False
-        self._tell_all()
-
-    def _tell_all(self) -> None:
-        number, since = self.place.number, self._told
-        self._told = number
-        left: list[Any] = self.subscribers
-        if number > since:
-            told, left = fan_out(list(left), since, number, self.seen, lambda form: self._pushes_behind(since, form))
-            self.node.meter.deliveries += told * (number - since)
-        is_needed = False
-        for subscription in left:
-            if subscription.position < number and not subscription.is_over:
-                if not subscription.is_behind:
-                    self.catch_up(subscription)
-                is_needed = is_needed or subscription.position < number
-        if not is_needed and self.place.number == number:
-            self._items.clear()
-            self._size = 0
-
-    def _pushes_behind(self, position: int, form: int) -> list[bytes]:
-        """Give the pushes of all items behind `position`."""
-        family = family_of(form)
-        first = len(self._items) - (self.place.number - position)
-        return [self._push(self._items[at], form, family) for at in range(first, len(self._items))]
-
-    def _push(self, item: Item, form: int, family: int) -> bytes:
-        data = item.encoded(family)
-        if data is None:
-            data = item.msgpack = self.node.in_msgpack(item.json)
-        self.node.meter.encodings += 1
-        return push(self.name, version_of(self.place.epoch, item.number), data, form)
-
-    def catch_up(self, subscription: Subscription) -> None:
-        if subscription.position >= self.place.number:
-            return
-        if not self._reaches(subscription.position):
-            subscription.end(409, _TOO_FAR, 0)
-            return
-        form = subscription.form
-        family = family_of(form)
-        payloads: list[bytes] = []
+    def _some_behind(self, position: int, form: int) -> list[bytes]:
+        """Give the pushes of some items behind `position`."""
+        pushes: list[bytes] = []
         size = 0
-        first = len(self._items) - (self.place.number - subscription.position)
-        for at in range(first, len(self._items)):
-            if not payloads and not subscription.takes_pushes():
-                break
-            payloads.append(self._push(self._items[at], form, family))
-            size += len(payloads[-1])
-            if size >= _AT_ONCE or at == len(self._items) - 1:
-                self._send_items(subscription, payloads)
-                payloads, size = [], 0
-        if subscription.position < self.place.number:
-            self.node.meter.skipped += 1
-            subscription.lag()
+        while size < _AT_ONCE and position < self.place.number:
+            position += 1
+            pushes.append(self._push_of(position, family_of(form)))
+            size += len(pushes[-1])
+        return pushes
 
-    def _send_items(self, subscription: Subscription, payloads: list[bytes]) -> None:
-        if sent(subscription, payloads):
-            subscription.position += len(payloads)
-            self.node.meter.deliveries += len(payloads)
-
-    def _put_out(self) -> None:
-        """Put out the oldest items, beyond what is kept for those who are behind; who needs them is ended."""
-        while len(self._items) > 1 and self._size > self.live.history_bytes:
-            self._size -= self._items.popleft().size
-        first = self._items[0].number if self._items else self.place.number + 1
-        for subscription in list(self.subscribers):
-            if subscription.position + 1 < first:
-                subscription.end(409, _TOO_FAR, 0)
-
-    def changed(self) -> None:
-        """A log has items, and no state that changes."""
+    def _push_of(self, number: int, family: int) -> bytes:
+        """Give the push of one item, made once for all who are told of it in this turn."""
+        push_of = self._made.get((family, number))
+        if push_of is None:
+            item = self._item(number)
+            data = item.encoded(family)
+            if data is None:  # nobody has wanted that when it was published
+                data = self.node.in_msgpack(item.json)
+            if not self._made:
+                self.node.loop.call_soon(self._made.clear)
+            push_of = self._made[family, number] = push(self.name, version_of(self.place.epoch, number), data, family)
+            self.node.meter.encodings += 1
+        return push_of

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from orjson import loads
 
-from aiorest_ws._speedups import write
+from aiorest_ws._speedups import Outbox, write
 from aiorest_ws.realtime.brokers import Broker, Item
 from aiorest_ws.realtime.guards import Guards
 from aiorest_ws.realtime.logs import Log
-from aiorest_ws.realtime.messages import MSGPACK, family_of
+from aiorest_ws.realtime.messages import MSGPACK
 from aiorest_ws.realtime.presence import Presence
 from aiorest_ws.realtime.runs import Runs
 from aiorest_ws.realtime.subscriptions import Subscriptions
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ("LocalNode", "Place")
 
+_GAP = "items were lost on the way here: subscribe again"
+
 
 class Place:
     """One url: how far it has come, and who in this process is told of it.
@@ -34,9 +36,10 @@ class Place:
     topics      name → topic, of a route that is shared
     private     topics of one subscription each
     attempts    SUBSCRIBEs that are being answered
+    families    ways in which values of it are encoded: those that somebody has wanted since it is here
     """
 
-    __slots__ = ("_recheck", "attempts", "epoch", "node", "number", "private", "topics", "url")
+    __slots__ = ("_recheck", "attempts", "epoch", "families", "node", "number", "private", "topics", "url")
 
     def __init__(self, node: LocalNode, url: str, mark: Mark, recheck: float | None) -> None:
         self.node = node
@@ -45,6 +48,7 @@ class Place:
         self.topics: dict[str, SharedState] = {}
         self.private: dict[PrivateState, None] = {}
         self.attempts: dict[Attempt, None] = {}
+        self.families = {0}
         self._recheck: Timer | None = None
         if recheck:
             self._recheck_in(recheck)
@@ -78,13 +82,35 @@ class Place:
                 self._recheck = None
             self.node.leave(self)
 
-    def on_item(self, item: Item) -> None:
+    def on_item(self, mark: Mark, item: Item) -> None:
+        """Take the next item of the log; where some are missing, those behind."""
+        if mark.epoch != self.epoch or item.number != self.number + 1:
+            self._on_gap(mark, item)
+            return
         self.number = item.number
         topic = self.topics.get(self.url)
         if isinstance(topic, Log):
             topic.on_item(item)
 
-    def on_changed(self, number: int, value: Item | None) -> None:
+    def _on_gap(self, mark: Mark, item: Item) -> None:
+        """Take items that the broker has not told of, or end: nothing is sent behind a gap."""
+        if mark.epoch == self.epoch and item.number <= self.number:
+            return  # it was told before
+        before = Mark(self.epoch, self.number)
+        self.epoch = mark.epoch
+        missed = self.node.broker.history(self.url, before)
+        if missed is None:
+            self.number = item.number
+            topic = self.topics.get(self.url)
+            if isinstance(topic, Log):
+                topic.lose(_GAP)
+            return
+        for each in missed:
+            if each.number == self.number + 1:
+                self.on_item(mark, each)
+
+    def on_changed(self, mark: Mark, value: Item | None) -> None:
+        self.epoch, number = mark
         self.number = number
         for topic in list(self.topics.values()):
             if value is not None and value.topic == topic.name:
@@ -104,11 +130,6 @@ class Place:
         for attempt in self.attempts:
             attempt.recheck()
 
-    def has_families(self) -> set[int]:
-        """Give the ways in which somebody wants values encoded."""
-        forms = {each.form for topic in self.topics.values() for each in topic.subscribers}
-        return {family_of(form) for form in forms | {attempt.form for attempt in self.attempts}}
-
 
 class LocalNode:
     """All subscriptions of one process, in the loop that serves them."""
@@ -117,6 +138,7 @@ class LocalNode:
         self.loop = asyncio.get_running_loop()
         self.factories = [factory]
         self.timers = Timers(self.loop)
+        self.outbox = Outbox(self.loop, self.context)
         limits = factory.limits
         self.runs = Runs(self.loop, self.timers, limits.max_live_runs, factory.threads // 2)
         self.guards = Guards(self)
@@ -186,15 +208,15 @@ class LocalNode:
 
     # What the broker says
 
-    def on_item(self, url: str, item: Item) -> None:
+    def on_item(self, url: str, mark: Mark, item: Item) -> None:
         place = self.places.get(url)
         if place is not None:
-            place.on_item(item)
+            place.on_item(mark, item)
 
     def on_changed(self, url: str, mark: Mark, value: Item | None) -> None:
         place = self.places.get(url)
         if place is not None:
-            place.on_changed(mark.number, value)
+            place.on_changed(mark, value)
 
     def on_recheck(self, url: str | None) -> None:
         if url is None:
@@ -205,5 +227,8 @@ class LocalNode:
 
     def stop(self) -> list[asyncio.Task[None]]:
         """Begin nothing more: there is nobody left."""
+        for place in list(self.places.values()):
+            self.leave(place)
+        self.presence.stop()
         self.timers.stop()
         return self.runs.stop()

@@ -99,6 +99,11 @@ class Presence:
             del self._urls[url]
         self._tell(url)
 
+    def stop(self) -> None:
+        """Nobody is there any more."""
+        for url in self._urls:
+            self._node.broker.members(url, self._node)
+
     def _tell(self, url: str) -> None:
         entries = {name: member.entry for name, member in self._urls.get(url, {}).items()}
         self._node.broker.members(url, self._node, entries)

@@ -9,7 +9,7 @@ from contextvars import Context
 from typing import Any, NamedTuple
 
 from aiorest_ws._speedups import Response, decode
-from aiorest_ws.realtime.purpose import Purpose
+from aiorest_ws.realtime.roles import Role
 
 __all__ = ("Outcome", "Recheck", "Rerun", "begin", "jittered")
 
@@ -24,7 +24,7 @@ class Outcome(NamedTuple):
     detail: Any
 
 
-class Rerun(Purpose):
+class Rerun(Role):
     """Takes a value, encoded in each of some families, in the place of a reply.
 
     values    family → data as it is encoded; empty until the handler has given one
@@ -65,7 +65,7 @@ class Rerun(Purpose):
             self._task.cancel()
 
 
-class Recheck(Purpose):
+class Recheck(Role):
     """Is in the place of the value of a shared route, where only its guards are asked."""
 
     takes_value = True

@@ -7,6 +7,7 @@ import logging
 from collections import deque
 from collections.abc import Coroutine
 from contextvars import Context
+from functools import partial
 from typing import Any, Protocol
 
 from aiorest_ws.realtime.timers import Timers
@@ -43,6 +44,7 @@ class Runs:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, timers: Timers, most: int, most_threaded: int) -> None:
         self._loop = loop
+        self._context = Context()  # nobody's: each run has its own
         self.timers = timers
         self._most = most
         self._most_threaded = max(1, most_threaded)
@@ -60,6 +62,16 @@ class Runs:
         self._queues.setdefault(run.owner, deque()).append(run)
         self._wake()
 
+    @property
+    def tasks(self) -> list[asyncio.Task[None]]:
+        """Those that wait for something."""
+        return list(self._tasks)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Tell whether nothing runs, and nothing is to be run now."""
+        return not (self._tasks or self._queues or self._held or self._wakes)
+
     def stop(self) -> list[asyncio.Task[None]]:
         """Begin nothing more; gives what runs, which is cancelled."""
         self._queues.clear()
@@ -71,7 +83,7 @@ class Runs:
     def _wake(self) -> None:
         if not self._wakes and len(self._tasks) < self._most:
             self._wakes = True
-            self._loop.call_soon(self._turn)
+            self._loop.call_soon(self._turn, context=self._context)
 
     def _turn(self) -> None:
         end = self._loop.time() + _SLICE
@@ -88,7 +100,8 @@ class Runs:
         if self._queues and len(self._tasks) < self._most:
             # What has arrived meanwhile is read first: a callback of the next turn would come before it.
             self._wakes = True
-            self._loop.call_soon(self._loop.call_soon, self._turn)
+            soon = partial(self._loop.call_soon, self._turn, context=self._context)
+            self._loop.call_soon(soon, context=self._context)
 
     def _begin(self, run: Run) -> None:
         if run.is_threaded and self._threaded >= self._most_threaded:

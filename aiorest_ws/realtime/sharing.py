@@ -7,7 +7,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from aiorest_ws._speedups import Request, Response, again
-from aiorest_ws.realtime.purpose import Purpose
+from aiorest_ws.realtime.roles import Role
 
 if TYPE_CHECKING:
     from aiorest_ws.realtime.live import LiveRoute
@@ -85,7 +85,7 @@ def connection_context(connection: Any) -> Context:
     return application_context(connection) if context is None else context.copy()
 
 
-class Value(Purpose):
+class Value(Role):
     """Takes what a handler gives, or what an exception handler makes of its error; any other error is raised.
 
     result     what it gave
@@ -107,7 +107,7 @@ class Value(Purpose):
         return self.take(replies, request, None, None, result)
 
 
-class SharedGet(Purpose):
+class SharedGet(Role):
     """A GET of a shared route: `enter` is in the place of its handler, and the value is put in behind what is around.
 
     So a middleware around it never sees the value, and cannot make it another for one of those who ask.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextvars import Context
 from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Any
@@ -37,6 +38,7 @@ class Timers:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._context = Context()  # not that of who asks for a call: it would be kept, and seen by the others
         self._ahead = 0.0
         self._order = count()
         self._heap: list[tuple[float, int, Timer]] = []
@@ -64,6 +66,13 @@ class Timers:
             heapify(self._heap)
             self._cancelled = 0
 
+    def next_at(self) -> float | None:
+        """Give the time of the first one, None if there is none."""
+        while self._heap and self._heap[0][2].call is None:
+            heappop(self._heap)
+            self._cancelled -= 1
+        return self._heap[0][0] if self._heap else None
+
     def advance(self, seconds: float) -> None:
         """Let so much time have passed, for a test; what is due is called at once."""
         self._ahead += seconds
@@ -85,7 +94,7 @@ class Timers:
             if self._handle_at <= when:
                 return
             self._handle.cancel()
-        self._handle = self._loop.call_at(when, self._wake)
+        self._handle = self._loop.call_at(when, self._wake, context=self._context)
         self._handle_at = when
 
     def _wake(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from aiorest_ws._speedups import again, sent
+from aiorest_ws._speedups import Fan, again, fan_out_state, forms_of
 from aiorest_ws.exceptions import HTTPError
 from aiorest_ws.realtime.brokers import Item
 from aiorest_ws.realtime.messages import family_of, push
@@ -20,20 +20,11 @@ if TYPE_CHECKING:
     from aiorest_ws.realtime.subscriptions import Subscription
     from aiorest_ws.realtime.timers import Timer
 
-__all__ = ("PrivateState", "Reading", "SharedState", "Topic")
+__all__ = ("Known", "PrivateState", "SharedState", "Topic")
 
 _NEVER = float("-inf")
 _RETRY = 1.0  # seconds after which a run that failed is tried again
 _COME_BACK = 5.0  # seconds, about, after which a client is told to try again
-
-
-class Reading(NamedTuple):
-    """A value of what is shared, as somebody got it: number, which of those that differed, digest, and as encoded."""
-
-    number: int
-    seen: int
-    digest: str
-    data: bytes
 
 
 class Topic:
@@ -44,7 +35,7 @@ class Topic:
     """
 
     __slots__ = (
-        *("_began", "_is_due", "_is_late", "_is_running", "_rests_until", "_rerun", "_timer"),
+        *("_began", "_is_due", "_is_late", "_is_running", "_rerun", "_rests_until", "_timer"),
         *("is_changed", "message", "name", "params", "place", "plan"),
     )
 
@@ -130,6 +121,7 @@ class Topic:
         self._is_due = False
         self._is_running = True
         self._began = self.node.timers.now()
+        self.node.meter.runs += 1
         return self._run(self.place.number)
 
     def _may_run(self) -> bool:
@@ -164,6 +156,23 @@ class Topic:
     def catch_up(self, subscription: Subscription) -> None:
         """Send what one who was behind has not been sent."""
 
+    def catch_up_soon(self, subscription: Subscription) -> None:
+        """Do so behind the reply to its SUBSCRIBE, which comes before all that is pushed."""
+        self.node.outbox.soon(subscription.catch_up)
+
+    def _fan_of(self, pushes: list[bytes]) -> Fan:
+        """Give what tells one subscriber."""
+        return Fan(self.node.outbox, lambda _: pushes)
+
+
+class Known(NamedTuple):
+    """A value, in one encoding, as it was after one run."""
+
+    data: bytes
+    number: int
+    digest: str
+    seen: int
+
 
 class SharedState(Topic):
     """A topic that is the same for all: one run of the handler, by nobody, and one encoding of each form.
@@ -176,7 +185,7 @@ class SharedState(Topic):
     """
 
     __slots__ = (
-        *("_as_of", "_pushes", "_refresh", "_said", "_waiting"),
+        *("_as_of", "_news", "_refresh", "_said", "_same", "_waiting"),
         *("attempts", "digests", "number", "seen", "subscribers", "values"),
     )
 
@@ -189,9 +198,10 @@ class SharedState(Topic):
         self.number = -1
         self.seen = 0
         self._as_of = _NEVER  # time from which the value is
-        self._said = -1  # number of the last change: whoever was sent less is to be told, of the same value, too
-        self._waiting: list[tuple[int, asyncio.Future[Reading | None]]] = []
-        self._pushes: dict[tuple[int, bool], list[bytes]] = {}  # form, with the value → as it is sent
+        self._said = -1  # number of the last change: whoever was sent less is told, of the same value, too
+        self._waiting: list[tuple[int, asyncio.Future[Known | None]]] = []
+        self._news: Fan | None = None  # tells the value, made once for all
+        self._same: Fan | None = None  # tells that it is what it was
         self._refresh: Timer | None = None
 
     @property
@@ -200,15 +210,22 @@ class SharedState(Topic):
 
     # Who subscribes
 
-    def add(self, subscription: Subscription) -> None:
+    def _let_in(self, subscription: Subscription) -> None:
+        subscription.at = len(self.subscribers)
         self.subscribers.append(subscription)
+
+    def add(self, subscription: Subscription) -> None:
+        self._let_in(subscription)
         if self.live.refresh and self._refresh is None:
             self._refresh = self.node.timers.after(self.live.refresh, self._on_refresh)
         if subscription.seen != self.seen or subscription.position < self.place.number:
-            self.catch_up(subscription)
+            self.catch_up_soon(subscription)
 
     def remove(self, subscription: Subscription) -> None:
-        self.subscribers.remove(subscription)
+        last = self.subscribers.pop()
+        if last is not subscription:
+            self.subscribers[subscription.at] = last
+            last.at = subscription.at
         self.drop_if_unused()
 
     def drop_if_unused(self) -> None:
@@ -234,21 +251,21 @@ class SharedState(Topic):
         is_young = self.node.timers.now() - self._as_of < self.live.interval
         return family in self.values and is_young and not self.is_stale and not self.is_changed
 
-    def reading(self, family: int) -> Reading:
-        """Give the value, which is there in `family`."""
-        return Reading(self.number, self.seen, self.digests.get(family, ""), self.values[family])
+    def known(self, family: int) -> Known:
+        """Give the value, which is there."""
+        return Known(self.values[family], self.number, self.digests.get(family, ""), self.seen)
 
-    def latest(self, reading: Reading, family: int) -> Reading:
-        """Give the value of now in the place of one that was read before, if it is there, or the same."""
-        if self.number <= reading.number:
-            return reading
+    def latest(self, known: Known, family: int) -> Known:
+        """Give the value of now in the place of one that was had before, if it is there, or is the same."""
+        if self.number <= known.number:
+            return known
         if family in self.values:
-            return self.reading(family)
-        is_same = self.digests.get(family) == reading.digest
-        return reading._replace(number=self.number, seen=self.seen) if is_same else reading
+            return self.known(family)
+        is_same = self.digests.get(family) == known.digest
+        return known._replace(number=self.number, seen=self.seen) if is_same else known
 
-    def wanted(self, family: int) -> asyncio.Future[Reading | None]:
-        """Give a future of the value in `family`; it raises HTTPError if there is none."""
+    def wanted(self, family: int) -> asyncio.Future[Known | None]:
+        """Give a future of the value in `family` when it is there; it raises HTTPError if there is none."""
         future = asyncio.get_running_loop().create_future()
         self._waiting.append((family, future))
         self.ask()
@@ -265,7 +282,7 @@ class SharedState(Topic):
         waiting, self._waiting = self._waiting, []
         is_changed, self.is_changed = self.is_changed, False
         request = impersonal(self.message, self.node.app)
-        families = {family for family, _ in waiting} | {family_of(each.form) for each in self.subscribers}
+        families = {family for family, _ in waiting} | self._families()
         request._live = rerun = Rerun(families)
         request._pipeline = self.node.pipeline
 
@@ -287,15 +304,15 @@ class SharedState(Topic):
             self.node.pipeline, request, value, self.params, context=context, done=done, seconds=self.node.run_seconds
         )
 
-    def _serve(self, waiting: list[tuple[int, asyncio.Future[Reading | None]]], outcome: Outcome | None) -> None:
-        """Give those who are `waiting` the value, or what went wrong; who wants another form waits on."""
+    def _serve(self, waiting: list[tuple[int, asyncio.Future[Known | None]]], outcome: Outcome | None) -> None:
+        """Give those who are `waiting` the value, or what went wrong; who wants it in another form waits on."""
         for family, future in waiting:
             if future.done():
                 continue
             if outcome is not None:
                 future.set_exception(HTTPError(outcome.status, outcome.detail))
             elif family in self.values:
-                future.set_result(self.reading(family))
+                future.set_result(self.known(family))
             else:
                 self._waiting.append((family, future))
                 self.ask()
@@ -307,22 +324,25 @@ class SharedState(Topic):
         digests = {family: digest_of(data) for family, data in values.items()}
         known = digests.keys() & self.digests.keys()
         if known and all(digests[family] == self.digests[family] for family in known):
-            self.digests |= digests  # the same, in one more form maybe
+            self.digests = self.digests | digests  # the same, in one more form maybe
         else:
             self.digests = digests
             self.seen += 1
-        self.values, self._pushes = values, {}
-        if is_changed and self.number != number:
-            self._said = number
+        self.values = values
+        self._news = self._same = None
+        is_said = is_changed and self.number != number
         self.number = number
+        if is_said:
+            self._said = number
         self._as_of = self._began
-        self._tell()
+        self._tell(is_said)
         self.node.timers.after(self.live.interval, self._let_go)
 
     def _let_go(self) -> None:
         """Keep a value no longer that is not new."""
         if self.node.timers.now() - self._as_of >= self.live.interval:
-            self.values, self._pushes = {}, {}
+            self.values = {}
+            self._news = None
 
     def published(self, value: Item, number: int) -> None:
         """Take a value that is known: the handler would find the same."""
@@ -330,47 +350,69 @@ class SharedState(Topic):
         if value.msgpack is not None:
             values[4] = value.msgpack
         self._began = self.node.timers.now()
-        if any(family_of(each.form) not in values for each in self.subscribers):
+        if not self._families() <= values.keys():
             self.changed()
             return
         self._set(values, number, True)
 
-    def _tell(self) -> None:
-        for subscription in list(self.subscribers):
-            if not subscription.is_over and self._owes(subscription):  # somebody's own code may have ended it
-                self._send(subscription)
+    def _families(self) -> set[int]:
+        """Give the ways in which those who subscribe want values encoded."""
+        return {family_of(form) for form in forms_of(self.subscribers)}
 
-    def _owes(self, subscription: Subscription) -> bool:
-        """Tell whether it has another value, or was not told of a change which has led to the same."""
-        return bool(subscription.seen != self.seen or subscription.position < self._said)
+    def _tell(self, is_changed: bool) -> None:
+        told, left = fan_out_state(
+            *(self.subscribers, self._fan(is_new=True), self._fan(is_new=False) if is_changed else None),
+            *(self.number, self.seen),
+        )
+        self.node.meter.deliveries += told
+        for subscription in left:
+            self._is_not_told(subscription)
 
     def _send(self, subscription: Subscription) -> None:
         """Send the value, or that it is still the same."""
-        family = family_of(subscription.form)
-        is_new = subscription.seen != self.seen
-        if family not in (self.values if is_new else self.digests):
-            self.ask()
-        elif sent(subscription, self._pushed(subscription.form, is_new)):
-            subscription.position = self.number
-            subscription.seen = self.seen
+        fan = self._fan(is_new=subscription.seen != self.seen)
+        if fan.send(subscription, self.number, self.seen):
             self.node.meter.deliveries += 1
+        else:
+            self._is_not_told(subscription)
+
+    def _is_not_told(self, subscription: Subscription) -> None:
+        """Have it told once it can be."""
+        if subscription.is_over:
+            return  # somebody's own code, called meanwhile, has ended it
+        is_new = subscription.seen != self.seen
+        if family_of(subscription.form) not in (self.values if is_new else self.digests):
+            self.ask()
         else:
             self.node.meter.skipped += 1
             subscription.lag()
 
-    def _pushed(self, form: int, is_new: bool) -> list[bytes]:
-        """Give the push in `form`, made once for all."""
-        pushes = self._pushes.get((form, is_new))
-        if pushes is None:
-            family = family_of(form)
-            version = version_of(self.place.epoch, self.number, self.digests[family])
-            self.node.meter.encodings += 1
-            pushes = [push(self.name, version, self.values[family] if is_new else None, form)]
-            self._pushes[form, is_new] = pushes
-        return pushes
+    def _fan(self, *, is_new: bool) -> Fan:
+        """Give what tells the value, or that it is still the same, made once for all."""
+        fan = self._news if is_new else self._same
+        if fan is None:
+            number, values, digests = self.number, self.values, self.digests
+
+            def render(form: int) -> list[bytes] | None:
+                family = family_of(form)
+                if family not in (values if is_new else digests):
+                    return None
+                self.node.meter.encodings += 1
+                version = version_of(self.place.epoch, number, digests[family])
+                return [push(self.name, version, values[family] if is_new else None, form)]
+
+            fan = Fan(self.node.outbox, render)
+            if is_new:
+                self._news = fan
+            else:
+                self._same = fan
+        return fan
 
     def catch_up(self, subscription: Subscription) -> None:
-        if self._owes(subscription) and not self.is_stale:
+        if subscription.seen != self.seen:
+            if not self.is_stale:  # else what comes of that is told to all
+                self._send(subscription)
+        elif subscription.position < self._said:
             self._send(subscription)
 
     def _end(self, status: int, detail: Any, retry: int | None) -> None:
@@ -486,8 +528,9 @@ class PrivateState(Topic):
         if is_same and not is_changed:
             return
         version = version_of(self.place.epoch, number, digest)
-        if sent(subscription, [push(self.name, version, None if is_same else data, subscription.form)]):
-            subscription.position = number
+        self.node.meter.encodings += 1
+        payloads = [push(self.name, version, None if is_same else data, subscription.form)]
+        if self._fan_of(payloads).send(subscription, number, 0):
             self.digest = digest
             self.node.meter.deliveries += 1
         else:

@@ -8,6 +8,7 @@ from aiorest_ws._speedups import set_method
 from aiorest_ws.exceptions import HTTPError, IncorrectURL, MethodNotAllowed, NotSpecifiedHandler, NotSpecifiedURL
 from aiorest_ws.realtime.attempts import Attempt
 from aiorest_ws.realtime.names import canonical_url, topic_of
+from aiorest_ws.realtime.roles import Counted, Said
 from aiorest_ws.realtime.versions import parsed
 from aiorest_ws.routing.misses import missed
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aiorest_ws.realtime.node import LocalNode
-    from aiorest_ws.realtime.subscriptions import Subscription
 
 __all__ = ("answer",)
 
@@ -27,6 +27,7 @@ def answer(node_of: Callable[[Any], LocalNode], pipeline: Any, request: Any, tri
     verb = request.method
     if request.id is None:
         raise HTTPError(400, f"{verb} needs an `id`")
+    request._live = Said(Counted(None, verb))
     if verb == "PING":
         return pipeline.say(request, None)
     if request.connection is None:
@@ -79,15 +80,21 @@ def _check_message(request: Any, plan: Any) -> None:
 
 def _unsubscribe(pipeline: Any, request: Any, trie: Any) -> Any:
     name = request.get_extra("topic")
+    plan = None
     if name is None:
-        name = _named(pipeline, request, trie)
+        plan, params = _found(pipeline, request, trie)
+        _count_as(request, plan)
+        if plan.live is None:
+            raise HTTPError(404, "not subscribed to")
+        _check_args(request.args)
+        name = topic_of(canonical_url(trie, plan, params), request.args)
     table = request.connection._live
-    subscription: Subscription | None = None
-    attempts: list[Attempt] = []
-    if table is not None and type(name) is str:
-        subscription, attempts = table.by_topic.get(name), table.attempts.get(name, [])
+    subscription = table.by_topic.get(name) if table is not None and type(name) is str else None
+    attempts = table.attempts.get(name, []) if table is not None and type(name) is str else []
     if subscription is None and not attempts:
         raise HTTPError(404, "not subscribed to")
+    if plan is None:
+        _count_as(request, subscription.plan if subscription is not None else attempts[0].plan)
     for attempt in list(attempts):
         attempt.cancel()
     if subscription is not None:
@@ -95,13 +102,9 @@ def _unsubscribe(pipeline: Any, request: Any, trie: Any) -> Any:
     return pipeline.say(request, None)
 
 
-def _named(pipeline: Any, request: Any, trie: Any) -> str | None:
-    """Give the topic of the url and the `args` of an UNSUBSCRIBE; None if nobody can have subscribed to it."""
-    plan, params = _found(pipeline, request, trie)
-    if plan.live is None:
-        return None
-    _check_args(request.args)
-    return topic_of(canonical_url(trie, plan, params), request.args)
+def _count_as(request: Any, plan: Any) -> None:
+    """Let log and metrics know which route it is about."""
+    request._live = Said(Counted(plan.route, request.method))
 
 
 def _check_args(args: Any) -> None:

@@ -8,7 +8,28 @@ nothing of this.
 from __future__ import annotations
 
 from aiorest_ws.testing.asynchronous import AsyncTestClient
-from aiorest_ws.testing.messages import ConnectionClosed, Event, HandshakeRefused, Reply
+from aiorest_ws.testing.messages import (
+    ConnectionClosed,
+    End,
+    Event,
+    HandshakeRefused,
+    Reply,
+    SubscriptionEnded,
+    SubscriptionRefused,
+)
+from aiorest_ws.testing.subscribing import AsyncSubscription, Subscription
 from aiorest_ws.testing.synchronous import TestClient
 
-__all__ = ("AsyncTestClient", "ConnectionClosed", "Event", "HandshakeRefused", "Reply", "TestClient")
+__all__ = (
+    "AsyncSubscription",
+    "AsyncTestClient",
+    "ConnectionClosed",
+    "End",
+    "Event",
+    "HandshakeRefused",
+    "Reply",
+    "Subscription",
+    "SubscriptionEnded",
+    "SubscriptionRefused",
+    "TestClient",
+)

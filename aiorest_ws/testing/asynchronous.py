@@ -16,7 +16,9 @@ from aiorest_ws.status import WS_NORMAL
 from aiorest_ws.testing.acting import act_as
 from aiorest_ws.testing.clock import keep_going
 from aiorest_ws.testing.link import Link
-from aiorest_ws.testing.messages import Event, Reply, form_of, pack, reply_of, unpack
+from aiorest_ws.testing.messages import End, Event, Reply, event_of, form_of, pack, reply_of, unpack
+from aiorest_ws.testing.passing import Passing
+from aiorest_ws.testing.subscribing import AsyncSubscription
 
 if TYPE_CHECKING:
     from typing import Self
@@ -46,6 +48,7 @@ class Running:
         self._lifespan: Lifespan | None = None
         self._lost: RuntimeError | None = None
         self.factory: RequestHandlerFactory
+        self.passing: Passing
 
     async def start(self) -> None:
         self.factory = self._app.prepare()
@@ -58,11 +61,13 @@ class Running:
             warn_if_empty(self.factory.router)
             lifespan.watch(self._on_lost)
             self._lifespan = lifespan
+        self.passing = Passing.begin(self._app)
 
     def _on_lost(self, error: RuntimeError) -> None:
         self._lost = error
 
     async def stop(self) -> None:
+        self.passing.end()
         patience = Patience()
         await patience.see_through(asyncio.ensure_future(self._end(patience)))
         if self._lost is not None:
@@ -80,8 +85,9 @@ class Running:
 class _Expected:
     """A request that is not answered yet."""
 
-    def __init__(self, request_id: Any) -> None:
+    def __init__(self, request_id: Any, answered: Callable[[Reply], None]) -> None:
         self.id = request_id  # None if the server cannot give it back
+        self.answered = answered
         self.reply: Reply | None = None
 
 
@@ -172,6 +178,7 @@ class AsyncTestClient:
         self._last_id = 0
         self._expected: list[_Expected] = []
         self._unasked: list[tuple[bytes, bool]] = []
+        self._feeds: dict[str, AsyncSubscription] = {}  # by topic, those that take their pushes themselves
 
     def connect(self, path: str | None = None, **options: Any) -> Self:
         """Give another client of the same running application; it connects when its block is entered."""
@@ -292,16 +299,25 @@ class AsyncTestClient:
 
         Raises TimeoutError and ConnectionClosed.
         """
-        for name in extra:
+        parts = {"args": args, "data": data, "event_name": event_name, "id": id, "form": form, "timeout": timeout}
+        return await self._request(method, url, parts | extra, lambda _: None)
+
+    async def _request(
+        self, method: str, url: str | None, parts: Mapping[str, Any], answered: Callable[[Reply], None]
+    ) -> Reply:
+        """Send a request, and give the reply; `answered` is called with it before anything that comes behind it."""
+        for name in parts:
             if name in _ELSEWHERE:
                 raise TypeError(f"a request has no {name!r}: {_ELSEWHERE[name]}")
-        if id is OWN_ID:
+        keys = dict(parts)
+        form, timeout, own_id = keys.pop("form", None), keys.pop("timeout", None), keys.pop("id", OWN_ID)
+        if own_id is OWN_ID:
             self._last_id += 1
-        own_id = self._last_id if id is OWN_ID else id
-        parts = {"method": method, "url": url, "args": args, "data": data, "event_name": event_name, "id": own_id}
-        message = {name: value for name, value in parts.items() if value is not None} | extra
+            own_id = self._last_id
+        sent = {"method": method, "url": url} | {name: keys.pop(name, None) for name in ("args", "data", "event_name")}
+        message = {name: value for name, value in (sent | {"id": own_id}).items() if value is not None} | keys
         payload, is_binary = pack(message, form_of(form or self.form))
-        expected = _Expected(own_id if _comes_back(own_id) else None)
+        expected = _Expected(own_id if _comes_back(own_id) else None, answered)
         if expected.id is not None and any(other.id == expected.id for other in self._expected):
             raise ValueError(f"id {own_id!r} is that of a request which waits for its reply")
         self._link.send(payload, is_binary)
@@ -335,6 +351,45 @@ class AsyncTestClient:
     async def trace(self, url: str, **parts: Any) -> Reply:
         return await self.request("TRACE", url, **parts)
 
+    # Subscriptions
+
+    def subscribe(
+        self,
+        url: str,
+        *,
+        args: Mapping[str, Any] | None = None,
+        since: str | None = None,
+        form: str | None = None,
+        timeout: float | None = None,
+        **extra: Any,
+    ) -> AsyncSubscription:
+        """Subscribe to `url`: `async with client.subscribe(url) as it:` or `it = await client.subscribe(url)`.
+
+        since   a version that the client has, `it.version` of a subscription before
+        extra   more keys of the request (`token="…"`)
+
+        Raises SubscriptionRefused, TimeoutError and ConnectionClosed. Its pushes and its end are for it alone: neither
+        `receive` nor `events` give them. Of two of one topic the later one gets them, as on the wire.
+        """
+        parts = {"args": args, "form": form, "timeout": timeout} | extra
+        return AsyncSubscription(self, url, since, parts)
+
+    async def ping(self, *, timeout: float | None = None) -> None:
+        """Send a PING, the message, and wait for what answers it."""
+        await self._request("PING", None, {"timeout": timeout}, lambda _: None)
+
+    async def advance(self, seconds: float = 0.0) -> None:
+        """Let so much time pass for subscriptions, at once, and wait until what is due was done and has arrived.
+
+        That is time for `interval`, `refresh`, `recheck`, `history_seconds`, retries, and the expiry of tokens that
+        the application's own middlewares know. Handlers that run for subscriptions are waited for, however long they
+        take. Everything else goes by the real clock. It is the time of the application: all of its clients see it
+        pass; 0 only waits.
+        """
+        if self._running is None:
+            raise RuntimeError("client is not connected, use it in a `with` block")
+        await self._running.passing.advance(seconds)
+
     # What is no request, and what answers none
 
     async def send(self, payload: str | bytes) -> None:
@@ -345,12 +400,15 @@ class AsyncTestClient:
             self._link.send(payload, True)
 
     async def receive(self, *, timeout: float | None = None) -> str | bytes:
-        """Give the next message that answers no `request`, as it came."""
+        """Give the next message that answers no `request` and is not for a `subscribe`, as it came."""
         payload, is_binary = await self._next("a message", timeout)
         return payload if is_binary else payload.decode()
 
     async def receive_event(self, *, timeout: float | None = None) -> Event:
-        """Give the next event that the server pushes. Raises ValueError when the next message is something else."""
+        """Give the next event that the server pushes, with its `version` if a subscription is told.
+
+        Raises ValueError when the next message is something else, such as the end of a subscription.
+        """
         payload, _ = await self._next("an event", timeout)
         return _event(payload)
 
@@ -369,6 +427,13 @@ class AsyncTestClient:
             if message is None or expected.id == message.get("id"):
                 expected.reply = reply_of(message, raw)
                 self._expected.remove(expected)
+                expected.answered(expected.reply)
+                return
+        event = event_of(message)
+        if isinstance(event, End) or (event is not None and event.version is not None):
+            feed = self._feeds.get(event.topic if isinstance(event, End) else event.name)
+            if feed is not None:
+                feed._on_message(event)
                 return
         self._unasked.append((payload, is_binary))
 
@@ -395,6 +460,7 @@ def _comes_back(request_id: Any) -> bool:
 
 def _event(payload: bytes) -> Event:
     message, _ = unpack(payload)
-    if message is None or "event_name" not in message or "id" in message or "detail" in message:
+    event = event_of(message)
+    if not isinstance(event, Event):
         raise ValueError(f"expected an event, got {payload!r:.200}")
-    return Event(message["event_name"], message.get("data"))
+    return event

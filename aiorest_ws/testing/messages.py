@@ -22,7 +22,21 @@ from aiorest_ws._speedups import (
 )
 from aiorest_ws.exceptions import InvalidMessage, Portable
 
-__all__ = ("FORMS", "ConnectionClosed", "Event", "HandshakeRefused", "Reply", "form_of", "pack", "reply_of", "unpack")
+__all__ = (
+    "FORMS",
+    "ConnectionClosed",
+    "End",
+    "Event",
+    "HandshakeRefused",
+    "Reply",
+    "SubscriptionEnded",
+    "SubscriptionRefused",
+    "event_of",
+    "form_of",
+    "pack",
+    "reply_of",
+    "unpack",
+)
 
 # How a request may be sent. A reply comes in the same form.
 FORMS = {
@@ -65,6 +79,10 @@ class Reply:
     id            that of the request
     ok            whether the request succeeded
     raw           the reply as it was rendered, not in base64
+    topic         of a SUBSCRIBE: the name that the pushes have
+    version       of a SUBSCRIBE: what `data` is, or with 206 how far the missed items go
+    key           of a SUBSCRIBE of a log that has one: the name of each item's key
+    changed       url → version, for what the request has changed and this connection subscribes to
     """
 
     status: int | None
@@ -74,14 +92,55 @@ class Reply:
     id: Any
     ok: bool
     raw: bytes = field(repr=False)
+    topic: str | None = field(default=None, repr=False)
+    version: str | None = field(default=None, repr=False)
+    key: str | None = field(default=None, repr=False)
+    changed: Mapping[str, str] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What the server pushed."""
+    """What the server pushed.
+
+    version       of a push to a subscription, whose topic is `name`; None: an ordinary event
+    is_unchanged  such a push came without `data`: the value is what it was
+    """
 
     name: Any
     data: Any = None
+    version: str | None = None
+    is_unchanged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Why a subscription has ended; `retry` in milliseconds if it makes sense to come back."""
+
+    topic: str
+    status: int
+    detail: Any = None
+    retry: int | None = None
+
+
+class SubscriptionRefused(Portable):
+    """The server refused a SUBSCRIBE: `reply`, with its `status` and `detail`."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(f"subscription refused: {reply.status} {reply.detail}")
+        self.reply = reply
+        self.status = reply.status
+        self.detail = reply.detail
+
+
+class SubscriptionEnded(Portable):
+    """The subscription ended while a push was expected of it: `end`, with its `status`, `detail` and `retry`."""
+
+    def __init__(self, end: End) -> None:
+        super().__init__(f"subscription of {end.topic} ended: {end.status} {end.detail}")
+        self.end = end
+        self.status = end.status
+        self.detail = end.detail
+        self.retry = end.retry
 
 
 def form_of(name: str) -> int:
@@ -127,6 +186,22 @@ def reply_of(message: dict[str, Any] | None, raw: bytes) -> Reply:
         return Reply(None, raw.decode("utf-8", "replace"), None, None, None, True, raw)
     status = message.get("status")
     ok = "detail" not in message if status is None else 200 <= status < 300
+    topic = message.get("topic")
     return Reply(
-        *(status, message.get("data"), message.get("detail"), message.get("event_name"), message.get("id"), ok, raw)
+        *(status, message.get("data"), message.get("detail"), message.get("event_name"), message.get("id")),
+        ok or (status == 304 and topic is not None),
+        *(raw, topic, message.get("version"), message.get("key"), message.get("changed")),
     )
+
+
+def event_of(message: Any) -> Event | End | None:
+    """Give the event, the push or the end of a subscription that a message is; None if it is none of them."""
+    if message is None or "event_name" not in message or "id" in message:
+        return None
+    name = message["event_name"]
+    if "status" in message:
+        return End(name, message["status"], message.get("detail"), message.get("retry"))
+    if "detail" in message:
+        return None  # an error, in reply to a request without an id
+    version = message.get("version")
+    return Event(name, message.get("data"), version, version is not None and "data" not in message)

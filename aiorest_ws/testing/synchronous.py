@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from aiorest_ws.testing.asynchronous import AsyncTestClient
 from aiorest_ws.testing.clock import keep_going
 from aiorest_ws.testing.messages import Event, Reply
+from aiorest_ws.testing.subscribing import Subscription
 
 if TYPE_CHECKING:
     from typing import Self
@@ -133,6 +134,20 @@ class TestClient:
 
     def trace(self, url: str, **parts: Any) -> Reply:
         return self.request("TRACE", url, **parts)
+
+    # Subscriptions
+
+    def subscribe(self, url: str, **parts: Any) -> Subscription:
+        """Subscribe to `url`, with the parts of `AsyncTestClient.subscribe`: `with client.subscribe(url) as it:`."""
+        return Subscription(self._loop.run, self._client.subscribe(url, **parts))
+
+    def ping(self, *, timeout: float | None = None) -> None:
+        """Send a PING, the message, and wait for what answers it."""
+        self._loop.run(self._client.ping, timeout=timeout)
+
+    def advance(self, seconds: float = 0.0) -> None:
+        """Let so much time pass for subscriptions, and wait until what is due was done: `AsyncTestClient.advance`."""
+        self._loop.run(self._client.advance, seconds)
 
     # What is no request, and what answers none
 

@@ -162,7 +162,7 @@ async def test_at_most_200_are_listed_and_all_are_counted() -> None:
     app = rooms(Names())
     async with AsyncTestClient(app) as client:
         for number in range(201):
-            async with AsyncTestClient(app) as one:
+            async with client.connect() as one:
                 await subscribe(one, f"n{number}")
         found = await listed(client)
         assert (found["count"], len(found["members"])) == (201, 200)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from aiorest_ws.realtime.versions import Mark
 
 __all__ = ("Broker", "Item", "Node", "Retention")
+
+_OVERHEAD = 200  # bytes of an item beside its data
 
 
 @dataclass(slots=True)
@@ -19,25 +21,25 @@ class Item:
     json        as JSON
     msgpack     as MessagePack, None where nobody has wanted that
     topic       of the value of a state: which of its url it is
+    size        bytes that it takes, about
     """
 
     number: int
     json: bytes
     msgpack: bytes | None = None
     topic: str = ""
+    size: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.size = len(self.json) + len(self.msgpack or b"") + _OVERHEAD
 
     def encoded(self, family: int) -> bytes | None:
         return self.msgpack if family else self.json
 
-    @property
-    def size(self) -> int:
-        """Bytes that it takes, about."""
-        return len(self.json) + len(self.msgpack or b"") + 200
-
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """What is kept of a log for those who come back: items, seconds, bytes."""
+    """What is kept of a log for those who come back: items, seconds, bytes. Of items and bytes, one item at least."""
 
     items: int
     seconds: float
@@ -45,9 +47,12 @@ class Retention:
 
 
 class Node(Protocol):
-    """One process that has subscribers; the broker tells it what happens to the urls that it has subscribed to."""
+    """One process that has subscribers; the broker tells it what happens to the urls that it has subscribed to.
 
-    def on_item(self, url: str, item: Item) -> None: ...
+    Of one url it is told in order. Whatever it does meanwhile, it is told one thing after another.
+    """
+
+    def on_item(self, url: str, mark: Mark, item: Item) -> None: ...
     def on_changed(self, url: str, mark: Mark, value: Item | None) -> None: ...
     def on_recheck(self, url: str | None) -> None: ...
 
@@ -57,12 +62,16 @@ class Broker(Protocol):
 
     url    in canonical form: `realtime.names.canonical_url`
 
-    All is called in the loop that serves. What a method gives may be an awaitable of what it is said to give: one that
-    goes over a network has no other way; the one in memory never waits.
+    All is called in the loop that serves, or while there is none. What a method gives may be an awaitable of what it is
+    said to give: one that goes over a network has no other way; the one in memory never waits. Nothing is left in it of
+    a url to which nobody subscribes and of which no item is kept: a url that comes back has another epoch.
     """
 
     def publish(self, url: str, item: Item, retention: Retention) -> Any:
-        """Add an item, whose number is given to it here, to the log at `url`; gives its Mark."""
+        """Add an item, whose number is given to it here, to the log at `url`; gives its Mark.
+
+        Numbers are dense: one more with each item, as long as the epoch is the same.
+        """
 
     def changed(self, url: str, value: Item | None = None) -> Any:
         """Say that the state at `url` is another, which may be `value`; gives the Mark from now on."""

@@ -1,28 +1,34 @@
-"""What a request is for subscriptions, beside a request: what its way past the guards and through its handler tells it.
-
-It is `Request._live`; None, as for nearly all requests, costs a look.
-"""
+"""What a request may be for subscriptions, and what the core asks of it on its way: `request._live`."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
-__all__ = ("Purpose",)
+__all__ = ("Counted", "Role", "Said")
 
 
-class Purpose:
-    """Does nothing of itself.
+class Counted(NamedTuple):
+    """As what a request is counted: the route that it is about, None for none, and its verb."""
 
-    takes_value    `take` gets what the handler gave, and gives what is sent in its place
-    raises         what no exception handler takes is raised; else it becomes a reply
-    is_rerun       nobody has sent the request now: it is asked again
-    subscribes     it is a SUBSCRIBE, or asked again for one
+    route: Any
+    method: str
+
+
+class Role:
+    """What most requests are that mean something to subscriptions.
+
+    takes_value    `take` makes the reply of what the handler gives
+    raises         what goes wrong is raised; else it becomes a reply
+    is_rerun       nobody has sent it now
+    subscribes     it is asked for a subscription
+    counted        as what, if not as its plan says
     """
 
     takes_value = False
     raises = False
     is_rerun = False
     subscribes = False
+    counted: Counted | None = None
 
     def called(self) -> None:
         """Take note that all guards have let it pass: what its handler depends on comes next."""
@@ -54,12 +60,19 @@ class Purpose:
         """As `take`, for what an exception handler gave; None: that is the reply."""
         return None
 
-    def settle(self, connection: Any, request: Any, rendered: bytes) -> bytes:
-        """Give what is sent for a rendered reply: it has ended."""
-        return rendered
+    def late(self, request: Any) -> None:
+        """Take note that it will be answered now, in the place of a handler that goes on; `end` is to come."""
 
-    def overtaken(self, request: Any) -> None:
-        """Take note that it is answered with an error before it has ended; `end` is to come."""
+    def settle(self, connection: Any, request: Any, rendered: bytes) -> bytes:
+        """Do what is to be done when it is answered, or was by somebody `late`; give what is to be sent."""
+        return rendered
 
     def end(self, request: Any) -> None:
         """Take note that it has ended, and that nobody is to be answered any more."""
+
+
+class Said(Role):
+    """A request that is answered at once: UNSUBSCRIBE, PING."""
+
+    def __init__(self, counted: Counted) -> None:
+        self.counted = counted
