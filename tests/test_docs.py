@@ -99,14 +99,14 @@ def test_tests_of_the_page_pass(page: str) -> None:
 
 
 def test_each_step_of_the_tutorial_is_a_program_with_its_exchanges() -> None:
-    assert [page[9] for page in STEPS] == list("123456")
+    assert [page[9] for page in STEPS] == list("1234567")
     for page in STEPS:
         program = blocks("python", (DOCS / page).read_text("utf-8"))[0]
         assert program.endswith('if __name__ == "__main__":\n    app.run(port=8080)\n'), page
         assert exchanges_of(page), page
 
 
-@pytest.mark.parametrize("page", ["how-to/testing.md", "tutorial/6-tokens.md"])
+@pytest.mark.parametrize("page", ["how-to/testing.md", "tutorial/6-tokens.md", "tutorial/7-live.md"])
 def test_tests_of_the_page_pass_as_a_file_of_their_own(page: str, tmp_path: Path) -> None:
     for name, block in zip(("server", "test_server"), blocks("python", (DOCS / page).read_text("utf-8")), strict=True):
         (tmp_path / f"{name}.py").write_text(block, "utf-8")
