@@ -20,7 +20,7 @@ import pytest
 
 from aiorest_ws.app import Application
 from aiorest_ws.testing import AsyncTestClient
-from tests.kit.pages import ROOT, TIMEOUT, blocks, output_of, serving
+from tests.kit.pages import ROOT, TIMEOUT, blocks, output_of, serving, shortened
 
 DOCS = ROOT / "docs"
 PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
@@ -68,15 +68,6 @@ async def told(app: Application, shown: list[str]) -> list[str]:
                 lines.append(shortened(f"← {reply}", line, known))
         assert not client.events()
     return lines
-
-
-def shortened(reply: str, shown: str, known: dict[str, str]) -> str:
-    """Give `shown` if that is what `reply` is, and note in `known` what `…` stands for; else `reply`."""
-    like = re.fullmatch(re.sub(r'"([^"]*)…"', r'"(\1[^"]*)"', re.escape(shown)), reply)
-    if like is None:
-        return reply
-    known.update(zip(re.findall(r'"([^"]*…)"', shown), like.groups(), strict=True))
-    return shown
 
 
 @pytest.mark.parametrize("page", WITH_CODE)
