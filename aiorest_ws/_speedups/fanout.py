@@ -76,14 +76,14 @@ class Outbox:
     def gather(self, connection: Connection) -> None:
         """Have what `connection` is sent from now on leave at the end of this turn."""
         if not connection._flushes_late:
-            connection._flushes_late = connection._gathers = True
             self._gathering.append(connection)
+            connection._flushes_late = connection._gathers = True
             self._schedule()
 
     def _schedule(self) -> None:
         if not self._is_scheduled:
-            self._is_scheduled = True
             self._loop.call_soon(self._turn, context=self._context())
+            self._is_scheduled = True
 
     def _turn(self) -> None:
         try:
@@ -96,26 +96,25 @@ class Outbox:
                 self._schedule()
 
     def _tell(self) -> None:
-        due, self._due = self._due, []
-        done = 0
+        due = self._due
+        done, number = 0, len(due)
         try:
-            for tell in due:
+            while done < number:
                 done += 1
-                tell()
+                due[done - 1]()
         finally:
-            if done < len(due):
-                self._due = due[done:] + self._due
+            del due[:done]
 
     def _flush(self) -> None:
-        gathering, self._gathering = self._gathering, []
-        done = 0
+        gathering = self._gathering
+        done, number = 0, len(gathering)
         try:
-            for connection in gathering:
+            while done < number:
+                connection = gathering[done]
                 done += 1
                 connection._end_turn()
         finally:
-            if done < len(gathering):
-                self._gathering = gathering[done:] + self._gathering
+            del gathering[:done]
 
 
 class _Bundle:

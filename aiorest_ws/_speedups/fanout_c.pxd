@@ -32,9 +32,9 @@ cdef class Outbox:
     cpdef push(self, _Connection connection, list payloads, int form)
     cpdef gather(self, _Connection connection)
     cdef _schedule(self)
-    @cython.locals(due=list, done=Py_ssize_t)
+    @cython.locals(due=list, done=Py_ssize_t, number=Py_ssize_t)
     cdef _tell(self)
-    @cython.locals(gathering=list, done=Py_ssize_t, connection=_Connection)
+    @cython.locals(gathering=list, done=Py_ssize_t, number=Py_ssize_t, connection=_Connection)
     cdef _flush(self)
 
 
