@@ -6,6 +6,7 @@ of the loop for all of them. A `Fan` has what is told, as it goes to connections
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from pybase64 import b64encode
@@ -59,7 +60,7 @@ class Outbox:
     def __init__(self, loop: Any, context: Callable[[], Context]) -> None:
         self._loop = loop
         self._context = context
-        self._due: list[Callable[[], None]] = []
+        self._due: deque[Callable[[], None]] = deque()
         self._gathering: list[Connection] = []
         self._is_scheduled = False
 
@@ -97,13 +98,8 @@ class Outbox:
 
     def _tell(self) -> None:
         due = self._due
-        done, number = 0, len(due)
-        try:
-            while done < number:
-                done += 1
-                due[done - 1]()
-        finally:
-            del due[:done]
+        for _ in range(len(due)):
+            due.popleft()()
 
     def _flush(self) -> None:
         gathering = self._gathering
