@@ -101,7 +101,7 @@ class Attempt:
         """Be in the place of the handler of a shared route: give an empty Response once there is a value, or later."""
         topic = self.topic
         assert topic is not None
-        if isinstance(topic, Log) and self._may_resume():
+        if isinstance(topic, Log) and self._may_resume(topic):
             self._is_resumed = True
             return Response()
         family = family_of(self.form)
@@ -137,15 +137,12 @@ class Attempt:
         if outcomes[0] is not None:
             raise HTTPError(outcomes[0].status, outcomes[0].detail)
 
-    def _may_resume(self) -> bool:
+    def _may_resume(self, topic: Log) -> bool:
         """Tell whether all items since those that the client has are there, in its form."""
-        since = self._since
-        if since is None or since.digest is not None:
+        since, place = self._since, self.place
+        if since is None or since.digest is not None or since.epoch != place.epoch or since.number > place.number:
             return False
-        if since.epoch != self.place.epoch or since.number > self.place.number:
-            return False
-        items = self.place.node.history(self.place, since.number)
-        return items is not None and all(item.encoded(family_of(self.form)) is not None for item in items)
+        return topic.has_all_behind(since.number, family_of(self.form))
 
     def take(self, replies: Any, request: Any, plan: Any, view: Any, result: Any) -> bytes:
         """Give the reply that carries what the handler gave, or says that the client has it."""

@@ -32,7 +32,10 @@ class Topic:
 
     place     its url
     name      url and `args`
+    asks_guards    a run does: who may be sent nothing before they are asked, may have one
     """
+
+    asks_guards = False
 
     __slots__ = (
         *("_began", "_is_due", "_is_late", "_is_running", "_timer"),
@@ -343,6 +346,8 @@ class SharedState(Topic):
 
 class PrivateState(Topic):
     """A topic of one subscription: a run is the same GET, asked again, guards and all."""
+
+    asks_guards = True
 
     __slots__ = ("_is_void", "_refresh", "digest", "subscription")
 
