@@ -67,9 +67,10 @@ class World:
 
 def application(world: World) -> Application:
     router = SimpleRouter()
-    bounded = {"history": 4, "history_bytes": HISTORY}
 
-    @router.get(LOG, live=Live(mode="log", shared=True, interval=0.0, **bounded), middlewares=[world])
+    @router.get(
+        LOG, live=Live(mode="log", shared=True, interval=0.0, history=4, history_bytes=HISTORY), middlewares=[world]
+    )
     async def log(request: Request) -> Any:
         return await world.read(list(range(world.items)))
 
