@@ -25,6 +25,7 @@ except ImportError as exc:
     raise ImportError("metrics need prometheus_client: pip install 'aiorest-ws[metrics]>=2'") from exc
 
 if TYPE_CHECKING:
+    from aiorest_ws.realtime.meter import Meter
     from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
 
 __all__ = ("Exposition", "Metrics")
@@ -68,12 +69,16 @@ class Metrics(Collector):
         self._open: set[RequestHandlerProtocol] = set()
         self._gone = _Traffic()
         self._closes: Counter[str] = Counter()
+        self._live: set[Meter] = set()  # of the applications whose connections were counted
         self.registry.register(self)
 
     def opened(self, connection: RequestHandlerProtocol) -> None:
         """Take note of a connection that was accepted."""
         with self._lock:
             self._open.add(connection)
+            live = connection.factory.pipeline.live
+            if live is not None:
+                self._live.add(live.meter)
 
     def closed(self, connection: RequestHandlerProtocol) -> None:
         """Take note that it is gone."""
@@ -94,6 +99,7 @@ class Metrics(Collector):
             connections = list(self._open)
             traffic = replace(self._gone)
             closes = dict(self._closes)
+            live = list(self._live)
         for connection in connections:
             traffic.add(connection)
         families.requests_of(self.meters)
@@ -106,6 +112,7 @@ class Metrics(Collector):
         families.unpushed.add_metric([], traffic.unpushed)
         families.frames.add_metric(["fast"], traffic.fast)
         families.frames.add_metric(["slow"], traffic.slow)
+        families.live_of(live)
         yield from families.all()
 
 
@@ -151,9 +158,43 @@ class _Families:
         self.frames = CounterMetricFamily(
             "aiorest_ws_frames", "Frames received that our reader served (fast) or Autobahn (slow).", labels=["way"]
         )
+        self.subscriptions = GaugeMetricFamily("aiorest_ws_subscriptions", "Subscriptions that there are.", labels=[])
+        self.ends = CounterMetricFamily(
+            "aiorest_ws_subscription_ends", "Subscriptions that the server has ended.", labels=["status"]
+        )
+        self.publications = CounterMetricFamily(
+            "aiorest_ws_publications", "Items and values that were published, and changes.", labels=[]
+        )
+        self.runs = CounterMetricFamily(
+            "aiorest_ws_live_runs", "Runs of handlers for subscriptions, beside requests.", labels=[]
+        )
+        self.encodings = CounterMetricFamily(
+            "aiorest_ws_push_encodings", "Pushes that were made, once for all subscribers of a form.", labels=[]
+        )
+        self.pushes = CounterMetricFamily("aiorest_ws_pushes", "Pushes that were sent to subscribers.", labels=[])
+        self.skipped = CounterMetricFamily(
+            "aiorest_ws_pushes_skipped", "Pushes that found their client behind, and were not sent then.", labels=[]
+        )
 
     def all(self) -> Iterator[Metric]:
         yield from vars(self).values()
+
+    def live_of(self, meters: list[Meter]) -> None:
+        """Add what happened to subscriptions."""
+        ends: Counter[int] = Counter()
+        for meter in meters:
+            ends.update(dict(meter.ends))
+        for status, number in ends.items():
+            self.ends.add_metric([str(status)], number)
+        for family, name in (
+            (self.subscriptions, "subscriptions"),
+            (self.publications, "publications"),
+            (self.runs, "runs"),
+            (self.encodings, "encodings"),
+            (self.pushes, "deliveries"),
+            (self.skipped, "skipped"),
+        ):
+            family.add_metric([], sum(getattr(meter, name) for meter in meters))
 
     def requests_of(self, meters: Meters) -> None:
         """Add what `meters` have counted. A router that was replaced may have left plans with the same labels."""
@@ -161,7 +202,7 @@ class _Families:
         buckets: dict[tuple[str, str], list[int]] = {}
         seconds: Counter[tuple[str, str]] = Counter()
         for plan, meter in meters.items():
-            labels = ("", "") if plan is None else (plan.route.path, plan.method)
+            labels = ("", "") if plan is None else (getattr(plan.route, "path", ""), plan.method)
             statuses.setdefault(labels, Counter()).update(meter.statuses)
             before = buckets.get(labels, [0] * (len(BOUNDS) + 1))
             buckets[labels] = [a + b for a, b in zip(before, meter.buckets, strict=True)]

@@ -1,6 +1,6 @@
 """The rooms of docs/architecture.md: a module imports its own room or those below it, and nothing goes in circles.
 
-Imports inside functions count, imports under `if TYPE_CHECKING:` do not.
+Imports inside functions count, imports under `if TYPE_CHECKING:` do not. What tests share is in no test module.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import aiorest_ws
+from tests.kit import pages
 
 ROOT = Path(aiorest_ws.__file__).parent
 
@@ -207,3 +208,39 @@ def test_the_walker_sees_what_it_should(
     else:
         assert len(found) == 1
         assert expected in found[0]
+
+
+# The tests
+
+
+STATEMENT = re.compile(r"^[ \t]*(?:from|import)[ \t](?:[^(\n]*\([^)]*\)|[^\n]*)", re.MULTILINE)
+
+
+def imports_of_tests(source: str) -> list[str]:
+    """Give the statements that import what only pytest should: a test module, or a conftest.py."""
+    return [line for line in STATEMENT.findall(source) if re.search(r"\b(test_\w+|conftest)\b", line)]
+
+
+def test_what_tests_share_is_in_the_kit() -> None:
+    """In tests/kit/, or in a module beside it: whoever takes one helper need not read a file of tests for it."""
+    paths = [path for name in ("tests", "bench", "fuzz", "hold", "soak") for path in (pages.ROOT / name).rglob("*.py")]
+    assert Path(__file__) in paths
+    found = [(str(path), line) for path in paths for line in imports_of_tests(path.read_text("utf-8"))]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("source", "seen"),
+    [
+        ("from tests.test_leaks import check", True),
+        ("from tests import test_leaks", True),
+        ("from tests import (\n    kit,\n    test_leaks,\n)", True),
+        ("import tests.conftest as kit", True),
+        ("def f():\n    from .conftest import impl", True),
+        ("from tests.kit.leaks import check", False),
+        ("from aiorest_ws.testing import TestClient\ntest_client = TestClient", False),
+        ("import pytest_aiorest_ws", False),
+    ],
+)
+def test_an_import_of_a_test_is_seen(source: str, seen: bool) -> None:
+    assert bool(imports_of_tests(source)) is seen

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import struct
-from pathlib import Path
 from threading import Event
 from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 
-from aiorest_ws import Application, HTTPError, MethodBasedView, RequestHandlerProtocol, Response, SimpleRouter, endpoint
+from aiorest_ws import (
+    Application,
+    Depends,
+    HTTPError,
+    Live,
+    MethodBasedView,
+    RequestHandlerProtocol,
+    Response,
+    SimpleRouter,
+    endpoint,
+)
 from aiorest_ws.exceptions import ImproperlyConfigured
 from aiorest_ws.metrics import Metrics
 from aiorest_ws.testing import AsyncTestClient, TestClient
+from tests.kit.pages import ROOT, blocks
 from tests.serving import (
     BINARY,
     CLOSE,
@@ -150,16 +159,8 @@ async def test_every_reply_is_counted_once(
 @asynchronous
 async def test_a_request_that_times_out_is_counted_once() -> None:
     gates, metrics = Gates(), make_metrics()
-
-    @endpoint("/slow", "GET")
-    async def slow(request: Any) -> str:
-        try:
-            return await gates.wait("slow")
-        except asyncio.CancelledError:
-            return "late"
-
     router = make_router()
-    router.register_endpoint(slow)
+    router.get("/slow")(lambda request: gates.wait_on("slow"))
     async with (
         serving(router, metrics=metrics, request_timeout=0.01) as app,
         await Client.connect(app) as client,
@@ -537,6 +538,115 @@ async def test_prometheus_client_is_imported_when_it_is_used_and_named_when_it_i
     assert outcome.err == "aiorest-ws: metrics need prometheus_client: pip install 'aiorest-ws[metrics]>=2'\n"
 
 
+# Subscriptions
+
+
+class Feeds:
+    """A log, a state for all, and one's own, with what they are told of."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.value = 0
+        self.closed = False
+        router = SimpleRouter()
+        router.get("/news", live=Live(mode="log", shared=True))(lambda request: [])
+        router.get("/board", live=Live(shared=True, interval=0), dependencies=[Depends(self.guard)])(self.now)
+        router.get("/mine", live=Live(interval=0))(self.now)
+        self.app = Application(router=router, metrics=metrics)
+
+    def guard(self, request: Any) -> None:
+        if self.closed:
+            raise HTTPError(403, "closed")
+
+    def now(self, request: Any) -> int:
+        return self.value
+
+
+def live_values(metrics: Metrics) -> dict[str, float | None]:
+    names = {
+        "subscriptions": "subscriptions",
+        "publications": "publications_total",
+        "runs": "live_runs_total",
+        "encodings": "push_encodings_total",
+        "pushes": "pushes_total",
+        "skipped": "pushes_skipped_total",
+    }
+    return {short: value(metrics, name) for short, name in names.items()}
+
+
+def test_subscriptions_and_what_they_are_told_are_counted() -> None:
+    metrics = make_metrics()
+    feeds = Feeds(metrics)
+    nothing = dict.fromkeys(("subscriptions", "publications", "runs", "encodings", "pushes", "skipped"), 0.0)
+    assert live_values(metrics) == nothing
+    with TestClient(feeds.app) as one, one.connect() as two, one.connect(form="msgpack") as three:
+        for client in (one, two, three):
+            client.subscribe("/news")
+        client.advance(1)  # logs have let go of what they began with
+        before = live_values(metrics)
+        assert before == nothing | {"subscriptions": 3, "runs": before["runs"]}
+        feeds.app.live.publish("/news", {"n": 1})
+        one.advance()
+        after = live_values(metrics)
+        assert after == before | {"publications": 1, "encodings": 2, "pushes": 3}
+
+        boards = [client.subscribe("/board") for client in (one, two)]
+        before = live_values(metrics)
+        feeds.value = 1
+        feeds.app.live.changed("/board")
+        assert [board.receive().data for board in boards] == [1, 1]
+        after = {name: (after or 0) - (before[name] or 0) for name, after in live_values(metrics).items()}
+        assert after == nothing | {"publications": 1, "runs": 1, "encodings": 1, "pushes": 2}
+
+        feeds.closed = True
+        feeds.app.live.recheck("/board")
+        assert [board.wait_ended().status for board in boards] == [403, 403]
+        assert value(metrics, "subscription_ends_total", status="403") == 2
+        assert live_values(metrics)["subscriptions"] == 3
+    assert live_values(metrics)["subscriptions"] == 0
+
+
+def test_requests_for_subscriptions_are_counted_by_route_and_verb() -> None:
+    metrics = make_metrics()
+    with TestClient(Feeds(metrics).app) as client:
+        client.get("/mine")
+        client.subscribe("/mine").unsubscribe()
+        client.subscribe("/board").unsubscribe()
+        client.request("SUBSCRIBE", "/nowhere")
+        client.request("UNSUBSCRIBE", "/board")
+        client.ping()
+    assert requests(metrics) == {
+        ("/mine/", "GET", "200"): 1,
+        ("/mine/", "SUBSCRIBE", "200"): 1,
+        ("/mine/", "UNSUBSCRIBE", "200"): 1,
+        ("/board/", "SUBSCRIBE", "200"): 1,
+        ("/board/", "UNSUBSCRIBE", "200"): 1,
+        ("/board/", "UNSUBSCRIBE", "404"): 1,
+        ("", "SUBSCRIBE", "404"): 1,
+        ("", "PING", "200"): 1,
+    }
+
+
+def test_runs_for_ones_own_subscription_are_counted_beside_requests() -> None:
+    metrics = make_metrics()
+    feeds = Feeds(metrics)
+    with TestClient(feeds.app) as client, client.subscribe("/mine") as mine:
+        for feeds.value in (1, 2):
+            feeds.app.live.changed("/mine")
+            client.advance()
+        assert [push.data for push in mine.pushes()] == [1, 2]
+        assert requests(metrics) == {("/mine/", "SUBSCRIBE", "200"): 1}
+        counted = live_values(metrics)
+        assert (counted["runs"], counted["encodings"], counted["pushes"]) == (2, 2, 2)
+
+
+def test_subscriptions_of_applications_with_the_same_metrics_are_added() -> None:
+    metrics = make_metrics()
+    with TestClient(Feeds(metrics).app) as one, TestClient(Feeds(metrics).app) as two:
+        one.subscribe("/mine")
+        two.subscribe("/mine")
+        assert live_values(metrics)["subscriptions"] == 2
+
+
 # docs/observability.md
 
 
@@ -547,11 +657,11 @@ async def test_the_code_of_the_documentation_runs() -> None:
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-    page = Path(__file__).parent.parent / "docs" / "observability.md"
+    page = ROOT / "docs" / "observability.md"
     names: dict[str, Any] = {"__name__": "documentation"}
-    blocks = re.findall(r"^```python\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
-    assert len(blocks) >= 3
-    for block in blocks:
+    examples = blocks("python", page.read_text("utf-8"))
+    assert len(examples) >= 3
+    for block in examples:
         exec(compile(block, page.name, "exec"), names)
     exporter = InMemorySpanExporter()
     provider = TracerProvider()

@@ -22,7 +22,9 @@ __all__ = (
     "TEXT_JSON",
     "Begun",
     "Connection",
+    "Fan",
     "Meters",
+    "Outbox",
     "Packer",
     "Pipeline",
     "Plan",
@@ -39,13 +41,14 @@ __all__ = (
     "encode",
     "failed",
     "fan_out",
+    "fan_out_state",
+    "forms_of",
     "is_authenticated",
     "is_installed",
     "plain",
     "quickest",
     "recognise",
     "refusal_of",
-    "sent",
     "set_method",
     "set_status",
     "texts_of",
@@ -117,7 +120,7 @@ if TYPE_CHECKING or not COMPILED:
     )
     from .connection import Connection
     from .deflate import Packer, Unpacker, quickest
-    from .fanout import Subscriber, fan_out, sent
+    from .fanout import Fan, Outbox, Subscriber, fan_out, fan_out_state, forms_of
     from .guards import is_authenticated, refusal_of, verdict
     from .meter import Meters
     from .msgpack import is_installed
@@ -143,7 +146,7 @@ else:
     )
     from .connection_c import Connection
     from .deflate_c import Packer, Unpacker, quickest
-    from .fanout_c import Subscriber, fan_out, sent
+    from .fanout_c import Fan, Outbox, Subscriber, fan_out, fan_out_state, forms_of
     from .guards_c import is_authenticated, refusal_of, verdict
     from .meter_c import Meters
     from .msgpack_c import is_installed

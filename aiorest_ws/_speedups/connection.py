@@ -300,9 +300,9 @@ class Connection(frames.Frames):
     def _time_out(self, request: Request, task: Task[None]) -> None:
         """Answer in the place of a handler that takes too long. It is cancelled; until it has ended it is in flight."""
         if not self._dropped and request._failure is None:
-            live, request._live = request._live, None
+            if request._live is not None:
+                request._live.late(request)
             self._answer_with(request, RequestTimeout())
-            request._live = live  # what it changes is not known before it has ended
             task.cancel()
 
     def _answer_with(self, request: Request, exc: Exception) -> None:
@@ -330,6 +330,10 @@ class Connection(frames.Frames):
             self._loop.call_soon(self._flush_late)
 
     def _flush_late(self) -> None:
+        self._end_turn()
+
+    def _end_turn(self) -> None:
+        """Let go of what was gathered in this turn, if the client takes it."""
         self._flushes_late = False
         self._gathers = self._choked
         if not self._choked:
@@ -389,7 +393,8 @@ class Connection(frames.Frames):
     def _observe(self, request: Request, size: int) -> None:
         seconds = time.perf_counter() - request._started
         if self._meters is not None:
-            self._meters.add(request._plan, request._status, seconds)
+            counted = request._plan if request._live is None else request._live.counted or request._plan
+            self._meters.add(counted, request._status, seconds)
         if self._logs_replies:
             if request._form & 1:
                 size = (size + 2) // 3 * 4  # in base64
@@ -402,8 +407,7 @@ class Connection(frames.Frames):
         return self.state == _OPEN and not self._choked
 
     def _push(self, rendered: list[bytes], form: int) -> None:
-        """Send messages that answer nothing, in `form`, with the others of this turn."""
-        self._flush_soon()
+        """Send messages that answer nothing, in `form`."""
         opcode = 2 if form & 2 else 1
         for message in rendered:
             if not self._writes_replies:

@@ -66,6 +66,7 @@ cdef class Connection(frames.Frames):
     cpdef _finish(self, _Request request, bytes rendered)
     cdef _next(self)
     cdef _flush_soon(self)
+    cdef _end_turn(self)
     cdef _count(self, _Request request)
     cdef _discount(self, _Request request)
     cdef bint _is_full(self) noexcept

@@ -512,6 +512,18 @@ class Frames:
     def _put_base64(self, payload: bytes, opcode: int) -> None:
         self._put(b64encode(payload), opcode)
 
+    def _put_frames(self, frames: bytes, octets: int, count: int, saved: int) -> None:
+        """Send `count` whole frames, of messages of `octets` bytes, that others are sent, too."""
+        if self._out is None:
+            self._out = []
+        self._out.append(frames)
+        self._out_size += len(frames)
+        self._octets_out += octets
+        self._frames_out += count
+        self._saved_out += saved
+        if not (self._feeding or self._gathers) or self._out_size >= _FLUSH_AT:
+            self._flush_out()
+
     def _gathered(self) -> int:
         """Give the bytes that are gathered, and that the transport does not know of."""
         return self._out_size

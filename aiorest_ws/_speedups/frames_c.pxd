@@ -54,7 +54,7 @@ cdef class Frames:
     cdef bint unpacks        # inside of a compressed message
     cdef bint ends           # with this frame
     cdef bytearray unpacked  # what has come of it, None while that is nothing
-    cdef PyObject* out       # bytes object that nobody else knows, out_size of out_room bytes are filled; or NULL
+    cdef PyObject* out       # bytes object, out_size of out_room bytes are filled; or NULL. Full it may be others', too
     cdef Py_ssize_t out_size
     cdef Py_ssize_t out_room
 
@@ -64,6 +64,8 @@ cdef class Frames:
     cdef int _flush_out(self) except -1
     cdef int _put(self, bytes payload, int opcode) except -1
     cdef int _put_base64(self, bytes payload, int opcode) except -1
+    cdef int _put_frames(self, bytes frames, unsigned long long octets, int count, Py_ssize_t saved) except -1
+    cdef int make_room(self, Py_ssize_t need) except -1
     cdef unsigned char* reserve(self, Py_ssize_t size, int opcode) except NULL
 
     cdef int take(self, const unsigned char* payload, Py_ssize_t size, bint is_binary) except -1

@@ -8,7 +8,7 @@ PERF: a small frame is read in 0.15 us, against 2.6 pure (bench_frames).
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_XDECREF
+from cpython.ref cimport Py_XDECREF, Py_XINCREF
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
@@ -25,6 +25,8 @@ cdef extern from "Python.h":
     int _PyBytes_Resize(PyObject** bytes, Py_ssize_t newsize) except -1
     PyObject* NewBytes "PyBytes_FromStringAndSize"(const char* v, Py_ssize_t size) except NULL
     char* BytesData "PyBytes_AS_STRING"(PyObject* o)
+    Py_ssize_t BytesSize "PyBytes_GET_SIZE"(PyObject* o)
+    Py_ssize_t Py_REFCNT(PyObject* o)
 
 cdef extern from *:
     """
@@ -609,17 +611,10 @@ cdef class Frames:
     cdef unsigned char* reserve(self, Py_ssize_t size, int opcode) except NULL:
         """Add the header of a frame to what is gathered, and room for its payload of `size` bytes, which comes back."""
         cdef int header = 2 if size < 126 else 4 if size < 65536 else 10, i
-        cdef Py_ssize_t need = self.out_size + header + size, room
+        cdef Py_ssize_t need = self.out_size + header + size
         cdef unsigned char* p
         if need > self.out_room:
-            room = max(need, min(2 * self.out_room, FLUSH_AT + FIRST_OUT), FIRST_OUT)
-            if self.out is NULL:
-                self.out = NewBytes(NULL, room)
-            else:
-                self.out_room = self.out_size = 0  # on failure the object is gone and `out` NULL
-                _PyBytes_Resize(&self.out, room)
-                self.out_size = need - header - size
-            self.out_room = room
+            self.make_room(need)
         p = <unsigned char*>BytesData(self.out) + self.out_size
         p[0] = <unsigned char>(0x80 | opcode)
         if header == 2:
@@ -637,6 +632,45 @@ cdef class Frames:
             self._octets_out += <unsigned long long>size
             self._frames_out += 1
         return p + header
+
+    cdef int make_room(self, Py_ssize_t need) except -1:
+        """Have room for `need` bytes of what is gathered, in an object that nobody else has."""
+        cdef Py_ssize_t size = self.out_size, room = max(need, min(2 * self.out_room, FLUSH_AT + FIRST_OUT), FIRST_OUT)
+        cdef PyObject* alone
+        if self.out is NULL or Py_REFCNT(self.out) > 1:
+            alone = NewBytes(NULL, room)
+            if self.out is not NULL:
+                memcpy(BytesData(alone), BytesData(self.out), size)
+                Py_XDECREF(self.out)
+            self.out = alone
+        else:
+            self.out_room = self.out_size = 0  # on failure the object is gone and `out` NULL
+            _PyBytes_Resize(&self.out, room)
+            self.out_size = size
+        self.out_room = room
+        return 0
+
+    cdef int _put_frames(self, bytes frames, unsigned long long octets, int count, Py_ssize_t saved) except -1:
+        """Send `count` whole frames, of messages of `octets` bytes, that others are sent, too: by reference, if nothing
+        is before them."""
+        cdef Py_ssize_t size = len(frames)  # TypeError if None
+        if self.out is not NULL and size >= FLUSH_AT:
+            self._flush_out()
+        if self.out is NULL:
+            self.out = <PyObject*>frames
+            Py_XINCREF(self.out)
+            self.out_room = size
+        else:
+            if self.out_size + size > self.out_room:
+                self.make_room(self.out_size + size)
+            memcpy(BytesData(self.out) + self.out_size, PyBytes_AS_STRING(frames), size)
+        self.out_size += size
+        self._octets_out += octets
+        self._frames_out += <unsigned long long>count
+        self._saved_out += saved
+        if not (self._feeding or self._gathers) or self.out_size >= FLUSH_AT:
+            self._flush_out()
+        return 0
 
     def _gathered(self):
         """Give the bytes that are gathered, and that the transport does not know of."""
@@ -663,7 +697,10 @@ cdef class Frames:
                 sent = max(0, send_now(self._socket, BytesData(gathered), size))
                 if sent == size:
                     return 0
-            out = (<bytes>gathered)[sent:size]
+            if sent == 0 and size == BytesSize(gathered):
+                out = <bytes>gathered  # others may have it, too
+            else:
+                out = PyBytes_FromStringAndSize(BytesData(gathered) + sent, size - sent)
         finally:
             Py_XDECREF(gathered)
         self._transport.write(out)  # where an error of the socket, too, is told as it should be

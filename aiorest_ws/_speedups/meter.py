@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .plan import Plan
+from typing import Any
 
 __all__ = ("BOUNDS", "Meter", "Meters")
 
@@ -59,19 +56,20 @@ class Meter:
 class Meters:
     """Counts the replies of one application, by plan; what has none (no route, refused, malformed) goes together.
 
-    So there are no more of them than routes, whatever clients send.
+    Requests for subscriptions have a route and a verb instead. So there are no more of them than routes, whatever
+    clients send.
     """
 
     def __init__(self) -> None:
-        self._of: dict[Plan | None, Meter] = {}
+        self._of: dict[Any, Meter] = {}
 
-    def add(self, plan: Plan | None, status: int, seconds: float) -> None:
+    def add(self, plan: Any, status: int, seconds: float) -> None:
         """Count a reply."""
         meter = self._of.get(plan)
         if meter is None:
             meter = self._of[plan] = Meter()
         meter.add(status, seconds)
 
-    def items(self) -> list[tuple[Plan | None, Meter]]:
+    def items(self) -> list[tuple[Any, Meter]]:
         """Give each plan that has answered, with its meter. May be called in another thread."""
         return list(self._of.items())

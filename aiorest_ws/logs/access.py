@@ -30,7 +30,7 @@ logger = logging.getLogger("aiorest_ws.access")
 
 _LONGEST = 280  # characters of what a client sent
 _AT_ONCE = 1000  # lines
-_VERBS = frozenset(("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"))
+_VERBS = frozenset(("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "SUBSCRIBE", "UNSUBSCRIBE"))
 _PLAIN = "%(message)s"
 _DATED = "[%(asctime)s] [%(levelname)s] %(message)s"
 
@@ -189,8 +189,10 @@ def _only_handler() -> _Handler | None:
 
 
 def _text(peer: str, request: Any, size: int, seconds: float) -> str:
-    url, method = getattr(request.route, "path", None), request.method
-    if url is None:
+    url, method = _template(request), request.method
+    if method == "PING":
+        url = "-"
+    elif url is None:
         method, url = _quoted(method), _quoted(_url(request))
     elif method not in _VERBS:
         method = _verb(method)
@@ -198,7 +200,7 @@ def _text(peer: str, request: Any, size: int, seconds: float) -> str:
 
 
 def _json(peer: str, request: Any, size: int, seconds: float) -> str:
-    template = getattr(request.route, "path", None)
+    template = _template(request)
     if template is None:
         method, route, url = _dumps(_sent(request.method)), "null", f', "url": {_dumps(_sent(_url(request)))}'
     else:
@@ -207,6 +209,13 @@ def _json(peer: str, request: Any, size: int, seconds: float) -> str:
         f'{{"time": "{_utc(int(time.time()))}", "peer": {_known_json(peer)}, "method": {method}, "route": {route}, '
         f'"status": {request.status}, "ms": {seconds * 1000:.3f}, "bytes": {size}{url}}}'
     )
+
+
+def _template(request: Any) -> str | None:
+    """Give that of the route that a request is about, None where there is none."""
+    role = request._live
+    route = request.route if role is None or role.counted is None else role.counted.route
+    return getattr(route, "path", None)
 
 
 def _verb(method: Any) -> str:

@@ -11,6 +11,7 @@ from aiorest_ws.realtime.logs import Log
 from aiorest_ws.realtime.messages import family_of, reply
 from aiorest_ws.realtime.presence import entry_of
 from aiorest_ws.realtime.reruns import Outcome, Recheck, begin
+from aiorest_ws.realtime.roles import Counted, Role
 from aiorest_ws.realtime.sharing import check_empty, context_of
 from aiorest_ws.realtime.subscriptions import Subscription
 from aiorest_ws.realtime.topics import Known, PrivateState, SharedState
@@ -26,7 +27,7 @@ _CONFLICT = 409
 _NOT_MODIFIED, _PARTIAL = 304, 206
 
 
-class Attempt:
+class Attempt(Role):
     """One SUBSCRIBE, which goes the way of a GET.
 
     number, digest, seen    of the value in its reply
@@ -34,8 +35,6 @@ class Attempt:
     """
 
     takes_value = True
-    raises = False
-    is_rerun = False
     subscribes = True
 
     def __init__(
@@ -71,6 +70,7 @@ class Attempt:
         self._is_resumed = False
         self._is_to_be_asked = False  # something changed since its guards let it pass
         self._is_over = False
+        self.counted = Counted(plan.route, "SUBSCRIBE")
         self._awaits: asyncio.Future[Known | None] | None = None
         table.attempts.setdefault(name, []).append(self)
         place.attempts[self] = None
@@ -89,9 +89,6 @@ class Attempt:
         """Take note that its guards have let it pass: what it gets is what there is now, or later."""
         self._is_called = True
         self.number = self.place.number
-
-    def watched(self, threads: Any) -> Any:
-        return threads
 
     def recheck(self) -> None:
         """Have its guards asked again, once it is a subscription."""
@@ -190,6 +187,9 @@ class Attempt:
         return reply(request, self.name, version_of(self.place.epoch, self.number), data, key)
 
     # Its end
+
+    def late(self, request: Any) -> None:
+        self.release()
 
     def settle(self, connection: Any, request: Any, rendered: bytes) -> bytes:
         """Subscribe, if that is the reply of one who may; give what is to be sent."""

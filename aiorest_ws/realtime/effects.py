@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from aiorest_ws._speedups import write
 from aiorest_ws.exceptions import BaseAPIException, EndpointValueError, InvalidHandler, sole
 from aiorest_ws.realtime.messages import MSGPACK, added
+from aiorest_ws.realtime.roles import Role
 from aiorest_ws.routing.templates import converters_by_parameter, parameter_names, replace_parameters
 
 if TYPE_CHECKING:
@@ -66,13 +67,8 @@ def _texts_of(route: Any) -> dict[str, Callable[[Any], str]]:
     return texts
 
 
-class Effect:
+class Effect(Role):
     """Says what a request has changed, once: when its handler, which was called, has ended, in whatever way."""
-
-    takes_value = False
-    raises = False
-    is_rerun = False
-    subscribes = False
 
     def __init__(self, feeds: Feeds | None, pipeline: Any, changes: Changes | None, params: tuple[Any, ...]) -> None:
         self._feeds = feeds
@@ -84,9 +80,9 @@ class Effect:
         self._is_said = False
         self._in_thread = 0
         self._lock = Lock()
+        self._is_answered = False
         self._is_late = False  # it has ended, and a thread of it goes on
         self._request: Any = None  # then
-        self.raised: BaseException | None = None
 
     def add(self, url: str) -> None:
         """Say that `url` changes, too."""
@@ -113,8 +109,13 @@ class Effect:
             if is_last and self._feeds is not None:
                 self._feeds.call_soon(self._say, self._request, None)
 
+    def late(self, request: Any) -> None:
+        self._is_answered = True  # what it changes is not known before it has ended
+
     def settle(self, connection: Any, request: Any, rendered: bytes) -> bytes:
         """Say what changed; give the reply, with the numbers of what its client subscribes to."""
+        if self._is_answered:
+            return rendered
         changed = self._say(request, connection)
         if not changed or request.id is None:
             return rendered

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from aiorest_ws._speedups import fan_out, sent
+from aiorest_ws._speedups import Fan, fan_out
 from aiorest_ws.realtime.brokers import Item
 from aiorest_ws.realtime.messages import family_of, push
 from aiorest_ws.realtime.reruns import Outcome, jittered
@@ -76,10 +76,10 @@ class Log(SharedState):
         return all(self._item(at).encoded(family) is not None for at in range(position + 1, self.place.number + 1))
 
     def add(self, subscription: Subscription) -> None:
-        self.subscribers.append(subscription)
+        self._let_in(subscription)
         if subscription.position < self.place.number:
             self._reaches(subscription.position)  # what is kept now may not be later
-            self.tell_soon()
+            self.catch_up_soon(subscription)
 
     def on_item(self, item: Item) -> None:
         """Take the next item, for all."""
@@ -104,7 +104,7 @@ class Log(SharedState):
         """Tell all in this turn of the loop: what is published in it leaves together."""
         if not self._tells:
             self._tells = True
-            self.node.loop.call_soon(self._tell_now, context=self.node.context())
+            self.node.outbox.soon(self._tell_now)
 
     def _tell_now(self) -> None:
         self._tells = False
@@ -114,11 +114,12 @@ class Log(SharedState):
         """Tell all what is new; whatever is published meanwhile, by somebody's own `sendMessage`, comes behind it."""
         number, since = self.place.number, self._told
         self._told, self._untold = number, 0
-        left: list[Any] = list(self.subscribers)
+        left: list[Any] = []
         self._is_telling = True
         try:
             if number > since:
-                told, left = fan_out(left, since, number, self.seen, lambda form: self._between(since, number, form))
+                fan = Fan(self.node.outbox, lambda form: self._between(since, number, form))
+                told, left = fan_out(self.subscribers, fan, since, number, self.seen)
                 self.node.meter.deliveries += told * (number - since)
             for subscription in left:
                 if subscription.position < number and not subscription.is_behind:
@@ -137,11 +138,11 @@ class Log(SharedState):
                 subscription.end(409, _TOO_FAR, jittered(_COME_BACK))
                 return
             pushes = self._some_behind(subscription.position, subscription.form) if subscription.takes_pushes() else []
-            if not pushes or not sent(subscription, pushes):
+            number = subscription.position + len(pushes)
+            if not pushes or not self._fan_of(pushes).send(subscription, number, self.seen):
                 self.node.meter.skipped += 1
                 subscription.lag()
                 return
-            subscription.position += len(pushes)
             self.node.meter.deliveries += len(pushes)
 
     def _put_out(self) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from orjson import loads
 
-from aiorest_ws._speedups import write
+from aiorest_ws._speedups import Outbox, write
 from aiorest_ws.realtime.brokers import Broker, Item
 from aiorest_ws.realtime.guards import Guards
 from aiorest_ws.realtime.logs import Log
@@ -138,6 +138,7 @@ class LocalNode:
         self.loop = asyncio.get_running_loop()
         self.factories = [factory]
         self.timers = Timers(self.loop)
+        self.outbox = Outbox(self.loop, self.context)
         limits = factory.limits
         self.runs = Runs(self.loop, self.timers, limits.max_live_runs, factory.threads // 2)
         self.guards = Guards(self)

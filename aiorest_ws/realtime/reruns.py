@@ -9,6 +9,7 @@ from contextvars import Context
 from typing import Any, NamedTuple
 
 from aiorest_ws._speedups import Response, decode
+from aiorest_ws.realtime.roles import Role
 
 __all__ = ("Outcome", "Recheck", "Rerun", "begin", "jittered")
 
@@ -23,14 +24,13 @@ class Outcome(NamedTuple):
     detail: Any
 
 
-class Rerun:
+class Rerun(Role):
     """Takes a value, encoded in each of some families, in the place of a reply.
 
     values    family → data as it is encoded; empty until the handler has given one
     """
 
     takes_value = True
-    raises = False
     is_rerun = True
     subscribes = True
 
@@ -42,9 +42,6 @@ class Rerun:
     def called(self) -> None:
         self._is_called = True
 
-    def watched(self, threads: Any) -> Any:
-        return threads
-
     def take(self, replies: Any, request: Any, plan: Any, view: Any, result: Any) -> bytes:
         if not self._is_called:
             raise RuntimeError(f"a middleware around GET {plan.route.path} has answered in the place of its handler")
@@ -52,19 +49,12 @@ class Rerun:
         return b""
 
 
-class Recheck:
+class Recheck(Role):
     """Is in the place of the value of a shared route, where only its guards are asked."""
 
     takes_value = True
-    raises = False
     is_rerun = True
     subscribes = True
-
-    def called(self) -> None:
-        """Take note that the guards have let it pass."""
-
-    def watched(self, threads: Any) -> Any:
-        return threads
 
     def enter(self, request: Any) -> Response:
         return Response()

@@ -7,6 +7,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from aiorest_ws._speedups import Request, Response, again
+from aiorest_ws.realtime.roles import Role
 
 if TYPE_CHECKING:
     from aiorest_ws.realtime.live import LiveRoute
@@ -78,7 +79,7 @@ def context_of(connection: Any) -> Context:
     return Context() if context is None else context.copy()
 
 
-class Value:
+class Value(Role):
     """Takes what a handler gives, in the place of its reply.
 
     raises     what went wrong is raised; else it becomes a reply, which is not sent
@@ -88,46 +89,29 @@ class Value:
 
     takes_value = True
     raises = True
-    is_rerun = False
-    subscribes = False
 
     def __init__(self) -> None:
         self.result: Any = None
         self.is_there = False
-
-    def called(self) -> None:
-        """Take note that the handler is being called."""
-
-    def watched(self, threads: Any) -> Any:
-        return threads
 
     def take(self, replies: Any, request: Any, plan: Any, view: Any, result: Any) -> bytes:
         self.result, self.is_there = result, True
         return b""
 
 
-class SharedGet:
+class SharedGet(Role):
     """A GET of a shared route: `enter` is in the place of its handler, and the value is put in behind what is around.
 
     So a middleware around it never sees the value, and cannot make it another for one of those who ask.
     """
 
     takes_value = True
-    raises = False
-    is_rerun = False
-    subscribes = False
 
     def __init__(self, pipeline: Any, route: LiveRoute, params: tuple[Any, ...]) -> None:
         self._pipeline = pipeline
         self._route = route
         self._params = params
         self._value: Value | None = None
-
-    def called(self) -> None:
-        """Take note that the handler is being called."""
-
-    def watched(self, threads: Any) -> Any:
-        return threads
 
     def enter(self, request: Any) -> Any:
         """Run the handler for nobody; give an empty Response, or an awaitable of it."""
@@ -154,12 +138,6 @@ class SharedGet:
             result = self._value.result
         rendered: bytes = replies.carry(request, plan, view, result)
         return rendered
-
-    def settle(self, connection: Any, request: Any, rendered: bytes) -> bytes:
-        return rendered
-
-    def end(self, request: Any) -> None:
-        """Nothing is left of it."""
 
 
 def check_empty(result: Any, route: LiveRoute) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ("Subscription", "Subscriptions")
 
+_OPEN = 3
 _COMES_BACK = (409, 429)  # and with what is the server's fault
 
 
@@ -65,10 +66,6 @@ class Subscription(Subscriber):
         return self.topic.name  # type: ignore[no-any-return]
 
     @property
-    def is_over(self) -> bool:
-        return self.table.by_topic.get(self.topic.name) is not self
-
-    @property
     def is_behind(self) -> bool:
         return self in self.table.behind
 
@@ -89,11 +86,11 @@ class Subscription(Subscriber):
         """End it, and tell the client why. Does nothing if it is over."""
         if self.is_over:
             return
-        name, form, connection = self.name, self.form, self.connection
+        name, form, connection, node = self.name, self.form, self.connection, self.table.node
         self.table.drop(self, may_come_back=status >= 500 or status in _COMES_BACK)
-        self.table.node.meter.ended(status)
-        if connection.state == connection.STATE_OPEN:
-            connection._push([ending(name, status, detail, retry, form)], form)
+        node.meter.ended(status)
+        if connection.state == _OPEN:
+            node.outbox.push(connection, [ending(name, status, detail, retry, form)], form)
 
     def release(self, *, may_come_back: bool) -> None:
         """Let go of what watches it; nothing more is sent to it, by whoever is sending to many just now."""
@@ -132,8 +129,11 @@ class Subscriptions:
         return len(self.by_topic) + sum(name not in self.by_topic for name in self.attempts)
 
     def drop(self, subscription: Subscription, *, may_come_back: bool = False) -> None:
-        """Forget one; its client may come back for it, or wants it no longer."""
-        self.by_topic.pop(subscription.name, None)
+        """Forget one; its client may come back for it, or wants it no longer. Does nothing if it is over."""
+        if subscription.is_over:
+            return
+        subscription.is_over = True
+        del self.by_topic[subscription.name]
         self.behind.pop(subscription, None)
         self.node.meter.left()
         subscription.release(may_come_back=may_come_back)

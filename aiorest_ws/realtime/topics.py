@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from aiorest_ws._speedups import again, sent
+from aiorest_ws._speedups import Fan, again, fan_out_state, forms_of
 from aiorest_ws.exceptions import HTTPError
 from aiorest_ws.realtime.brokers import Item
 from aiorest_ws.realtime.messages import family_of, push
@@ -115,6 +115,7 @@ class Topic:
         self._is_due = False
         self._is_running = True
         self._began = self.node.timers.now()
+        self.node.meter.runs += 1
         return self._run(self.place.number)
 
     def _may_run(self) -> bool:
@@ -150,7 +151,11 @@ class Topic:
 
     def catch_up_soon(self, subscription: Subscription) -> None:
         """Do so behind the reply to its SUBSCRIBE, which comes before all that is pushed."""
-        self.node.loop.call_soon(subscription.catch_up, context=self.node.context())
+        self.node.outbox.soon(subscription.catch_up)
+
+    def _fan_of(self, pushes: list[bytes]) -> Fan:
+        """Give what tells one subscriber."""
+        return Fan(self.node.outbox, lambda _: pushes)
 
 
 class Known(NamedTuple):
@@ -172,7 +177,10 @@ class SharedState(Topic):
     seen           counts the values that differed
     """
 
-    __slots__ = ("_pushes", "_refresh", "_waiting", "attempts", "digests", "number", "seen", "subscribers", "values")
+    __slots__ = (
+        *("_news", "_refresh", "_same", "_waiting"),
+        *("attempts", "digests", "number", "seen", "subscribers", "values"),
+    )
 
     def __init__(self, place: Place, name: str, message: Any, plan: Any, params: tuple[Any, ...]) -> None:
         super().__init__(place, name, message, plan, params)
@@ -183,7 +191,8 @@ class SharedState(Topic):
         self.number = -1
         self.seen = 0
         self._waiting: list[tuple[int, asyncio.Future[Known | None]]] = []
-        self._pushes: dict[tuple[int, bool], list[bytes]] = {}  # form, with the value → as it is sent
+        self._news: Fan | None = None  # tells the value, made once for all
+        self._same: Fan | None = None  # tells that it is what it was
         self._refresh: Timer | None = None
 
     @property
@@ -192,15 +201,22 @@ class SharedState(Topic):
 
     # Who subscribes
 
-    def add(self, subscription: Subscription) -> None:
+    def _let_in(self, subscription: Subscription) -> None:
+        subscription.at = len(self.subscribers)
         self.subscribers.append(subscription)
+
+    def add(self, subscription: Subscription) -> None:
+        self._let_in(subscription)
         if self.live.refresh and self._refresh is None:
             self._refresh = self.node.timers.after(self.live.refresh, self._on_refresh)
         if subscription.seen != self.seen or subscription.position < self.place.number:
             self.catch_up_soon(subscription)
 
     def remove(self, subscription: Subscription) -> None:
-        self.subscribers.remove(subscription)
+        last = self.subscribers.pop()
+        if last is not subscription:
+            self.subscribers[subscription.at] = last
+            last.at = subscription.at
         self.drop_if_unused()
 
     def drop_if_unused(self) -> None:
@@ -254,7 +270,7 @@ class SharedState(Topic):
         waiting, self._waiting = self._waiting, []
         is_changed, self.is_changed = self.is_changed, False
         request = impersonal(self.message, self.node.app)
-        families = {family for family, _ in waiting} | {family_of(each.form) for each in self.subscribers}
+        families = {family for family, _ in waiting} | self._families()
         request._live = rerun = Rerun(families)
         request._pipeline = self.node.pipeline
 
@@ -282,7 +298,8 @@ class SharedState(Topic):
         digests = {family: digest_of(data) for family, data in values.items()}
         if any(self.digests.get(family) != digest for family, digest in digests.items()):
             self.seen += 1
-        self.values, self.digests, self._pushes = values, digests, {}
+        self.values, self.digests = values, digests
+        self._news = self._same = None
         before, self.number = self.number, max(number, self.number)
         self._tell(is_changed and before != number)
         self.node.timers.after(self.live.interval, self._let_go)
@@ -290,7 +307,8 @@ class SharedState(Topic):
     def _let_go(self) -> None:
         """Keep a value no longer that is not new."""
         if self.node.timers.now() - self._began >= self.live.interval:
-            self.values, self._pushes = {}, {}
+            self.values = {}
+            self._news = None
 
     def published(self, value: Item, number: int) -> None:
         """Take a value that is known: the handler would find the same."""
@@ -298,42 +316,63 @@ class SharedState(Topic):
         if value.msgpack is not None:
             values[4] = value.msgpack
         self._began = self.node.timers.now()
-        if any(family_of(each.form) not in values for each in self.subscribers):
+        if not self._families() <= values.keys():
             self.changed()
             return
         self._set(values, number, True)
 
+    def _families(self) -> set[int]:
+        """Give the ways in which those who subscribe want values encoded."""
+        return {family_of(form) for form in forms_of(self.subscribers)}
+
     def _tell(self, is_changed: bool) -> None:
-        for subscription in list(self.subscribers):
-            if subscription.is_over:
-                continue  # somebody's own code, called meanwhile, has ended it
-            if subscription.seen != self.seen or is_changed:
-                self._send(subscription)
+        told, left = fan_out_state(
+            *(self.subscribers, self._fan(is_new=True), self._fan(is_new=False) if is_changed else None),
+            *(self.number, self.seen),
+        )
+        self.node.meter.deliveries += told
+        for subscription in left:
+            self._is_not_told(subscription)
 
     def _send(self, subscription: Subscription) -> None:
         """Send the value, or that it is still the same."""
-        family = family_of(subscription.form)
-        is_new = subscription.seen != self.seen
-        if family not in (self.values if is_new else self.digests):
-            self.ask()
-        elif sent(subscription, self._pushed(subscription.form, is_new)):
-            subscription.position = self.number
-            subscription.seen = self.seen
+        fan = self._fan(is_new=subscription.seen != self.seen)
+        if fan.send(subscription, self.number, self.seen):
             self.node.meter.deliveries += 1
+        else:
+            self._is_not_told(subscription)
+
+    def _is_not_told(self, subscription: Subscription) -> None:
+        """Have it told once it can be."""
+        if subscription.is_over:
+            return  # somebody's own code, called meanwhile, has ended it
+        is_new = subscription.seen != self.seen
+        if family_of(subscription.form) not in (self.values if is_new else self.digests):
+            self.ask()
         else:
             self.node.meter.skipped += 1
             subscription.lag()
 
-    def _pushed(self, form: int, is_new: bool) -> list[bytes]:
-        """Give the push in `form`, made once for all."""
-        pushes = self._pushes.get((form, is_new))
-        if pushes is None:
-            family = family_of(form)
-            version = version_of(self.place.epoch, self.number, self.digests[family])
-            self.node.meter.encodings += 1
-            pushes = [push(self.name, version, self.values[family] if is_new else None, form)]
-            self._pushes[form, is_new] = pushes
-        return pushes
+    def _fan(self, *, is_new: bool) -> Fan:
+        """Give what tells the value, or that it is still the same, made once for all."""
+        fan = self._news if is_new else self._same
+        if fan is None:
+            number, values, digests = self.number, self.values, self.digests
+
+            def render(form: int) -> list[bytes] | None:
+                family = family_of(form)
+                if family not in (values if is_new else digests):
+                    return None
+                self.node.meter.encodings += 1
+                version = version_of(self.place.epoch, number, digests[family])
+                return [push(self.name, version, values[family] if is_new else None, form)]
+
+            fan = Fan(self.node.outbox, render)
+            if is_new:
+                self._news = fan
+            else:
+                self._same = fan
+        return fan
 
     def catch_up(self, subscription: Subscription) -> None:
         if subscription.seen != self.seen and not self.is_stale:
@@ -445,8 +484,9 @@ class PrivateState(Topic):
         if is_same and not is_changed:
             return
         version = version_of(self.place.epoch, number, digest)
-        if sent(subscription, [push(self.name, version, None if is_same else data, subscription.form)]):
-            subscription.position = number
+        self.node.meter.encodings += 1
+        payloads = [push(self.name, version, None if is_same else data, subscription.form)]
+        if self._fan_of(payloads).send(subscription, number, 0):
             self.digest = digest
             self.node.meter.deliveries += 1
         else:

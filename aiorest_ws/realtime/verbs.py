@@ -8,6 +8,7 @@ from aiorest_ws._speedups import set_method
 from aiorest_ws.exceptions import HTTPError, MethodNotAllowed, NotSpecifiedURL
 from aiorest_ws.realtime.attempts import Attempt
 from aiorest_ws.realtime.names import canonical_url, topic_of
+from aiorest_ws.realtime.roles import Counted, Said
 from aiorest_ws.realtime.versions import parsed
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def answer(node_of: Callable[[Any], LocalNode], pipeline: Any, request: Any, tri
     verb = request.method
     if request.id is None:
         raise HTTPError(400, f"{verb} needs an `id`")
+    request._live = Said(Counted(None, verb))
     if verb == "PING":
         return pipeline.say(request, None)
     if request.connection is None:
@@ -75,8 +77,10 @@ def _check_message(request: Any, plan: Any) -> None:
 
 def _unsubscribe(pipeline: Any, request: Any, trie: Any) -> Any:
     name = request.get_extra("topic")
+    plan = None
     if name is None:
         plan, params = _found(pipeline, request, trie)
+        _count_as(request, plan)
         if plan.live is None:
             raise HTTPError(404, "not subscribed to")
         args = request.args
@@ -85,11 +89,18 @@ def _unsubscribe(pipeline: Any, request: Any, trie: Any) -> Any:
         name = topic_of(canonical_url(trie, plan, params), args)
     table = request.connection._live
     subscription = table.by_topic.get(name) if table is not None and type(name) is str else None
-    attempts = table.attempts.get(name, ()) if table is not None and type(name) is str else ()
+    attempts = table.attempts.get(name, []) if table is not None and type(name) is str else []
     if subscription is None and not attempts:
         raise HTTPError(404, "not subscribed to")
+    if plan is None:
+        _count_as(request, subscription.plan if subscription is not None else attempts[0].plan)
     for attempt in list(attempts):
         attempt.cancel()
     if subscription is not None:
         table.drop(subscription)
     return pipeline.say(request, None)
+
+
+def _count_as(request: Any, plan: Any) -> None:
+    """Let log and metrics know which route it is about."""
+    request._live = Said(Counted(plan.route, request.method))

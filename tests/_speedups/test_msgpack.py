@@ -8,7 +8,6 @@ import json
 import math
 import tracemalloc
 from collections import OrderedDict, namedtuple
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
@@ -34,8 +33,9 @@ from aiorest_ws import (
 from aiorest_ws.abstract import AbstractMiddleware, AbstractRouter
 from aiorest_ws.exceptions import InvalidMessage, ValidationError
 from aiorest_ws.renderers import BaseRenderer, JSONRenderer, XMLRenderer
-from tests.conftest import Impl
+from tests.kit.outcomes import outcome
 from tests.serving import BINARY, TEXT, Client, Gates, asynchronous, dump, run_program, serving
+from tests.swapping import Impl
 
 pack, unpack = msgspec.msgpack.encode, msgspec.msgpack.decode
 INVALID = "request is not valid MessagePack: "
@@ -46,15 +46,6 @@ NOON = datetime(2024, 2, 29, 12, 0, 0, 5, tzinfo=UTC)
 def data(value: bytes) -> bytes:
     """Give a request whose `data` is the MessagePack `value`."""
     return b"\x83\xa6method\xa4POST\xa3url\xa5/echo\xa4data" + value
-
-
-def outcome(function: Callable[..., Any], *args: Any) -> tuple[Any, ...]:
-    """Give what `function` does: its result with its type, or its exception's type and text."""
-    try:
-        result = function(*args)
-    except Exception as exc:
-        return type(exc), str(exc)
-    return type(result), repr(result)
 
 
 def refusal(impl: Impl, payload: bytes) -> str:
@@ -582,6 +573,30 @@ async def test_id_is_a_string_or_an_integer(request_id: Any) -> None:
             "detail": "`id` must be a string of at most 256 bytes or an integer of 64 bits",
             "event_name": None,
         }
+
+
+def test_what_came_in_messagepack_goes_out_as_it_is(impl: Impl) -> None:
+    value = unpack(pack({"a": [[], {}, [[1, -(2**63), 1.5, True, None, b"\0"]], {"b": [NOON]}], "c": {"d": {}}}))
+    assert impl.codec.native(value) is value
+
+
+@pytest.mark.parametrize("odd", [Decimal("1.5"), 2**64])
+def test_what_is_said_otherwise_is_rebuilt_and_the_rest_stays(impl: Impl, odd: Any) -> None:
+    kept: list[Any] = [[{}], 1]
+    value = {"a": kept, 1: [kept, odd, (odd, kept)], "z": {"first": kept, "odd": odd, "last": kept}, "c": kept}
+    before = repr(value)
+    made = impl.codec.native(value)
+    said = str(odd)
+    assert made == {
+        "a": kept,
+        "1": [kept, said, [said, kept]],
+        "z": {"first": kept, "odd": said, "last": kept},
+        "c": kept,
+    }
+    assert list(made) == ["a", "1", "z", "c"]
+    assert list(made["z"]) == ["first", "odd", "last"]
+    assert made["a"] is made["1"][0] is made["z"]["last"] is kept
+    assert repr(value) == before
 
 
 @asynchronous

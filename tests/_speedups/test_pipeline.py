@@ -9,7 +9,7 @@ import inspect
 import json
 from collections.abc import Callable, Generator
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from unittest import mock
 
 import orjson
@@ -30,10 +30,7 @@ from aiorest_ws.renderers import BaseRenderer, JSONRenderer, XMLRenderer
 from aiorest_ws.routers import SimpleRouter
 from aiorest_ws.views import MethodBasedView
 from tests.kit.servers import NO_HANDLER, Server, data, detail, get, hello, waited
-from tests.swapping import using
-
-if TYPE_CHECKING:
-    from tests.conftest import Impl
+from tests.swapping import Impl, using
 
 HELLO = b'{"method":"GET","url":"/hello","event_name":"e1"}'
 NO_METHOD = "In query not specified `method` argument."

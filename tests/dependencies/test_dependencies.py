@@ -22,10 +22,10 @@ from aiorest_ws.exceptions import InvalidHandler
 from aiorest_ws.renderers import JSONRenderer
 from aiorest_ws.server import shutdown
 from aiorest_ws.testing import AsyncTestClient, TestClient
-from tests.conftest import Impl
-from tests.kit.servers import Server, data, detail, get
+from tests.kit.leaks import check
+from tests.kit.servers import Server, at_once, data, detail, get
 from tests.serving import LOOPS, TIMEOUT, Client, Gates, asynchronous, connection_of, serving, turn_over
-from tests.test_leaks import at_once, check
+from tests.swapping import Impl
 
 FAILED = "A server error occurred."
 log: list[Any] = []
@@ -608,11 +608,8 @@ async def test_threaded_handler_with_asynchronous_dependencies_leaves_the_others
     assert threading.main_thread().ident not in log
 
 
-@asynchronous
-async def test_clean_up_waits_for_a_thread_that_uses_what_it_cleans_up() -> None:
-    begun, gate = asyncio.Event(), threading.Event()
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
+def session_until(ended: asyncio.Event) -> Callable[[], AsyncIterator[int]]:
+    """Give a dependency that sets `ended` when it is cleaned up."""
 
     async def session() -> AsyncIterator[int]:
         try:
@@ -620,6 +617,16 @@ async def test_clean_up_waits_for_a_thread_that_uses_what_it_cleans_up() -> None
         finally:
             log.append("close")
             ended.set()
+
+    return session
+
+
+@asynchronous
+async def test_clean_up_waits_for_a_thread_that_uses_what_it_cleans_up() -> None:
+    begun, gate = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    session = session_until(ended)
 
     def handler(request: Any, db: Annotated[int, Depends(session)]) -> None:
         loop.call_soon_threadsafe(begun.set)
@@ -642,13 +649,7 @@ async def test_clean_up_waits_for_a_thread_that_uses_what_it_cleans_up() -> None
 async def test_clean_up_waits_for_a_thread_though_it_is_cancelled_again() -> None:
     begun, gate, ended = asyncio.Event(), threading.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
-
-    async def session() -> AsyncIterator[int]:
-        try:
-            yield 1
-        finally:
-            log.append("close")
-            ended.set()
+    session = session_until(ended)
 
     def slow(n: Annotated[int, Depends(session)]) -> Iterator[int]:
         loop.call_soon_threadsafe(begun.set)
@@ -979,6 +980,7 @@ def fails_to_wait(request: Any, value: Annotated[Any, Depends(opened_quietly_lat
     raise LookupError("failed")
 
 
+@pytest.mark.blocks
 @pytest.mark.parametrize("handler", [answers, answers_later, fails, fails_to_wait])
 def test_dependencies_leak_nothing_and_leave_nothing_to_the_collector(impl: Impl, handler: Any) -> None:
     handle = Server(impl, get(handler), report=None).pipeline.handle

@@ -11,7 +11,7 @@ from aiorest_ws.decorators import Endpoint, endpoint
 from aiorest_ws.routers import SimpleRouter
 from tests.swapping import Impl, using
 
-__all__ = ("NO_HANDLER", "Server", "data", "detail", "get", "hello", "waited")
+__all__ = ("NO_HANDLER", "Server", "at_once", "data", "detail", "get", "hello", "waited")
 
 NO_HANDLER = "For URL, typed in request, handler not specified."
 
@@ -61,6 +61,17 @@ class Server:
 async def waited(awaitable: Awaitable[bytes]) -> bytes:
     """Await a reply in a coroutine, which is what tasks and runners take."""
     return await awaitable
+
+
+def at_once(reply: Any) -> Any:
+    """Run a coroutine that waits for nothing."""
+    if isinstance(reply, bytes):
+        return reply
+    try:
+        reply.send(None)
+    except StopIteration as stop:
+        return stop.value
+    raise AssertionError("it waits")
 
 
 def data(value: Any, status: int = 200) -> dict[str, Any]:

@@ -7,8 +7,7 @@ import json
 import logging
 import re
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from time import sleep
 from typing import Any
 
@@ -16,10 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiorest_ws import Application, HTTPError, MethodBasedView, Response, SimpleRouter, endpoint
+from aiorest_ws import Application, HTTPError, Live, MethodBasedView, Response, SimpleRouter
 from aiorest_ws.logs.access import AccessLog
 from aiorest_ws.logs.throttled import without_secrets
 from aiorest_ws.testing import AsyncTestClient, TestClient
+from tests.kit.logs import heard_by
 from tests.serving import BINARY, LOOPS, Client, Gates, Outcome, Program, asynchronous, dump, frame, serving
 
 on_each_loop = pytest.mark.parametrize("loop", LOOPS)
@@ -43,20 +43,9 @@ def make_router() -> SimpleRouter:
     return router
 
 
-@contextmanager
-def handled(handler: logging.Handler) -> Iterator[None]:
+def handled(handler: logging.Handler) -> AbstractContextManager[None]:
     """Let `handler` take the lines of the access log, and nobody else."""
-    logger = logging.getLogger("aiorest_ws.access")
-    was, propagate = logger.level, logger.propagate
-    logger.addHandler(handler)
-    logger.setLevel("INFO")
-    logger.propagate = False
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(was)
-        logger.propagate = propagate
+    return heard_by(handler, "aiorest_ws.access", alone=True)
 
 
 class Lines(logging.Handler):
@@ -151,16 +140,8 @@ def test_nothing_is_logged_unless_it_is_asked_for() -> None:
 @asynchronous
 async def test_a_timeout_and_a_late_handler_are_one_line() -> None:
     gates, kept = Gates(), Lines()
-
-    @endpoint("/slow", "GET")
-    async def slow(request: Any) -> str:
-        try:
-            return await gates.wait("slow")
-        except asyncio.CancelledError:
-            return "late"
-
     router = make_router()
-    router.register_endpoint(slow)
+    router.get("/slow")(lambda request: gates.wait_on("slow"))
     with handled(kept):
         async with (
             serving(router, access_log=True, request_timeout=0.01) as app,
@@ -184,6 +165,7 @@ class Sent:
     """A request as far as the log looks at it."""
 
     route = None
+    _live = None
     status = 400
 
     def __init__(self, method: Any, url: Any) -> None:
@@ -500,3 +482,82 @@ def test_many_lines_in_one_turn_are_not_all_kept() -> None:
         log.write("peer", Sent("GET", "/"), 10, 0.001)
     log.flush()
     assert written == [1000, 1000, 500]
+
+
+# Subscriptions
+
+
+def live_router(opened: asyncio.Event) -> SimpleRouter:
+    router = SimpleRouter()
+    router.get("/orders/{number}", live=Live())(lambda request, number: number)
+    router.get("/plain")(lambda request: 1)
+
+    @router.get("/slow", live=Live())
+    async def slow(request: Any) -> None:
+        await opened.wait()
+
+    return router
+
+
+async def speak_of_subscriptions(client: Client) -> None:
+    await client.ask("SUBSCRIBE", "/orders/7", id=1)
+    await client.ask("SUBSCRIBE", "/plain", id=2)
+    await client.ask("SUBSCRIBE", "/nowhere", id=3)
+    await client.ask("UNSUBSCRIBE", "/orders/7", id=4)
+    await client.ask("UNSUBSCRIBE", "/orders/7", id=5)
+    await client.ask("PING", id=6)
+    await client.ask("PING")
+    await client.ask("SUBSCRIBE", "/slow", id=7)
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_the_verbs_of_subscriptions_are_what_they_are(form: str) -> None:
+    @asynchronous
+    async def run() -> None:
+        router = live_router(asyncio.Event())
+        options = {"access_log": form, "request_timeout": 0.01}
+        async with serving(router, **options) as app, await Client.connect(app) as client:
+            await speak_of_subscriptions(client)
+
+    kept = Lines()
+    with handled(kept):
+        run()
+    expected = [
+        ("SUBSCRIBE", "/orders/{number}/", 200),
+        ("SUBSCRIBE", None, 405),
+        ("SUBSCRIBE", None, 404),
+        ("UNSUBSCRIBE", "/orders/{number}/", 200),
+        ("UNSUBSCRIBE", "/orders/{number}/", 404),
+        ("PING", None, 200),
+        ("PING", None, 400),
+        ("SUBSCRIBE", "/slow/", 504),
+    ]
+    if form == "json":
+        lines = [json.loads(line) for line in kept.lines]
+        assert [(line["method"], line["route"], line["status"]) for line in lines] == expected
+        return
+    heads = [line.split(" ", 1)[1].rsplit(" ", 4)[0] for line in kept.lines]
+    assert heads == [
+        "SUBSCRIBE /orders/{number}/ 200",
+        '"SUBSCRIBE" "/plain" 405',
+        '"SUBSCRIBE" "/nowhere" 404',
+        "UNSUBSCRIBE /orders/{number}/ 200",
+        "UNSUBSCRIBE /orders/{number}/ 404",
+        "PING - 200",
+        "PING - 400",
+        "SUBSCRIBE /slow/ 504",
+    ]
+
+
+def test_runs_for_subscriptions_are_no_lines() -> None:
+    @asynchronous
+    async def run() -> None:
+        app = Application(router=live_router(asyncio.Event()), access_log=True)
+        async with AsyncTestClient(app) as client, client.subscribe("/orders/7") as order:
+            app.live.changed("/orders/7")
+            assert (await order.receive()).is_unchanged
+
+    kept = Lines()
+    with handled(kept):
+        run()
+    assert [line.split(" ")[1] for line in kept.lines] == ["SUBSCRIBE", "UNSUBSCRIBE"]
