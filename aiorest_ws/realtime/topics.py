@@ -110,9 +110,11 @@ class Topic:
 
     def begin(self) -> tuple[Coroutine[Any, Any, None], Context] | None:
         """Run it: see `runs.Run`."""
-        if not self._is_due or self._is_running or not self._may_run():
+        if not self._is_due or self._is_running:
             return None
         self._is_due = False
+        if not self._may_run():
+            return None
         self._is_running = True
         self._began = self.node.timers.now()
         self.node.meter.runs += 1
@@ -261,10 +263,7 @@ class SharedState(Topic):
 
     def _may_run(self) -> bool:
         self._waiting = [(family, future) for family, future in self._waiting if not future.done()]
-        if self.subscribers or self._waiting:
-            return True
-        self._is_due = False
-        return False
+        return bool(self.subscribers or self._waiting)
 
     def _run(self, number: int) -> tuple[Coroutine[Any, Any, None], Context] | None:
         waiting, self._waiting = self._waiting, []
@@ -437,10 +436,8 @@ class PrivateState(Topic):
 
     def _may_run(self) -> bool:
         if self.subscription.is_over:
-            self._is_due = False
             return False
         if not self.subscription.connection._takes_pushes():
-            self._is_due = False
             self.subscription.lag()
             return False
         return True
