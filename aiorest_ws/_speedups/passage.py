@@ -6,6 +6,7 @@ One loop asks the guards of a route, in this call, until one of them waits; then
 from __future__ import annotations
 
 from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aiorest_ws._speedups import turns
@@ -152,7 +153,7 @@ class Passage(replies.Replies):
 
     def _threads_for(self, request: Request) -> Any:
         """Give what calls in a thread for `request`."""
-        return self.threads if request._live is None else request._live.watched(self.threads)
+        return None if self.threads is None else partial(self.threads, _in_thread, request)
 
     def _call_in_thread(self, request: Request, plan: Plan, params: tuple[Any, ...], view: Any) -> Any:
         try:
@@ -176,6 +177,8 @@ class Passage(replies.Replies):
         function = plan.function
         if request._live is not None:
             request._live.called()
+            if plan.provide is None:
+                request._live.entered()
         if kwargs is not None:
             if plan.bare:
                 return function(request, *params, **kwargs)
@@ -189,11 +192,21 @@ class Passage(replies.Replies):
 
         async def core(request: Request) -> Any:
             request._ended_in = None  # a middleware may ask more than once
-            if scope is not None:
-                args, kwargs = self._call(request, plan, params, view)
-                return await drive(scope.call(request, args, kwargs))
-            result = self._call_guarded(request, plan, params, view)
-            return await result if replies.is_awaitable(result) else result
+            try:
+                if scope is not None:
+                    args, kwargs = self._call(request, plan, params, view)
+                    result = await drive(scope.call(request, args, kwargs))
+                else:
+                    result = self._call_guarded(request, plan, params, view)
+                    if replies.is_awaitable(result):
+                        result = await result
+            except BaseException as exc:
+                if request._live is not None:
+                    request._live.failed(exc)
+                raise
+            if request._live is not None:
+                request._live.returned()  # whatever those around it make of that
+            return result
 
         onion = Onion(around, plan.checks, view, ask=self.ask, core=core, answer=_response, logs=self.logs)
         return onion.peel(request)
@@ -201,6 +214,21 @@ class Passage(replies.Replies):
     def ask(self, check: Any, request: Request, view: Any) -> Any:
         """As `guards.ask`, for the onion."""
         return guards.ask(check, request, view, self.report)
+
+
+def _in_thread(request: Request, function: Callable[..., Any], *args: Any) -> Any:
+    """Call `function` in this thread, of which `request` may have to know: it may end without waiting for it."""
+    if request._live is not None:
+        request._live.in_thread()
+    try:
+        return function(*args)
+    except BaseException as exc:
+        if request._live is not None:
+            request._live.failed(exc)
+        raise
+    finally:
+        if request._live is not None:
+            request._live.out_of_thread()
 
 
 def _response(result: Any) -> wrappers.Response:
