@@ -303,8 +303,11 @@ async def test_run_puts_the_signal_handlers_back(loop: str, own: str) -> None:
     assert outcome.out.endswith("back\nown\n" if own.startswith("lambda") else "back\n")
 
 
+# And does not take long over the second: what hangs here would hang for ever.
 TELLS_OF_SIGNALS = """
+from aiorest_ws.server import process
 from aiorest_ws.server.process import Signals
+process._AT_ONCE = 0.2
 take = Signals._take
 def tell(self, number, frame):
     take(self, number, frame)
