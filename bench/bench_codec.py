@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from bench.conftest import Impl
+    from tests.swapping import Impl
 
 HELLO = b'{"method":"GET","url":"/hello","event_name":"e1"}'
 REPLY = b'{"data":"Hello, world!","event_name":"e1"}'

@@ -16,24 +16,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bench.bench_roundtrip import HELLO, HELLO_REPLY, hello, make_pipeline
+from tests.kit.frames import BINARY, OPEN, PING, TEXT, wire
 
 if TYPE_CHECKING:
-    from bench.conftest import Impl
+    from tests.swapping import Impl
 
-OPEN = 3
-TEXT, BINARY, PING = 1, 2, 9
 SIZES = (64, 4096, 65536, 1 << 20)
 LADDER = tuple(64 << 2 * power for power in range(8))  # 64 B to 1 MiB
-MASK = b"\x12\x34\x56\x78"
-
-
-def wire(payload: bytes, opcode: int = TEXT) -> bytes:
-    """Give a masked frame."""
-    size = len(payload)
-    form = size if size < 126 else 126 if size < 65536 else 127
-    length = b"" if size < 126 else size.to_bytes(2 if size < 65536 else 8, "big")
-    masked = int.from_bytes(payload, "big") ^ int.from_bytes((MASK * (size // 4 + 1))[:size], "big")
-    return bytes((0x80 | opcode, 0x80 | form)) + length + MASK + masked.to_bytes(size, "big")
 
 
 class Transport:
@@ -188,7 +177,7 @@ def seconds(acts: list[Callable[[], object]], *, rounds: int = 60, at_least: flo
 
 def main() -> None:
     """Print time per byte by size, and the cost of frames that come together."""
-    from bench.conftest import IMPLEMENTATIONS, Impl
+    from tests.swapping import IMPLEMENTATIONS, Impl
 
     for name in IMPLEMENTATIONS:
         impl = Impl.load(name)

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 if TYPE_CHECKING:
-    from bench.conftest import Impl
+    from tests.swapping import Impl
 
 ROWS = [{"id": number, "name": f"name {number}", "tags": ["a", "b"], "ratio": number / 7} for number in range(100)]
 VALUES: dict[str, dict[str, Any]] = {

@@ -16,7 +16,7 @@ from aiorest_ws.views import MethodBasedView
 from tests.swapping import using
 
 if TYPE_CHECKING:
-    from bench.conftest import Impl
+    from tests.swapping import Impl
 
 HELLO = b'{"method":"GET","url":"/hello","event_name":"e1"}'
 HELLO_REPLY = b'{"data":"Hello, world!","event_name":"e1"}'

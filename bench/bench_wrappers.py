@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bench.conftest import Impl
+    from tests.swapping import Impl
 
 HELLO = {"method": "GET", "url": "/hello", "event_name": "e1"}
 EXTRA = HELLO | {"token": "t", "args": {"a": 1}, "locale": "en"}

@@ -7,8 +7,6 @@ import pytest
 from aiorest_ws import _speedups
 from tests.swapping import IMPLEMENTATIONS, Impl
 
-__all__ = ("IMPLEMENTATIONS", "Impl")
-
 
 @pytest.fixture(scope="session", params=IMPLEMENTATIONS)
 def impl(request: pytest.FixtureRequest) -> Impl:

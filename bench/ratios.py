@@ -23,7 +23,7 @@ from falcon.routing import CompiledRouter  # noqa: E402
 from aiorest_ws import _speedups  # noqa: E402
 from bench import bench_roundtrip as roundtrip  # noqa: E402
 from bench import bench_trie as trie  # noqa: E402
-from bench.conftest import IMPLEMENTATIONS, Impl  # noqa: E402
+from tests.swapping import IMPLEMENTATIONS, Impl  # noqa: E402
 
 BATCH = 100  # round trips in one step
 

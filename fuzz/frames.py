@@ -16,8 +16,9 @@ import time
 from itertools import count
 
 from aiorest_ws import _speedups
-from tests._speedups.test_frames import difference, difference_from_autobahn, random_case
-from tests.conftest import Impl
+from tests.kit.differences import difference, difference_from_autobahn
+from tests.kit.streams import random_case
+from tests.swapping import Impl
 
 # Autobahn is the slow one of the three: every so many cases.
 _AUTOBAHN_EVERY = 4

@@ -21,9 +21,8 @@ import orjson
 from aiorest_ws import SimpleRouter, _speedups
 from aiorest_ws.decorators import endpoint
 from fuzz import payloads
-from tests._speedups.test_frames import BINARY, OPEN, TEXT, make, wire
-from tests.conftest import Impl
-from tests.swapping import using
+from tests.kit.frames import BINARY, OPEN, TEXT, make, wire
+from tests.swapping import Impl, using
 
 __all__ = ("ROOMS", "Room", "main")
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import os
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,21 +16,16 @@ from hypothesis import HealthCheck, settings
 
 try:
     from aiorest_ws import _speedups
-    from tests.swapping import IMPLEMENTATIONS, Impl
+    from tests.swapping import IMPLEMENTATIONS, Impl, is_for_another_run
 except ImportError as exc:
     raise pytest.UsageError(f"aiorest_ws cannot be imported: {exc}") from exc
 
 if TYPE_CHECKING:
     from tests.serving import Certificate
 
-__all__ = ("CAN_STARVE", "IMPLEMENTATIONS", "Impl", "is_for_another_run")
-
 settings.register_profile("dev", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
-
-# Only CPython's own test module makes allocations fail, and not every distribution ships it.
-CAN_STARVE = find_spec("_testcapi") is not None
 
 
 @pytest.fixture(scope="session", params=IMPLEMENTATIONS)
@@ -52,6 +46,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_report_header(config: pytest.Config) -> str:
     from tests.serving import ALL_ZLIBS, ZLIBS
+    from tests.starving import CAN_STARVE
 
     hot_path = "compiled" if _speedups.COMPILED else f"pure Python ({_speedups.REASON})"
     header = f"aiorest-ws: hot path: {hot_path}; impl: {', '.join(IMPLEMENTATIONS)}; from {_speedups.__path__[0]}"
@@ -74,14 +69,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=deselected)
         left = set(deselected)
         items[:] = [item for item in items if item not in left]
-
-
-def is_for_another_run(item: pytest.Item, config: Any) -> bool:
-    """Say whether `item` is no test of this run; `config` has `option.each_once`."""
-    if not _speedups.COMPILED:
-        return item.get_closest_marker("compiled") is not None
-    callspec = getattr(item, "callspec", None)
-    return config.option.each_once and callspec is not None and callspec.params.get("impl") == "py"
 
 
 @pytest.fixture(scope="session")

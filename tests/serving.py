@@ -99,10 +99,29 @@ async def serving(router: Any = None, **options: Any) -> AsyncIterator[Applicati
 
 
 def make_router(**handlers: Callable[..., Any]) -> SimpleRouter:
-    """Give a router with /hello, and a GET route for each of `handlers`, of that name."""
+    """Give a router with /hello, /n/{n}, /later/{n}, and a GET route for each of `handlers`, of that name."""
+
+    async def later(request: Any, n: str) -> int:
+        await asyncio.sleep(0)
+        return int(n)
+
     router = SimpleRouter()
+    router.register_endpoint(endpoint("/n/{n}", "GET")(lambda request, n: int(n)))
+    router.register_endpoint(endpoint("/later/{n}", "GET")(later))
     for name, handler in ({"hello": lambda request: "Hello, world!"} | handlers).items():
         router.register_endpoint(endpoint(f"/{name}", "GET")(handler))
+    return router
+
+
+def gated_router(gates: Gates, **handlers: Callable[..., Any]) -> SimpleRouter:
+    """Give `make_router(**handlers)` with /wait/{name}, which waits at `gates`, and gives the name."""
+    router = make_router(**handlers)
+
+    @endpoint("/wait/{name}", "GET")
+    async def wait(request: Any, name: str) -> str:
+        return await gates.wait(name)
+
+    router.register_endpoint(wait)
     return router
 
 
@@ -332,6 +351,11 @@ class Certificate(NamedTuple):
     path: str
     key: str
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """Give what an application is told of it."""
+        return {"certificate": self.path, "key": self.key}
+
 
 def make_certificate(folder: Path, called: str = "127.0.0.1") -> Certificate:
     """Make a certificate for 127.0.0.1 that signs itself, in a folder of that name."""
@@ -386,6 +410,13 @@ class Gates:
         finally:
             self._note(self.finished, name)
         return name
+
+    async def wait_on(self, name: str) -> str:
+        """Wait, and when that is cancelled give "late" nevertheless."""
+        try:
+            return await self.wait(name)
+        except asyncio.CancelledError:
+            return "late"
 
     def open(self, *names: str) -> None:
         for name in names:

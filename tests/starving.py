@@ -20,10 +20,14 @@ from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
-__all__ = ("CASES", "main")
+__all__ = ("CAN_STARVE", "CASES", "main")
+
+# Only CPython's own test module makes allocations fail, and not every distribution ships it.
+CAN_STARVE = find_spec("_testcapi") is not None
 
 FAILURES = range(1, 61)
 
@@ -342,7 +346,7 @@ def _server() -> Any:
 
 
 def deflate() -> Iterator[Case]:
-    from tests._speedups.test_frames import packed
+    from tests.kit.frames import packed
 
     module = compiled("deflate")
 
@@ -368,8 +372,8 @@ def deflate() -> Iterator[Case]:
 
 
 def frames() -> Iterator[Case]:
-    from tests._speedups.test_frames import PING, PONG, Packs, packed, wire
-    from tests.conftest import Impl
+    from tests.kit.frames import PING, PONG, Packs, packed, wire
+    from tests.swapping import Impl
 
     impl = Impl.load("c")
 
@@ -407,7 +411,7 @@ def frames() -> Iterator[Case]:
 
 def _reader(impl: Any, **options: Any) -> Any:
     """Give an open connection that echoes."""
-    from tests._speedups.test_frames import BINARY, TEXT, make
+    from tests.kit.frames import BINARY, TEXT, make
 
     def echo(frames: Any, event: Any) -> None:
         if event[0] == "message":
@@ -428,7 +432,7 @@ class Part:
     """The read of number `at` of a message that comes in pieces of `sizes`."""
 
     def __init__(self, impl: Any, sizes: tuple[int, ...], at: int) -> None:
-        from tests._speedups.test_frames import messages, wire
+        from tests.kit.frames import messages, wire
 
         self.frames = _reader(impl)
         self.messages = messages
@@ -489,7 +493,7 @@ def tasks() -> Iterator[Case]:
 
 
 def connection() -> Iterator[Case]:
-    from tests._speedups.test_frames import Transport, wire
+    from tests.kit.frames import Transport, wire
 
     server = _server()
     loop = asyncio.new_event_loop()

@@ -11,10 +11,12 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+import pytest
+
 from aiorest_ws import SimpleRouter, _speedups, wrappers
 from aiorest_ws.server import factory
 
-__all__ = ("IMPLEMENTATIONS", "Impl", "using")
+__all__ = ("IMPLEMENTATIONS", "Impl", "is_for_another_run", "using")
 
 IMPLEMENTATIONS = ("py", "c") if _speedups.COMPILED else ("py",)
 
@@ -51,6 +53,14 @@ class Impl:
             return import_module(f"aiorest_ws._speedups.{noun}{suffix}")
 
         return cls(name, **{noun: module(noun) for noun in _speedups.MODULES})
+
+
+def is_for_another_run(item: pytest.Item, config: Any) -> bool:
+    """Say whether `item` is no test of this run; `config` has `option.each_once`."""
+    if not _speedups.COMPILED:
+        return item.get_closest_marker("compiled") is not None
+    callspec = getattr(item, "callspec", None)
+    return config.option.each_once and callspec is not None and callspec.params.get("impl") == "py"
 
 
 @contextmanager

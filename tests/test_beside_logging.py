@@ -14,6 +14,7 @@ from sentry_sdk.transport import Transport
 
 from aiorest_ws import Application, Depends, SimpleRouter
 from aiorest_ws.testing import TestClient
+from tests.kit.logs import heard_by
 
 URLS = ["/plain", "/later", "/threaded", "/dependent"]
 
@@ -33,15 +34,8 @@ class Lines(logging.Handler):
 @pytest.fixture
 def lines() -> Iterator[Lines]:
     handler = Lines()
-    logger = logging.getLogger("aiorest_ws")
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
+    with heard_by(handler):
         yield handler
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
 
 
 class Bound:

@@ -13,7 +13,7 @@ from types import ModuleType
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.kit.pages import ROOT
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ import json
 import re
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 
+from tests.kit.pages import ROOT
 from tests.serving import asynchronous, run_program
 
 # Cython's runtime puts these into sys.modules for the types that compiled modules share: no file is read for them.
@@ -77,7 +77,6 @@ PATHS = {
     "aiorest_ws.utils.websocket": "deflate_offer_accept",
     "pytest_aiorest_ws": "aiorest_ws_client",
 }
-CHECKOUT = Path(__file__).parent.parent
 IMPORTS = re.compile(r"^\s*from ((?:pytest_)?aiorest_ws[\w.]*) import (\([^)]*\)|[^\n]*)", re.MULTILINE)
 
 SOURCE = """
@@ -96,7 +95,7 @@ def test_a_documented_path_has_what_it_always_had(path: str) -> None:
 
 
 def test_what_documentation_and_examples_import_is_a_documented_path() -> None:
-    texts = [*CHECKOUT.glob("README.md"), *CHECKOUT.glob("docs/**/*.md"), *CHECKOUT.glob("examples/**/*.py")]
+    texts = [*ROOT.glob("README.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.py")]
     found = {
         (path, name)
         for text in texts

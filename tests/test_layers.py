@@ -1,6 +1,6 @@
 """The rooms of docs/architecture.md: a module imports its own room or those below it, and nothing goes in circles.
 
-Imports inside functions count, imports under `if TYPE_CHECKING:` do not.
+Imports inside functions count, imports under `if TYPE_CHECKING:` do not. What tests share is in no test module.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import aiorest_ws
+from tests.kit import pages
 
 ROOT = Path(aiorest_ws.__file__).parent
 
@@ -206,3 +207,40 @@ def test_the_walker_sees_what_it_should(
     else:
         assert len(found) == 1
         assert expected in found[0]
+
+
+# The tests
+
+
+def imports_of_tests(source: str) -> list[str]:
+    """Give what `source` imports that only pytest should: test modules, and conftest.py."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            found += [f"{node.module or ''}.{alias.name}" for alias in node.names]
+    return [name for name in found if re.search(r"(^|\.)(test_\w+|conftest)(\.|$)", name)]
+
+
+def test_what_tests_share_is_in_the_kit() -> None:
+    """In tests/kit/, or in a module beside it: whoever takes one helper need not read a file of tests for it."""
+    paths = [path for name in ("tests", "bench", "fuzz", "hold", "soak") for path in (pages.ROOT / name).rglob("*.py")]
+    assert Path(__file__) in paths
+    found = [(str(path), name) for path in paths for name in imports_of_tests(path.read_text("utf-8"))]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("source", "seen"),
+    [
+        ("from tests.test_leaks import check", True),
+        ("from tests import test_leaks", True),
+        ("import tests.conftest as kit", True),
+        ("def f():\n    from .conftest import impl", True),
+        ("from tests.kit.leaks import check", False),
+        ("from aiorest_ws.testing import TestClient", False),
+    ],
+)
+def test_an_import_of_a_test_is_seen(source: str, seen: bool) -> None:
+    assert bool(imports_of_tests(source)) is seen

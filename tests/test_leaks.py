@@ -6,8 +6,6 @@ import asyncio
 import base64
 import gc
 import socket
-import sys
-import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -19,19 +17,11 @@ from aiorest_ws import Application, SimpleRouter
 from aiorest_ws.decorators import endpoint
 from aiorest_ws.exceptions import BaseAPIException
 from aiorest_ws.testing import AsyncTestClient
-from tests._speedups.test_frames import BINARY, CLOSING, OPEN, PING, PONG, wire
-from tests._speedups.test_pipeline import Server, get, hello
-from tests.conftest import Impl
+from tests.kit.frames import BINARY, CLOSING, OPEN, PING, PONG, wire
+from tests.kit.leaks import TRACED_BYTES, Call, check, grown_by, traced_bytes
+from tests.kit.servers import Server, at_once, get, hello
 from tests.serving import asynchronous
-
-Call = Callable[[], Any]
-
-# Python has no memory to forget; what it would keep, in a list or so, shows in a tenth of the calls.
-CALLS = {"c": 20_000, "py": 2_000}
-BLOCKS = 20  # what the free lists of Python itself keep or not
-# Blocks of more than 512 bytes are not counted; tracemalloc knows them, and is slow.
-TRACED_CALLS = 500
-TRACED_BYTES = 8 * 1024
+from tests.swapping import Impl
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -41,52 +31,6 @@ def quick_collector() -> Iterator[None]:
     gc.freeze()
     yield
     gc.unfreeze()
-
-
-def grown_by(call: Call, calls: int) -> int:
-    """Give the small blocks that `calls` calls leave behind."""
-    for _ in range(calls // 20):
-        call()
-    gc.collect()
-    before = sys.getallocatedblocks()
-    assert before, "PYTHONMALLOC=malloc hides every leak"
-    for _ in range(calls):
-        call()
-    gc.collect()
-    return sys.getallocatedblocks() - before
-
-
-def traced_bytes(call: Call, calls: int) -> int:
-    """Give the bytes that `calls` calls leave behind."""
-    tracemalloc.start()
-    try:
-        for _ in range(calls // 5):
-            call()
-        gc.collect()
-        before = tracemalloc.get_traced_memory()[0]
-        for _ in range(calls):
-            call()
-        gc.collect()
-        return tracemalloc.get_traced_memory()[0] - before
-    finally:
-        tracemalloc.stop()
-
-
-def check(impl: Impl, call: Call, each: int = 1) -> None:
-    """Let `call`, which does the like `each` times, be made as often as it takes for all of CALLS."""
-    calls = CALLS[impl.name]
-    settles(lambda: grown_by(call, calls // each), max(BLOCKS, calls // 40), f"blocks more after {calls} calls")
-    settles(lambda: traced_bytes(call, TRACED_CALLS // each), TRACED_BYTES, f"bytes more after {TRACED_CALLS} calls")
-
-
-def settles(measure: Callable[[], int], bound: int, what: str) -> None:
-    """Fail if each of a few measures is above `bound`: a leak comes every time, what the interpreter learns once."""
-    seen = []
-    for _ in range(5):
-        seen.append(measure())
-        if seen[-1] <= bound:
-            return
-    raise AssertionError(f"{seen} {what}, each time more than {bound}")
 
 
 def refused(function: Callable[..., Any], *args: Any) -> Call:
@@ -263,17 +207,6 @@ def fails(request: Any) -> None:
 
 def unencodable(request: Any) -> object:
     return object()
-
-
-def at_once(reply: Any) -> Any:
-    """Run a coroutine that waits for nothing."""
-    if isinstance(reply, bytes):
-        return reply
-    try:
-        reply.send(None)
-    except StopIteration as stop:
-        return stop.value
-    raise AssertionError("it waits")
 
 
 REQUESTS: dict[str, tuple[bytes, bytes]] = {

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import struct
-from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -17,6 +15,7 @@ from aiorest_ws import Application, HTTPError, MethodBasedView, RequestHandlerPr
 from aiorest_ws.exceptions import ImproperlyConfigured
 from aiorest_ws.metrics import Metrics
 from aiorest_ws.testing import AsyncTestClient, TestClient
+from tests.kit.pages import ROOT, blocks
 from tests.serving import (
     BINARY,
     CLOSE,
@@ -150,16 +149,8 @@ async def test_every_reply_is_counted_once(
 @asynchronous
 async def test_a_request_that_times_out_is_counted_once() -> None:
     gates, metrics = Gates(), make_metrics()
-
-    @endpoint("/slow", "GET")
-    async def slow(request: Any) -> str:
-        try:
-            return await gates.wait("slow")
-        except asyncio.CancelledError:
-            return "late"
-
     router = make_router()
-    router.register_endpoint(slow)
+    router.get("/slow")(lambda request: gates.wait_on("slow"))
     async with (
         serving(router, metrics=metrics, request_timeout=0.01) as app,
         await Client.connect(app) as client,
@@ -547,11 +538,11 @@ async def test_the_code_of_the_documentation_runs() -> None:
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-    page = Path(__file__).parent.parent / "docs" / "observability.md"
+    page = ROOT / "docs" / "observability.md"
     names: dict[str, Any] = {"__name__": "documentation"}
-    blocks = re.findall(r"^```python\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
-    assert len(blocks) >= 3
-    for block in blocks:
+    examples = blocks("python", page.read_text("utf-8"))
+    assert len(examples) >= 3
+    for block in examples:
         exec(compile(block, page.name, "exec"), names)
     exporter = InMemorySpanExporter()
     provider = TracerProvider()

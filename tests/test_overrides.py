@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from autobahn.asyncio.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from autobahn.websocket.types import ConnectionDeny
 
-from aiorest_ws import Application, RequestHandlerFactory, RequestHandlerProtocol, SimpleRouter, endpoint
+from aiorest_ws import RequestHandlerFactory, RequestHandlerProtocol
 from aiorest_ws._speedups import Packer
 from tests.kit.transports import REQUEST, Transport
 from tests.serving import (
@@ -31,6 +32,7 @@ from tests.serving import (
     dump,
     factory_of,
     frame,
+    make_router,
     serving,
     turn_over,
     until,
@@ -40,22 +42,6 @@ on_each_loop = pytest.mark.parametrize("loop", LOOPS)
 
 HELLO = dump({"method": "GET", "url": "/hello"})
 HELLO_REPLY = b'{"data":"Hello, world!","event_name":null}'
-
-
-def make_router(**handlers: Callable[..., Any]) -> SimpleRouter:
-    """Give a router with /hello, /n/{n}, /later/{n}, and a GET route for each of `handlers`, of that name."""
-
-    async def later(request: Any, n: str) -> int:
-        await asyncio.sleep(0)
-        return int(n)
-
-    router = SimpleRouter()
-    router.register_endpoint(endpoint("/hello", "GET")(lambda request: "Hello, world!"))
-    router.register_endpoint(endpoint("/n/{n}", "GET")(lambda request, n: int(n)))
-    router.register_endpoint(endpoint("/later/{n}", "GET")(later))
-    for name, handler in handlers.items():
-        router.register_endpoint(endpoint(f"/{name}", "GET")(handler))
-    return router
 
 
 class OptionedFactory(RequestHandlerFactory):
@@ -753,56 +739,55 @@ class Deciding(RequestHandlerProtocol):
         return await type(self).deciding
 
 
-async def knock(app: Application) -> tuple[Client, Any]:
+@asynccontextmanager
+async def knocking(**handlers: Callable[..., Any]) -> AsyncIterator[tuple[Client, Any]]:
     """Send a handshake to a server of `Deciding`; give a client that has no answer yet, and the connection."""
     Deciding.deciding = asyncio.get_running_loop().create_future()
     Deciding.connected = None
-    reader, writer = await asyncio.open_connection(*app.addresses[0])
-    writer.write(REQUEST)
-    await until(lambda: Deciding.connected is not None)
-    return Client(reader, writer, {}), Deciding.connected
+    async with serving(make_router(**handlers), protocol=Deciding) as app:
+        reader, writer = await asyncio.open_connection(*app.addresses[0])
+        writer.write(REQUEST)
+        await until(lambda: Deciding.connected is not None)
+        async with Client(reader, writer, {}) as client:
+            yield client, Deciding.connected
 
 
 @on_each_loop
 @asynchronous
 async def test_frames_that_come_while_on_connect_decides_are_held_and_answered_in_order(loop: str) -> None:
-    async with serving(make_router(), protocol=Deciding) as app:
-        client, connection = await knock(app)
-        async with client:
-            sent = 0
-            for n in range(20):
-                packet = frame(dump({"method": "GET", "url": f"/{'later' if n % 2 else 'n'}/{n}"}))
-                client.writer.write(packet)
-                sent += len(packet)
-                await until(lambda: len(connection.data) == sent)  # noqa: B023
-            half = frame(HELLO)
-            client.writer.write(half[:9])
-            await until(lambda: len(connection.data) == sent + 9)
-            assert connection.state == connection.STATE_CONNECTING
-            Deciding.deciding.set_result(None)
-            assert (await client.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
-            client.writer.write(half[9:])
-            assert [(await client.reply())["data"] for _ in range(20)] == list(range(20))
-            assert (await client.receive()).payload == HELLO_REPLY
-            await client.leave()
+    async with knocking() as (client, connection):
+        sent = 0
+        for n in range(20):
+            packet = frame(dump({"method": "GET", "url": f"/{'later' if n % 2 else 'n'}/{n}"}))
+            client.writer.write(packet)
+            sent += len(packet)
+            await until(lambda: len(connection.data) == sent)  # noqa: B023
+        half = frame(HELLO)
+        client.writer.write(half[:9])
+        await until(lambda: len(connection.data) == sent + 9)
+        assert connection.state == connection.STATE_CONNECTING
+        Deciding.deciding.set_result(None)
+        assert (await client.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+        client.writer.write(half[9:])
+        assert [(await client.reply())["data"] for _ in range(20)] == list(range(20))
+        assert (await client.receive()).payload == HELLO_REPLY
+        await client.leave()
 
 
 @on_each_loop
 @asynchronous
 async def test_too_much_while_on_connect_decides_stays_in_the_socket(loop: str) -> None:
-    async with serving(make_router(), protocol=Deciding) as app:
-        client, connection = await knock(app)
-        async with client:
-            packet = frame(HELLO.ljust(10_000))
-            client.writer.write(packet * 1000)
-            await until(lambda: len(connection.data) > 16 * 1024)
-            await turn_over(50)
-            assert len(connection.data) < 1024 * 1024
-            Deciding.deciding.set_result(None)
-            assert (await client.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
-            for _ in range(1000):
-                assert (await client.receive()).payload == HELLO_REPLY
-            assert connection.data == b""
+    async with knocking() as (client, connection):
+        packet = frame(HELLO.ljust(10_000))
+        client.writer.write(packet * 1000)
+        await until(lambda: len(connection.data) > 16 * 1024)
+        await turn_over(50)
+        assert len(connection.data) < 1024 * 1024
+        Deciding.deciding.set_result(None)
+        assert (await client.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+        for _ in range(1000):
+            assert (await client.receive()).payload == HELLO_REPLY
+        assert connection.data == b""
 
 
 @on_each_loop
@@ -810,25 +795,22 @@ async def test_too_much_while_on_connect_decides_stays_in_the_socket(loop: str) 
 @asynchronous
 async def test_refused_on_connect_answers_nothing_of_what_came(loop: str, error: Exception, status: bytes) -> None:
     calls: list[Any] = []
-    async with serving(make_router(call=calls.append), protocol=Deciding) as app:
-        client, connection = await knock(app)
-        async with client:
-            packet = frame(dump({"method": "GET", "url": "/call"}))
-            client.writer.write(packet)
-            await until(lambda: connection.data == packet)
-            Deciding.deciding.set_exception(error)
-            assert (await client.reader.read()).startswith(b"HTTP/1.1 " + status)
+    async with knocking(call=calls.append) as (client, connection):
+        packet = frame(dump({"method": "GET", "url": "/call"}))
+        client.writer.write(packet)
+        await until(lambda: connection.data == packet)
+        Deciding.deciding.set_exception(error)
+        assert (await client.reader.read()).startswith(b"HTTP/1.1 " + status)
         assert calls == []
 
 
 @on_each_loop
 @asynchronous
 async def test_client_that_leaves_while_on_connect_decides_is_forgotten(loop: str) -> None:
-    async with serving(make_router(), protocol=Deciding) as app:
-        client, connection = await knock(app)
+    async with knocking() as (client, connection):
         await client.drop()
         await until(lambda: connection.transport is None)
-        assert not factory_of(app).connections
+        assert not connection.factory.connections
         await until(Deciding.deciding.cancelled)
         assert connection.state == connection.STATE_CLOSED
 
@@ -836,14 +818,12 @@ async def test_client_that_leaves_while_on_connect_decides_is_forgotten(loop: st
 @on_each_loop
 @asynchronous
 async def test_decision_that_comes_too_late_opens_nothing(loop: str) -> None:
-    async with serving(make_router(), protocol=Deciding) as app:
-        client, connection = await knock(app)
-        async with client:
-            connection.onOpenHandshakeTimeout()
-            Deciding.deciding.set_result(None)
-            await turn_over()
-            assert connection.state == connection.STATE_CLOSED
-            await client.eof()
+    async with knocking() as (client, connection):
+        connection.onOpenHandshakeTimeout()
+        Deciding.deciding.set_result(None)
+        await turn_over()
+        assert connection.state == connection.STATE_CLOSED
+        await client.eof()
 
 
 async def fed(*packets: bytes) -> tuple[Any, Transport]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import sys
 import sysconfig
 import tarfile
@@ -21,12 +20,11 @@ from typing import Any
 import pytest
 
 from aiorest_ws import _speedups
+from tests.kit.commands import NO, REQUIRE, run, succeed
+from tests.kit.pages import ROOT
 
 pytestmark = pytest.mark.packaging
 
-CHECKOUT = Path(__file__).parent.parent
-NO = "AIOREST_WS_NO_EXTENSIONS"
-REQUIRE = "AIOREST_WS_REQUIRE_EXTENSIONS"
 SMOKE = "import aiorest_ws; print(aiorest_ws.COMPILED, aiorest_ws.__version__); print(aiorest_ws.__file__)"
 IMPORT_ALL = """
 import importlib, os, pkgutil, aiorest_ws
@@ -69,29 +67,6 @@ WARNING = "the compiled hot path was NOT built"
 QUICKLY = {"CFLAGS": "-O0 -g0"}
 
 
-def run(*command: str | Path, cwd: Path, path: str | None = None, **switches: str) -> subprocess.CompletedProcess[str]:
-    """Run without the switches of this process; stderr is merged into stdout, as in a build log."""
-    env = {key: value for key, value in os.environ.items() if key not in (NO, REQUIRE, "PYTHONPATH", "CC")} | switches
-    if path is not None:
-        env["PATH"] = path
-    return subprocess.run(
-        [str(part) for part in command],
-        cwd=cwd,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-
-
-def succeed(*command: str | Path, cwd: Path, path: str | None = None, **switches: str) -> str:
-    done = run(*command, cwd=cwd, path=path, **switches)
-    assert done.returncode == 0, done.stdout
-    return done.stdout
-
-
 class Environment:
     """A clean virtual environment that holds nothing of the checkout."""
 
@@ -114,13 +89,13 @@ class Environment:
 @pytest.fixture(scope="session")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Copy what git tracks or would track: a checkout as a user gets it, nothing built in it."""
-    listed = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=CHECKOUT)
+    listed = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=ROOT)
     assert listed.returncode == 0, listed.stdout
     copy = tmp_path_factory.mktemp("source") / "aiorest-ws"
     for name in listed.stdout.split("\0"):
-        if name and (CHECKOUT / name).is_file():
+        if name and (ROOT / name).is_file():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(CHECKOUT / name, copy / name)
+            shutil.copy2(ROOT / name, copy / name)
     built = [path.name for kind in ("*.so", "*.pyd", "aiorest_ws/**/*.c") for path in copy.glob(f"**/{kind}")]
     assert not built, "git would track build products"
     return copy

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -11,11 +11,7 @@ from aiorest_ws import _speedups, routers
 from aiorest_ws.handlers import plans
 from aiorest_ws.server import factory
 from tests import swapping
-from tests.conftest import is_for_another_run
-from tests.swapping import using
-
-if TYPE_CHECKING:
-    from tests.conftest import Impl
+from tests.swapping import Impl, is_for_another_run, using
 
 
 def test_what_is_made_is_of_the_implementation_and_afterwards_all_is_as_before(impl: Impl) -> None:

@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 
 from aiorest_ws import _speedups
-from tests.conftest import CAN_STARVE
-from tests.starving import CASES
+from tests.kit.pages import ROOT
+from tests.starving import CAN_STARVE, CASES
 
-ROOT = Path(__file__).parents[2]
 HOT = Path(_speedups.__file__).parent
 HAND_WRITTEN = ("envelope", "frames", "eager", "trie")
 # What is compiled, as far as it is installed.

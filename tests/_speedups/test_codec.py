@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, IntEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -21,11 +20,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from aiorest_ws.exceptions import InvalidMessage
+from tests.kit.outcomes import outcome
+from tests.kit.pages import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.conftest import Impl
+    from tests.swapping import Impl
 
 TEXT, BINARY = False, True
 HELLO = b'{"method":"GET","url":"/hello","event_name":"e1"}'
@@ -54,15 +53,6 @@ def refusal(impl: Impl, payload: bytes, form: int) -> str:
     assert caught.value.status == 400
     assert isinstance(caught.value.detail, str)
     return caught.value.detail
-
-
-def outcome(function: Callable[..., Any], *args: Any) -> tuple[Any, ...]:
-    """Give what `function` does: its result with its type, or its exception's type and text."""
-    try:
-        result = function(*args)
-    except Exception as exc:
-        return type(exc), str(exc)
-    return type(result), repr(result)
 
 
 # Which form: the frame's opcode and the first byte
@@ -467,9 +457,8 @@ for value in (circle, tree, deep):
 
 def test_what_contains_itself_is_refused_without_a_crash(impl: Impl) -> None:
     """In a process of its own: a stack overflow takes the interpreter down."""
-    root = Path(__file__).parents[2]
     done = subprocess.run(
-        [sys.executable, "-c", ENDLESS, impl.codec.__name__], cwd=root, capture_output=True, text=True, check=False
+        [sys.executable, "-c", ENDLESS, impl.codec.__name__], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (0, "refused\n" * 3), done.stderr[-2000:]
 

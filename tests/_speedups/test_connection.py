@@ -5,12 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-import ssl
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,9 +23,11 @@ from tests.serving import (
     PONG,
     TEXT,
     TIMEOUT,
+    Certificate,
     Client,
     Frame,
     asynchronous,
+    client_context,
     connection_of,
     dump,
     factory_of,
@@ -611,50 +609,16 @@ async def test_pause_stops_parsing_in_the_middle_of_a_read_and_resume_goes_on_th
     await lost(connection)
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a file with a certificate for 127.0.0.1 that signs itself, and its key."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "both.pem"
-    path.write_bytes(
-        made.public_bytes(serialization.Encoding.PEM)
-        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return path
-
-
-def secured(certificate: Path, tls: bool) -> tuple[dict[str, str], ssl.SSLContext | None]:
-    """Give the options of a server, and the context of its client."""
-    if not tls:
-        return {}, None
-    path = str(certificate)
-    return {"certificate": path, "key": path}, ssl.create_default_context(cafile=path)
-
-
 @on_each_loop
 @pytest.mark.parametrize("url", ["/size", "/size-later"], ids=["sync", "async"])
 @pytest.mark.parametrize("tls", [False, True], ids=["tcp", "tls"])
 @asynchronous
 async def test_client_that_does_not_read_is_not_served_on_and_then_gets_everything(
-    loop: str, url: str, tls: bool, certificate: Path
+    loop: str, url: str, tls: bool, certificate: Certificate
 ) -> None:
     calls = Calls()
     size, count = 64_000, 320  # 20 MB of replies
-    options, context = secured(certificate, tls)
+    options, context = (certificate.options, client_context(certificate)) if tls else ({}, None)
     async with serving(calls.router(), **options) as app, await Client.connect(app, tls=context) as client:
         connection = connection_of(app)
         sent = b"".join(asked(f"{url}/{size}/{n}", **({"id": n} if "later" in url else {})) for n in range(count))
@@ -691,11 +655,13 @@ async def test_client_that_leaves_without_reading_is_forgotten(loop: str) -> Non
 
 @on_each_loop
 @asynchronous
-async def test_tls_goes_the_same_way(loop: str, certificate: Path) -> None:
+async def test_tls_goes_the_same_way(loop: str, certificate: Certificate) -> None:
     calls = Calls()
     calls.act = lambda connection: connection.send_event("e", MEGABYTE)
-    options, context = secured(certificate, True)
-    async with serving(calls.router(), **options) as app, await Client.connect(app, tls=context) as client:
+    async with (
+        serving(calls.router(), **certificate.options) as app,
+        await Client.connect(app, tls=client_context(certificate)) as client,
+    ):
         assert connection_of(app)._fast
         for kind in ("act", "act-later"):
             client.writer.write(pipelined(25, kind, False))
@@ -720,12 +686,14 @@ async def test_tls_goes_the_same_way(loop: str, certificate: Path) -> None:
 @pytest.mark.parametrize("how", ENDINGS)
 @asynchronous
 async def test_handler_that_closes_over_tls_is_the_last_that_runs(
-    loop: str, how: str, certificate: Path, at: int
+    loop: str, how: str, certificate: Certificate, at: int
 ) -> None:
     calls = Calls()
     calls.act = ENDINGS[how]
-    options, context = secured(certificate, True)
-    async with serving(calls.router(), **options) as app, await Client.connect(app, tls=context) as client:
+    async with (
+        serving(calls.router(), **certificate.options) as app,
+        await Client.connect(app, tls=client_context(certificate)) as client,
+    ):
         client.writer.write(pipelined(at, "act", False))
         *replies, closed = await to_the_end(client)
         assert closed.close_code == 4000

@@ -9,9 +9,10 @@ import pytest
 
 from fuzz.guided import TARGETS
 from fuzz.rooms import ROOMS
-from tests.conftest import Impl
+from tests.kit.pages import ROOT
+from tests.swapping import Impl
 
-CORPUS = Path(__file__).parents[2] / "fuzz" / "corpus"
+CORPUS = ROOT / "fuzz" / "corpus"
 FILES = [(path.parent.name, path) for path in sorted(CORPUS.glob("*/*"))]
 LARGEST = 200 * 1024
 

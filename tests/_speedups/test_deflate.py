@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import Impl
 from tests.serving import ALL_ZLIBS, ZLIBS
+from tests.swapping import Impl
 
 TAIL = b"\x00\x00\xff\xff"
 HELLO = b'{"method":"GET","url":"/hello"}'

@@ -12,224 +12,53 @@ import sys
 import tracemalloc
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from functools import cache
-from itertools import cycle, pairwise, product
+from itertools import product
 from typing import Any
 
 import pytest
-from autobahn.asyncio.websocket import WebSocketServerFactory, WebSocketServerProtocol
-from autobahn.websocket.compress import PerMessageDeflateOfferAccept
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiorest_ws import RequestHandlerFactory, RequestHandlerProtocol, SimpleRouter
-from tests.conftest import Impl
+from tests.kit.differences import Ours, Plain, connect, deliver, difference, difference_from_autobahn, server_frames
+from tests.kit.frames import (
+    BINARY,
+    CLOSE,
+    CLOSED,
+    CLOSING,
+    CONNECTING,
+    CONTINUATION,
+    MASK,
+    OPEN,
+    PING,
+    PONG,
+    TEXT,
+    Event,
+    Packs,
+    Transport,
+    close_frame,
+    counters,
+    echo,
+    feed,
+    in_pieces,
+    make,
+    messages,
+    packed,
+    reply,
+    sliced,
+    text,
+    unusual,
+    wire,
+    writes,
+)
+from tests.kit.streams import INVALID, TRUNCATED, Case, random_case
+from tests.swapping import Impl
 
-CLOSED, CONNECTING, CLOSING, OPEN = range(4)
-CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
-MASK = b"\x12\x34\x56\x78"
 KIB = 1024
 MIB = 1024 * KIB
 FLUSH_AT = 64 * KIB
 
 # Around every change of form: of the header, of the word-wise loop, and of what is unmasked on the stack.
 SIZES = (0, 1, 2, 3, 7, 8, 9, 15, 16, 125, 126, 127, 255, 511, 512, 513, 4095, 4096, 4097, 65535, 65536, 65537, 200_000)
-
-Event = tuple[Any, ...]
-Hook = Callable[[Any, Event], None]
-
-
-def wire(
-    payload: bytes = b"",
-    opcode: int = TEXT,
-    *,
-    fin: bool = True,
-    rsv: int = 0,
-    mask: bytes | None = MASK,
-    form: int | None = None,
-    declared: int | None = None,
-) -> bytes:
-    """Give a frame (RFC 6455 §5.2). `form` is the length in its second byte, if not the shortest."""
-    size = len(payload) if declared is None else declared
-    if form is None:
-        form = size if size < 126 else 126 if size < 65536 else 127
-    head = bytes((fin << 7 | rsv << 4 | opcode, (mask is not None) << 7 | form))
-    if form >= 126:
-        head += size.to_bytes(2 if form == 126 else 8, "big")
-    if mask is None:
-        return head + payload
-    key = (mask * (len(payload) // 4 + 1))[: len(payload)]
-    masked = int.from_bytes(payload, "big") ^ int.from_bytes(key, "big")
-    return head + mask + masked.to_bytes(len(payload), "big")
-
-
-def reply(payload: bytes, opcode: int = TEXT) -> bytes:
-    """Give a frame as a server sends it."""
-    return wire(payload, opcode, mask=None)
-
-
-def close_frame(code: int = 1000) -> bytes:
-    return wire(code.to_bytes(2, "big"), CLOSE)
-
-
-def sliced(data: bytes, *at: int) -> list[bytes]:
-    """Cut `data` at each of `at`."""
-    bounds = (0, *at, len(data))
-    return [data[start:end] for start, end in pairwise(bounds)]
-
-
-def in_pieces(data: bytes, size: int) -> Iterator[bytes]:
-    return (data[at : at + size] for at in range(0, len(data), size))
-
-
-class Transport:
-    """Notes what it is asked for."""
-
-    def __init__(self, events: list[Event]) -> None:
-        self.events = events
-        self.closing = False
-
-    def write(self, data: bytes) -> None:
-        assert type(data) is bytes
-        self.events.append(("write", data))
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-    def is_closing(self) -> bool:
-        return self.closing
-
-    def pause_reading(self) -> None:
-        self.events.append(("pause",))
-
-    def resume_reading(self) -> None:
-        self.events.append(("resume",))
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return {"peername": ("192.0.2.1", 4711)}.get(name, default)
-
-    def close(self) -> None:
-        self.closing = True
-        self.events.append(("close",))
-
-    def abort(self) -> None:
-        self.closing = True
-        self.events.append(("abort",))
-
-
-@dataclass(frozen=True)
-class Packs:
-    """What was agreed on."""
-
-    bits: int = 15
-    level: int = 8
-    takes_over: bool = True
-    threshold: int = 0
-
-
-@cache
-def _recorder(impl: Impl) -> type[Any]:
-    class Recorder(impl.frames.Frames):  # type: ignore[name-defined,misc]
-        """Notes what its hooks are called with in `events`, and then calls `hook(self, event)`."""
-
-        def __init__(self, hook: Hook | None, **options: Any) -> None:
-            self.events: list[Event] = []
-            self.hook = hook
-            self.transport = Transport(self.events)
-            self.state = OPEN
-            self._reads_requests = False
-            for name, value in options.items():
-                setattr(self, name, value)
-
-        def _note(self, *event: Any) -> None:
-            self.events.append(event)
-            if self.hook is not None:
-                self.hook(self, event)
-
-        def _on_message(self, payload: bytes, is_binary: bool) -> None:
-            assert type(payload) is bytes
-            self._note("message", payload, bool(is_binary))
-
-        def _on_pong(self, payload: bytes) -> None:
-            assert type(payload) is bytes
-            self._note("pong", payload)
-
-        def _on_traffic(self) -> None:
-            self._note("traffic")
-
-        def _on_unusual_frame(self) -> None:
-            self._note("unusual frame")
-
-        def _on_unusual(self, data: bytes) -> None:
-            assert type(data) is bytes
-            self._note("unusual", data)
-
-        def _on_invalid_utf8(self, index: int) -> None:
-            self.state = CLOSING
-            self._note("invalid", index)
-
-        def _on_bad_message(self, wrong: Exception) -> None:
-            self.state = CLOSING
-            self._note("bad message", type(wrong), str(wrong))
-
-        def _on_fragments(self) -> None:
-            self.state = CLOSING
-            self._note("fragments")
-
-    return Recorder
-
-
-def make(impl: Impl, hook: Hook | None = None, **options: Any) -> Any:
-    """Give an open connection of `impl`; `packs`: on permessage-deflate was agreed, with these parameters."""
-    packs: Packs | None = options.pop("packs", None)
-    if packs is not None:
-        options["_unpacker"] = impl.deflate.Unpacker(packs.bits, takes_over=packs.takes_over)
-        options["_unpacker"].limit = options.get("_limit", 0)
-        options["_packer"] = impl.deflate.Packer(max(9, packs.bits), packs.level, takes_over=packs.takes_over)
-        options["_packs_from"] = packs.threshold
-    return _recorder(impl)(hook, **options)
-
-
-def feed(frames: Any, pieces: Iterable[bytes]) -> list[Event]:
-    """Let `pieces` arrive, and give all events."""
-    for piece in pieces:
-        frames._feed(piece)
-    events: list[Event] = frames.events
-    return events
-
-
-def echo(frames: Any, event: Event) -> None:
-    """Send each message back."""
-    if event[0] == "message":
-        frames._write(event[1], BINARY if event[2] else TEXT)
-
-
-def messages(frames: Any) -> list[bytes]:
-    return [event[1] for event in frames.events if event[0] == "message"]
-
-
-def writes(frames: Any) -> list[bytes]:
-    return [event[1] for event in frames.events if event[0] == "write"]
-
-
-def unusual(frames: Any) -> bytes:
-    """Give all bytes that were handed over."""
-    return b"".join(event[1] for event in frames.events if event[0] == "unusual")
-
-
-def packed(message: bytes, packer: Any = None, mode: int = zlib.Z_SYNC_FLUSH) -> bytes:
-    """Give the payload of a compressed message (RFC 7692 §7.2.1)."""
-    packer = zlib.compressobj(wbits=-15) if packer is None else packer
-    data: bytes = packer.compress(message) + packer.flush(mode)
-    return data + b"\x00" if mode == zlib.Z_FINISH else data[:-4]
-
-
-def text(size: int) -> bytes:
-    """Give valid UTF-8 of `size` bytes, with characters of each length."""
-    whole = ("aé€😀" * (size // 10 + 1)).encode()[:size]
-    return whole.decode("utf-8", "ignore").encode().ljust(size, b".")
-
 
 # Whole messages
 
@@ -760,22 +589,6 @@ VALID = [
     "\U00010000",
     "\U0010ffff",
 ]
-INVALID = [
-    *(b"\x80", b"\xbf", b"\xc0\x80", b"\xc1\xbf", b"\xe0\x80\x80", b"\xe0\x9f\xbf", b"\xed\xa0\x80", b"\xed\xbf\xbf"),
-    *(b"\xf0\x80\x80\x80", b"\xf0\x8f\xbf\xbf", b"\xf4\x90\x80\x80", b"\xf5\x80\x80\x80", b"\xf8\x88\x80\x80\x80"),
-    *(
-        b"\xfe",
-        b"\xff",
-        b"\xc3a",
-        b"\xe2a",
-        b"\xe2\x82a",
-        b"\xf0a",
-        b"\xf0\x9fa",
-        b"\xf0\x9f\x98a",
-        b"\xe2\xe2\x82\xac",
-    ),
-]
-TRUNCATED = [b"\xc3", b"\xe2", b"\xe2\x82", b"\xf0", b"\xf0\x9f", b"\xf0\x9f\x98"]
 AROUND = ["", "a", "abcdefg", "abcdefgh", "€", "x" * 600, "é" * 600]
 
 
@@ -1170,12 +983,6 @@ def test_peer_that_is_gone_does_not_kill_who_does_not_ignore_sigpipe() -> None:
 # Counting
 
 
-def counters(frames: Any) -> dict[str, int]:
-    names = ["fast_frames", "unusual_frames", "messages", "octets", "octets_on_wire"]
-    names += ["octets_on_wire_out", "octets_out", "frames_out", "fragments_in", "saved", "saved_out"]
-    return {name: getattr(frames, f"_{name}") for name in names}
-
-
 @pytest.mark.parametrize("size", [1, 7, 1000])
 def test_traffic_is_counted(impl: Impl, size: int) -> None:
     frames = make(impl, echo)
@@ -1561,208 +1368,6 @@ def test_cost_of_a_message_in_many_reads_is_linear(impl: Impl, opcode: int, size
 # One implementation against the other
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
-    """What arrives: `stream` in pieces of `sizes`, over and over. What the hooks do, by the number of the call."""
-
-    stream: bytes
-    sizes: tuple[int, ...]
-    options: dict[str, Any] = field(default_factory=dict)
-    actions: dict[int, str] = field(default_factory=dict)
-
-    def pieces(self) -> Iterator[bytes]:
-        at = 0
-        for size in cycle(self.sizes):
-            if at >= len(self.stream):
-                return
-            yield self.stream[at : at + size]
-            at += size
-
-
-ACTIONS = ("hold", "closing", "closed", "gone", "abort", "raise", "write", "read", "resume", "flush", "inside", "slow")
-_PAYLOAD_SIZES = (0, 1, 2, 5, 7, 8, 9, 49, 124, 125, 126, 127, 300, 511, 512, 513, 1000, 5000, 65535, 65536, 66000)
-
-
-def random_frame(source: random.Random) -> bytes:
-    """Give a frame, most often a good one."""
-    opcode = source.choice((TEXT, TEXT, TEXT, BINARY, BINARY, PING, PONG, CLOSE, CONTINUATION, CONTINUATION, 3, 11))
-    size = source.choice(_PAYLOAD_SIZES[: 21 if source.random() < 0.2 else 17])
-    if opcode >= 8:
-        size = min(size, source.choice((125, 125, 125, 130)))
-    kind = source.random()
-    if kind < 0.3:
-        payload = random.Random(source.getrandbits(32)).randbytes(size)
-    elif kind < 0.6:
-        payload = text(size)
-    else:
-        payload = b"x" * size
-        if kind < 0.8 and size:
-            at = source.randrange(size)
-            wrong = source.choice((*INVALID, *TRUNCATED, "€".encode(), "😀".encode()))
-            payload = (payload[:at] + wrong + payload[at:])[: size if opcode >= 8 else None]
-    if opcode == CLOSE and source.random() < 0.7:
-        payload = source.choice((1000, 1001, 1005, 1011, 3000, 4999, 5000, 0)).to_bytes(2, "big") + text(size)[:100]
-    length = len(payload)
-    odd = source.random
-    form = source.choice((126, 127)) if odd() < 0.02 and length < 65536 else None
-    return wire(
-        payload,
-        opcode,
-        fin=odd() < (0.85 if opcode < 8 else 0.98),
-        rsv=source.randint(1, 7) if odd() < 0.03 else 0,
-        mask=None if odd() < 0.02 else source.getrandbits(32).to_bytes(4, "big"),
-        form=127 if (far := odd() < 0.01) else form,
-        declared=source.choice((2**31, 2**63 - 1, 2**63, 2**64 - 1)) if far else None,
-    )
-
-
-def random_packed_message(source: random.Random, packer: Any, *, good: bool) -> list[bytes]:
-    """Give the frames of a compressed message, with others between them, most often as they should be."""
-    size = source.choice((*_PAYLOAD_SIZES[:18], 200_000 if source.random() < 0.1 else 700))
-    opcode = source.choice((TEXT, TEXT, BINARY))
-    message = text(size) if opcode == TEXT else random.Random(source.getrandbits(32)).randbytes(size)
-    fault = 0.5 if good else source.random()
-    payload = packed(message, zlib.compressobj(wbits=-15), zlib.Z_FINISH) if fault < 0.2 else packed(message, packer)
-    if fault > 0.98:
-        payload = packed(message + source.choice(INVALID), packer)
-    elif 0.9 < fault < 0.98:
-        at = source.randint(0, len(payload))
-        payload = source.choice((payload[:at], payload[:at] + b"\x55" + payload[at:], payload * 2, b"\x03\x00" * at))
-    cuts = sorted(source.randint(0, len(payload)) for _ in range(source.choice((0, 0, 0, 1, 2, 9))))
-    pieces = sliced(payload, *cuts)
-    odd = source.random
-    frames = []
-    for number, piece in enumerate(pieces):
-        rsv = 4 if number == 0 or (not good and odd() < 0.02) else 0
-        mask = source.getrandbits(32).to_bytes(4, "big")
-        frames.append(wire(piece, 0 if number else opcode, fin=number == len(pieces) - 1, rsv=rsv, mask=mask))
-        if odd() < 0.2:
-            frames.append(wire(b"between", source.choice((PING, PONG))))
-        elif not good and odd() < 0.05:
-            frames.append(random_frame(source))
-    return frames
-
-
-def random_packed_case(source: random.Random, *, good: bool = False) -> Case:
-    """Give a stream of compressed messages and others; `good`: Autobahn takes them, too."""
-    takes_over = source.random() < 0.5 or good
-    packer = zlib.compressobj(wbits=-15)
-    frames: list[bytes] = []
-    for _ in range(source.randint(1, 8)):
-        packer = packer if takes_over else zlib.compressobj(wbits=-15)
-        frames += random_packed_message(source, packer, good=good) if source.random() < 0.8 else [wire(text(20))]
-    stream = bytearray(b"".join(frames))
-    if not good and source.random() < 0.1:
-        stream[source.randrange(len(stream))] = source.getrandbits(8)
-    longest = source.choice((1, 3, 20, 1000, 100_000) if len(stream) < 20_000 else (500, 5000, 100_000))
-    sizes = tuple(source.randint(1, longest) for _ in range(source.randint(1, 6)))
-    packs = Packs(15, source.randint(1, 9), takes_over, source.choice((0, 0, 126, 1000)))
-    options: dict[str, Any] = {"packs": packs}
-    if good:
-        return Case(bytes(stream), sizes, options)
-    options |= {"_limit": source.choice((0, 0, 1000, 65536)), "_max_fragments": source.choice((0, 0, 0, 3))}
-    options |= {"_checks_utf8": source.random() < 0.9}
-    chosen = {source.randint(0, 30): source.choice(ACTIONS) for _ in range(source.choice((0, 0, 1, 2, 5)))}
-    return Case(bytes(stream), sizes, options, chosen)
-
-
-def random_case(source: random.Random, *, actions: bool = True) -> Case:
-    """Give a stream of valid frames, of any frames, or of mutated ones; or of compressed messages."""
-    if source.random() < 0.25:
-        return random_packed_case(source, good=not actions)
-    frames = [random_frame(source) for _ in range(source.randint(1, 12))]
-    if source.random() < 0.3:  # long and good
-        good = [wire(b"x" * source.choice(_PAYLOAD_SIZES[:17]), source.choice((1, 2))) for _ in range(3)]
-        good += [wire(b"a", fin=False), wire(b"p", PING), wire(b"b", CONTINUATION)]
-        frames = good * source.randint(1, 4) + frames[:2]
-    stream = bytearray(b"".join(frames))
-    if source.random() < 0.3:
-        for _ in range(source.randint(1, 4)):
-            at = source.randrange(min(len(stream), source.choice((20, 200, 100_000))))
-            stream[at] = source.getrandbits(8)
-    longest = source.choice((1, 3, 20, 1000, 100_000) if len(stream) < 20_000 else (500, 5000, 100_000))
-    sizes = tuple(source.randint(1, longest) for _ in range(source.randint(1, 6)))
-    options: dict[str, Any] = {"_limit": source.choice((0, 0, 125, 1000, 65536))}
-    chosen: dict[int, str] = {}
-    if actions:
-        options |= {"_serves_pings": source.random() < 0.9, "_checks_utf8": source.random() < 0.9}
-        options |= {"_fast": source.random() < 0.95, "inside_message": source.random() < 0.05}
-        chosen = {source.randint(0, 30): source.choice(ACTIONS) for _ in range(source.choice((0, 0, 1, 2, 5)))}
-    return Case(bytes(stream), sizes, options, chosen)
-
-
-class Acting:
-    """Echoes messages, and does what the case says with the number of the call."""
-
-    def __init__(self, case: Case) -> None:
-        self.case = case
-        self.calls = -1
-
-    def __call__(self, frames: Any, event: Event) -> None:
-        self.calls += 1
-        echo(frames, event)
-        match self.case.actions.get(self.calls):
-            case "hold":
-                frames._held = 1
-            case "closing":
-                frames.state = CLOSING
-            case "closed":
-                frames.state = CLOSED
-            case "gone":
-                frames.state = CLOSED
-                frames.transport = None
-            case "abort":
-                frames.transport.closing = True
-            case "raise":
-                raise LookupError(self.calls)
-            case "write":
-                frames._write(b"y" * 70_000, BINARY)
-            case "read":
-                frames._feed(wire(b"nested") + wire(b"nested", PING) + wire(b"cut")[: self.calls % 9])
-            case "resume":
-                frames._resume()
-            case "flush":
-                frames._flush()
-            case "inside":
-                frames.inside_message = not frames.inside_message
-            case "slow":
-                frames._fast = not frames._fast
-
-
-def run(impl: Impl, case: Case) -> dict[str, Any]:
-    """Give everything that can be seen of `case`."""
-    frames = make(impl, Acting(case), **case.options)
-
-    def attempt(act: Callable[[], None]) -> None:
-        try:
-            act()
-        except LookupError as exc:
-            frames.events.append(("raised", *exc.args))
-
-    for number, piece in enumerate(case.pieces()):
-        attempt(lambda piece=piece: frames._feed(piece))  # type: ignore[misc]
-        frames.events.append(("fed", frames._held, frames.state))
-        if number & 1:
-            frames._held = 0
-            attempt(frames._resume)
-    while frames._held:
-        frames._held = 0
-        attempt(frames._resume)
-    return counters(frames) | {"events": frames.events, "state": frames.state, "inside": frames.inside_message}
-
-
-def difference(pure: Impl, compiled: Impl, case: Case) -> str | None:
-    """Give where the two differ, or None."""
-    one, other = run(pure, case), run(compiled, case)
-    for number, (event, event_of_other) in enumerate(zip(one["events"], other["events"], strict=False)):
-        if event != event_of_other:
-            return f"event {number}: pure {event!r:.200}, compiled {event_of_other!r:.200}"
-    for name in one:
-        if one[name] != other[name]:
-            return f"{name}: pure {one[name]!r:.200}, compiled {other[name]!r:.200}"
-    return None
-
-
 @settings(max_examples=300)
 @given(source=st.randoms(use_true_random=False))
 def test_both_implementations_do_the_same(both: tuple[Impl, Impl], source: random.Random) -> None:
@@ -1777,129 +1382,6 @@ def test_both_implementations_do_the_same_on_random_streams(both: tuple[Impl, Im
 
 
 # With Autobahn's protocol behind it, against Autobahn's own reader
-
-
-REQUEST = (
-    b"GET / HTTP/1.1\r\nHost: 127.0.0.1:9000\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-)
-
-
-class Echoing:
-    """Notes messages and sends them back; closes with the one that `closes_at` numbers, counted from 1."""
-
-    closes_at = 0
-    seen: list[tuple[bytes, bool]]
-
-    def onMessage(self: Any, payload: bytes, isBinary: bool) -> None:
-        self.seen.append((payload, isBinary))
-        self.sendMessage(payload, isBinary)
-        if len(self.seen) == self.closes_at:
-            self.sendCloseFrame(1000)
-
-
-class Plain(Echoing, WebSocketServerProtocol):  # type: ignore[misc]
-    """Autobahn's own, without the queue of its adapter."""
-
-    def data_received(self, data: bytes) -> None:
-        self._dataReceived(data)
-
-
-class Ours(Echoing, RequestHandlerProtocol):
-    pass
-
-
-async def connect(protocol: type[Any], **options: Any) -> Any:
-    """Give an open connection over a transport that notes."""
-    url, loop = "ws://127.0.0.1:9000", asyncio.get_running_loop()
-    factory: Any = WebSocketServerFactory(url, loop=loop)
-    if protocol is Ours:
-        factory = RequestHandlerFactory(url, loop=loop, router=SimpleRouter())
-    factory.protocol = protocol
-    factory.setProtocolOptions(
-        failByDrop=False, echoCloseCodeReason=True, openHandshakeTimeout=0, closeHandshakeTimeout=0, **options
-    )
-    connection = factory()
-    connection.seen = []
-    connection.connection_made(Transport([]))
-    offer = b"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
-    connection.data_received(REQUEST[:-2] + offer if "perMessageCompressionAccept" in options else REQUEST)
-    for _ in range(10):
-        if connection.state == OPEN:
-            break
-        await asyncio.sleep(0)
-    assert connection.state == OPEN
-    connection.transport.events.clear()
-    return connection
-
-
-def deliver(connection: Any, pieces: Iterable[bytes]) -> None:
-    """Let `pieces` arrive for as long as a transport would deliver them."""
-    transport = connection.transport
-    for piece in pieces:
-        if transport.closing:
-            return
-        try:
-            connection.data_received(piece)
-        except Exception:  # whatever Autobahn raises; of ours nothing may come
-            if type(connection) is Ours:
-                raise
-            transport.abort()  # as Autobahn's adapter does
-
-
-def server_frames(connection: Any) -> list[tuple[int, bytes]]:
-    """Give opcode and payload of what was sent. The reason of 1007 tells a place: Autobahn counts it otherwise."""
-    data = b"".join(event[1] for event in connection.transport.events if event[0] == "write")
-    inflater = zlib.decompressobj(wbits=-15)
-    found = []
-    while data:
-        size, start = data[1], 2
-        if size >= 126:
-            start = 4 if size == 126 else 10
-            size = int.from_bytes(data[2:start], "big")
-        payload = data[start : start + size]
-        assert len(payload) == size
-        if data[0] & 0x0F == CLOSE and payload[:2] == (1007).to_bytes(2, "big"):
-            payload = payload[:2]
-        if data[0] & 0x40:
-            payload = inflater.decompress(payload + b"\x00\x00\xff\xff")
-        found.append((data[0], payload))
-        data = data[start + size :]
-    return found
-
-
-async def difference_from_autobahn(case: Case) -> str | None:
-    """Give where we differ from Autobahn: in messages, in what is sent, or in the code that closes."""
-    options: dict[str, Any] = {"maxMessagePayloadSize": case.options.get("_limit", 0)}
-    packs: Packs | None = case.options.get("packs")
-    if packs is not None:
-        options["perMessageCompressionAccept"] = lambda offers: PerMessageDeflateOfferAccept(
-            offers[0], mem_level=packs.level
-        )
-    plain, ours = await connect(Plain, **options), await connect(Ours, **options)
-    if packs is not None:
-        assert ours._packer.takes_over
-        ours._packs_from = 0  # Autobahn compresses all
-    assert ours._fast
-    assert ours._serves_pings
-    for connection in (plain, ours):
-        deliver(connection, case.pieces())
-    pairs: dict[str, tuple[Any, Any]] = {
-        "messages": (plain.seen, ours.seen),
-        "sent": (server_frames(plain), server_frames(ours)),
-        "code sent": (plain.localCloseCode, ours.localCloseCode),
-        "open": (plain.state == OPEN, ours.state == OPEN),
-    }
-    if not plain.failedByMe:
-        # Behind a fault Autobahn drops the connection with the next one, or with more of a message that is not text;
-        # we skip all that until a close frame comes, or the time for it is over.
-        pairs["code received"] = plain.remoteCloseCode, ours.remoteCloseCode
-        pairs["state"] = plain.state, ours.state
-        pairs["transport"] = plain.transport.closing, ours.transport.closing
-    for name, (of_autobahn, of_ours) in pairs.items():
-        if of_autobahn != of_ours:
-            return f"{name}: Autobahn {of_autobahn!r:.300}, ours {of_ours!r:.300}"
-    return None
 
 
 def test_we_do_what_autobahn_does() -> None:

@@ -21,8 +21,8 @@ from sqlalchemy.ext.asyncio import async_scoped_session, async_sessionmaker
 
 from aiorest_ws import SimpleRouter, _speedups, endpoint
 from aiorest_ws.dependencies import Depends
-from tests.conftest import Impl
 from tests.serving import LOOPS, Client, asynchronous, dump, factory_of, frame, make_router, serving, turn_over
+from tests.swapping import Impl
 
 on_each_loop = pytest.mark.parametrize("loop", LOOPS)
 

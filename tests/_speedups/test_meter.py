@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiorest_ws._speedups import BOUNDS
-from tests.conftest import Impl
+from tests.swapping import Impl
 
 
 def one(meters: Any) -> Any:

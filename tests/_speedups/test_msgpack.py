@@ -8,7 +8,6 @@ import json
 import math
 import tracemalloc
 from collections import OrderedDict, namedtuple
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
@@ -34,8 +33,9 @@ from aiorest_ws import (
 from aiorest_ws.abstract import AbstractMiddleware, AbstractRouter
 from aiorest_ws.exceptions import InvalidMessage, ValidationError
 from aiorest_ws.renderers import BaseRenderer, JSONRenderer, XMLRenderer
-from tests.conftest import Impl
+from tests.kit.outcomes import outcome
 from tests.serving import BINARY, TEXT, Client, Gates, asynchronous, dump, run_program, serving
+from tests.swapping import Impl
 
 pack, unpack = msgspec.msgpack.encode, msgspec.msgpack.decode
 INVALID = "request is not valid MessagePack: "
@@ -46,15 +46,6 @@ NOON = datetime(2024, 2, 29, 12, 0, 0, 5, tzinfo=UTC)
 def data(value: bytes) -> bytes:
     """Give a request whose `data` is the MessagePack `value`."""
     return b"\x83\xa6method\xa4POST\xa3url\xa5/echo\xa4data" + value
-
-
-def outcome(function: Callable[..., Any], *args: Any) -> tuple[Any, ...]:
-    """Give what `function` does: its result with its type, or its exception's type and text."""
-    try:
-        result = function(*args)
-    except Exception as exc:
-        return type(exc), str(exc)
-    return type(result), repr(result)
 
 
 def refusal(impl: Impl, payload: bytes) -> str:

@@ -7,9 +7,9 @@ import base64
 import functools
 import inspect
 import json
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Callable, Generator
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from unittest import mock
 
 import orjson
@@ -29,77 +29,15 @@ from aiorest_ws.exceptions import (
 from aiorest_ws.renderers import BaseRenderer, JSONRenderer, XMLRenderer
 from aiorest_ws.routers import SimpleRouter
 from aiorest_ws.views import MethodBasedView
-from tests.swapping import using
-
-if TYPE_CHECKING:
-    from tests.conftest import Impl
+from tests.kit.servers import NO_HANDLER, Server, data, detail, get, hello, waited
+from tests.swapping import Impl, using
 
 HELLO = b'{"method":"GET","url":"/hello","event_name":"e1"}'
-NO_HANDLER = "For URL, typed in request, handler not specified."
 NO_METHOD = "In query not specified `method` argument."
 NO_URL = "In query not specified `url` argument."
 SERVER_ERROR = "A server error occurred."
 SERIALIZER_ERROR = "Error has occurred inside serializer class."  # as in 1.1.1, to requests without `id`
 UNENCODABLE = "the handler's result cannot be encoded"
-
-
-class Server:
-    """A router of `routes` (endpoints, or arguments of `register`) behind the pipeline of `impl`."""
-
-    def __init__(self, impl: Impl, *routes: Any, **options: Any) -> None:
-        self.impl = impl
-        self.reports: list[tuple[Any, BaseException]] = []
-        with using(impl):
-            self.router = SimpleRouter()
-            for route in routes:
-                if isinstance(route, Endpoint):
-                    self.router.register_endpoint(route)
-                else:
-                    self.router.register(*route)
-        options = {"report": lambda request, exc: self.reports.append((request, exc))} | options
-        self.pipeline = impl.pipeline.Pipeline(self.router._trie, **options)
-
-    def send(self, payload: bytes, is_binary: bool = False) -> bytes:
-        """Give the payload that answers `payload`, waiting for it in a loop of its own if need be."""
-        with using(self.impl):
-            reply = self.pipeline.handle(payload, is_binary)
-            if not isinstance(reply, bytes):
-                reply = asyncio.run(_wait(reply))
-        assert type(reply) is bytes
-        return reply
-
-    def ask(self, url: Any = "/", args: Any = ..., **envelope: Any) -> dict[str, Any]:
-        """Give the reply to a GET of `url`, of the shape with id and status."""
-        envelope = {"id": 1, "method": "GET", "url": url} | envelope
-        if args is not ...:
-            envelope["args"] = args
-        reply = json.loads(self.send(json.dumps(envelope).encode()))
-        assert isinstance(reply, dict)
-        assert reply.pop("id") == envelope["id"]
-        return reply
-
-    def reported(self) -> list[type[BaseException]]:
-        """Give the types of what was reported since the last call."""
-        types = [type(exc) for _, exc in self.reports]
-        self.reports.clear()
-        return types
-
-
-async def _wait(awaitable: Awaitable[bytes]) -> bytes:
-    return await awaitable
-
-
-def data(value: Any, status: int = 200) -> dict[str, Any]:
-    return {"status": status, "data": value}
-
-
-def detail(status: int, text: Any) -> dict[str, Any]:
-    return {"status": status, "detail": text}
-
-
-@endpoint("/hello", "GET")
-def hello(request: Any) -> str:
-    return "Hello, world!"
 
 
 @endpoint("/hello-later", "GET")
@@ -117,11 +55,6 @@ class HelloLater(MethodBasedView):
     async def get(self, request: Any) -> str:
         await asyncio.sleep(0)
         return "Hello, world!"
-
-
-def get(function: Callable[..., Any], path: str = "/", **attrs: Any) -> Endpoint[..., Any]:
-    """Make `function` the GET endpoint of `path`."""
-    return endpoint(path, "GET", **attrs)(function)
 
 
 # Shapes of a reply
@@ -789,7 +722,7 @@ def test_a_cancelled_task_stays_cancelled_and_is_not_reported(impl: Impl) -> Non
 
         server = Server(impl, get(waits))
         reply = server.pipeline.handle(b'{"method":"GET","url":"/","id":1}', False)
-        task = asyncio.ensure_future(_wait(reply))
+        task = asyncio.ensure_future(waited(reply))
         await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -931,7 +864,7 @@ def test_a_def_may_return_any_awaitable(impl: Impl) -> None:
     assert server.ask("/coroutine") == data("coroutine")
 
     async def main() -> bytes:
-        return await _wait(server.pipeline.handle(b'{"method":"GET","url":"/task"}', False))
+        return await waited(server.pipeline.handle(b'{"method":"GET","url":"/task"}', False))
 
     assert asyncio.run(main()) == b'{"data":"coroutine","event_name":null}'
 

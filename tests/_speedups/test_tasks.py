@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from aiorest_ws import Application, RequestHandlerProtocol, SimpleRouter, endpoint
-from tests.conftest import Impl
 from tests.serving import LOOPS, Client, Gates, asynchronous, dump, frame, loop_factory, serving, turn_over
+from tests.swapping import Impl
 
 on_each_loop = pytest.mark.parametrize("loop", LOOPS)
 

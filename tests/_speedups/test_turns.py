@@ -15,6 +15,7 @@ from aiorest_ws.auth.token.middlewares import BaseTokenMiddleware, JSONWebTokenM
 from aiorest_ws.auth.user.models import User
 from aiorest_ws.exceptions import ConnectionRefused, NotAuthenticated
 from aiorest_ws.testing import HandshakeRefused, TestClient
+from tests.kit.keys import KEYS, Around, Overwriting, Strict
 from tests.kit.tokens import (
     EXPIRED,
     MISSING,
@@ -35,7 +36,6 @@ from tests.kit.tokens import (
 
 __all__ = ("clock",)
 
-KEYS = {"k-1": "kay"}
 OTHER = SECRET[::-1]
 
 
@@ -63,25 +63,6 @@ class Them(JSONWebTokenMiddleware):
         super().__init__(Manager(issuer="them"))
 
 
-class Overwriting(AbstractMiddleware):
-    """As the README has it: sets what it finds, be it nothing."""
-
-    authenticates = True
-
-    def process_request(self, request: Any, handler: Any) -> None:
-        name = KEYS.get(request.get_extra("key"))
-        request.user = None if name is None else User(id=name, is_user=True)
-
-
-class Strict(Overwriting):
-    def process_request(self, request: Any, handler: Any) -> None:
-        key = request.get_extra("key")
-        if key is not None:
-            if key not in KEYS:
-                raise HTTPError(401, "wrong key")
-            request.user = User(id=KEYS[key], is_user=True)
-
-
 class Raising(Strict):
     async def process_request(self, request: Any, handler: Any) -> None:  # type: ignore[override]
         if request.get_extra("key") is None:
@@ -99,16 +80,6 @@ class Opaque(BaseTokenMiddleware):
         if token not in KEYS:
             raise ParsingTokenException()
         request.user = User(id=KEYS[token], is_user=True)
-
-
-class Around:
-    authenticates = True
-
-    async def __call__(self, request: Any, call_next: Any) -> Any:
-        key = request.get_extra("key")
-        if key in KEYS:
-            request.user = User(id=KEYS[key], is_user=True)
-        return await call_next(request)
 
 
 def client(*middlewares: Any, on_router: Any = (), **options: Any) -> TestClient:

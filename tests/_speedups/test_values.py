@@ -49,8 +49,9 @@ from aiorest_ws._speedups.values import iso_duration
 from aiorest_ws.exceptions import InvalidHandler
 from aiorest_ws.renderers import BaseRenderer, JSONRenderer, XMLRenderer
 from aiorest_ws.testing import TestClient
+from tests.kit.pages import ROOT
 
-PAGE = Path(__file__).parents[2] / "docs" / "reference" / "values.md"
+PAGE = ROOT / "docs" / "reference" / "values.md"
 FORMS = ("text", "base64", "msgpack")
 
 

@@ -16,7 +16,7 @@ from aiorest_ws import _speedups, wrappers
 from aiorest_ws.exceptions import BaseAPIException, ValidationError
 
 if TYPE_CHECKING:
-    from tests.conftest import Impl
+    from tests.swapping import Impl
 
 READ_ONLY = ("method", "url", "args", "data", "event_name", "id", "extra", "form", "route", "status")
 RESERVED = ("app", "connection", "form", "route", "session", "state", "token_payload", "user")

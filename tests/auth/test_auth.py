@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
-import re
 from datetime import datetime
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,6 +31,7 @@ from aiorest_ws.auth.token.managers import JSONWebTokenManager
 from aiorest_ws.auth.token.middlewares import JSONWebTokenMiddleware
 from aiorest_ws.auth.user.models import User
 from aiorest_ws.exceptions import ImproperlyConfigured, NotAuthenticated, PermissionDeniedException
+from tests.kit.pages import ROOT, blocks
 from tests.kit.tokens import (
     EXPIRED,
     MISSING,
@@ -938,9 +937,9 @@ async def test_pyjwt_is_imported_when_it_is_used_and_named_when_it_is_missing() 
 
 @asynchronous
 async def test_the_code_of_the_documentation_runs() -> None:
-    page = Path(__file__).parents[2] / "docs" / "authentication.md"
+    page = ROOT / "docs" / "authentication.md"
     names: dict[str, Any] = {"__name__": "documentation"}
-    for block in re.findall(r"^```python\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL):
+    for block in blocks("python", page.read_text("utf-8")):
         exec(compile(block, page.name, "exec"), names)
     assert names["Tokens"]().waits
     app = Application(router=names["router"], middlewares=[names["TokenMiddleware"]])

@@ -72,21 +72,18 @@ class Issuer:
 
     async def drip(self, write: Write) -> None:
         """Give a header that never ends, a byte now and then."""
-        await write(b"HTTP/1.1 200 OK\r\nX: ")
-        while True:
-            await write(b"x")
-            await asyncio.sleep(0.02)
+        await self._for_ever(write, b"X: ", b"x")
 
     async def drip_body(self, write: Write) -> None:
-        await write(b"HTTP/1.1 200 OK\r\nContent-Length: 4000\r\n\r\n")
-        while True:
-            await write(b" ")
-            await asyncio.sleep(0.02)
+        await self._for_ever(write, b"Content-Length: 4000\r\n\r\n", b" ")
 
     async def drip_chunks(self, write: Write) -> None:
-        await write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await self._for_ever(write, b"Transfer-Encoding: chunked\r\n\r\n", b"0")
+
+    async def _for_ever(self, write: Write, header: bytes, byte: bytes) -> None:
+        await write(b"HTTP/1.1 200 OK\r\n" + header)
         while True:
-            await write(b"0")
+            await write(byte)
             await asyncio.sleep(0.02)
 
     async def short(self, write: Write) -> None:

@@ -20,7 +20,6 @@ from aiorest_ws.auth.token.exceptions import (
 from aiorest_ws.auth.token.managers import JSONWebTokenManager
 from aiorest_ws.auth.token.middlewares import JSONWebTokenMiddleware
 from aiorest_ws.testing import TestClient
-from tests.conftest import Impl
 from tests.kit.tokens import (
     ES_KEYS,
     EXPIRED,
@@ -35,6 +34,7 @@ from tests.kit.tokens import (
     rsa_jwk,
     signed,
 )
+from tests.swapping import Impl
 
 __all__ = ("clock",)
 

@@ -15,8 +15,8 @@ from aiorest_ws import Application, Depends, HTTPError, SimpleRouter, endpoint
 from aiorest_ws.exceptions import InvalidHandler
 from aiorest_ws.testing import TestClient
 from aiorest_ws.testing.messages import FORMS
-from tests._speedups.test_pipeline import Server, data, detail
-from tests.conftest import Impl
+from tests.kit.servers import Server, data, detail
+from tests.swapping import Impl
 
 NEW_SYNTAX = sys.version_info >= (3, 12)
 log: list[str] = []

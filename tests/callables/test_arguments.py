@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Impl
+from tests.swapping import Impl
 
 CALLS: dict[str, Callable[[Impl], Any]] = {
     "recognise": lambda impl: impl.codec.recognise(None, False),

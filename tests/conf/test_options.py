@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import json
 from dataclasses import fields
-from pathlib import Path
 from typing import get_type_hints
 
 import pytest
@@ -13,8 +12,9 @@ import pytest
 from aiorest_ws import Application
 from aiorest_ws.conf.options import OPTIONS, TABLE, AllOptions, Option
 from aiorest_ws.limits import LimitOptions, Limits
+from tests.kit.pages import ROOT
 
-README = Path(__file__).parents[2] / "README.md"
+README = ROOT / "README.md"
 LIMITS = {field.name for field in fields(Limits)}
 
 

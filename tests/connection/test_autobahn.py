@@ -36,6 +36,8 @@ from aiorest_ws import RequestHandlerProtocol, _speedups
 from aiorest_ws._speedups import frames
 from aiorest_ws.connection import autobahn as adapter
 from aiorest_ws.connection import handshake as opening
+from tests.kit.commands import NO, run
+from tests.kit.pages import ROOT
 from tests.kit.transports import REQUEST, Transport, made, opened, our_factory, plain_factory
 from tests.serving import (
     BINARY,
@@ -52,7 +54,6 @@ from tests.serving import (
     serving,
     turn_over,
 )
-from tests.test_packaging import CHECKOUT, NO, run
 
 # What Autobahn's adapter sets for the receive queue that the frame layer replaces.
 QUEUE = {"receive_queue", "waiter"}
@@ -842,7 +843,7 @@ async def test_connection_lost_calls_on_close_before_the_transport_is_gone() -> 
 
 def supported() -> str:
     """Give the requirement in pyproject.toml."""
-    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text("utf-8"))["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     (found,) = [line for line in project["dependencies"] if line.startswith("autobahn")]
     return str(found)
 
@@ -867,7 +868,7 @@ def test_contract_holds_with_the_release(requirement: str, tmp_path: Path) -> No
     packages = ("orjson", "pybase64", "pytest", "hypothesis", "pytest-benchmark")
     installed = run(python, "-m", "pip", "install", "-q", requirement, *packages, cwd=tmp_path)
     assert installed.returncode == 0, installed.stdout
-    done = run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, cwd=CHECKOUT, **{NO: "1"})
+    done = run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, cwd=ROOT, **{NO: "1"})
     assert done.returncode == 0, f"{requirement}\n{done.stdout}"
     assert " passed" in done.stdout
 

@@ -31,9 +31,9 @@ from tests.serving import (
     dump,
     factory_of,
     frame,
+    make_router,
     serving,
 )
-from tests.test_overrides import make_router
 
 on_each_loop = pytest.mark.parametrize("loop", LOOPS)
 

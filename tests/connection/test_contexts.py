@@ -17,6 +17,7 @@ import pytest
 from aiorest_ws import Application, Depends, HTTPError, SimpleRouter, endpoint
 from aiorest_ws.middlewares import RequestId, request_id
 from aiorest_ws.testing import AsyncTestClient, TestClient
+from tests.kit.logs import heard_by
 from tests.serving import LOOPS, Client, asynchronous, make_router, serving
 
 on_each_loop = pytest.mark.parametrize("loop", LOOPS)
@@ -38,15 +39,8 @@ class Lines(logging.Handler):
 @contextmanager
 def noted() -> Iterator[dict[str, str]]:
     lines = Lines()
-    logger = logging.getLogger("aiorest_ws")
-    level = logger.level
-    logger.addHandler(lines)
-    logger.setLevel(logging.INFO)
-    try:
+    with heard_by(lines):
         yield lines.seen
-    finally:
-        logger.removeHandler(lines)
-        logger.setLevel(level)
 
 
 # Where lines are logged

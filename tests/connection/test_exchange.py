@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from aiorest_ws import SimpleRouter, endpoint
 from tests.serving import (
     BINARY,
     LOOPS,
+    PING,
     PONG,
     TEXT,
     Client,
@@ -22,21 +25,17 @@ from tests.serving import (
     dump,
     factory_of,
     frame,
+    gated_router,
     serving,
     turn_over,
 )
-from tests.serving import PING as PING_FRAME
 
 on_each_loop = pytest.mark.parametrize("loop", LOOPS)
 
 
 def make_router(gates: Gates) -> SimpleRouter:
     """Give a router with handlers that wait at `gates`, and some that do not."""
-    router = SimpleRouter()
-
-    @endpoint("/wait/{name}", "GET")
-    async def wait(request: Any, name: str) -> str:
-        return await gates.wait(name)
+    router = gated_router(gates)
 
     @endpoint("/now/{name}", "GET")
     def now(request: Any, name: str) -> str:
@@ -74,7 +73,7 @@ def make_router(gates: Gates) -> SimpleRouter:
             await asyncio.sleep(0)
         return "in spite of all"
 
-    for function in (wait, now, fail, close_after, close, abort, stubborn):
+    for function in (now, fail, close_after, close, abort, stubborn):
         router.register_endpoint(function)
     return router
 
@@ -85,6 +84,22 @@ async def passes(client: Client, times: int = 5) -> None:
         assert await client.ask(url="/now/barrier") == {"data": "barrier", "event_name": None}
 
 
+@asynccontextmanager
+async def exchange(gates: Gates) -> AsyncIterator[tuple[Client, Client]]:
+    """Serve `make_router(gates)`; give two clients: one to try it with, and one for `passes`."""
+    async with (
+        serving(make_router(gates)) as app,
+        await Client.connect(app) as client,
+        await Client.connect(app) as other,
+    ):
+        yield client, other
+
+
+def begun(gates: Gates) -> list[str]:
+    """Give the names that came to a handler, without those of `passes`."""
+    return [name for name in gates.started if name != "barrier"]
+
+
 # Order
 
 
@@ -92,38 +107,30 @@ async def passes(client: Client, times: int = 5) -> None:
 @asynchronous
 async def test_requests_without_id_run_one_after_another(loop: str) -> None:
     gates = Gates()
-    async with (
-        serving(make_router(gates)) as app,
-        await Client.connect(app) as client,
-        await Client.connect(app) as other,
-    ):
+    async with exchange(gates) as (client, other):
         for name in ("a", "b", "c"):
             client.request(url=f"/wait/{name}")
         await gates.until_started("a")
         gates.open("c", "b")
         await passes(other)
-        assert [name for name in gates.started if name != "barrier"] == ["a"]
+        assert begun(gates) == ["a"]
         gates.open("a")
         assert [(await client.reply())["data"] for _ in range(3)] == ["a", "b", "c"]
-        assert [name for name in gates.started if name != "barrier"] == ["a", "b", "c"]
+        assert begun(gates) == ["a", "b", "c"]
 
 
 @on_each_loop
 @asynchronous
 async def test_waiting_handler_holds_sync_ones_behind_it(loop: str) -> None:
     gates = Gates()
-    async with (
-        serving(make_router(gates)) as app,
-        await Client.connect(app) as client,
-        await Client.connect(app) as other,
-    ):
+    async with exchange(gates) as (client, other):
         client.request(url="/wait/a")
         client.request(url="/now/b")
         client.request(url="/now/c")
         client.request(url="/wait/d")
         client.request(url="/now/e")
         await passes(other)
-        assert [name for name in gates.started if name != "barrier"] == ["a"]
+        assert begun(gates) == ["a"]
         gates.open("d", "a")
         assert [(await client.reply())["data"] for _ in range(5)] == ["a", "b", "c", "d", "e"]
 
@@ -132,11 +139,7 @@ async def test_waiting_handler_holds_sync_ones_behind_it(loop: str) -> None:
 @asynchronous
 async def test_malformed_messages_take_their_place(loop: str) -> None:
     gates = Gates()
-    async with (
-        serving(make_router(gates)) as app,
-        await Client.connect(app) as client,
-        await Client.connect(app) as other,
-    ):
+    async with exchange(gates) as (client, other):
         client.request(url="/wait/a")
         client.send(b"{")
         client.send(b"?", BINARY)
@@ -144,7 +147,7 @@ async def test_malformed_messages_take_their_place(loop: str) -> None:
         client.send(b'{"id":[],"method":"GET","url":"/now/x"}')
         client.request(url="/now/b")
         await passes(other)
-        assert [name for name in gates.started if name != "barrier"] == ["a"]
+        assert begun(gates) == ["a"]
         gates.open("a")
         frames = [await client.receive() for _ in range(6)]
         assert frames[0].payload == b'{"data":"a","event_name":null}'
@@ -217,11 +220,7 @@ async def test_waiting_handler_delays_no_request_with_an_id(loop: str) -> None:
 @asynchronous
 async def test_waiting_handler_delays_no_other_connection(loop: str) -> None:
     gates = Gates()
-    async with (
-        serving(make_router(gates)) as app,
-        await Client.connect(app) as client,
-        await Client.connect(app) as other,
-    ):
+    async with exchange(gates) as (client, other):
         client.request(url="/wait/a")
         await gates.until_started("a")
         assert (await other.ask(url="/now/b"))["data"] == "b"
@@ -238,7 +237,7 @@ async def test_ping_is_answered_while_a_handler_waits(loop: str) -> None:
     gates = Gates()
     async with serving(make_router(gates)) as app, await Client.connect(app) as client:
         client.request(url="/wait/a")
-        client.send(b"p", PING_FRAME)
+        client.send(b"p", PING)
         assert (await client.receive()).opcode == PONG
         gates.open("a")
         assert (await client.reply())["data"] == "a"
@@ -286,7 +285,7 @@ async def test_at_the_limit_the_connection_is_not_read(loop: str) -> None:
             for number in range(20, 320):
                 client.request(url=f"/now/{number}", id=number, data=padding)
             await passes(other, 50)
-            assert [name for name in gates.started if name != "barrier"] == ["0", "1", "2", "3"]
+            assert begun(gates) == ["0", "1", "2", "3"]
             assert connection.transport is not None
             assert not connection.transport.is_reading()
             assert client.writer.transport.get_write_buffer_size() > 1_000_000
@@ -295,7 +294,7 @@ async def test_at_the_limit_the_connection_is_not_read(loop: str) -> None:
         replies = [await client.reply() for _ in range(320)]
         assert sorted(reply["id"] for reply in replies) == list(range(320))
         assert connection.transport.is_reading()
-        names = [name for name in gates.started if name != "barrier"]
+        names = begun(gates)
         assert sorted(map(int, names)) == list(range(320))
         assert (await client.ask(url="/now/after"))["data"] == "after"
 
@@ -588,18 +587,14 @@ async def test_async_handler_that_closes_ends_what_is_queued(loop: str) -> None:
             await passes(other)
         gates.open("a")
         assert (await client.left()).close_code == 4000
-        assert [name for name in gates.started if name != "barrier"] == ["a"]
+        assert begun(gates) == ["a"]
 
 
 @on_each_loop
 @asynchronous
 async def test_handler_that_drops_the_connection_ends_the_dispatch(loop: str) -> None:
     gates = Gates()
-    async with (
-        serving(make_router(gates)) as app,
-        await Client.connect(app) as client,
-        await Client.connect(app) as other,
-    ):
+    async with exchange(gates) as (client, other):
         client.writer.write(
             b"".join(frame(dump({"method": "GET", "url": url})) for url in ("/wait/w", "/now/a", "/now/b"))
         )

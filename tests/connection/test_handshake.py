@@ -301,7 +301,7 @@ async def test_tls_begins_only_for_those_who_stay_of_many_that_come_at_once(
         return start_tls(transport, *args, **options)
 
     monkeypatch.setattr(running, "start_tls", counting)
-    tls = {"certificate": certificate.path, "key": certificate.key}
+    tls = certificate.options
     async with serving(make_router(), max_connections=3, **tls) as app:
         crowd = [socket.create_connection(app.addresses[0]) for _ in range(50)]  # the loop stands still meanwhile
         for each in crowd:
@@ -1139,7 +1139,7 @@ async def test_slow_tls_handshake_is_dropped_as_well(loop: str) -> None:
 async def test_refused_tls_client_that_does_not_close_is_dropped(
     loop: str, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = {"certificate": certificate.path, "key": certificate.key}
+    options = certificate.options
     async with serving(make_router(), **options) as app:
         for data in (b"GET / HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nX-A: " + b"a" * 200_000):
             connecting = asyncio.open_connection(*app.addresses[0], ssl=client_context(certificate))

@@ -22,10 +22,10 @@ from aiorest_ws.exceptions import InvalidHandler
 from aiorest_ws.renderers import JSONRenderer
 from aiorest_ws.server import shutdown
 from aiorest_ws.testing import AsyncTestClient, TestClient
-from tests._speedups.test_pipeline import Server, data, detail, get
-from tests.conftest import Impl
+from tests.kit.leaks import check
+from tests.kit.servers import Server, at_once, data, detail, get
 from tests.serving import LOOPS, TIMEOUT, Client, Gates, asynchronous, connection_of, serving, turn_over
-from tests.test_leaks import at_once, check
+from tests.swapping import Impl
 
 FAILED = "A server error occurred."
 log: list[Any] = []

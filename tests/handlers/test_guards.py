@@ -19,8 +19,8 @@ from aiorest_ws.auth.user.models import User
 from aiorest_ws.dependencies import Depends
 from aiorest_ws.exceptions import InvalidHandler, NotAuthenticated
 from aiorest_ws.testing import TestClient
-from tests._speedups.test_pipeline import Server, data, detail, get
-from tests.conftest import Impl
+from tests.kit.servers import Server, data, detail, get
+from tests.swapping import Impl
 
 UNKNOWN = detail(401, "Authentication is required.")
 DENIED = detail(403, "Permission denied: user doesn't have enough rights.")

@@ -20,7 +20,7 @@ from aiorest_ws import Application, MethodBasedView, Response, SimpleRouter, end
 from aiorest_ws.exceptions import InvalidHandler
 from aiorest_ws.renderers import BaseRenderer, JSONRenderer, XMLRenderer
 from aiorest_ws.testing import TestClient
-from tests.conftest import Impl
+from tests.swapping import Impl
 
 
 class Tag(Struct):

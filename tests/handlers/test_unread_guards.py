@@ -21,8 +21,8 @@ from aiorest_ws.abstract import AbstractMiddleware, AbstractPermission
 from aiorest_ws.auth.permissions import IsAuthenticated
 from aiorest_ws.exceptions import InvalidHandler
 from aiorest_ws.testing import TestClient
-from tests._speedups.test_pipeline import Server
-from tests.conftest import Impl
+from tests.kit.servers import Server
+from tests.swapping import Impl
 
 T = TypeVar("T")
 

@@ -107,7 +107,7 @@ async def test_without_the_option_there_is_no_answer() -> None:
 @on_each_loop
 @asynchronous
 async def test_probe_over_tls_and_a_unix_socket(loop: str, certificate: Certificate, tmp_path: Path) -> None:
-    files = {"certificate": certificate.path, "key": certificate.key}
+    files = certificate.options
     async with serving(make_router(), health_path="/healthz", **files) as app:
         assert await probe(app, tls=client_context(certificate)) == OK
     async with serving(make_router(), health_path="/healthz", unix_path=tmp_path / "s") as app:
@@ -135,12 +135,9 @@ async def test_probe_is_answered_where_there_is_no_place_left_and_takes_none(loo
 @asynchronous
 async def test_probe_is_told_that_the_server_stops_as_long_as_something_is_in_flight(loop: str) -> None:
     gates = Gates()
-
-    async def slow(request: Any) -> str:
-        return await gates.wait("slow")
-
+    router = make_router(slow=lambda request: gates.wait("slow"))
     options: dict[str, Any] = {"health_path": "/healthz", "shutdown_timeout": 5}
-    async with serving(make_router(slow=slow), **options) as app, await Client.connect(app) as client:
+    async with serving(router, **options) as app, await Client.connect(app) as client:
         address = app.addresses[0]
         client.request("GET", "/slow")
         await gates.until_started("slow")
@@ -160,12 +157,9 @@ async def test_probe_is_told_that_the_server_stops_as_long_as_something_is_in_fl
 @asynchronous
 async def test_port_that_others_share_is_left_to_them_at_once() -> None:
     gates = Gates()
-
-    async def slow(request: Any) -> str:
-        return await gates.wait("slow")
-
+    router = make_router(slow=lambda request: gates.wait("slow"))
     options: dict[str, Any] = {"health_path": "/healthz", "shutdown_timeout": 5, "reuse_port": True}
-    async with serving(make_router(slow=slow), **options) as old, await Client.connect(old) as client:
+    async with serving(router, **options) as old, await Client.connect(old) as client:
         address = old.addresses[0]
         client.request("GET", "/slow")
         await gates.until_started("slow")

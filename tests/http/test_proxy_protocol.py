@@ -151,6 +151,15 @@ async def announced_socket(address: Any, header: bytes, size: int = 0) -> socket
     return sock
 
 
+async def hung_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Wait for the end of a connection on which nothing came."""
+    try:
+        assert await reader.read() == b""
+    except ConnectionError:
+        pass  # it was dropped with what was not read
+    writer.close()
+
+
 async def connected(app: Application, header: bytes, size: int = 0, **options: Any) -> Client:
     return await Client.connect(app, sock=await announced_socket(app.addresses[0], header, size), **options)
 
@@ -180,7 +189,7 @@ async def test_client_is_the_one_that_the_proxy_names(
 @on_each_loop
 @asynchronous
 async def test_header_comes_before_tls(loop: str, header: bytes, size: int, certificate: Certificate) -> None:
-    files = {"certificate": certificate.path, "key": certificate.key}
+    files = certificate.options
     async with (
         serving(make_router(who=who), proxy_protocol=True, trusted_proxies=1, **files) as app,
         await connected(app, header, size, tls=client_context(certificate)) as client,
@@ -197,7 +206,7 @@ async def test_header_and_what_is_behind_it_may_come_in_one_piece(
 ) -> None:
     import ssl
 
-    files = {"certificate": certificate.path, "key": certificate.key} if secure else {}
+    files = certificate.options if secure else {}
     options = {"proxy_protocol": True, "trusted_proxies": 1, "health_path": "/healthz"}
     async with serving(make_router(), **options, **files) as app:
         reader, writer = await asyncio.open_connection(*app.addresses[0])
@@ -288,11 +297,7 @@ async def test_no_header_is_no_connection_and_few_lines(loop: str, caplog: pytes
             reader, writer = await asyncio.open_connection(*app.addresses[0])
             writer.write(data)
             writer.write_eof()
-            try:
-                assert await reader.read() == b""
-            except ConnectionError:
-                pass  # it was dropped with what was not read
-            writer.close()
+            await hung_up(reader, writer)
         assert factory_of(app).admissions.half_open == []
         async with await connected(app, HEADERS[0][0]) as client:
             assert connection_of(app).peer == V4[1]
@@ -309,11 +314,7 @@ async def test_header_that_does_not_come_is_a_handshake_that_takes_too_long(loop
         for data in (b"", b"PROXY ", HEADERS[0][0]):
             reader, writer = await asyncio.open_connection(*app.addresses[0])
             writer.write(data)
-            try:
-                assert await reader.read() == b""
-            except ConnectionError:
-                pass
-            writer.close()
+            await hung_up(reader, writer)
 
 
 @on_each_loop
@@ -337,11 +338,7 @@ async def test_stop_does_not_wait_for_a_header(loop: str) -> None:
         await turn_over(50)
         assert len(factory_of(app).admissions.half_open) == 1
         await app.stop()
-        try:
-            assert await reader.read() == b""
-        except ConnectionError:
-            pass
-        writer.close()
+        await hung_up(reader, writer)
 
 
 @pytest.mark.parametrize("way", ["host", "sock"])

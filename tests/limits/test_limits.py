@@ -32,6 +32,7 @@ from tests.serving import (
     dump,
     factory_of,
     frame,
+    gated_router,
     serving,
     turn_over,
 )
@@ -41,24 +42,7 @@ HELLO = dump({"method": "GET", "url": "/hello"})
 
 
 def make_router(gates: Gates | None = None) -> SimpleRouter:
-    router = SimpleRouter()
-
-    @endpoint("/hello", "GET")
-    def hello(request: Any) -> str:
-        return "Hello, world!"
-
-    @endpoint("/big", "GET")
-    def big(request: Any) -> str:
-        return "x" * 100_000
-
-    @endpoint("/wait/{name}", "GET")
-    async def wait(request: Any, name: str) -> str:
-        assert gates is not None
-        return await gates.wait(name)
-
-    for function in (hello, big, wait):
-        router.register_endpoint(function)
-    return router
+    return gated_router(gates or Gates(), big=lambda request: "x" * 100_000)
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ SOME = "x" * 40_000  # more than the system buffers here, and less than stops th
 
 
 def options_of(certificate: Certificate, secure: bool) -> dict[str, Any]:
-    return {"certificate": certificate.path, "key": certificate.key} if secure else {}
+    return certificate.options if secure else {}
 
 
 @contextlib.asynccontextmanager
@@ -274,7 +274,7 @@ def hang_up(client: Client) -> None:
 async def test_client_that_speaks_no_tls_is_dropped_without_a_word(
     loop: str, certificate: Certificate, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with serving(make_router(), **options_of(certificate, True)) as app:
+    async with serving(make_router(), **certificate.options) as app:
         reader, writer = await asyncio.open_connection(*app.addresses[0])
         writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         with contextlib.suppress(ConnectionError):
@@ -287,7 +287,7 @@ async def test_client_that_speaks_no_tls_is_dropped_without_a_word(
 @on_each_loop
 @asynchronous
 async def test_tls_client_that_sends_no_close_notify_is_gone_soon(loop: str, certificate: Certificate) -> None:
-    async with serving(make_router(), **options_of(certificate, True)) as app:
+    async with serving(make_router(), **certificate.options) as app:
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         tls = client_context(certificate).wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
         reader, writer = await asyncio.open_connection(*app.addresses[0])
@@ -381,7 +381,7 @@ async def test_half_open_connections_are_bounded_and_the_newest_gets_in(
 @on_each_loop
 @asynchronous
 async def test_stop_does_not_wait_for_a_tls_handshake(loop: str, certificate: Certificate) -> None:
-    async with serving(make_router(), handshake_timeout=None, **options_of(certificate, True)) as app:
+    async with serving(make_router(), handshake_timeout=None, **certificate.options) as app:
         reader, writer = await asyncio.open_connection(*app.addresses[0])
         await until(lambda: len(factory_of(app).admissions.half_open) == 1)
         async with asyncio.timeout(2):

@@ -7,8 +7,7 @@ import json
 import logging
 import re
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from time import sleep
 from typing import Any
 
@@ -16,10 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiorest_ws import Application, HTTPError, MethodBasedView, Response, SimpleRouter, endpoint
+from aiorest_ws import Application, HTTPError, MethodBasedView, Response, SimpleRouter
 from aiorest_ws.logs.access import AccessLog
 from aiorest_ws.logs.throttled import without_secrets
 from aiorest_ws.testing import AsyncTestClient, TestClient
+from tests.kit.logs import heard_by
 from tests.serving import BINARY, LOOPS, Client, Gates, Outcome, Program, asynchronous, dump, frame, serving
 
 on_each_loop = pytest.mark.parametrize("loop", LOOPS)
@@ -43,20 +43,9 @@ def make_router() -> SimpleRouter:
     return router
 
 
-@contextmanager
-def handled(handler: logging.Handler) -> Iterator[None]:
+def handled(handler: logging.Handler) -> AbstractContextManager[None]:
     """Let `handler` take the lines of the access log, and nobody else."""
-    logger = logging.getLogger("aiorest_ws.access")
-    was, propagate = logger.level, logger.propagate
-    logger.addHandler(handler)
-    logger.setLevel("INFO")
-    logger.propagate = False
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(was)
-        logger.propagate = propagate
+    return heard_by(handler, "aiorest_ws.access", alone=True)
 
 
 class Lines(logging.Handler):
@@ -151,16 +140,8 @@ def test_nothing_is_logged_unless_it_is_asked_for() -> None:
 @asynchronous
 async def test_a_timeout_and_a_late_handler_are_one_line() -> None:
     gates, kept = Gates(), Lines()
-
-    @endpoint("/slow", "GET")
-    async def slow(request: Any) -> str:
-        try:
-            return await gates.wait("slow")
-        except asyncio.CancelledError:
-            return "late"
-
     router = make_router()
-    router.register_endpoint(slow)
+    router.get("/slow")(lambda request: gates.wait_on("slow"))
     with handled(kept):
         async with (
             serving(router, access_log=True, request_timeout=0.01) as app,

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import pytest
 
 from aiorest_ws.routers import SimpleRouter
-from tests._speedups.test_pipeline import NO_HANDLER
-from tests.swapping import using
-
-if TYPE_CHECKING:
-    from tests.conftest import Impl
+from tests.kit.servers import NO_HANDLER
+from tests.swapping import Impl, using
 
 LONG = "/" + "x" * 100_000
 SLASH = "a url begins with `/`"

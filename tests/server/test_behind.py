@@ -160,7 +160,7 @@ async def test_haproxy_tells_who_the_client_is(loop: str, way: str, place: str, 
 async def test_haproxy_tells_it_before_tls(loop: str, way: str, certificate: Certificate, tmp_path: Path) -> None:
     options: dict[str, Any] = {"proxy_protocol": True, "trusted_proxies": 1}
     async with (
-        serving(make_router(who=who), certificate=certificate.path, key=certificate.key, **options) as app,
+        serving(make_router(who=who), **certificate.options, **options) as app,
         haproxy(tmp_path, f"    server a {where_of(app)} {way}") as front,
     ):
         assert (await peer_through(front, tls=client_context(certificate))).startswith("tcp4:127.0.0.77:")
@@ -216,7 +216,7 @@ async def test_haproxy_sees_that_it_is_alive_and_that_it_stops(
 @on_each_loop
 @asynchronous
 async def test_nginx_tells_who_the_client_is(loop: str, secure: bool, certificate: Certificate, tmp_path: Path) -> None:
-    files = {"certificate": certificate.path, "key": certificate.key} if secure else {}
+    files = certificate.options if secure else {}
     async with serving(make_router(who=who), proxy_protocol=True, trusted_proxies=1, **files) as app:
         block = f"stream {{ server {{ listen LISTEN; proxy_pass {where_of(app)}; proxy_protocol on; }} }}"
         async with nginx(tmp_path, block) as front:

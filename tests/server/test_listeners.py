@@ -19,6 +19,7 @@ import pytest
 from aiorest_ws import Application
 from aiorest_ws.exceptions import ImproperlyConfigured
 from aiorest_ws.server.listeners import tls_context
+from tests.kit.pages import ROOT
 from tests.serving import (
     LOOPS,
     Certificate,
@@ -30,8 +31,6 @@ from tests.serving import (
     make_router,
     serving,
 )
-
-ROOT = str(Path(__file__).resolve().parents[2])
 
 on_each_loop = pytest.mark.parametrize("loop", LOOPS)
 on_posix = sys.platform != "win32"
@@ -302,7 +301,7 @@ async def test_descriptors_of_systemd_are_served(tmp_path: Path) -> None:
         asyncio.run(main())
     """)
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", program), cwd=tmp_path, env={**os.environ, "PYTHONPATH": ROOT}, stderr=-1
+        *(sys.executable, "-c", program), cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=-1
     )
     _, stderr = await process.communicate()
     assert (process.returncode, stderr.decode()) == (0, "")
@@ -347,7 +346,7 @@ async def test_permissions_that_no_file_would_have_are_refused(place: dict[str, 
 @asynchronous
 async def test_certificate_and_key_make_it_wss(loop: str, certificate: Certificate) -> None:
     router = make_router(long=lambda request: "x" * 300_000)
-    options = {"certificate": certificate.path, "key": certificate.key}
+    options = certificate.options
     async with serving(router, **options) as app:
         assert app.isSecure
         async with await Client.connect(app, tls=client_context(certificate)) as client:
@@ -390,7 +389,7 @@ def client_hello(version: int) -> bytes:
 )
 @asynchronous
 async def test_tls_is_at_least_1_2(loop: str, certificate: Certificate, version: int, accepted: bool) -> None:
-    async with serving(make_router(), certificate=certificate.path, key=certificate.key) as app:
+    async with serving(make_router(), **certificate.options) as app:
         reader, writer = await asyncio.open_connection(*app.addresses[0])
         try:
             writer.write(client_hello(version))
@@ -516,7 +515,7 @@ async def test_certificates_may_be_read_again_while_it_serves(loop: str, in_thre
 
 @asynchronous
 async def test_what_cannot_be_read_again_says_why(certificate: Certificate) -> None:
-    app = Application(router=make_router(), certificate=certificate.path, key=certificate.key)
+    app = Application(router=make_router(), **certificate.options)
     with pytest.raises(RuntimeError, match="the application is not running"):
         app.reload_certificates()
     async with serving(make_router()) as app:

@@ -16,6 +16,7 @@ from tests.serving import LOOPS, Client, Outcome, Program, asynchronous, run_pro
 
 on_each_loop = pytest.mark.parametrize("loop", LOOPS)
 on_posix = sys.platform != "win32"
+with_signals = pytest.mark.skipif(not on_posix, reason="no signals to another process on Windows")
 
 FAILED = "A server error occurred."
 
@@ -40,7 +41,7 @@ def address_in(lines: list[str]) -> tuple[str, int]:
     return host, int(port)
 
 
-@pytest.mark.skipif(not on_posix, reason="no SIGINT to another process on Windows")
+@with_signals
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 @on_each_loop
 @asynchronous
@@ -55,7 +56,7 @@ async def test_signal_ends_run_with_code_0_and_says_nothing(loop: str, number: s
     assert (outcome.code, outcome.err) == (0, "")
 
 
-@pytest.mark.skipif(not on_posix, reason="no SIGINT to another process on Windows")
+@with_signals
 @asynchronous
 async def test_signal_without_connections_ends_at_once_and_the_program_goes_on() -> None:
     source = PROGRAM + "Application(router=router).run(port=0)\nprint('and on')"
@@ -67,7 +68,7 @@ async def test_signal_without_connections_ends_at_once_and_the_program_goes_on()
     assert outcome.out.endswith("Quit the server with CONTROL-C.\nand on\n")
 
 
-@pytest.mark.skipif(not on_posix, reason="no SIGINT to another process on Windows")
+@with_signals
 @asynchronous
 async def test_run_may_be_called_again_after_it_ended() -> None:
     source = PROGRAM + "app = Application(router=router)\napp.run(port=0)\napp.run(port=0)\n"
@@ -81,7 +82,7 @@ async def test_run_may_be_called_again_after_it_ended() -> None:
     assert (outcome.code, outcome.err) == (0, "")
 
 
-@pytest.mark.skipif(not on_posix, reason="no SIGINT to another process on Windows")
+@with_signals
 @asynchronous
 async def test_signal_cancels_handlers_that_run() -> None:
     source = PROGRAM + (
@@ -107,7 +108,7 @@ async def test_signal_cancels_handlers_that_run() -> None:
     assert outcome.out.endswith("cancelled\n")
 
 
-@pytest.mark.skipif(not on_posix, reason="no SIGINT to another process on Windows")
+@with_signals
 @asynchronous
 async def test_start_up_lines_say_what_runs_and_where() -> None:
     source = PROGRAM + "Application(router=router).run(ip='127.0.0.1', port=0, path='api')"
@@ -196,7 +197,7 @@ async def test_what_keeps_run_from_starting_is_one_line(call: str, line: str) ->
     assert one_line(await run_program(PROGRAM + call)).startswith(line)
 
 
-@pytest.mark.skipif(not on_posix, reason="no SIGINT to another process on Windows")
+@with_signals
 @asynchronous
 async def test_loop_auto_takes_uvloop_where_it_is_installed() -> None:
     source = PROGRAM + (
@@ -216,7 +217,7 @@ async def test_loop_auto_takes_uvloop_where_it_is_installed() -> None:
             assert (await program.end()).code == 0
 
 
-@pytest.mark.skipif(not on_posix, reason="no SIGINT to another process on Windows")
+@with_signals
 @asynchronous
 async def test_failed_handler_shows_in_a_program_that_sets_up_no_logging() -> None:
     source = PROGRAM + (
@@ -278,7 +279,7 @@ async def test_run_in_a_thread_is_ended_by_shut_down(loop: str) -> None:
 # Signals
 
 
-@pytest.mark.skipif(not on_posix, reason="no SIGTERM to another process on Windows")
+@with_signals
 @on_each_loop
 @pytest.mark.parametrize("own", ["lambda *_: print('own')", "signal.SIG_DFL", "signal.SIG_IGN"])
 @asynchronous
@@ -324,7 +325,7 @@ HANGS = {
 }
 
 
-@pytest.mark.skipif(not on_posix, reason="no SIGTERM to another process on Windows")
+@with_signals
 @on_each_loop
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 @pytest.mark.parametrize("hang", HANGS)
@@ -354,7 +355,7 @@ async def test_second_signal_ends_it_whatever_hangs(loop: str, number: signal.Si
     assert outcome.code in (0, -number)
 
 
-@pytest.mark.skipif(not on_posix, reason="no SIGTERM to another process on Windows")
+@with_signals
 @on_each_loop
 @pytest.mark.parametrize("where", ["on_startup", "on_shutdown"])
 @asynchronous

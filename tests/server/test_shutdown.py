@@ -34,35 +34,19 @@ from tests.serving import (
     asynchronous,
     client_context,
     factory_of,
+    gated_router,
     loop_factory,
+    make_router,
     turn_over,
-)
-from tests.serving import (
-    make_router as router_of,
 )
 
 on_each_loop = pytest.mark.parametrize("loop", LOOPS)
 on_posix = os.name == "posix"
-
-
-def make_router(gates: Gates) -> SimpleRouter:
-    router = SimpleRouter()
-
-    @endpoint("/wait/{name}", "GET")
-    async def wait(request: Any, name: str) -> str:
-        return await gates.wait(name)
-
-    @endpoint("/hello", "GET")
-    def hello(request: Any) -> str:
-        return "Hello, world!"
-
-    router.register_endpoint(wait)
-    router.register_endpoint(hello)
-    return router
+with_signals = pytest.mark.skipif(not on_posix, reason="no signals to another process on Windows")
 
 
 async def started(gates: Gates, **options: Any) -> Application:
-    app = Application(router=make_router(gates), port=0, **options)
+    app = Application(router=gated_router(gates), port=0, **options)
     await app.start()
     return app
 
@@ -257,7 +241,7 @@ class Story:
             "on_shutdown": [self.shut_down],
             "on_disconnect": lambda *_: self.told.append("disconnected"),
         }
-        self.app = Application(router=router_of(wait=self.wait), port=0, **(hooks | options))
+        self.app = Application(router=make_router(wait=self.wait), port=0, **(hooks | options))
 
     async def wait(self, request: Any) -> None:
         self.begun.set()
@@ -387,7 +371,7 @@ async def test_handler_that_ignores_its_cancellation_is_left_and_said(
             except asyncio.CancelledError:
                 pass
 
-    app = Application(router=router_of(stubborn=stubborn), port=0, shutdown_timeout=600)
+    app = Application(router=make_router(stubborn=stubborn), port=0, shutdown_timeout=600)
     await app.start()
     async with await Client.connect(app) as client:
         client.request(url="/stubborn", id=1)
@@ -450,7 +434,7 @@ async def test_handler_that_stops_the_server_is_answered_and_serve_returns(loop:
         return "ended"
 
     listening = asyncio.Event()
-    app = Application(router=router_of(end=end), port=0, shutdown_timeout=600)
+    app = Application(router=make_router(end=end), port=0, shutdown_timeout=600)
     serving = asyncio.create_task(app.serve(on_listening=[lambda app: listening.set()]))
     await listening.wait()
     async with await Client.connect(app) as client, await Client.connect(app) as other:
@@ -505,7 +489,7 @@ async def test_hook_that_stops_the_server_does_not_wait_for_itself(loop: str, wh
     hooks: dict[str, Any] = {"lifespan": lifespan}
     if where != "lifespan":
         hooks[where] = [hook] if where == "on_shutdown" else hook
-    app = Application(router=router_of(), port=0, shutdown_timeout=600, **hooks)
+    app = Application(router=make_router(), port=0, shutdown_timeout=600, **hooks)
     await app.start()
     with suppress(ConnectionError, asyncio.IncompleteReadError):  # of on_connect, which is not waited for
         async with await Client.connect(app) as client:
@@ -537,7 +521,7 @@ async def test_stop_ends_a_start_that_takes_long(loop: str, stop: Stop) -> None:
         finally:
             told.append("left")
 
-    app = Application(router=router_of(), port=0, lifespan=lifespan)
+    app = Application(router=make_router(), port=0, lifespan=lifespan)
     starting = asyncio.create_task(app.start())
     await begun.wait()
     if stop is wait_for_stop:
@@ -565,7 +549,7 @@ async def test_hook_of_the_start_that_stops_ends_it(loop: str, where: str) -> No
         await asyncio.Event().wait()
 
     hooks: dict[str, Any] = {where: [hook]}
-    app = Application(router=router_of(), port=0, **hooks)
+    app = Application(router=make_router(), port=0, **hooks)
     with pytest.raises(RuntimeError, match="stopped before it had started"):
         await app.start()
     assert not app.is_running
@@ -586,7 +570,7 @@ async def test_on_listening_that_will_not_be_cancelled_does_not_hold_stop(
                 await release.wait()
         ended.set()
 
-    app = Application(router=router_of(), port=0, on_listening=[stubborn])
+    app = Application(router=make_router(), port=0, on_listening=[stubborn])
     starting = asyncio.create_task(app.start())
     await begun.wait()
     await app.stop()
@@ -613,7 +597,7 @@ async def test_on_listening_that_fails_when_it_is_cancelled_is_why_it_does_not_s
         except asyncio.CancelledError:
             raise ValueError("no registry") from None
 
-    app = Application(router=router_of(), port=0, on_listening=[fails])
+    app = Application(router=make_router(), port=0, on_listening=[fails])
     starting = asyncio.create_task(app.start())
     await begun.wait()
     stopping = asyncio.create_task(app.stop())
@@ -643,7 +627,7 @@ async def test_start_while_it_stops_says_what_to_do(loop: str) -> None:
 @on_each_loop
 @asynchronous
 async def test_restarts_leave_nothing_behind(loop: str) -> None:
-    app = Application(router=router_of(), port=0, lifespan=None, on_shutdown=[lambda app: None])
+    app = Application(router=make_router(), port=0, lifespan=None, on_shutdown=[lambda app: None])
 
     async def once() -> None:
         await app.start()
@@ -669,7 +653,7 @@ async def test_restarts_leave_nothing_behind(loop: str) -> None:
 
 @pytest.mark.parametrize("loop", LOOPS)
 def test_loop_that_was_closed_takes_its_server_along(loop: str) -> None:
-    app = Application(router=router_of(), port=0)
+    app = Application(router=make_router(), port=0)
     with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
         runner.run(app.start())
         assert app.is_running
@@ -684,7 +668,7 @@ def test_loop_that_was_closed_takes_its_server_along(loop: str) -> None:
 
 @pytest.mark.parametrize("loop", LOOPS)
 def test_stop_in_another_loop_does_not_wait_for_one_that_stands_still(loop: str) -> None:
-    app = Application(router=router_of(), port=0)
+    app = Application(router=make_router(), port=0)
     with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
         runner.run(app.start())
 
@@ -716,7 +700,7 @@ def test_program_that_leaves_its_loop_without_a_stop_ends_it_all_the_same(
     async def main() -> None:
         await app.start()
 
-    app = Application(router=router_of(), port=0, lifespan=lifespan, on_shutdown=[lambda app: told.append("hook")])
+    app = Application(router=make_router(), port=0, lifespan=lifespan, on_shutdown=[lambda app: told.append("hook")])
     with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
         runner.run(main())
     assert sorted(told) == ["hook", "left"]
@@ -729,7 +713,7 @@ async def test_stop_of_an_application_that_a_test_client_uses_does_nothing() -> 
         await request.app.stop()
         return "ended"
 
-    async with AsyncTestClient(Application(router=router_of(end=end))) as client:
+    async with AsyncTestClient(Application(router=make_router(end=end))) as client:
         assert (await client.get("/end")).data == "ended"
         assert (await client.get("/hello")).ok
 
@@ -745,8 +729,8 @@ async def test_stop_of_an_application_that_a_test_client_uses_does_nothing() -> 
 async def test_half_a_handshake_does_not_hold_up_the_stop(
     loop: str, sent: bytes, secure: bool, certificate: Certificate
 ) -> None:
-    tls: dict[str, Any] = {"certificate": certificate.path, "key": certificate.key} if secure else {}
-    app = Application(router=router_of(), port=0, handshake_timeout=None, shutdown_timeout=600, **tls)
+    tls: dict[str, Any] = certificate.options if secure else {}
+    app = Application(router=make_router(), port=0, handshake_timeout=None, shutdown_timeout=600, **tls)
     await app.start()
     host, port = app.addresses[0]
     reader, writer = await asyncio.open_connection(host, port)
@@ -789,7 +773,7 @@ def address_in(lines: list[str]) -> tuple[str, int]:
     return "127.0.0.1", int(line.split(":")[-1].strip("/"))
 
 
-@pytest.mark.skipif(not on_posix, reason="no SIGTERM to another process on Windows")
+@with_signals
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @on_each_loop
 @asynchronous
@@ -812,7 +796,7 @@ async def test_signal_with_a_thousand_in_flight_loses_none(loop: str, number: si
         assert (outcome.code, outcome.err) == (0, "")
 
 
-@pytest.mark.skipif(not on_posix, reason="no SIGTERM to another process on Windows")
+@with_signals
 @on_each_loop
 @asynchronous
 async def test_second_signal_waits_for_nobody(loop: str) -> None:
@@ -840,7 +824,7 @@ def client_hello(certificate: Certificate) -> bytes:
     return outgoing.read()
 
 
-@pytest.mark.skipif(not on_posix, reason="no SIGTERM to another process on Windows")
+@with_signals
 @pytest.mark.parametrize("half", [0, 3, 100], ids=lambda size: f"{size} bytes")
 @on_each_loop
 @asynchronous
@@ -869,7 +853,7 @@ async def test_half_a_tls_handshake_holds_up_no_signal(loop: str, half: int, cer
     assert (outcome.code, outcome.err) == (0, "")
 
 
-@pytest.mark.skipif(not on_posix, reason="no SIGTERM to another process on Windows")
+@with_signals
 @on_each_loop
 @pytest.mark.parametrize(
     ("number", "requests", "line"),

@@ -10,7 +10,7 @@ import pytest
 from aiorest_ws import Application, SimpleRouter
 from aiorest_ws.auth.token.middlewares import JSONWebTokenMiddleware
 from aiorest_ws.testing import AsyncTestClient, HandshakeRefused, TestClient
-from tests._speedups.test_turns import Around, Overwriting, Strict
+from tests.kit.keys import Around, Overwriting, Strict
 from tests.kit.tokens import MISSING, Clock, Manager, api, claims, clock, signed
 from tests.serving import asynchronous
 
