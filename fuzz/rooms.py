@@ -21,7 +21,7 @@ import orjson
 from aiorest_ws import SimpleRouter, _speedups
 from aiorest_ws.decorators import endpoint
 from fuzz import payloads
-from tests.kit.frames import BINARY, OPEN, TEXT, make, wire
+from tests.kit.frames import BINARY, OPEN, TEXT, is_text, make, wire
 from tests.swapping import Impl, using
 
 __all__ = ("ROOMS", "Room", "main")
@@ -118,18 +118,10 @@ def _streams(source: Random) -> list[tuple[bytes, int]]:
         frames = []
         for _ in range(MESSAGES):
             payload = payloads.payload(source)
-            frames.append(wire(payload, BINARY if chance() < 0.5 or not _is_text(payload) else TEXT))
+            frames.append(wire(payload, BINARY if chance() < 0.5 or not is_text(payload) else TEXT))
         stream = b"".join(frames)
         batch.append((stream, len(stream) if chance() < 0.7 else 1 + int(chance() * 400)))
     return batch
-
-
-def _is_text(payload: bytes) -> bool:
-    try:
-        payload.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 class _Writes(list[bytes]):

@@ -1,6 +1,7 @@
 """The well-behaved client beside an attack: `python -m hold.probe HOST PORT` asks /hello every few milliseconds.
 
-Ends with its standard input, and prints the time of each answer in milliseconds, as JSON.
+Ends with its standard input, and prints when each question was asked, by the clock that all processes share, and how
+many milliseconds its answer took, as JSON.
 """
 
 from __future__ import annotations
@@ -30,11 +31,18 @@ class Latency:
     """What a well-behaved client saw, in milliseconds."""
 
     samples: list[float] = field(default_factory=list)
+    asked: list[float] = field(default_factory=list)  # when, in seconds
     fault: str = ""
 
     @property
     def worst(self) -> float:
         return max(self.samples, default=math.inf) if not self.fault else math.inf
+
+    def worst_between(self, since: float, until: float) -> float:
+        """Give the longest wait that began before `until` and ended after `since`."""
+        waits = zip(self.asked, self.samples, strict=True)
+        seen = [wait for asked, wait in waits if asked < until and asked + wait / 1000 > since]
+        return max(seen, default=math.inf) if not self.fault else math.inf
 
     @property
     def median(self) -> float:
@@ -62,13 +70,14 @@ def probing(server: Server) -> Iterator[Latency]:
                 said: Any = json.loads(process.communicate(timeout=60)[0])
             except subprocess.TimeoutExpired:
                 process.kill()
-                said = {"samples": [], "fault": "no answer within 60 s"}
-            latency.samples, latency.fault = said["samples"], said["fault"]
+                said = {"answers": [], "fault": "no answer within 60 s"}
+            latency.asked, latency.samples = [[answer[at] for answer in said["answers"]] for at in (0, 1)]
+            latency.fault = said["fault"]
 
 
 def main() -> None:
     question = frame(dump({"method": "GET", "url": "/hello"}))
-    samples: list[float] = []
+    answers: list[tuple[float, float]] = []
     fault = ""
     try:
         with Wire((sys.argv[1], int(sys.argv[2]))) as wire:
@@ -77,15 +86,15 @@ def main() -> None:
                 wire.receive()
             print("ready", flush=True)
             while not select.select([sys.stdin], [], [], _EVERY)[0]:
-                start = time.perf_counter()
+                start = time.monotonic()
                 wire.send(question)
                 wire.receive(60)
-                samples.append(round((time.perf_counter() - start) * 1000, 3))
+                answers.append((start, round((time.monotonic() - start) * 1000, 3)))
     except OSError as exc:
-        fault = f"{type(exc).__name__} after {len(samples)} answers"
+        fault = f"{type(exc).__name__} after {len(answers)} answers"
         print("ready", flush=True)
     sys.stdin.read()
-    print(json.dumps({"samples": samples, "fault": fault}))
+    print(json.dumps({"answers": answers, "fault": fault}))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The server that `hold` attacks and `soak` uses: `python -m hold.server '{"loop": "uvloop", "compress": true}'`.
 
-/state tells what is in the process, /ended which connections ended and when; `Expected` and replies that cannot
-be written are not logged.
+/state tells what is in the process, /ended which connections ended and when; `Expected` is the one error that is not
+logged.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from aiorest_ws import Application, MethodBasedView, Request, SimpleRouter, endpoint
-from aiorest_ws.exceptions import BaseAPIException, SerializerError
+from aiorest_ws.exceptions import BaseAPIException
 from aiorest_ws.renderers import XMLRenderer
 
 _ended: deque[tuple[str, float]] = deque(maxlen=100)  # peers and when, by the clock that all processes share
@@ -204,7 +204,7 @@ def _taking(hint: Any) -> Any:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    return record.exc_info is None or not isinstance(record.exc_info[1], (Expected, SerializerError))
+    return record.exc_info is None or not isinstance(record.exc_info[1], Expected)
 
 
 def _on_disconnect(connection: Any, code: int, reason: str | None) -> None:

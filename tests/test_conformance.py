@@ -19,6 +19,7 @@ import pytest
 
 from aiorest_ws import Application
 from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
+from tests.kit.frames import is_text
 from tests.serving import (
     BINARY,
     CLOSE,
@@ -236,18 +237,10 @@ TEXTS: dict[str, list[str]] = {
 }
 
 
-def valid(text: bytes) -> bool:
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
 def begins_a_text(text: bytes) -> bool:
     """Tell whether `text` could go on to be UTF-8. Python's own decoder waits for the last byte of a surrogate."""
     rests = (b"", *(first + b"\x80" * more for first in (b"\x80", b"\x90", b"\xa0") for more in range(3)))
-    return any(valid(text + rest) for rest in rests)
+    return any(is_text(text + rest) for rest in rests)
 
 
 def fault_in(text: bytes) -> int | None:
@@ -278,7 +271,7 @@ def utf8() -> Iterator[Case]:
     yield Case("+6.ping", [frame(wrong, PING)], [(PONG, wrong)])
     yield Case("+6.nothing-after", [frame(b"a"), frame(b"\xff"), frame(b"b"), frame(b"c", PING)], [(TEXT, b"a")], 1007)
     for name, text in texts():
-        yield Case(name, [frame(text)], [(TEXT, text)] if valid(text) else [], None if valid(text) else 1007)
+        yield Case(name, [frame(text)], [(TEXT, text)] if is_text(text) else [], None if is_text(text) else 1007)
 
 
 # 7: the end
@@ -434,7 +427,7 @@ async def test_fragments_together_exceed_the_limit(way: str) -> None:
 @asynchronous
 async def test_text_in_fragments(text: bytes) -> None:
     """6.2.3, 6.2.4, 6.3.2, for every text: a frame for each byte, and for every way to cut it in two."""
-    replies, code = ([(TEXT, text)], None) if valid(text) else ([], 1007)
+    replies, code = ([(TEXT, text)], None) if is_text(text) else ([], 1007)
     if len(text) > 64:
         cuts = [len(text) - i for i in range(1, 5)]
     else:

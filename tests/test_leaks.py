@@ -17,7 +17,7 @@ from aiorest_ws import Application, SimpleRouter
 from aiorest_ws.decorators import endpoint
 from aiorest_ws.exceptions import BaseAPIException
 from aiorest_ws.testing import AsyncTestClient
-from tests.kit.frames import BINARY, CLOSING, OPEN, PING, PONG, wire
+from tests.kit.frames import BINARY, CLOSING, OPEN, PING, PONG, Nowhere, wire
 from tests.kit.leaks import TRACED_BYTES, Call, check, grown_by, traced_bytes
 from tests.kit.servers import Server, at_once, get, hello
 from tests.serving import asynchronous
@@ -234,27 +234,6 @@ def test_handling_leaks_nothing(impl: Impl, payload: bytes, expected: bytes) -> 
 
 
 # Frames
-
-
-class Nowhere:
-    """A transport that keeps nothing."""
-
-    closing = False
-
-    def write(self, data: bytes) -> None:
-        pass
-
-    def is_closing(self) -> bool:
-        return self.closing
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-    def pause_reading(self) -> None:
-        pass
-
-    def resume_reading(self) -> None:
-        pass
 
 
 def frames_of(impl: Impl, **options: Any) -> Any:

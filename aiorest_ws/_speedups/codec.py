@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from enum import Enum
+from itertools import islice
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -263,11 +264,12 @@ def plain(value: Any, depth: int = 0) -> Any:
 
 
 def native(value: Any, depth: int = 0) -> Any:
-    """Rebuild `value` from what MessagePack says itself.
+    """Give `value` as MessagePack says it itself: as it is where that is so throughout, else rebuilt.
 
     That is what JSON says, but bytes, datetimes with a time zone, NaN and Infinity stay what they are, and integers
     beyond 64 bits become strings, as Decimals do: no float says them exactly. Raises what `dumps` does.
     """
+    # PERF: what came in MessagePack goes out as it is; to rebuild a MiB of empty arrays took longer than to read it.
     kind = type(value)
     if value is None or kind is str or kind is float or kind is bool or kind is bytes:
         return value
@@ -275,17 +277,38 @@ def native(value: Any, depth: int = 0) -> Any:
         return value if -(2**63) <= value < 2**64 else str(value)
     if depth > _MAX_DEPTH:
         raise RecursionError(f"nested deeper than {_MAX_DEPTH} levels")
-    if kind is dict:
-        members = {}
-        for key, item in value.items():
-            members[key if type(key) is str else written_key(key)] = native(item, depth + 1)
-        return members
     if kind is list or kind is tuple:
-        items = []
-        for item in value:
-            items.append(native(item, depth + 1))  # noqa: PERF401 (as in `plain`)
-        return items
+        return _native_items(value, depth + 1) if value else value
+    if kind is dict:
+        return _native_members(value, depth + 1) if value else value
     return _native_slowly(value, depth)
+
+
+def _native_items(items: Any, depth: int) -> Any:
+    """Give `items`, a list or tuple, with the first that is to be said otherwise as a list of its own."""
+    made: list[Any] | None = None
+    for at, item in enumerate(items):
+        known = native(item, depth)
+        if known is not item:
+            if made is None:
+                made = list(items)
+            made[at] = known
+    return items if made is None else made
+
+
+def _native_members(members: dict[Any, Any], depth: int) -> dict[Any, Any]:
+    """Give `members`, from the first on that is to be said otherwise in a dict of their own, in the same order."""
+    made: dict[Any, Any] | None = None
+    at = 0
+    for key, item in members.items():
+        name = key if type(key) is str else written_key(key)
+        known = native(item, depth)
+        if made is None and (known is not item or name is not key):
+            made = dict(islice(members.items(), at))
+        if made is not None:
+            made[name] = known
+        at += 1  # noqa: SIM113 (compiled, `enumerate` would make a tuple of each key and value)
+    return members if made is None else made
 
 
 def _native_slowly(value: Any, depth: int) -> Any:
@@ -307,6 +330,8 @@ def _native_slowly(value: Any, depth: int) -> Any:
 
 def _instant(value: Any) -> Any:
     """Give a datetime as MessagePack's timestamp has it, in UTC; without a time zone, or out of range, as a string."""
+    if type(value) is datetime and value.tzinfo is UTC:
+        return value  # as msgspec reads them: to make it anew takes a hundred times as long as to write it
     if value.utcoffset() is not None:
         try:
             return datetime.combine(value.date(), value.timetz()).astimezone(UTC)

@@ -13,3 +13,7 @@ cpdef bytes decode_base64(bytes payload)
 cpdef bint is_short(object value, Py_ssize_t most) except -1
 cpdef bytes write(object value, int form)
 cpdef object native(object value, int depth=*)
+@cython.locals(made=list, at=Py_ssize_t)
+cdef object _native_items(object items, int depth)
+@cython.locals(made=dict, at=Py_ssize_t)
+cdef dict _native_members(dict members, int depth)

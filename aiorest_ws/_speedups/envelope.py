@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aiorest_ws._speedups.collector import LARGE, undisturbed
+from aiorest_ws._speedups.collector import LARGE, undisturbed_in_turn
 from aiorest_ws.exceptions import InvalidMessage
 
 from . import msgpack
@@ -24,7 +24,7 @@ def read(payload: bytes, is_binary: bool, connection: Any) -> Request:
     if not payload:
         return failed(EMPTY, form, connection)  # the cheapest message to send must not be the dearest to answer
     if len(payload) > LARGE:
-        request: Request = undisturbed(_read, payload, form, connection)
+        request: Request = undisturbed_in_turn(_read, payload, form, connection)
         return request
     return _read(payload, form, connection)
 
@@ -72,7 +72,7 @@ def render(request: Request, data: Any) -> bytes:
 def write_for(request: Request, whole: Any) -> bytes:
     """Give `whole` in the form of `request`; what answers a large message may be as large."""
     if request._size > LARGE:
-        written: bytes = undisturbed(write, whole, request._form)
+        written: bytes = undisturbed_in_turn(write, whole, request._form)
         return written
     return write(whole, request._form)
 

@@ -20,7 +20,7 @@ from aiorest_ws._speedups.codec_c import EMPTY, write as write_it
 from aiorest_ws._speedups.msgpack_c cimport check, made
 from aiorest_ws._speedups.wrappers_c cimport Request, blank, body, check_id, failed, wrap
 
-from aiorest_ws._speedups.collector import LARGE, undisturbed
+from aiorest_ws._speedups.collector import LARGE, undisturbed_in_turn
 from aiorest_ws.exceptions import InvalidMessage
 
 __all__ = ("holds_of", "read", "render", "render_detail", "write_for")
@@ -52,7 +52,7 @@ cpdef Request read(bytes payload, bint is_binary, object connection):
     if not payload:
         return failed(EMPTY, form, connection)
     if len(payload) > LARGE_MESSAGE:
-        return undisturbed(read_now, payload, form, connection)
+        return undisturbed_in_turn(read_now, payload, form, connection)
     return read_now(payload, form, connection)
 
 
@@ -167,7 +167,7 @@ cpdef bytes render(Request request, object data):
 cpdef bytes write_for(Request request, object whole):
     """Give `whole` in the form of `request`; what answers a large message may be as large."""
     if request._size > LARGE_MESSAGE:
-        return undisturbed(write_it, whole, request._form)
+        return undisturbed_in_turn(write_it, whole, request._form)
     return write(whole, request._form)
 
 

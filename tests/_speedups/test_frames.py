@@ -33,6 +33,7 @@ from tests.kit.frames import (
     PONG,
     TEXT,
     Event,
+    Nowhere,
     Packs,
     Transport,
     close_frame,
@@ -40,6 +41,7 @@ from tests.kit.frames import (
     echo,
     feed,
     in_pieces,
+    is_text,
     make,
     messages,
     packed,
@@ -606,17 +608,9 @@ def enough_to_know(payload: bytes) -> int:
     start = first_wrong(payload)
     tails = [bytes(tail) for size in range(4) for tail in product(b"\x80\x90\x9f\xa0\xbf", repeat=size)]
     for end in range(start + 1, len(payload)):
-        if not any(_is_text(payload[start:end] + tail) for tail in tails):
+        if not any(is_text(payload[start:end] + tail) for tail in tails):
             return end
     return len(payload)
-
-
-def _is_text(payload: bytes) -> bool:
-    try:
-        payload.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 @pytest.mark.parametrize("characters", VALID)
@@ -1295,16 +1289,6 @@ class Copied:
         sys.settrace(self.tracer)
 
 
-class Quiet:
-    """A transport that keeps nothing."""
-
-    def write(self, data: bytes) -> None:
-        pass
-
-    def is_closing(self) -> bool:
-        return False
-
-
 class Nothing(list[Event]):
     """A list that keeps nothing."""
 
@@ -1340,7 +1324,7 @@ def test_cost_of_a_stream_is_linear(impl: Impl, piece: bytes, how: str) -> None:
             frames._held = 1
 
     with Copied() as copied:
-        frames = make(impl, hook, transport=Quiet(), events=Nothing())
+        frames = make(impl, hook, transport=Nowhere(), events=Nothing())
         for data in pieces:
             frames._feed(data)
             copied.mark()
@@ -1357,7 +1341,7 @@ def test_cost_of_a_stream_is_linear(impl: Impl, piece: bytes, how: str) -> None:
 def test_cost_of_a_message_in_many_reads_is_linear(impl: Impl, opcode: int, size: int) -> None:
     pieces = list(in_pieces(wire(b"x" * 4000 * size, opcode), size))
     with Copied() as copied:
-        frames = make(impl, transport=Quiet(), events=Nothing())
+        frames = make(impl, transport=Nowhere(), events=Nothing())
         for data in pieces:
             frames._feed(data)
             copied.mark()

@@ -575,6 +575,30 @@ async def test_id_is_a_string_or_an_integer(request_id: Any) -> None:
         }
 
 
+def test_what_came_in_messagepack_goes_out_as_it_is(impl: Impl) -> None:
+    value = unpack(pack({"a": [[], {}, [[1, -(2**63), 1.5, True, None, b"\0"]], {"b": [NOON]}], "c": {"d": {}}}))
+    assert impl.codec.native(value) is value
+
+
+@pytest.mark.parametrize("odd", [Decimal("1.5"), 2**64])
+def test_what_is_said_otherwise_is_rebuilt_and_the_rest_stays(impl: Impl, odd: Any) -> None:
+    kept: list[Any] = [[{}], 1]
+    value = {"a": kept, 1: [kept, odd, (odd, kept)], "z": {"first": kept, "odd": odd, "last": kept}, "c": kept}
+    before = repr(value)
+    made = impl.codec.native(value)
+    said = str(odd)
+    assert made == {
+        "a": kept,
+        "1": [kept, said, [said, kept]],
+        "z": {"first": kept, "odd": said, "last": kept},
+        "c": kept,
+    }
+    assert list(made) == ["a", "1", "z", "c"]
+    assert list(made["z"]) == ["first", "odd", "last"]
+    assert made["a"] is made["1"][0] is made["z"]["last"] is kept
+    assert repr(value) == before
+
+
 @asynchronous
 async def test_bytes_and_datetimes_are_native_both_ways() -> None:
     sent = {"bytes": b"\0\xff", "at": [NOON, datetime(1969, 1, 1, tzinfo=UTC)], "infinity": math.inf}

@@ -294,7 +294,7 @@ class BeforeLater:
 def test_dependencies_are_inside_of_middlewares_and_permissions(impl: Impl, kind: Any, middlewares: list[Any]) -> None:
     onion = len(middlewares) == 2
     denied = get(handlers_of(kind)[0].function, "/denied", permission_classes=(Denies,))
-    server = Server(impl, *handlers_of(kind), denied, middlewares=middlewares, onion=onion)
+    server = Server(impl, *handlers_of(kind), denied, middlewares=middlewares)
     around = (["in"], ["out"]) if onion else ([], [])
     for path in ("/plain", "/later", "/view"):
         assert server.ask(path) == data(7)
@@ -363,7 +363,7 @@ def failing(exc: BaseException, kind: Any, later: bool) -> Any:
 def test_exception_of_the_handler_is_thrown_into_its_dependencies(
     impl: Impl, kind: Any, later: bool, onion: bool, exc: Exception, expected: Any, reported: Any
 ) -> None:
-    server = Server(impl, failing(exc, kind, later), middlewares=[Note()] if onion else [], onion=onion)
+    server = Server(impl, failing(exc, kind, later), middlewares=[Note()] if onion else [])
     assert server.ask() == expected
     assert [entry for entry in log if entry not in ("in", "out")] == ["open", type(exc), "close"]
     assert server.reported() == reported
@@ -387,7 +387,7 @@ def test_exception_that_a_middleware_answers_has_been_thrown_into_dependencies(i
                 log.append("answered")
                 return impl.wrappers.Response("instead")
 
-    server = Server(impl, failing(KeyError("x"), number_opened, False), middlewares=[Answers()], onion=True)
+    server = Server(impl, failing(KeyError("x"), number_opened, False), middlewares=[Answers()])
     assert server.ask() == data("instead")
     assert log == ["open", KeyError, "close", "answered"]
 
@@ -608,11 +608,8 @@ async def test_threaded_handler_with_asynchronous_dependencies_leaves_the_others
     assert threading.main_thread().ident not in log
 
 
-@asynchronous
-async def test_clean_up_waits_for_a_thread_that_uses_what_it_cleans_up() -> None:
-    begun, gate = asyncio.Event(), threading.Event()
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
+def session_until(ended: asyncio.Event) -> Callable[[], AsyncIterator[int]]:
+    """Give a dependency that sets `ended` when it is cleaned up."""
 
     async def session() -> AsyncIterator[int]:
         try:
@@ -620,6 +617,16 @@ async def test_clean_up_waits_for_a_thread_that_uses_what_it_cleans_up() -> None
         finally:
             log.append("close")
             ended.set()
+
+    return session
+
+
+@asynchronous
+async def test_clean_up_waits_for_a_thread_that_uses_what_it_cleans_up() -> None:
+    begun, gate = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    session = session_until(ended)
 
     def handler(request: Any, db: Annotated[int, Depends(session)]) -> None:
         loop.call_soon_threadsafe(begun.set)
@@ -642,13 +649,7 @@ async def test_clean_up_waits_for_a_thread_that_uses_what_it_cleans_up() -> None
 async def test_clean_up_waits_for_a_thread_though_it_is_cancelled_again() -> None:
     begun, gate, ended = asyncio.Event(), threading.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
-
-    async def session() -> AsyncIterator[int]:
-        try:
-            yield 1
-        finally:
-            log.append("close")
-            ended.set()
+    session = session_until(ended)
 
     def slow(n: Annotated[int, Depends(session)]) -> Iterator[int]:
         loop.call_soon_threadsafe(begun.set)

@@ -25,6 +25,7 @@ __all__ = (
     "PONG",
     "TEXT",
     "Event",
+    "Nowhere",
     "Packs",
     "Transport",
     "close_frame",
@@ -32,6 +33,7 @@ __all__ = (
     "echo",
     "feed",
     "in_pieces",
+    "is_text",
     "make",
     "messages",
     "packed",
@@ -126,6 +128,27 @@ class Transport:
     def abort(self) -> None:
         self.closing = True
         self.events.append(("abort",))
+
+
+class Nowhere:
+    """A transport that keeps nothing."""
+
+    closing = False
+
+    def write(self, data: bytes) -> None:
+        pass
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
 
 
 @dataclass(frozen=True)
@@ -239,6 +262,14 @@ def text(size: int) -> bytes:
     """Give valid UTF-8 of `size` bytes, with characters of each length."""
     whole = ("aé€😀" * (size // 10 + 1)).encode()[:size]
     return whole.decode("utf-8", "ignore").encode().ljust(size, b".")
+
+
+def is_text(payload: bytes) -> bool:
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def counters(frames: Any) -> dict[str, int]:
