@@ -311,7 +311,7 @@ def test_every_module_of_the_wheel_can_be_imported(
 
 @pytest.mark.parametrize(("switch", "seen"), [(REQUIRE, SEEN), (NO, SEEN_PURE)])
 def test_installed_wheel_does_what_users_see(switch: str, seen: list[str], user: Environment) -> None:
-    command = (user.python, "-m", "pytest", "-p", "no:cacheprovider", "--each-once", *seen)
+    command: list[str | Path] = [user.python, "-m", "pytest", "-p", "no:cacheprovider", "--each-once", *seen]
     said = succeed(*command, cwd=user.where.parent / "suite", **{switch: "1"})
     assert f"from {user.where}" in said  # pytest's header says from where the package is
     assert " passed" in said
