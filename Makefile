@@ -113,15 +113,16 @@ fuzz-reached: $(VENV)/.compiled
 	$(BARE) $(BIN)/python -m fuzz.reached $(ARGS)
 
 # Beside the ordinary build, which stays as it is. -fno-wrapv: CPython's -fwrapv would hide every signed overflow.
-# PYTHONMALLOC: Python's own allocator would hide an overflow inside its pools. test_leaks.py counts the blocks of that
-# allocator, and so is left out.
+# PYTHONMALLOC: Python's own allocator would hide an overflow inside its pools. Tests that count the blocks of that
+# allocator, marked `blocks`, are left out; the other two markers are those that pyproject.toml leaves out.
 SANITIZE := -fsanitize=address,undefined
 SANITIZED := $(BARE) $(STRICT) PYTHONSAFEPATH=1 PYTHONPATH=build/sanitize/lib:. PYTHONMALLOC=malloc \
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=64 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 TESTS ?= tests
 sanitize: build/sanitize/.built
-	$(SANITIZED) $(BIN)/python -m pytest -q --each-once -o pythonpath= -p no:cacheprovider $(TESTS) --deselect tests/test_leaks.py
+	$(SANITIZED) $(BIN)/python -m pytest -q --each-once -o pythonpath= -p no:cacheprovider $(TESTS) \
+		-m "not packaging and not proxies and not blocks"
 	$(SANITIZED) $(BIN)/python -m fuzz.frames --seconds $$(($(SECONDS) / 4))
 	$(SANITIZED) $(BIN)/python -m fuzz.rooms --seconds $(SECONDS) $(ARGS)
 

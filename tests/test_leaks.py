@@ -23,6 +23,8 @@ from tests.kit.servers import Server, at_once, get, hello
 from tests.serving import asynchronous
 from tests.swapping import Impl
 
+pytestmark = pytest.mark.blocks
+
 
 @pytest.fixture(scope="module", autouse=True)
 def quick_collector() -> Iterator[None]:

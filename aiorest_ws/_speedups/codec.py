@@ -229,6 +229,8 @@ def _is_ordinary(value: Any) -> bool:
         inner: list[Any] = []
         for item in level:
             kind = type(item)
+            if not item:
+                continue  # of `{}`, three bytes, there may be most
             if kind is list or kind is tuple:
                 inner += item
             elif kind is dict:

@@ -1,11 +1,10 @@
 cimport cython
 
 
-@cython.final
 cdef class Check:
     cdef readonly object permission
 
-    cpdef object ask(self, object request, object view, object report)
+    cdef object ask(self, object request, object view, object report)
 
 
 @cython.locals(check=Check)

@@ -1,11 +1,9 @@
-"""A route and a method → all that can be known before a request comes, and the call of the handler when one does."""
+"""A route and a method → all that can be known before a request comes."""
 
 from __future__ import annotations
 
-from copy import copy
 from typing import TYPE_CHECKING, Any
 
-from aiorest_ws._speedups.collector import LARGE, undisturbed
 from aiorest_ws._speedups.turns import listed
 
 if TYPE_CHECKING:
@@ -13,16 +11,12 @@ if TYPE_CHECKING:
 
     from aiorest_ws.exceptions import IncorrectArgument
 
-    from .wrappers import Request
-
 if TYPE_CHECKING or not __name__.endswith("_c"):
     from .guards import Check
 else:
     from .guards_c import Check
 
-__all__ = ("Plan", "call")
-
-_LARGE = LARGE  # the `.pxd` knows its type
+__all__ = ("Plan",)
 
 
 class Plan:
@@ -43,8 +37,7 @@ class Plan:
     checks         the same, as guards
     render         (view, request, body) → bytes for a view that renders otherwise than plain JSON, or None
     threaded       the handler is called in a thread of its own
-    middlewares    around it, the outermost first: those of the routers and of the view, and once it is `inside` of an
-                   application those of that
+    middlewares    of the routers around it, the outermost first, and of the view
     guards         all that stands before the handler, in order: `middlewares` and `checks`
     around         one of `middlewares` is called with (request, call_next): it stands around what comes behind it
     recoveries     exception handlers of the routers around it, as `Pipeline.recoveries`, innermost first
@@ -110,47 +103,15 @@ class Plan:
         self.checks = (*((Check(),) if auth_required else ()), *map(Check, permissions))
         self.render = render
         self.threaded = threaded
-        self.recoveries = recoveries
-        self.provide = provide
-        self._stand_behind(middlewares)
-
-    def _stand_behind(self, middlewares: tuple[Any, ...]) -> None:
         self.middlewares = middlewares
         self.guards = listed(middlewares, self.checks)
         self.around = any(not hasattr(middleware, "process_request") for middleware in middlewares)
+        self.recoveries = recoveries
+        self.provide = provide
         # Anything that needs the view instance outside the handler's own call, or a check before it.
         self.guarded = (
             bool(self.guards)
-            or self.render is not None
-            or self.threaded
-            or self.provide is not None  # which has to be made, and cleaned up
+            or render is not None
+            or threaded
+            or provide is not None  # which has to be made, and cleaned up
         )
-
-    def inside(self, middlewares: tuple[Any, ...]) -> Plan:
-        """Give this plan as it is inside of `middlewares`, those of an application."""
-        plan: Plan = copy(self)
-        plan._stand_behind(middlewares + self.middlewares)
-        return plan
-
-
-def call(plan: Plan, request: Request, params: tuple[Any, ...], view: Any) -> Any:
-    """Call the handler of `plan` with the path parameters and the arguments of `request`."""
-    args = request._args
-    kwargs = None
-    if plan.bind is not None:
-        if request._size > _LARGE:
-            params, kwargs = undisturbed(plan.bind, request, params)
-        else:
-            params, kwargs = plan.bind(request, params)
-    elif not plan.takes_nothing or (args is not None and (type(args) is not dict or args)):
-        kwargs = plan.fit(args)
-    if not plan.bare and view is None:
-        view = plan.view()
-    function = plan.function
-    if kwargs is not None:
-        if plan.bare:
-            return function(request, *params, **kwargs)
-        return function(view, request, *params, **kwargs)
-    if plan.bare:
-        return function(request, *params) if params else function(request)
-    return function(view, request, *params) if params else function(view, request)

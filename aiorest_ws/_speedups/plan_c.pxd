@@ -1,9 +1,3 @@
-from aiorest_ws._speedups.wrappers_c cimport Request as _Request
-
-
-cdef Py_ssize_t _LARGE
-
-
 cdef class Plan:
     cdef readonly object route
     cdef readonly object method
@@ -26,6 +20,3 @@ cdef class Plan:
     cdef readonly tuple recoveries
     cdef readonly object provide
     cdef readonly bint guarded
-
-
-cdef object call(Plan plan, _Request request, tuple params, object view)

@@ -8,22 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from aiorest_ws._speedups.unsendable import unsendable
 from aiorest_ws.callables import calls
-from aiorest_ws.exceptions import BaseAPIException, HandlerFailed, InvalidMessage, SerializerError, sole
+from aiorest_ws.exceptions import BaseAPIException, HandlerFailed, SerializerError, sole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
-    from typing import TypedDict
 
     from .plan import Plan
     from .wrappers import Request
-
-    class Answering(TypedDict, total=False):
-        """Options of `Replies`."""
-
-        debug: bool
-        report: Callable[[Request, BaseException], None] | None
-        recoveries: Iterable[dict[type, Any]]
-
 
 # Modules, not names: `replies_c.pxd` cimports the compiled ones under these names, and calls into them are C calls.
 if TYPE_CHECKING or not __name__.endswith("_c"):
@@ -33,7 +24,7 @@ else:
     from . import envelope_c as envelope
     from . import wrappers_c as wrappers
 
-__all__ = ("Replies", "check_event_name", "is_awaitable", "rendered")
+__all__ = ("Replies", "is_awaitable", "rendered")
 
 # What a handler usually returns, and never an awaitable.
 _PLAIN_TYPES = frozenset((str, dict, list, int, float, bool, tuple, type(None), wrappers.Response))
@@ -76,7 +67,7 @@ class Replies:
     async def _finish(self, request: Request, plan: Plan | None, view: Any, pending: Any) -> bytes:
         """Give the reply that carries what comes of `pending`; without a `plan` that is rendered already."""
         try:
-            result = await _awaitable(pending)
+            result = await pending
             return rendered(result) if plan is None else self._render(request, plan, view, result)
         except BaseException as exc:
             _raise_if_cancelled(exc)
@@ -177,16 +168,6 @@ def _body(request: Request, result: Any) -> dict[str, Any]:
     return wrappers.body(request, dict(result.content) or {"data": None})
 
 
-def check_event_name(request: Request, most: int) -> None:
-    """Take away an `event_name` of more than `most` bytes of JSON, as `wrappers.check_id` does with an `id`."""
-    if not codec.is_short(request._event_name, most):
-        request._event_name = None
-        if request._failure is None:
-            request._failure = InvalidMessage(
-                f"`event_name` must be at most {most} bytes of JSON in {codec.MAX_LEVELS} levels"
-            )
-
-
 def rendered(given: Any) -> bytes:
     """Give what a router's own `process_request` gave, as bytes."""
     if type(given) is not bytes and not isinstance(given, (bytes, bytearray, memoryview)):
@@ -204,11 +185,6 @@ def is_awaitable(value: Any) -> bool:
     """As `calls.is_awaitable`, without its call for what handlers usually give."""
     kind = type(value)
     return kind is CoroutineType or (kind not in _PLAIN_TYPES and calls.is_awaitable(value))
-
-
-def _awaitable(value: Any) -> Any:
-    """As `calls.awaitable_of`, without its call for a coroutine."""
-    return value if type(value) is CoroutineType else calls.awaitable_of(value)
 
 
 def _raise_if_cancelled(exc: BaseException) -> None:

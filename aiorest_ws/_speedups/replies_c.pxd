@@ -18,9 +18,7 @@ cdef class Replies:
 
 
 cdef dict _body(_Request request, object result)
-cdef check_event_name(_Request request, Py_ssize_t most)
 cdef bytes rendered(object given)
 cdef object _explained(_Request request, object exc)
 cdef object _handler_for(object exc, tuple recoveries)
 cdef bint is_awaitable(object value) except -1
-cdef object _awaitable(object value)

@@ -62,11 +62,18 @@ _ONLY_FOR_HANDSHAKE = frozenset(
 _OF_A_FRAME = frozenset(("data", "current_frame"))
 
 
-class Lazy:
-    """An attribute that is made when it is first read, unless it was set before."""
+class Derived:
+    """An attribute that is made whenever it is read, unless it was set."""
 
     def __init__(self, make: Callable[[Any], Any]) -> None:
         self.make = make
+
+    def __get__(self, protocol: Any, owner: type) -> Any:
+        return self if protocol is None else self.make(protocol)
+
+
+class Lazy(Derived):
+    """An attribute that is made when it is first read, unless it was set before."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -78,24 +85,8 @@ class Lazy:
         return value
 
 
-class Derived:
-    """An attribute that is made whenever it is read, unless it was set."""
-
-    def __init__(self, make: Callable[[Any], Any]) -> None:
-        self.make = make
-
-    def __get__(self, protocol: Any, owner: type) -> Any:
-        return self if protocol is None else self.make(protocol)
-
-
-class Memoised:
+class Memoised(Lazy):
     """As `Derived`, but made once: while the handshake is decided, and when it is first read after that."""
-
-    def __init__(self, make: Callable[[Any], Any]) -> None:
-        self.make = make
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
 
     def __get__(self, protocol: Any, owner: type) -> Any:
         if protocol is None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from threading import local
 from typing import Any
 
-from aiorest_ws.handlers.traps import KEY_BEYOND, MOST_OF_ONE_HASH, ONE_HASH, nodes_of
+from aiorest_ws.handlers.traps import KEY_BEYOND, ONE_HASH, Alike, nodes_of
 
 __all__ = ("Bounded",)
 
@@ -76,11 +76,8 @@ def _is_small(value: Any) -> bool:
     return True
 
 
-class _Apart(local):
-    """What sets and dicts were to have in them, of the message that this thread looks at, by hashes."""
-
-    def __init__(self) -> None:
-        self._seen: dict[int, list[Any]] = {}
+class _Apart(local, Alike):
+    """What sets and dicts were to have in them, of the message that this thread looks at."""
 
     def item(self, value: Any) -> Any:
         """Give `value`, or refuse it for those that have the same hash, and are others."""
@@ -88,16 +85,11 @@ class _Apart(local):
         if kind is str or (kind is int and -(2**63) <= value < 2**64):
             return value  # of these a client makes few
         try:
-            number = hash(value)
+            collides = self.collides(value)
         except TypeError:
-            return value  # pydantic says so
-        alike = self._seen.get(number)
-        if alike is None:
-            self._seen[number] = [value]
-        elif value not in alike:
-            if len(alike) == MOST_OF_ONE_HASH:
-                _refuse(ONE_HASH)
-            alike.append(value)
+            return value  # it has no hash, and pydantic says so
+        if collides:
+            _refuse(ONE_HASH)
         return value
 
     def key(self, value: Any) -> Any:
@@ -107,7 +99,7 @@ class _Apart(local):
         return self.item(value)
 
     def forget(self) -> None:
-        self._seen.clear()
+        self.seen.clear()
 
 
 def _refuse(text: str) -> None:

@@ -14,7 +14,7 @@ from uuid import UUID
 from msgspec import convert
 from msgspec import inspect as types
 
-__all__ = ("KEY_BEYOND", "MOST_OF_ONE_HASH", "ONE_HASH", "branching", "keeps_apart", "nodes_of", "trap_in")
+__all__ = ("KEY_BEYOND", "ONE_HASH", "Alike", "branching", "keeps_apart", "nodes_of", "trap_in")
 
 MOST_OF_ONE_HASH = 16
 ONE_HASH = "Too many different values with one hash"
@@ -124,15 +124,23 @@ def _collide(values: list[Any]) -> bool:
     often = {number for number, times in Counter(map(hash, values)).items() if times > MOST_OF_ONE_HASH}
     if not often:
         return False
-    seen: dict[int, list[Any]] = {}
-    for value in values:
-        if hash(value) in often:
-            alike = seen.setdefault(hash(value), [])
-            if value not in alike:
-                alike.append(value)
-                if len(alike) > MOST_OF_ONE_HASH:
-                    return True
-    return False
+    alike = Alike()
+    return any(hash(value) in often and alike.collides(value) for value in values)
+
+
+class Alike:
+    """What a set or a dict is to have in it, by hashes."""
+
+    def __init__(self) -> None:
+        self.seen: dict[int, list[Any]] = {}
+
+    def collides(self, value: Any) -> bool:
+        """Take note of `value`; tell whether it is one more than 16 different ones that have its hash."""
+        alike = self.seen.setdefault(hash(value), [])
+        if value in alike:
+            return False
+        alike.append(value)
+        return len(alike) > MOST_OF_ONE_HASH
 
 
 def branching(schema: Any) -> list[str] | None:

@@ -162,7 +162,6 @@ DEARER = (
     Dearer("* to xml", ("msgpack",), 12, "the same, of one byte"),
     Dearer("float flat to set", TEXTS, 4, "its digits are read number by number; there are 40,000 at most"),
     Dearer("float flat to decimals", ("json",), 3.5, "the same"),
-    Dearer("object deep to echo", TEXTS, 6, "`{}` is three bytes, and three calls to look at it", pure=True),
     Dearer("* flat *", ("msgpack",), 15, "`[]` is one byte, and three calls to check it, one to answer", pure=True),
     Dearer("* deep *", ("msgpack",), 15, "the same", pure=True),
     Dearer("* towers *", ("msgpack",), 15, "the same", pure=True),

@@ -64,7 +64,7 @@ def serving(*command: str | Path) -> Iterator[int]:
     """Run a server until the block ends; give its port. It must say that it is ready, and end in silence with 0."""
     with subprocess.Popen(
         [*PYTHON, *map(str, command)],
-        env=ENVIRONMENT,
+        env={**ENVIRONMENT, "PYTHONSAFEPATH": ""},  # `make sanitize` sets it; a program finds what lies beside it
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
