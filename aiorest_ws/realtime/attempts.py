@@ -98,7 +98,7 @@ class Attempt(Role):
         """Be in the place of the handler of a shared route: give an empty Response once there is a value, or later."""
         topic = self.topic
         assert topic is not None
-        if isinstance(topic, Log) and self._may_resume():
+        if isinstance(topic, Log) and self._may_resume(topic):
             self._is_resumed = True
             return Response()
         family = family_of(self.form)
@@ -134,15 +134,12 @@ class Attempt(Role):
         if outcomes[0] is not None:
             raise HTTPError(outcomes[0].status, outcomes[0].detail)
 
-    def _may_resume(self) -> bool:
+    def _may_resume(self, topic: Log) -> bool:
         """Tell whether all items since those that the client has are there, in its form."""
-        since = self._since
-        if since is None or since.digest is not None:
+        since, place = self._since, self.place
+        if since is None or since.digest is not None or since.epoch != place.epoch or since.number > place.number:
             return False
-        if since.epoch != self.place.epoch or since.number > self.place.number:
-            return False
-        items = self.place.node.history(self.place, since.number)
-        return items is not None and all(item.encoded(family_of(self.form)) is not None for item in items)
+        return topic.has_all_behind(since.number, family_of(self.form))
 
     def take(self, replies: Any, request: Any, plan: Any, view: Any, result: Any) -> bytes:
         """Take what the handler gave: `settle` says it, once what the handler needed is cleaned up."""
@@ -174,7 +171,9 @@ class Attempt(Role):
             self.digest = digest_of(data)
         else:
             assert self._value is not None
-            data, self.number, self.digest, self.seen = self.topic.latest(self._value, family_of(self.form))
+            value = self._value  # what came since may be none of its business
+            value = value if self._is_to_be_asked else self.topic.latest(value, family_of(self.form))
+            data, self.number, self.digest, self.seen = value
         version = version_of(self.place.epoch, self.number, self.digest)
         if self._since is not None and self._since.digest == self.digest:
             set_status(request, _NOT_MODIFIED)

@@ -32,7 +32,10 @@ class Topic:
 
     place     its url
     name      url and `args`
+    asks_guards    a run does: who may be sent nothing before they are asked, may have one
     """
+
+    asks_guards = False
 
     __slots__ = (
         *("_began", "_is_due", "_is_late", "_is_running", "_rerun", "_rests_until", "_timer"),
@@ -116,13 +119,19 @@ class Topic:
 
     def begin(self) -> tuple[Coroutine[Any, Any, None], Context] | None:
         """Run it: see `runs.Run`."""
-        if not self._is_due or self._is_running or not self._may_run():
+        if not self._is_due or self._is_running or self._has_to_wait():
             return None
         self._is_due = False
+        if not self._may_run():
+            return None
         self._is_running = True
         self._began = self.node.timers.now()
         self.node.meter.runs += 1
         return self._run(self.place.number)
+
+    def _has_to_wait(self) -> bool:
+        """Tell whether it cannot be run yet: `go_on` is called when it may be."""
+        return False
 
     def _may_run(self) -> bool:
         """Tell whether anybody wants to know."""
@@ -275,10 +284,7 @@ class SharedState(Topic):
 
     def _may_run(self) -> bool:
         self._waiting = [(family, future) for family, future in self._waiting if not future.done()]
-        if self.subscribers or self._waiting:
-            return True
-        self._is_due = False
-        return False
+        return bool(self.subscribers or self._waiting)
 
     def _run(self, number: int) -> tuple[Coroutine[Any, Any, None], Context] | None:
         waiting, self._waiting = self._waiting, []
@@ -425,6 +431,8 @@ class SharedState(Topic):
 class PrivateState(Topic):
     """A topic of one subscription: a run is the same GET, asked again, guards and all."""
 
+    asks_guards = True
+
     __slots__ = ("_is_void", "_refresh", "digest", "subscription")
 
     def __init__(self, place: Place, name: str, message: Any, plan: Any, params: tuple[Any, ...]) -> None:
@@ -472,15 +480,16 @@ class PrivateState(Topic):
         self._is_void = self._is_running
         self.ask()
 
+    def _has_to_wait(self) -> bool:
+        attempts = self.subscription.table.attempts.get(self.name, ())
+        # One that may take its place has the handler's ear: its number must not be lower then.
+        return not self.subscription.is_over and any(attempt.is_called for attempt in attempts)
+
     def _may_run(self) -> bool:
         subscription = self.subscription
         if subscription.is_over:
-            self._is_due = False
             return False
-        if any(attempt.is_called for attempt in subscription.table.attempts.get(self.name, ())):
-            return False  # one that may take its place has the handler's ear: its number must not be lower then
         if not subscription.connection._takes_pushes():
-            self._is_due = False
             subscription.lag()
             return False
         return True
