@@ -29,7 +29,7 @@ def check_changes(routes: Sequence[Route]) -> None:
 def _check(route: Route, template: str, live: Iterable[Route]) -> None:
     reached = [each for each in live if _leads(template, each)]
     if not reached:
-        from difflib import get_close_matches
+        from difflib import get_close_matches  # dear to import
 
         near = get_close_matches(template, [each.path.rstrip("/") or "/" for each in live], 1)
         cure = f"did you mean {near[0]}?" if near else "give its GET live=Live(…)"
