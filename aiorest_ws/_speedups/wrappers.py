@@ -281,6 +281,7 @@ def again(request: Request, kind: Any = Request) -> Any:
         fresh._event_name = _copied(request._event_name)
         fresh._id = request._id
         fresh._envelope = _copied(request._envelope)
+        fresh._extra = _copied(request._extra)
     else:
         fresh._form = 0
         fresh.connection = None
