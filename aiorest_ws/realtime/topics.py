@@ -227,6 +227,8 @@ class SharedState(Topic):
         self._let_in(subscription)
         if self.live.refresh and self._refresh is None:
             self._refresh = self.node.timers.after(self.live.refresh, self._on_refresh)
+        if self.number < self.place.number and not self.is_stale:
+            self.changed()  # while nobody was there to be told
         if subscription.seen != self.seen or subscription.position < self.place.number:
             self.catch_up_soon(subscription)
 
