@@ -497,3 +497,64 @@ async def test_what_a_handler_does_to_its_arguments_is_not_there_in_the_next_run
             app.live.changed("/x")
             assert (await pushed(client))[1] == number
         assert seen == [json.dumps([{"a": [1]}, {}])] * 3
+
+
+class Checking(SimpleRouter):
+    """A router with a way of its own, before its routes."""
+
+    def __init__(self, is_async: bool) -> None:
+        super().__init__()
+        self.is_async = is_async
+        self.ways: list[Any] = []
+        self.refused: set[str] = set()
+
+    def process_request(self, request: Any) -> Any:
+        self.ways.append((request.method, request.url, request.subscribing))
+        if request.url in self.refused:
+            raise HTTPError(403)
+        if request.url == "/alone":
+            return b'{"id":1,"status":200,"data":"alone"}'
+        return self.later(request) if self.is_async else super().process_request(request)
+
+    async def later(self, request: Any) -> Any:
+        await asyncio.sleep(0)
+        given = super().process_request(request)
+        return given if isinstance(given, bytes) else await given
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["private", "shared"])
+@pytest.mark.parametrize("is_async", [False, True], ids=["def", "async def"])
+@asynchronous
+async def test_a_router_with_a_way_of_its_own_sees_a_get_and_each_run(is_async: bool, shared: bool) -> None:
+    router = Checking(is_async)
+    runs: list[int] = []
+
+    @router.get("/x", live=Live(interval=0.0, shared=shared))
+    def x(request: Request) -> int:
+        runs.append(1)
+        return len(runs)
+
+    router.put("/x", changes=["/x"])(lambda request: None)
+    app = Application(router)
+    async with AsyncTestClient(app) as client:
+        assert (await client.request("PING", "")).status == 200
+        reply = await client.request("SUBSCRIBE", "/alone", id=1)
+        assert (reply.status, "'/alone' was answered by its router alone" in reply.detail) == (503, True)
+        for url, status in (("/nowhere", 404), ("/x?a", 404)):
+            assert (await client.request("SUBSCRIBE", url)).status == status
+        router.ways.clear()
+        assert (await subscribed(client, "/x"))["data"] == 1
+        assert "changed" in message(await client.put("/x"))
+        assert await pushed(client) == (1, 2)
+        way = ("GET", "/x", True)
+        assert router.ways == [way, ("PUT", "/x", False), *([] if shared else [way])]
+        router.refused.add("/x")
+        app.live.recheck("/x")
+        end = message(await client.receive())
+        assert (end["event_name"], end["status"]) == ("/x", 403)
+        router.refused.clear()
+        await subscribed(client, "/x")
+        router.refused.add("/x")
+        assert (await client.request("UNSUBSCRIBE", "/x")).status == 200  # which passes no guards
+        assert (await client.request("SUBSCRIBE", "/x")).status == 403
+        assert app.live.topics() == []
