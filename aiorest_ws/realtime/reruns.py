@@ -54,10 +54,13 @@ class Rerun(Role):
         return self.take(replies, request, None, None, result)
 
     def goes_on(self) -> None:
-        """Take note of the task in which it goes on."""
+        """Take note of the task in which it goes on: one step more, if it was cancelled before.
+
+        A coroutine that has not begun would drop what it is to await.
+        """
         self._task = asyncio.current_task()
         if self._is_cancelled and self._task is not None:
-            self._task.cancel()  # once it has begun: what has not would drop the coroutine of its handler
+            self._task.cancel()
 
     def cancel(self) -> None:
         """Let what is left of it come to nothing: nobody wants to know any more."""

@@ -525,8 +525,10 @@ class PrivateState(Topic):
         elif outcome is None:
             assert data is not None
             self._is_late = False
-            guards.passed(self.subscription, request)
-            self._tell(data, number, is_changed)
+            if guards.passed(self.subscription, request):
+                self._tell(data, number, is_changed)
+            else:
+                self.is_changed = self.is_changed or is_changed
         else:
             self.is_changed = self.is_changed or is_changed
             if not guards.waits(self.subscription, outcome):
