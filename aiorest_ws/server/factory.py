@@ -237,7 +237,8 @@ class RequestHandlerFactory(WebSocketServerFactory):
         if self._access is not None:
             self._access.flush()  # the lines before this one
         why = sole(exc)
-        text = f"{request.method!r:.20} '{path_of(request.url)}' failed: {type(why).__name__}"
+        asked = " for a subscription" if request.subscribing else ""
+        text = f"{request.method!r:.20} '{path_of(request.url)}' failed{asked}: {type(why).__name__}"
         if isinstance(why, SerializerError) and why.why:
             text += f": {printable(why.why)} (from {printable(giver(request))})"
         context = request._ended_in
