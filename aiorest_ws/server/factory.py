@@ -189,8 +189,9 @@ class RequestHandlerFactory(WebSocketServerFactory):
             if self.perMessageCompressionAccept is not self.declines_compression:
                 quickest()
             plain = type(router).process_request is SimpleRouter.process_request
+            trie = router._trie if isinstance(router, SimpleRouter) else None
             self._pipeline = (TimedPipeline if self.debug else Pipeline)(
-                router._trie if plain and isinstance(router, SimpleRouter) else None,
+                trie,
                 process=None if plain else router.process_request,
                 middlewares=self.middlewares,
                 onion=is_around(self.middlewares),
@@ -202,7 +203,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
                 overrides=self.dependency_overrides,
                 dependencies=self._effects(router),
                 max_event_name=self.limits.max_event_name or 0,
-                live=self.live if plain else None,
+                live=None if trie is None else self.live,
             )
         return self._pipeline
 
