@@ -66,6 +66,19 @@ async def test_what_a_request_changes_is_said_when_its_handler_has_ended_not_whe
 
 
 @asynchronous
+async def test_what_fails_for_a_subscription_is_logged_as_such(caplog: pytest.LogCaptureFixture) -> None:
+    router = SimpleRouter()
+    router.get("/fails", live=Live(shared=True))(lambda request: {}["secret"])
+    async with AsyncTestClient(Application(router=router)) as client:
+        assert (await client.get("/fails")).status == 500
+        assert (await client.request("SUBSCRIBE", "/fails")).status == 500
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
+        "'GET' '/fails' failed: KeyError",
+        "'GET' '/fails' failed for a subscription: KeyError",
+    ]
+
+
+@asynchronous
 async def test_what_is_no_subscription_says_so() -> None:
     """A plain GET of a shared route, one that is not live, and a write."""
     router = SimpleRouter()
