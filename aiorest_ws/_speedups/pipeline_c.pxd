@@ -32,6 +32,7 @@ cdef class Pipeline(passage.Passage):
     cpdef object rest(self, _Request request, object bare)
     @cython.locals(plan=_Plan)
     cdef object _route(self, _Request request, _Trie trie)
+    cdef bint _is_respelled(self, _Request request) except -1
     cpdef object route(self, _Request request, _Trie trie)
     cdef _Plan _depending(self, _Plan plan)
 
