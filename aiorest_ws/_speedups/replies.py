@@ -134,7 +134,8 @@ class Replies:
         """Give what a client is told of a result that cannot be encoded."""
         if self.debug:
             return f"{_UNSENT}: {exc.why}"
-        return SerializerError.default_detail if request._id is None else _UNSENT
+        # What runs for those who subscribe has no id of its own; they have.
+        return SerializerError.default_detail if request._id is None and request._live is None else _UNSENT
 
     def _recover(self, request: Request, exc: BaseException) -> bytes | Coroutine[Any, Any, bytes]:
         """Give the reply of the exception handler that is there for `exc`, else the one that says what went wrong."""
