@@ -119,11 +119,11 @@ class Pipeline(passage.Passage):
         try:
             if self.process is None:
                 return self._route(request, self.trie)
-            request._pipeline = self
-            given = self.process(request)
-            if replies.is_awaitable(given):
-                return self._finish(request, None, None, given)
-            return replies.rendered(given)
+            if self.live is not None and type(request._method) is str and _is_of_live(request._method):
+                answer = self.live.announce(self, request, self.trie)
+                if answer is not None:
+                    return answer
+            return self._process(request)
         except BaseException as exc:
             answer = self._recover(request, exc)
         return answer
@@ -136,6 +136,15 @@ class Pipeline(passage.Passage):
                 f"`event_name` must be at most {self.max_event_name} bytes of JSON in {codec.MAX_LEVELS} levels"
             )
 
+    def _process(self, request: Request) -> bytes | Coroutine[Any, Any, bytes]:
+        """Have a router's own `process_request` answer."""
+        assert self.process is not None
+        request._pipeline = self
+        given = self.process(request)
+        if replies.is_awaitable(given):
+            return self._finish(request, None, None, given)
+        return replies.rendered(given)
+
     def complete(self, request: Request, result: Any) -> bytes:
         """Give the reply that carries `result` of a bare coroutine, or raise what went wrong."""
         return self._render(request, request._plan, None, result)
@@ -147,7 +156,10 @@ class Pipeline(passage.Passage):
 
     def route(self, request: Request, trie: Any) -> bytes | Coroutine[Any, Any, bytes]:
         """Route `request` with `trie` and give its rendered reply or a coroutine of it. Raises what went wrong."""
-        answer = self._route(request, trie)
+        if request._live is not None and request._live.is_announced:
+            answer = self.live.subscribe(self, request, trie)
+        else:
+            answer = self._route(request, trie)
         return self.rest(request, answer) if request._is_bare else answer
 
     def _route(self, request: Request, trie: Any) -> Any:
@@ -171,9 +183,12 @@ class Pipeline(passage.Passage):
         return self._depending(plan) if self.dependencies else plan, params
 
     def run(self, request: Request, plan: Plan, params: Any) -> bytes | Coroutine[Any, Any, bytes]:
-        """As `respond`, for a request of which it is known where it leads."""
+        """As `respond`, for a request of which it is known where it leads; a router's own way is gone again."""
         try:
-            answer = self.go_on(request, plan, params)
+            if self.process is None or plan.impersonal:
+                answer = self.go_on(request, plan, params)
+            else:
+                answer = self._process(request)
         except BaseException as exc:
             answer = self._recover(request, exc)
         return self.rest(request, answer) if request._is_bare else answer

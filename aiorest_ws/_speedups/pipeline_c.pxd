@@ -23,6 +23,7 @@ cdef class Pipeline(passage.Passage):
     cpdef object respond(self, _Request request)
     cpdef object start(self, _Request request)
     cdef _refuse_event_name(self, _Request request)
+    cdef object _process(self, _Request request)
     cpdef bytes complete(self, _Request request, object result)
     cpdef bytes say(self, _Request request, object data)
     cpdef object run(self, _Request request, _Plan plan, object params)

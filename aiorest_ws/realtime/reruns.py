@@ -117,6 +117,8 @@ async def _wait(given: Any, request: Any, done: Callable[[Any, Outcome | None], 
 def _outcome(request: Any, rendered: bytes) -> Outcome | None:
     """Give what went wrong, if anything did: then `rendered` is the reply that says so."""
     if request.status < 400:
+        if isinstance(request._live, Rerun) and not request._live.values:
+            return Outcome(503, "the router has answered in the place of the handler")
         return None
     return Outcome(request.status, decode(rendered, request.form & 4).get("detail"))
 

@@ -154,7 +154,8 @@ async def test_each_of_the_verbs_needs_an_id(verb: str) -> None:
     async with AsyncTestClient(site.app) as client:
         reply = await ask(client, method=verb, url="/orders/7", event_name=1)
         assert reply == {"detail": f"{verb} needs an `id`", "event_name": 1}
-        for wrong in ("x" * 257, 1.5, [], {}, 2**70):
+        ids: list[Any] = ["x" * 257, 1.5, [], {}, 2**70]
+        for wrong in ids:
             reply = await ask(client, method=verb, url="/orders/7", id=wrong)
             assert "id" not in reply
             assert "`id` must be a string" in reply["detail"]
@@ -196,9 +197,8 @@ async def test_topics_are_named_by_what_they_are_about() -> None:
         long = [await topic("/orders/7", args={"a": "é" * size}) for size in (119, 120, 121)]
         assert [len(name.encode()) for name in long] == [256, 42, 42]  # beyond that a hash
         assert long[1] != long[2]
-        assert client.connection.subscriptions == tuple(
-            sorted({*names, *long, sorted_ones, "/", "/board", "/orders/0", "/orders/7"})
-        )
+        all_of_them = {*names, *long, sorted_ones, "/", "/board", "/orders/0", "/orders/7"}
+        assert client.connection.subscriptions == tuple(sorted(all_of_them))
         assert site.app.live.topics() == list(client.connection.subscriptions)
 
 
@@ -259,6 +259,12 @@ async def test_a_format_of_the_view_must_be_json() -> None:
             assert (await client.request("SUBSCRIBE", "/x", args={"format": wanted})).status == status
 
 
+MISSING: list[dict[str, Any]] = [
+    *({"url": "/orders/7"}, {"url": "/orders/8", "args": {"a": 1}}, {"url": "/plain"}, {"url": "/board"}),
+    *({"topic": "/orders/7"}, {"topic": 7}, {"topic": ["x"]}, {"topic": "x" * 65536}, {"topic": {}}),
+]
+
+
 @asynchronous
 async def test_unsubscribe_by_url_or_by_topic() -> None:
     site = Site()
@@ -266,19 +272,11 @@ async def test_unsubscribe_by_url_or_by_topic() -> None:
         for unsubscribe in ({"url": "/orders/007", "args": {"a": 1}}, {"topic": '/orders/7?{"a":1}'}):
             await subscribed(client, "/orders/7", args={"a": 1})
             await subscribed(other, "/orders/7")
-            for missing in (
-                *({"url": "/orders/7"}, {"url": "/orders/8", "args": {"a": 1}}, {"url": "/plain"}, {"url": "/board"}),
-                *({"topic": "/orders/7"}, {"topic": 7}, {"topic": ["x"]}, {"topic": "x" * 65536}, {"topic": {}}),
-            ):
+            for missing in MISSING:
                 reply = await ask(client, id=1, method="UNSUBSCRIBE", **missing)
                 assert reply == {"id": 1, "status": 404, "detail": "not subscribed to"}
-            assert await ask(client, id=1, method="UNSUBSCRIBE", **unsubscribe) == {
-                "id": 1,
-                "status": 200,
-                "data": None,
-            }
-            reply = await ask(client, id=1, method="UNSUBSCRIBE", **unsubscribe)
-            assert reply["status"] == 404
+            for status in (200, 404):
+                assert (await ask(client, id=1, method="UNSUBSCRIBE", **unsubscribe))["status"] == status
         assert other.connection.subscriptions == ("/orders/7",)
 
 
@@ -499,3 +497,64 @@ async def test_what_a_handler_does_to_its_arguments_is_not_there_in_the_next_run
             app.live.changed("/x")
             assert (await pushed(client))[1] == number
         assert seen == [json.dumps([{"a": [1]}, {}])] * 3
+
+
+class Checking(SimpleRouter):
+    """A router with a way of its own, before its routes."""
+
+    def __init__(self, is_async: bool) -> None:
+        super().__init__()
+        self.is_async = is_async
+        self.ways: list[Any] = []
+        self.refused: set[str] = set()
+
+    def process_request(self, request: Any) -> Any:
+        self.ways.append((request.method, request.url, request.subscribing))
+        if request.url in self.refused:
+            raise HTTPError(403)
+        if request.url == "/alone":
+            return b'{"id":1,"status":200,"data":"alone"}'
+        return self.later(request) if self.is_async else super().process_request(request)
+
+    async def later(self, request: Any) -> Any:
+        await asyncio.sleep(0)
+        given = super().process_request(request)
+        return given if isinstance(given, bytes) else await given
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["private", "shared"])
+@pytest.mark.parametrize("is_async", [False, True], ids=["def", "async def"])
+@asynchronous
+async def test_a_router_with_a_way_of_its_own_sees_a_get_and_each_run(is_async: bool, shared: bool) -> None:
+    router = Checking(is_async)
+    runs: list[int] = []
+
+    @router.get("/x", live=Live(interval=0.0, shared=shared))
+    def x(request: Request) -> int:
+        runs.append(1)
+        return len(runs)
+
+    router.put("/x", changes=["/x"])(lambda request: None)
+    app = Application(router)
+    async with AsyncTestClient(app) as client:
+        assert (await client.request("PING", "")).status == 200
+        reply = await client.request("SUBSCRIBE", "/alone", id=1)
+        assert (reply.status, "'/alone' was answered by its router alone" in reply.detail) == (503, True)
+        for url, status in (("/nowhere", 404), ("/x?a", 404)):
+            assert (await client.request("SUBSCRIBE", url)).status == status
+        router.ways.clear()
+        assert (await subscribed(client, "/x"))["data"] == 1
+        assert "changed" in message(await client.put("/x"))
+        assert await pushed(client) == (1, 2)
+        way = ("GET", "/x", True)
+        assert router.ways == [way, ("PUT", "/x", False), *([] if shared else [way])]
+        router.refused.add("/x")
+        app.live.recheck("/x")
+        end = message(await client.receive())
+        assert (end["event_name"], end["status"]) == ("/x", 403)
+        router.refused.clear()
+        await subscribed(client, "/x")
+        router.refused.add("/x")
+        assert (await client.request("UNSUBSCRIBE", "/x")).status == 200  # which passes no guards
+        assert (await client.request("SUBSCRIBE", "/x")).status == 403
+        assert app.live.topics() == []
