@@ -1,14 +1,15 @@
 cimport cython
 
 
+@cython.final
 cdef class Check:
     cdef readonly object permission
 
-    cdef object ask(self, object request, object view, object report)
+    cpdef object ask(self, object request, object view, object report)
 
 
 @cython.locals(check=Check)
-cdef object ask(object guard, object request, object view, object report)
+cpdef object ask(object guard, object request, object view, object report)
 cpdef bint is_authenticated(object user) except -1
 cdef object _answer(object permission, object request, object view, object report)
 cdef bint _is_known(object request, object report) except -1
