@@ -25,6 +25,7 @@ ORDER = (
     b'{"method":"POST","url":"/users/17/orders/23","args":{"limit":20,"offset":5},"data":{"number":1,"city":"Oslo",'
     b'"weight":1.5,"express":true,"articles":["pen","ink"]}}'
 )
+SUBSCRIBE, UNSUBSCRIBE = (b'{"method":"%s","url":"/hello","id":1}' % verb for verb in (b"SUBSCRIBE", b"UNSUBSCRIBE"))
 SECRET = "an example's secret, and of 32 bytes or more"
 
 
@@ -65,7 +66,7 @@ class Anybody:
 
 
 def application(case: str) -> tuple[Any, bytes]:
-    """Give the application of `case`, and its message."""
+    """Give the application of `case`, and what a client sends again and again."""
     from msgspec import Struct
 
     from aiorest_ws import Application, SimpleRouter, endpoint
@@ -73,6 +74,11 @@ def application(case: str) -> tuple[Any, bytes]:
     router = SimpleRouter()
     options: dict[str, Any] = {}
     message = HELLO
+    marks: dict[str, Any] = {"permission": {"permission_classes": [Anybody]}, "threaded": {"threaded": True}}
+    if case in ("shared", "subscribe"):
+        from aiorest_ws import Live
+
+        marks[case] = {"live": Live(shared=True, interval=3600.0)}  # the value of the first run is that of all
 
     class Order(Struct):
         number: int
@@ -98,7 +104,6 @@ def application(case: str) -> tuple[Any, bytes]:
 
         router.register_endpoint(endpoint("/hello", "GET")(needing))
     else:
-        marks: dict[str, Any] = {"permission": {"permission_classes": [Anybody]}, "threaded": {"threaded": True}}
         router.register_endpoint(endpoint("/hello", "GET", **marks.get(case, {}))(HELLOS.get(case, hello)))
     if case == "middleware":
 
@@ -124,7 +129,8 @@ def application(case: str) -> tuple[Any, bytes]:
         options["middlewares"] = [JSONWebTokenMiddleware(manager)]
         token = manager.generate({"sub": "1"})
         message = HELLO[:-1] + b',"token":"' + (token if isinstance(token, bytes) else token.encode()) + b'"}'
-    return Application(router=router, allowed_origins=None, **options), message
+    data = frame(SUBSCRIBE) + frame(UNSUBSCRIBE) if case == "subscribe" else frame(message)
+    return Application(router=router, allowed_origins=None, **options), data
 
 
 class Transport(asyncio.Transport):
@@ -161,9 +167,8 @@ class Transport(asyncio.Transport):
     def resume_reading(self) -> None: ...
 
 
-async def serve(case: str, at_once: int, reads: int) -> None:
-    app, message = application(case)
-    factory = app.prepare()
+async def opened(factory: Any) -> tuple[Any, Transport]:
+    """Give a connection that has done its handshake."""
     protocol = factory()
     transport = Transport()
     protocol.connection_made(transport)
@@ -173,15 +178,29 @@ async def serve(case: str, at_once: int, reads: int) -> None:
     )
     while b"\r\n\r\n" not in transport.written:  # noqa: ASYNC110 (an event would be counted, too)
         await asyncio.sleep(0)
+    return protocol, transport
+
+
+async def serve(case: str, at_once: int, reads: int) -> None:
+    app, message = application(case)
+    factory = app.prepare()
+    protocol, transport = await opened(factory)
+    expected, ending = at_once, b'{"data":'
+    if case == "subscribe":
+        expected, ending = 2 * at_once, b'"status":200'
+        another, whose = await opened(factory)
+        another.data_received(frame(SUBSCRIBE))
+        while ending not in whose.written:  # noqa: ASYNC110
+            await asyncio.sleep(0)
     transport.replied = asyncio.Queue() if case == "threaded" else None
-    data = frame(message) * at_once
+    data = message * at_once
     receive: Callable[[bytes], None] = protocol.data_received
     for _ in range(reads):
         transport.written.clear()
         receive(data)
         if transport.replied is not None:
             await transport.replied.get()  # turns of the loop would be counted while it waits
-        while transport.written.count(b'{"data":') < at_once:  # noqa: ASYNC110
+        while transport.written.count(ending) < expected:  # noqa: ASYNC110
             await asyncio.sleep(0)
     if b'"detail"' in transport.written:
         raise SystemExit(f"{case}: {bytes(transport.written)!r}")
@@ -216,7 +235,7 @@ def child(case: str, count: int) -> None:
 
 CASES = (
     *("hello/1", "hello/16", "typed/16", "dependency/16", "jwt/16", "middleware/16", "permission/16", "onion/16"),
-    "threaded/1",
+    *("threaded/1", "shared/16", "subscribe/16"),
     *("async/1", "async/16", "looking/16", "waiting/16", "registration"),
 )
 

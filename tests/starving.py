@@ -515,12 +515,59 @@ def connection() -> Iterator[Case]:
     loop.close()
 
 
+class Turns:
+    """A loop that keeps what is to be called, and calls it when it is told to."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+
+    def call_soon(self, call: Call, *, context: Any) -> None:
+        self.calls.append(call)
+
+    def turn(self) -> None:
+        calls, self.calls = self.calls, []
+        for call in calls:
+            call()
+
+
+def fanout() -> Iterator[Case]:
+    from tests.kit.frames import Transport
+
+    module = compiled("fanout")
+    pushes = [b'{"event_name":"/a","data":1}', b"x" * 300]
+
+    def told(form: int, tell: Callable[[list[Any], Any, Any], Any]) -> Call:
+        loop = Turns()
+        outbox = module.Outbox(loop, copy_context)
+        subscribers = []
+        for packs in (False, True):
+            connection = compiled("connection").Connection()
+            connection.state, connection._transport = 3, Transport([])
+            if packs:
+                connection._packer = compiled("deflate").Packer(12, 5, takes_over=False)
+                connection._packs_from = 100
+            subscribers.append(module.Subscriber(connection, form, 1))
+
+        def call() -> None:
+            tell(subscribers, outbox, module.Fan(outbox, lambda _: pushes))
+            loop.turn()
+
+        return call
+
+    for form in (0, 1, 6):
+        yield f"log, {form}", partial(told, form, lambda those, _, fan: module.fan_out(those, fan, 1, 3, 0))
+        yield f"state, {form}", partial(told, form, lambda those, _, fan: module.fan_out_state(those, fan, None, 3, 1))
+    yield "forms", partial(told, 6, lambda those, *_: module.forms_of(those))
+    yield "push", partial(told, 1, lambda those, outbox, _: outbox.push(those[0].connection, pushes, 1))
+    yield "soon", partial(told, 0, lambda _, outbox, __: outbox.soon(outbox._turn))
+
+
 CASES: dict[str, Callable[[], Iterator[Case]]] = {
     function.__name__: function
     for function in (
         *(msgpack, codec, wrappers, envelope, trie, proof, plan, meter, replies, guards, passage, pipeline),
         *(deflate, frames, eager, tasks),
-        connection,
+        *(connection, fanout),
     )
 }
 

@@ -1,4 +1,4 @@
-"""The client of docs/how-to/browser.md, run by Node against a real server: every promise settles."""
+"""The clients of docs/how-to, run by Node against a real server: every promise settles, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from aiorest_ws import HTTPError, SimpleRouter
+from aiorest_ws import HTTPError, Live, SimpleRouter
 from tests.kit.pages import ROOT, blocks
 from tests.serving import asynchronous, serving
 
@@ -131,13 +131,23 @@ def make_router(gate: asyncio.Event) -> SimpleRouter:
     return router
 
 
-@pytest.mark.skipif(not has_websocket(), reason="the client of the browser NOT RUN: no Node from 20.10 on on PATH")
+needs_node = pytest.mark.skipif(
+    not has_websocket(), reason="the client of the browser NOT RUN: no Node from 20.10 on on PATH"
+)
+
+
+@needs_node
 @asynchronous
 async def test_every_promise_of_the_client_settles(tmp_path: Path) -> None:
     client, _ = blocks("js", (ROOT / "docs" / "how-to" / "browser.md").read_text("utf-8"))
-    story = tmp_path / "story.mjs"
-    story.write_text(client + STORY, "utf-8")
-    async with serving(make_router(asyncio.Event())) as app:
+    await tell(client + STORY, make_router(asyncio.Event()), tmp_path)
+
+
+async def tell(text: str, router: SimpleRouter, directory: Path) -> None:
+    """Run `text`, whose last word is "told", with the url of a server of `router`."""
+    story = directory / "story.mjs"
+    story.write_text(text, "utf-8")
+    async with serving(router) as app:
         host, port = app.addresses[0][:2]
         node = await asyncio.create_subprocess_exec(
             *(str(NODE), "--no-warnings", SWITCH, str(story), f"ws://{host}:{port}/"),
@@ -159,3 +169,134 @@ def test_client_has_what_the_page_tells(name: str) -> None:
     client, usage = blocks("js", (ROOT / "docs" / "how-to" / "browser.md").read_text("utf-8"))
     assert f"\n  {name}(" in client or f"\n  async {name}(" in client
     assert name == "close" or f"api.{name}(" in usage
+
+
+# Subscriptions
+
+LIVE_STORY = """
+import assert from "node:assert/strict";
+
+const live = new Live(process.argv[2]);
+live.pause = 1;
+const until = async (ready) => {
+  while (!ready()) await new Promise((resolve) => (heard = resolve));
+};
+const tell = (list) => (value) => (list.push(value), heard());
+const ok = async (promise) => assert.equal((await promise).status, 200);
+
+// A state and a log, asked for while it connects; what the log has already is not told twice.
+const states = [], begins = [], items = [], ends = [];
+const stop = live.subscribe("/state", {args: {of: "x"}, onvalue: tell(states)});
+live.subscribe("/log", {onvalue: tell(begins), onitem: tell(items), onend: (status, detail) => ends.push(detail)});
+await until(() => states.length && begins.length);
+assert.deepEqual([states, begins], [[{x: 0}], [[{n: 1}]]]);
+await ok(live.request("POST", "/state", {data: 1}));
+await until(() => states.length === 2);
+await ok(live.request("POST", "/log", {data: [1, 2]}));
+await until(() => items.length);
+assert.deepEqual([states[1], items], [{x: 1}, [{n: 2}]]);
+
+// The connection is lost, twice: a log goes on where it was, a state that is the same is not told again.
+for (const n of [3, 4]) {
+  const lost = live.request("POST", "/end", {data: [n]});
+  assert.deepEqual(await lost, {status: 0, detail: "connection lost"});
+  await until(() => items.length === n - 1);
+  live.pause = 1;
+}
+assert.deepEqual([states.length, begins.length, items], [2, 1, [{n: 2}, {n: 3}, {n: 4}]]);
+assert.equal(live.subscriptions.size, 2);
+
+// Ends: one to come back from, one for good; a refusal is an end, too.
+await ok(live.request("POST", "/refuse", {data: 429}));
+await until(() => live.retried);
+await ok(live.request("POST", "/refuse", {data: null}));
+await ok(live.request("POST", "/log", {data: [5]}));
+await until(() => items.length === 4);
+await ok(live.request("POST", "/refuse", {data: 403}));
+await until(() => ends.length);
+live.subscribe("/nowhere", {onend: tell(ends)});
+await until(() => ends.length === 2);
+assert.deepEqual(ends, ["no", 404]);
+assert.equal(live.subscriptions.size, 1);
+
+// What is left is left; a ping is answered.
+stop();
+await live.ping();
+assert.equal(live.topics.size, 0);
+assert.deepEqual((await live.request("GET", "/topics")).data, []);
+live.close();
+await until(() => live.socket === null);
+assert.equal((await live.request("GET", "/topics")).status, 0);
+console.log("told");
+"""
+# The end that one comes back from names seconds: the story has them pass.
+HURRY = """
+let heard = () => {};
+const ended = Live.prototype.ended;
+Live.prototype.ended = function (it, status, detail, retry) {
+  if (retry !== undefined) this.retried = true;
+  ended.call(this, it, status, detail, retry && 1);
+  heard();
+};
+const lost = Live.prototype.lost;
+Live.prototype.lost = function (socket) {
+  lost.call(this, socket);
+  heard();
+};
+"""
+
+
+class Refusing:
+    """Refuses subscriptions with a status, if there is one."""
+
+    status: int | None = None
+
+    def process_request(self, request: Any, handler: Any) -> None:
+        if self.status is not None:
+            raise HTTPError(self.status, "no")
+
+
+def make_live_router() -> SimpleRouter:
+    router, refusing = SimpleRouter(), Refusing()
+    state = {"value": 0}
+
+    @router.get("/state", live=Live(shared=True, interval=0))
+    def value(request: Any, of: str) -> Any:
+        return {of: state["value"]}
+
+    @router.post("/state", changes=["/state"])
+    def change(request: Any) -> None:
+        state["value"] = request.data
+
+    @router.get("/log", live=Live(mode="log", shared=True, key="n"), middlewares=[refusing])
+    def log(request: Any) -> Any:
+        return [{"n": 1}]
+
+    @router.post("/log")
+    def publish(request: Any) -> None:
+        for number in request.data:
+            request.app.live.publish("/log", {"n": number})
+
+    @router.post("/end")
+    def end(request: Any) -> None:
+        request.connection.dropConnection(abort=True)
+        publish(request)
+
+    @router.post("/refuse")
+    def refuse(request: Any) -> None:
+        refusing.status = request.data
+        if request.data is not None:
+            request.app.live.recheck("/log")
+
+    @router.get("/topics")
+    def topics(request: Any) -> Any:
+        return request.app.live.topics()
+
+    return router
+
+
+@needs_node
+@asynchronous
+async def test_the_client_that_subscribes_loses_nothing(tmp_path: Path) -> None:
+    client, _ = blocks("js", (ROOT / "docs" / "how-to" / "subscriptions.md").read_text("utf-8"))
+    await tell(client + HURRY + LIVE_STORY, make_live_router(), tmp_path)

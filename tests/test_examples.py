@@ -16,7 +16,7 @@ import aiorest_ws
 from aiorest_ws import exceptions
 from aiorest_ws.app import Application
 from examples import demo
-from tests.kit.pages import EXAMPLES, TIMEOUT, blocks, output_of, readme, serving
+from tests.kit.pages import EXAMPLES, ROOT, TIMEOUT, blocks, output_of, readme, serving
 
 REPLIES = {
     "hello": ['{"data":"Hello, world!","event_name":null}'],
@@ -68,6 +68,25 @@ REPLIES = {
         "  changed oat milk",
         "  changed oat milk",
         "  removed oat milk",
+    ],
+    "live_board": [
+        "both look: 200 200",
+        "refused: 422 column is not right False",
+        "Ada sees: paint (to do), sand (doing)",
+        "Bob sees: paint (to do), sand (doing)",
+        "Bob sees: nothing",
+        "Bob leaves: 200",
+    ],
+    "chat": [
+        "Bob comes: 200",
+        "here: 2 ['ada', 'bob']",
+        "  ada: hello",
+        "  ada: are you there?",
+        "Bob comes back, and missed some: 206",
+        "  ada: hm",
+        "  ada: I will wait",
+        "  bob: yes",
+        "no such room: no room attic",
     ],
 }
 
@@ -163,8 +182,12 @@ class Page(HTMLParser):
         return [value for key, value in self.attributes if key == name]
 
 
-def test_page_is_well_formed_and_needs_nothing_else() -> None:
-    page = Page((EXAMPLES / "hello" / "index.html").read_text("utf-8"))
+PAGES = [path.parent.name for path in sorted(EXAMPLES.glob("*/index.html"))]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_is_well_formed_and_needs_nothing_else(name: str) -> None:
+    page = Page((EXAMPLES / name / "index.html").read_text("utf-8"))
     assert page.open == []
     ids = page.values("id")
     assert len(ids) == len(set(ids))
@@ -174,12 +197,19 @@ def test_page_is_well_formed_and_needs_nothing_else() -> None:
     assert "innerHTML" not in page.script
 
 
+@pytest.mark.parametrize("name", ["live_board", "chat"])
+def test_pages_that_subscribe_have_the_client_of_the_documentation(name: str) -> None:
+    client = blocks("js", (ROOT / "docs" / "how-to" / "subscriptions.md").read_text("utf-8"))[0]
+    assert f"\n{client}\n" in Page((EXAMPLES / name / "index.html").read_text("utf-8")).script
+
+
+@pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize("origin", ["null", "http://127.0.0.1:8000"])
-def test_page_from_a_file_and_from_a_web_server_may_connect(origin: str) -> None:
+def test_page_from_a_file_and_from_a_web_server_may_connect(origin: str, name: str) -> None:
     """A browser says `Origin: null` for a page that was opened as a file."""
-    with serving(EXAMPLES / "hello" / "server.py", "-port", "0") as port:
+    with serving(EXAMPLES / name / "server.py", "-port", "0") as port:
         handshake = (
-            f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nOrigin: {origin}\r\nUpgrade: websocket\r\n"
+            f"GET /?name=ada HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nOrigin: {origin}\r\nUpgrade: websocket\r\n"
             "Connection: keep-alive, Upgrade\r\nSec-WebSocket-Version: 13\r\n"
             "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"

@@ -49,6 +49,7 @@ __all__ = (
     "quickest",
     "recognise",
     "refusal_of",
+    "renders_otherwise",
     "set_method",
     "set_status",
     "texts_of",
@@ -129,7 +130,7 @@ if TYPE_CHECKING or not COMPILED:
     from .proof import Proof
     from .tasks import Begun, Workers
     from .trie import Trie
-    from .wrappers import Request, Response, again, failed, set_method, set_status, texts_of, wrap
+    from .wrappers import Request, Response, again, failed, renders_otherwise, set_method, set_status, texts_of, wrap
 else:
     from .codec_c import (
         BINARY_BASE64,
@@ -155,4 +156,4 @@ else:
     from .proof_c import Proof
     from .tasks_c import Begun, Workers
     from .trie_c import Trie
-    from .wrappers_c import Request, Response, again, failed, set_method, set_status, texts_of, wrap
+    from .wrappers_c import Request, Response, again, failed, renders_otherwise, set_method, set_status, texts_of, wrap

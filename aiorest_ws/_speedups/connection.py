@@ -279,35 +279,41 @@ class Connection(frames.Frames):
             rendered = await pending
         except CancelledError:
             if self._dropped:
-                if request._live is not None:
-                    request._live.end(request)
+                self._end(request)
                 raise
             # The handler cancelled itself; its client still waits for a reply.
             rendered = self._pipeline.refuse(request, HandlerFailed())
         finally:
             if timer is not None:
                 timer.cancel()
-        if not self._dropped:
-            if self._logs_replies and request._ended_in is None:
-                request._ended_in = _context_of(pending)
-            # What comes next is to see nothing of this handler's context, nor of its task.
-            running = eager.go_out(self._loop)
-            try:
-                context.run(self._finish, request, rendered)
-            finally:
-                eager.go_in(self._loop, running)
+        if self._dropped:
+            self._end(request)
+            return
+        if self._logs_replies and request._ended_in is None:
+            request._ended_in = _context_of(pending)
+        # What comes next is to see nothing of this handler's context, nor of its task.
+        running = eager.go_out(self._loop)
+        try:
+            context.run(self._finish, request, rendered)
+        finally:
+            eager.go_in(self._loop, running)
+
+    def _end(self, request: Request) -> None:
+        """Take note that `request` has ended, which nobody is to be answered any more."""
+        if request._live is not None:
+            request._live.end(request)
 
     def _time_out(self, request: Request, task: Task[None]) -> None:
         """Answer in the place of a handler that takes too long. It is cancelled; until it has ended it is in flight."""
         if not self._dropped and request._failure is None:
-            if request._live is not None:
-                request._live.late(request)
             self._answer_with(request, RequestTimeout())
             task.cancel()
 
     def _answer_with(self, request: Request, exc: Exception) -> None:
-        """Answer `request` in the place of what it waits for, which is not wanted any more."""
+        """Answer `request` in the place of what it waits for, which is not wanted any more, and has not ended."""
         request._failure = exc
+        if request._live is not None:
+            request._live.late(request)
         self._reply(request, self._pipeline.refuse(request, exc))
 
     def _finish(self, request: Request, rendered: bytes) -> None:
@@ -315,8 +321,8 @@ class Connection(frames.Frames):
         self._flush_soon()
         if request._failure is None:
             self._reply(request, rendered)
-        elif request._live is not None:
-            request._live.end(request)
+        else:
+            self._end(request)
         self._discount(request)
         if request._id is None:
             self._next()

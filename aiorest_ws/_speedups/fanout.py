@@ -6,6 +6,7 @@ of the loop for all of them. A `Fan` has what is told, as it goes to connections
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from pybase64 import b64encode
@@ -59,7 +60,7 @@ class Outbox:
     def __init__(self, loop: Any, context: Callable[[], Context]) -> None:
         self._loop = loop
         self._context = context
-        self._due: list[Callable[[], None]] = []
+        self._due: deque[Callable[[], None]] = deque()
         self._gathering: list[Connection] = []
         self._is_scheduled = False
 
@@ -76,14 +77,14 @@ class Outbox:
     def gather(self, connection: Connection) -> None:
         """Have what `connection` is sent from now on leave at the end of this turn."""
         if not connection._flushes_late:
-            connection._flushes_late = connection._gathers = True
             self._gathering.append(connection)
+            connection._flushes_late = connection._gathers = True
             self._schedule()
 
     def _schedule(self) -> None:
         if not self._is_scheduled:
-            self._is_scheduled = True
             self._loop.call_soon(self._turn, context=self._context())
+            self._is_scheduled = True
 
     def _turn(self) -> None:
         try:
@@ -96,26 +97,20 @@ class Outbox:
                 self._schedule()
 
     def _tell(self) -> None:
-        due, self._due = self._due, []
-        done = 0
-        try:
-            for tell in due:
-                done += 1
-                tell()
-        finally:
-            if done < len(due):
-                self._due = due[done:] + self._due
+        due = self._due
+        for _ in range(len(due)):
+            due.popleft()()
 
     def _flush(self) -> None:
-        gathering, self._gathering = self._gathering, []
-        done = 0
+        gathering = self._gathering
+        done, number = 0, len(gathering)
         try:
-            for connection in gathering:
+            while done < number:
+                connection = gathering[done]
                 done += 1
                 connection._end_turn()
         finally:
-            if done < len(gathering):
-                self._gathering = gathering[done:] + self._gathering
+            del gathering[:done]
 
 
 class _Bundle:

@@ -24,7 +24,7 @@ cdef class Subscriber:
 cdef class Outbox:
     cdef object _loop
     cdef object _context
-    cdef list _due
+    cdef object _due
     cdef list _gathering
     cdef bint _is_scheduled
 
@@ -32,9 +32,8 @@ cdef class Outbox:
     cpdef push(self, _Connection connection, list payloads, int form)
     cpdef gather(self, _Connection connection)
     cdef _schedule(self)
-    @cython.locals(due=list, done=Py_ssize_t)
     cdef _tell(self)
-    @cython.locals(gathering=list, done=Py_ssize_t, connection=_Connection)
+    @cython.locals(gathering=list, done=Py_ssize_t, number=Py_ssize_t, connection=_Connection)
     cdef _flush(self)
 
 

@@ -514,6 +514,8 @@ class Frames:
 
     def _put_frames(self, frames: bytes, octets: int, count: int, saved: int) -> None:
         """Send `count` whole frames, of messages of `octets` bytes, that others are sent, too."""
+        if self._out and len(frames) >= _FLUSH_AT:
+            self._flush_out()  # what is large is not to be copied for each
         if self._out is None:
             self._out = []
         self._out.append(frames)

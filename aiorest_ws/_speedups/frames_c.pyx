@@ -655,7 +655,7 @@ cdef class Frames:
         is before them."""
         cdef Py_ssize_t size = len(frames)  # TypeError if None
         if self.out is not NULL and size >= FLUSH_AT:
-            self._flush_out()
+            self._flush_out()  # what is large is not to be copied for each
         if self.out is NULL:
             self.out = <PyObject*>frames
             Py_XINCREF(self.out)

@@ -6,6 +6,7 @@ One loop asks the guards of a route, in this call, until one of them waits; then
 from __future__ import annotations
 
 from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aiorest_ws._speedups.asker import asker
@@ -114,17 +115,27 @@ class Passage(replies.Replies):
 
     def _threads_for(self, request: Request) -> Any:
         """Give what calls in a thread for `request`."""
-        return self.threads if request._live is None else request._live.watched(self.threads)
+        return None if self.threads is None else partial(self.threads, _in_thread, request)
 
     def _peel(self, request: Request, plan: Plan, params: Params, view: Any, scope: Any, around: Any) -> Any:
         """Give a coroutine of what the guards `around` the handler make of its result."""
 
         async def core(request: Request) -> Any:
             request._ended_in = None  # a middleware may ask more than once
-            if scope is not None:
-                return await drive(scope.call(request, *plans.call(plan, request, params, view)))
-            result = self._call_guarded(request, plan, params, view)
-            return await calls.awaitable_of(result) if replies.is_awaitable(result) else result
+            try:
+                if scope is not None:
+                    result = await drive(scope.call(request, *plans.call(plan, request, params, view)))
+                else:
+                    result = self._call_guarded(request, plan, params, view)
+                    if replies.is_awaitable(result):
+                        result = await calls.awaitable_of(result)
+            except BaseException as exc:
+                if request._live is not None:
+                    request._live.failed(exc)
+                raise
+            if request._live is not None:
+                request._live.returned()  # whatever those around it make of that
+            return result
 
         made = wrappers.Response
         return Onion(around, plan.checks, view, self.report, core, response=made, logs=self.logs).peel(request)
@@ -135,3 +146,18 @@ def _call_in_thread(request: Request, plan: Plan, params: Params, view: Any) -> 
         return plans.call(plan, request, params, view)
     finally:
         request._ended_in = copy_context()  # that of this thread
+
+
+def _in_thread(request: Request, function: Callable[..., Any], *args: Any) -> Any:
+    """Call `function` in this thread, of which `request` may have to know: it may end without waiting for it."""
+    if request._live is not None:
+        request._live.in_thread()
+    try:
+        return function(*args)
+    except BaseException as exc:
+        if request._live is not None:
+            request._live.failed(exc)
+        raise
+    finally:
+        if request._live is not None:
+            request._live.out_of_thread()

@@ -165,6 +165,8 @@ def call(plan: Plan, request: Request, params: tuple[Any, ...], view: Any) -> An
     function = plan.function
     if request._live is not None:
         request._live.called()
+        if plan.provide is None:
+            request._live.entered()
     if kwargs is not None:
         if plan.bare:
             return function(request, *params, **kwargs)

@@ -64,9 +64,12 @@ class Replies:
 
     def _render(self, request: Request, plan: Plan, view: Any, result: Any) -> bytes:
         """Give the reply that carries `result`, unless somebody takes it instead."""
-        if request._live is not None and request._live.takes_value:
-            taken: bytes = request._live.take(self, request, plan, view, result)
-            return taken
+        live = request._live
+        if live is not None:
+            live.returned()
+            if live.takes_value:
+                taken: bytes = live.take(self, request, plan, view, result)
+                return taken
         return self.carry(request, plan, view, result)
 
     def carry(self, request: Request, plan: Plan, view: Any, result: Any) -> bytes:
@@ -154,21 +157,18 @@ class Replies:
     def _recover(self, request: Request, exc: BaseException) -> bytes | Coroutine[Any, Any, bytes]:
         """Give the reply of the exception handler that is there for `exc`, else the one that says what went wrong."""
         plan = request._plan
-        live = request._live
-        if live is not None:
-            live.raised = exc
-            if live.raises:
-                raise exc
+        if request._live is not None:
+            request._live.failed(exc)
         recoveries = self.recoveries if plan is None else plan.recoveries + self.recoveries
         whole, exc = exc, sole(exc)
         if not recoveries or not isinstance(exc, Exception):
-            return self.refuse(request, whole)
+            return self._refused(request, whole)
         exc = _explained(request, exc)
         handler = _handler_for(exc, recoveries)
         if handler is None and isinstance(whole, ExceptionGroup):
             exc, handler = whole, _handler_for(whole, recoveries)  # who asks for groups gets one of one, too
         if handler is None:
-            return self.refuse(request, whole)
+            return self._refused(request, whole)
         request._status = 200
         try:
             result = handler(request, exc)
@@ -176,24 +176,31 @@ class Replies:
                 return self._finish_recovery(request, result)
             return self._recovered(request, result)
         except BaseException as raised:
-            refusal = self.refuse(request, raised)
+            refusal = self._refused(request, raised)
         return refusal
+
+    def _refused(self, request: Request, exc: BaseException) -> bytes:
+        """Give the reply that says why `request` failed, or raise that where somebody waits for it instead."""
+        if request._live is not None and request._live.raises:
+            raise exc
+        return self.refuse(request, exc)
 
     async def _finish_recovery(self, request: Request, awaitable: Any) -> bytes:
         try:
             return self._recovered(request, await calls.finished(awaitable))
         except BaseException as exc:
             _raise_if_cancelled(exc)
-            refusal = self.refuse(request, exc)
+            refusal = self._refused(request, exc)
         return refusal
 
     def _recovered(self, request: Request, result: Any) -> bytes:
         """Give the reply that carries what an exception handler gave, plain as every error."""
         if isinstance(result, BaseException):
             raise result
-        if request._live is not None and request._live.takes_value:
-            taken: bytes = request._live.take(self, request, request._plan, None, result)
-            return taken
+        if request._live is not None:
+            taken = request._live.recovered(self, request, result)
+            if taken is not None:
+                return taken  # type: ignore[no-any-return]
         try:
             if isinstance(result, wrappers.Response):
                 return codec.write(_body(request, result), request._form)

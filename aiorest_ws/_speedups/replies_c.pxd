@@ -17,6 +17,7 @@ cdef class Replies:
     cpdef bytes refuse(self, _Request request, object exc)
     cdef object _unsent(self, _Request request, object exc)
     cdef object _recover(self, _Request request, object exc)
+    cdef bytes _refused(self, _Request request, object exc)
     cdef bytes _recovered(self, _Request request, object result)
 
 

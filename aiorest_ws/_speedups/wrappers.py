@@ -19,6 +19,7 @@ __all__ = (
     "check_id",
     "extra_of",
     "failed",
+    "renders_otherwise",
     "set_method",
     "set_status",
     "texts_of",
@@ -272,18 +273,26 @@ def again(request: Request, kind: Any = Request) -> Any:
     fresh._status = 200
     fresh._method = "GET"
     fresh._url = request._url
-    fresh._args = request._args
+    fresh._args = _copied(request._args)  # a handler may have its way with what it gets
     fresh._text = request._text
     if kind is Request:
         fresh._form = request._form
         fresh.connection = request.connection
-        fresh._event_name = request._event_name
+        fresh._event_name = _copied(request._event_name)
         fresh._id = request._id
-        fresh._envelope = request._envelope
+        fresh._envelope = _copied(request._envelope)
     else:
         fresh._form = 0
         fresh.connection = None
     return fresh
+
+
+def _copied(value: Any) -> Any:
+    """Give `value`, which came in a message, in containers of its own."""
+    kind = type(value)
+    if kind is dict:
+        return {key: _copied(member) for key, member in value.items()}
+    return [_copied(member) for member in value] if kind is list else value
 
 
 def set_method(request: Request, method: str) -> None:
@@ -292,6 +301,11 @@ def set_method(request: Request, method: str) -> None:
 
 def set_status(request: Request, status: int) -> None:
     request._status = status
+
+
+def renders_otherwise(request: Request) -> bool:
+    """Tell whether the view that answers `request` has renderers of its own."""
+    return request._plan is not None and request._plan.render is not None
 
 
 def failed(exc: BaseException, form: int, connection: Any) -> Request:

@@ -125,6 +125,8 @@ class Scope:
                 self._leave_thread()
                 yield from self._make_later(request, values, given)
             placed, kwargs = self._needs.arguments(args, kwargs, self._order, values)
+            if request._live is not None:
+                request._live.entered()
             if self._context is None:
                 result = self._needs.function(*placed, **kwargs)
             else:
@@ -133,6 +135,8 @@ class Scope:
                 self._leave_thread()
                 result = yield self._awaited(awaitable_of(result))
         except BaseException as exc:
+            if request._live is not None:
+                request._live.failed(exc)  # before the clean-up makes something else of it
             yield from self.leave(request, exc)  # raises
         if self._context is not None:
             request._ended_in = self._context.copy()  # before the clean-up takes back what was set

@@ -24,6 +24,9 @@ from aiorest_ws.views import AROUND, ATTRIBUTES, GUARDS, MethodBasedView, View, 
 __all__ = ("check_attributes", "check_dispatch", "check_instance", "check_notes", "note_error")
 
 
+_OURS = ("subscribe", "unsubscribe", "ping")
+
+
 def check_attributes(view: type[MethodBasedView]) -> None:
     """Refuse an attribute that is meant to be one of ours, and that nobody would look at."""
     for cls in view.__mro__:
@@ -40,6 +43,11 @@ def check_attributes(view: type[MethodBasedView]) -> None:
             cure = elsewhere(name, "view")
             if cure:
                 raise InvalidHandler(f"view {view.__qualname__} has an attribute {name!r}: {cure}")
+            if name in _OURS and callable(vars(cls).get(name)):
+                raise InvalidHandler(
+                    f"view {view.__qualname__} has a method {name!r}, which nobody would call: that verb is the "
+                    "framework's own, clients may subscribe to a GET that says how it changes, `live = Live()`"
+                )
             near = None if name in http_methods else _near(name)
             if near:
                 raise InvalidHandler(f"view {view.__qualname__} has an attribute {name!r}, did you mean {near!r}?")

@@ -12,7 +12,7 @@ from aiorest_ws.realtime.messages import family_of, reply
 from aiorest_ws.realtime.presence import entry_of
 from aiorest_ws.realtime.reruns import Outcome, Recheck, begin
 from aiorest_ws.realtime.roles import Counted, Role
-from aiorest_ws.realtime.sharing import check_empty, context_of
+from aiorest_ws.realtime.sharing import check_empty, connection_context
 from aiorest_ws.realtime.subscriptions import Subscription
 from aiorest_ws.realtime.topics import Known, PrivateState, SharedState
 from aiorest_ws.realtime.versions import Version, digest_of, version_of
@@ -32,6 +32,7 @@ class Attempt(Role):
 
     number, digest, seen    of the value in its reply
     turn                    of its connection: of two of one topic, the later counts
+    is_called               its guards have let it pass
     """
 
     takes_value = True
@@ -65,7 +66,8 @@ class Attempt(Role):
         self._since = since
         self._request = request
         self._value: Known | None = None  # of a shared route, as it is when it is asked for
-        self._is_called = False
+        self._data = b""  # of another
+        self.is_called = False
         self._is_there = False
         self._is_resumed = False
         self._is_to_be_asked = False  # something changed since its guards let it pass
@@ -86,9 +88,7 @@ class Attempt(Role):
     # On its way
 
     def called(self) -> None:
-        """Take note that its guards have let it pass: what it gets is what there is now, or later."""
-        self._is_called = True
-        self.number = self.place.number
+        self.is_called = True
 
     def recheck(self) -> None:
         """Have its guards asked again, once it is a subscription."""
@@ -98,7 +98,7 @@ class Attempt(Role):
         """Be in the place of the handler of a shared route: give an empty Response once there is a value, or later."""
         topic = self.topic
         assert topic is not None
-        if isinstance(topic, Log) and self._may_resume():
+        if isinstance(topic, Log) and self._may_resume(topic):
             self._is_resumed = True
             return Response()
         family = family_of(self.form)
@@ -125,7 +125,7 @@ class Attempt(Role):
         request._live = Recheck()
         left = begin(
             *(connection._pipeline, request, self.plan, self.params),
-            context=context_of(connection),
+            context=connection_context(connection),
             done=lambda _, outcome: outcomes.append(outcome),
             seconds=node.run_seconds,
         )
@@ -134,42 +134,46 @@ class Attempt(Role):
         if outcomes[0] is not None:
             raise HTTPError(outcomes[0].status, outcomes[0].detail)
 
-    def _may_resume(self) -> bool:
+    def _may_resume(self, topic: Log) -> bool:
         """Tell whether all items since those that the client has are there, in its form."""
-        since = self._since
-        if since is None or since.digest is not None:
+        since, place = self._since, self.place
+        if since is None or since.digest is not None or since.epoch != place.epoch or since.number > place.number:
             return False
-        if since.epoch != self.place.epoch or since.number > self.place.number:
-            return False
-        items = self.place.node.history(self.place, since.number)
-        return items is not None and all(item.encoded(family_of(self.form)) is not None for item in items)
+        return topic.has_all_behind(since.number, family_of(self.form))
 
     def take(self, replies: Any, request: Any, plan: Any, view: Any, result: Any) -> bytes:
-        """Give the reply that carries what the handler gave, or says that the client has it."""
-        if not self._is_called or self._is_over:
-            return b""  # `settle` refuses it
-        topic = self.topic
-        if topic is None:
-            rendered = self._private(request, replies.value(request, result, family_of(self.form)))
-        else:
+        """Take what the handler gave: `settle` says it, once what the handler needed is cleaned up."""
+        if self.topic is None:
+            if self.is_called:
+                self._data = replies.value(request, result, family_of(self.form))
+                self._has_value(request)
+        elif self._is_resumed or self._value is not None:
             check_empty(result, self.plan.live)
-            rendered = self._log(request) if isinstance(topic, Log) else self._shared(request)
+            self._has_value(request)
+        return b""
+
+    def recovered(self, replies: Any, request: Any, result: Any) -> bytes:
+        """As `take`; but the value of what is shared is none that an exception handler gives to one who asks."""
+        return b"" if self.topic is not None else self.take(replies, request, None, None, result)
+
+    def _has_value(self, request: Any) -> None:
         presence = self.plan.live.live.presence
         if presence is not None:
             self.entry = entry_of(presence, request)
         self._is_there = True
-        return rendered
 
-    def _private(self, request: Any, data: bytes) -> bytes:
-        self.digest = digest_of(data)
-        return self._state(request, data)
-
-    def _shared(self, request: Any) -> bytes:
-        assert self._value is not None
-        data, self.number, self.digest, self.seen = self._value
-        return self._state(request, data)
-
-    def _state(self, request: Any, data: bytes) -> bytes:
+    def _rendered(self, request: Any) -> bytes:
+        """Give the reply that carries the value, or says that the client has it."""
+        if isinstance(self.topic, Log):
+            return self._log(request)
+        data = self._data
+        if self.topic is None:
+            self.digest = digest_of(data)
+        else:
+            assert self._value is not None
+            value = self._value  # what came since may be none of its business
+            value = value if self._is_to_be_asked else self.topic.latest(value, family_of(self.form))
+            data, self.number, self.digest, self.seen = value
         version = version_of(self.place.epoch, self.number, self.digest)
         if self._since is not None and self._since.digest == self.digest:
             set_status(request, _NOT_MODIFIED)
@@ -204,10 +208,11 @@ class Attempt(Role):
                 if not self._is_there:
                     self.table.node.report(request, _unanswered(self.plan))
                     return self._refuse(connection, request, _unanswered(self.plan))
+                existing = self.table.by_topic.get(self.name)
+                if existing is not None and existing.turn > self.turn:
+                    return self._refuse(connection, request, HTTPError(_CONFLICT, "subscribed to again since"))
+                rendered = self._rendered(request)
                 if connection.state == connection.STATE_OPEN:
-                    existing = self.table.by_topic.get(self.name)
-                    if existing is not None and existing.turn > self.turn:
-                        return self._refuse(connection, request, HTTPError(_CONFLICT, "subscribed to again since"))
                     self._subscribe(existing)
         finally:
             self.release()
@@ -250,9 +255,7 @@ class Attempt(Role):
 
     def cancel(self) -> None:
         """Answer it in the place of what it waits for: the client wants it no longer. Nothing of it takes effect."""
-        request, connection = self._request, self.table.connection
-        self.release()
-        connection._answer_with(request, HTTPError(_CONFLICT, "unsubscribed meanwhile"))
+        self.table.connection._answer_with(self._request, HTTPError(_CONFLICT, "unsubscribed meanwhile"))
 
     def end(self, request: Any) -> None:
         """Nobody is to be answered any more."""
@@ -269,6 +272,9 @@ class Attempt(Role):
         if not attempts:
             del self.table.attempts[self.name]
         del self.place.attempts[self]
+        existing = self.table.by_topic.get(self.name)
+        if existing is not None:
+            existing.topic.go_on()
         if self.topic is not None:
             self.topic.attempts -= 1
             self.topic.drop_if_unused()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from asyncio import _get_running_loop
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from aiorest_ws._speedups import write
+from aiorest_ws._speedups import renders_otherwise, write
 from aiorest_ws.exceptions import BaseAPIException, EndpointValueError, InvalidHandler, sole
-from aiorest_ws.realtime.messages import MSGPACK, added
+from aiorest_ws.realtime.messages import added
 from aiorest_ws.realtime.roles import Role
 from aiorest_ws.routing.templates import converters_by_parameter, parameter_names, replace_parameters
 
@@ -34,6 +35,8 @@ class Changes:
         for template in templates:
             if not template.startswith("/"):
                 raise EndpointValueError(f"changes of {title} must begin with '/', got {template!r}")
+            if set(replace_parameters(template, lambda name: "")) & {"{", "}"}:
+                raise EndpointValueError(f"changes of {title} must have parameters like {{id}}, got {template!r}")
             for name in parameter_names(template):
                 if name not in known:
                     raise EndpointValueError(
@@ -44,17 +47,17 @@ class Changes:
         self._names = known
         self._texts = _texts_of(route)
 
-    def urls(self, params: tuple[Any, ...]) -> list[str]:
-        """Give the urls, filled in from the path."""
+    def urls(self, params: tuple[Any, ...]) -> Iterator[Callable[[], str]]:
+        """Give what gives each of the urls, filled in from the path; a converter may have no text for a value."""
         values = dict(zip(self._names, params, strict=True))
-        return [self._filled(template, values) for template in self.templates]
+        return (partial(self._filled, template, values) for template in self.templates)
 
     def _filled(self, template: str, values: Mapping[str, Any]) -> str:
         return replace_parameters(template, lambda name: self._texts[name](values[name]))
 
-    def begin(self, pipeline: Any, request: Any, params: tuple[Any, ...]) -> Effect:
+    def begin(self, pipeline: Any, request: Any, params: tuple[Any, ...]) -> Role:
         """Give what says so when the request has ended."""
-        return Effect(pipeline.live, pipeline, self, params)
+        return Role() if pipeline.live is None else Effect(pipeline.live, pipeline, self, params)
 
 
 def _texts_of(route: Any) -> dict[str, Callable[[Any], str]]:
@@ -68,83 +71,98 @@ def _texts_of(route: Any) -> dict[str, Callable[[Any], str]]:
 
 
 class Effect(Role):
-    """Says what a request has changed, once: when its handler, which was called, has ended, in whatever way."""
+    """Says what a request has changed, once: when its handler, which was entered, has ended, in whatever way.
 
-    def __init__(self, feeds: Feeds | None, pipeline: Any, changes: Changes | None, params: tuple[Any, ...]) -> None:
+    It has ended when its thread and the clean-up of what it depends on have, which may be long after its client has
+    got a reply. Only a handler that says by a 4xx that the client was wrong has changed nothing.
+    """
+
+    def __init__(self, feeds: Feeds, pipeline: Any, changes: Changes | None, params: tuple[Any, ...]) -> None:
         self._feeds = feeds
         self._pipeline = pipeline
         self._changes = changes
         self._params = params
         self._urls: list[str] = []
-        self._is_called = changes is None
+        self._is_inside = changes is None  # of its handler: one that names its urls itself is
+        self._has_changed = False  # its handler has ended, and may have changed something
         self._is_said = False
-        self._in_thread = 0
-        self._lock = Lock()
-        self._is_answered = False
-        self._is_late = False  # it has ended, and a thread of it goes on
-        self._request: Any = None  # then
+        self._is_answered = False  # and has not ended
+        self._lock = Lock()  # for the next two
+        self._threads = 1 if changes is None and _get_running_loop() is None else 0  # that are at it
+        self._ended: Any = None  # the request, once it has
 
     def add(self, url: str) -> None:
-        """Say that `url` changes, too."""
-        if self._feeds is not None:
-            self._feeds.find(url)  # raises now, where somebody sees it
+        """Say that `url` changes, too. Raises NotLive now, where somebody sees it."""
+        self._feeds.find(url)
         self._urls.append(url)
 
-    def called(self) -> None:
-        self._is_called = True
+    # What becomes of its handler
 
-    def watched(self, threads: Any) -> Any:
-        """Give `threads`, and know of what goes on in one although the request has ended."""
-        return None if threads is None else partial(threads, self._threaded)
+    def entered(self) -> None:
+        self._is_inside = True
 
-    def _threaded(self, function: Callable[..., Any], *args: Any) -> Any:
+    def returned(self) -> None:
+        self._is_inside, self._has_changed = False, self._has_changed or self._is_inside
+
+    def failed(self, exc: BaseException) -> None:
+        if self._is_inside:
+            self._is_inside = False
+            self._has_changed = self._has_changed or not _refuses(exc)
+
+    def in_thread(self) -> None:
         with self._lock:
-            self._in_thread += 1
-        try:
-            return function(*args)
-        finally:
-            with self._lock:
-                self._in_thread -= 1
-                is_last = self._is_late and not self._in_thread
-            if is_last and self._feeds is not None:
-                self._feeds.call_soon(self._say, self._request, None)
+            self._threads += 1
+
+    def out_of_thread(self) -> None:
+        with self._lock:
+            self._threads -= 1
+            is_last = self._ended is not None and not self._threads
+        if is_last:
+            self._feeds.call_soon(self._say, self._ended, None)
+
+    # Its end
 
     def late(self, request: Any) -> None:
-        self._is_answered = True  # what it changes is not known before it has ended
+        self._is_answered = True
 
     def settle(self, connection: Any, request: Any, rendered: bytes) -> bytes:
-        """Say what changed; give the reply, with the numbers of what its client subscribes to."""
+        """Say what changed; give the reply, with the versions of what its client subscribes to."""
         if self._is_answered:
             return rendered
-        changed = self._say(request, connection)
-        if not changed or request.id is None:
+        changed = self._over(request, connection)
+        if not changed or request.id is None or (request.status < 400 and renders_otherwise(request)):
             return rendered
-        form = request.form
-        if rendered[:1] == b"{" if not form & MSGPACK else 0x80 <= rendered[0] < 0x8F:
-            return added(rendered, form, "changed", write(changed, form))
-        return rendered
+        return added(rendered, request.form, "changed", write(changed, request.form))
 
     def end(self, request: Any) -> None:
-        """Say what changed: the request has ended without a reply."""
+        self._over(request, None)
+
+    def _over(self, request: Any, connection: Any) -> dict[str, str]:
         with self._lock:
-            self._is_late = self._in_thread > 0
-            self._request = request
-            if self._is_late:
-                return
-        self._say(request, None)
+            self._ended = request
+            if self._threads:
+                return {}  # the last of them says it
+        return self._say(request, connection)
 
     def _say(self, request: Any, connection: Any) -> dict[str, str]:
-        if self._is_said or not self._is_called or self._feeds is None or self._was_refused():
+        if self._is_said or not (self._has_changed or self._is_inside):
             return {}
         self._is_said = True
-        names = self._changes.urls(self._params) if self._changes is not None else []
-        return self._feeds.tell(dict.fromkeys([*names, *self._urls]), connection, partial(self._report, request))
+        report = partial(self._report, request)
+        urls = list(self._urls)
+        for filled in () if self._changes is None else self._changes.urls(self._params):
+            try:
+                urls.append(filled())
+            except Exception as exc:  # of a converter: what was done is done
+                report(exc)
+        return self._feeds.tell(dict.fromkeys(urls), connection, report)
 
     def _report(self, request: Any, exc: Exception) -> None:
         if self._pipeline.report is not None:
             self._pipeline.report(request, exc)
 
-    def _was_refused(self) -> bool:
-        """Tell whether the handler has said that the client was wrong: then it has changed nothing."""
-        exc = None if self.raised is None else sole(self.raised)
-        return isinstance(exc, BaseAPIException) and 400 <= exc.status < 500
+
+def _refuses(exc: BaseException) -> bool:
+    """Tell whether `exc` says that the client was wrong."""
+    exc = sole(exc)
+    return isinstance(exc, BaseAPIException) and isinstance(exc.status, int) and 400 <= exc.status < 500

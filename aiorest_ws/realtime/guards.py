@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiorest_ws._speedups import again
 from aiorest_ws.realtime.reruns import Outcome, Recheck, begin, jittered
-from aiorest_ws.realtime.sharing import context_of
+from aiorest_ws.realtime.sharing import connection_context
 
 if TYPE_CHECKING:
     from aiorest_ws.realtime.node import LocalNode
@@ -46,7 +46,7 @@ class _Asking:
             return None
         request = again(subscription.message)
         request._live = Recheck()
-        context = context_of(subscription.connection)
+        context = connection_context(subscription.connection)
         return begin(
             *(subscription.connection._pipeline, request, subscription.plan, subscription.params),
             context=context,

@@ -27,7 +27,8 @@ _UNTOLD = 64 * 1024  # bytes of items that wait for the end of a turn
 class Log(SharedState):
     """A topic of which every item is sent, in order.
 
-    Who is behind has a place in the items that are kept here as long as somebody needs them, up to `history_bytes`.
+    Who is behind has a place in the items that are kept here as long as somebody needs them, up to `history_bytes`; so
+    has a SUBSCRIBE on its way.
 
     _items     up to the newest; none while everybody has all
     _size      bytes of them
@@ -51,9 +52,7 @@ class Log(SharedState):
     # Its first `data`
 
     def is_fresh(self, family: int) -> bool:
-        if not super().is_fresh(family) or not self._reaches(self.number):
-            return False
-        return all(self._item(number).encoded(family) for number in range(self.number + 1, self.place.number + 1))
+        return super().is_fresh(family) and self.has_all_behind(self.number, family)
 
     def _may_run(self) -> bool:
         return super()._may_run() and bool(self._waiting)
@@ -69,6 +68,12 @@ class Log(SharedState):
         """A log has items, and no state that changes."""
 
     # Its items
+
+    def has_all_behind(self, position: int, family: int) -> bool:
+        """Tell whether all items behind `position` are there, as they are encoded for `family`."""
+        if not self._reaches(position):
+            return False
+        return all(self._item(at).encoded(family) is not None for at in range(position + 1, self.place.number + 1))
 
     def add(self, subscription: Subscription) -> None:
         self._let_in(subscription)
@@ -122,8 +127,9 @@ class Log(SharedState):
         finally:
             self._is_telling = False
         self._put_out()
-        if self.place.number == number and not any(0 <= each.position < number for each in left):
-            self._items.clear()  # who is over is at no position
+        is_needed = self.attempts or self.place.number > number
+        if not is_needed and not any(0 <= each.position < number for each in left):  # who is over is at no position
+            self._items.clear()
             self._size = 0
 
     def catch_up(self, subscription: Subscription) -> None:

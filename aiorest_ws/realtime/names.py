@@ -23,21 +23,23 @@ def canonical_url(trie: Any, plan: Any, params: tuple[Any, ...]) -> str:
     Raises HTTPError, 422, if there is none that may be the name of a topic.
     """
     route = plan.route
-    if not params:
-        return _without_slash(route.path)
-    try:
-        url = fill_template(route.path, route.converters, dict(zip(route.parameters, params, strict=True)))
-        found = trie.match("GET", url)
-    except (NoReverseMatch, NotSpecifiedHandler) as exc:
-        raise HTTPError(_UNPROCESSABLE, f"this url cannot be subscribed to: {exc}") from exc
+    url = route.path
+    if params:
+        try:
+            url = fill_template(url, route.converters, dict(zip(route.parameters, params, strict=True)))
+            found = trie.match("GET", url)
+        except (NoReverseMatch, NotSpecifiedHandler) as exc:
+            raise _unfit(str(exc)) from exc
+        if found[0].route is not route or found[1] != params:
+            raise _unfit(f"{_without_slash(url)!r:.200} leads elsewhere")
     url = _without_slash(url)
-    if found[0].route is not route or found[1] != params:
-        raise HTTPError(_UNPROCESSABLE, f"this url cannot be subscribed to: {url!r:.200} leads elsewhere")
     if "?" in url or len(url.encode("utf-8", "replace")) > _LONGEST_URL:
-        raise HTTPError(
-            _UNPROCESSABLE, f"this url cannot be subscribed to: expected at most {_LONGEST_URL} bytes without '?'"
-        )
+        raise _unfit(f"expected at most {_LONGEST_URL} bytes without '?'")
     return url
+
+
+def _unfit(why: str) -> HTTPError:
+    return HTTPError(_UNPROCESSABLE, f"this url cannot be subscribed to: {why}")
 
 
 def _without_slash(url: str) -> str:

@@ -37,6 +37,8 @@ class Rerun(Role):
     def __init__(self, families: set[int]) -> None:
         self._families = families
         self._is_called = False
+        self._task: asyncio.Task[Any] | None = None
+        self._is_cancelled = False
         self.values: dict[int, bytes] = {}
 
     def called(self) -> None:
@@ -44,9 +46,23 @@ class Rerun(Role):
 
     def take(self, replies: Any, request: Any, plan: Any, view: Any, result: Any) -> bytes:
         if not self._is_called:
-            raise RuntimeError(f"a middleware around GET {plan.route.path} has answered in the place of its handler")
+            raise RuntimeError(f"a middleware around GET {request.route.path} has answered in the place of its handler")
         self.values = {family: replies.value(request, result, family) for family in self._families}
         return b""
+
+    def recovered(self, replies: Any, request: Any, result: Any) -> bytes:
+        return self.take(replies, request, None, None, result)
+
+    def goes_on(self) -> bool:
+        """Take note of the task in which it goes on, unless it has been cancelled."""
+        self._task = asyncio.current_task()
+        return not self._is_cancelled
+
+    def cancel(self) -> None:
+        """Let what is left of it come to nothing: nobody wants to know any more."""
+        self._is_cancelled = True
+        if self._task is not None:
+            self._task.cancel()
 
 
 class Recheck(Role):
@@ -82,6 +98,9 @@ def begin(
 
 
 async def _wait(given: Any, request: Any, done: Callable[[Any, Outcome | None], None], seconds: float) -> None:
+    if isinstance(request._live, Rerun) and not request._live.goes_on():
+        given.close()
+        return
     try:
         async with asyncio.timeout(seconds):
             rendered = await given

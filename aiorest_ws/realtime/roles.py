@@ -22,7 +22,6 @@ class Role:
     is_rerun       nobody has sent it now
     subscribes     it is asked for a subscription
     counted        as what, if not as its plan says
-    raised         what went wrong, as far as it has become the reply
     """
 
     takes_value = False
@@ -30,24 +29,46 @@ class Role:
     is_rerun = False
     subscribes = False
     counted: Counted | None = None
-    raised: BaseException | None = None
 
     def called(self) -> None:
-        """Take note that the handler is being called: all guards have let the request pass."""
+        """Take note that all guards have let it pass: what its handler depends on comes next."""
 
-    def watched(self, threads: Any) -> Any:
-        """Give what calls in a thread for it."""
-        return threads
+    def entered(self) -> None:
+        """Take note that the handler is being called, maybe in a thread."""
+
+    def returned(self) -> None:
+        """Take note that the handler has given its result."""
+
+    def failed(self, exc: BaseException) -> None:
+        """Take note of what went wrong, in the handler or elsewhere; more than once if it goes up."""
+
+    def in_thread(self) -> None:
+        """Take note that something of it begins in a thread."""
+
+    def out_of_thread(self) -> None:
+        """Take note that something of it has ended in a thread."""
+
+    def enter(self, request: Any) -> Any:
+        """Be in the place of the handler of a shared route: give an empty Response, or an awaitable of one."""
+        raise NotImplementedError
+
+    def take(self, replies: Any, request: Any, plan: Any, view: Any, result: Any) -> bytes:
+        """Give the rendered reply to what the handler gave."""
+        raise NotImplementedError
+
+    def recovered(self, replies: Any, request: Any, result: Any) -> bytes | None:
+        """As `take`, for what an exception handler gave; None: that is the reply."""
+        return None
 
     def late(self, request: Any) -> None:
-        """Take note that it will be answered now, in the place of a handler that takes too long and goes on."""
+        """Take note that it will be answered now, in the place of a handler that goes on; `end` is to come."""
 
     def settle(self, connection: Any, request: Any, rendered: bytes) -> bytes:
-        """Do what is to be done when it is answered; give what is to be sent."""
+        """Do what is to be done when it is answered, or was by somebody `late`; give what is to be sent."""
         return rendered
 
     def end(self, request: Any) -> None:
-        """Take note that nobody is to be answered any more."""
+        """Take note that it has ended, and that nobody is to be answered any more."""
 
 
 class Said(Role):

@@ -77,7 +77,7 @@ class Runs:
         self._queues.clear()
         self._held.clear()
         for task in self._tasks:
-            task.cancel()
+            self._loop.call_soon(task.cancel)  # not at once: one that has not begun would drop what it is to await
         return list(self._tasks)
 
     def _wake(self) -> None:
@@ -107,24 +107,34 @@ class Runs:
         if run.is_threaded and self._threaded >= self._most_threaded:
             self._held.append(run)
             return
-        try:
-            left = run.begin()
-        except Exception:  # ours: that of a handler is an answer
-            logger.exception("cannot run again what is subscribed to")
+        task = self._task_of(run)
+        if task is None:
+            self._free_held()  # it may have come for a thread that was free, and has not taken it
             return
-        if left is None:
-            return
-        coroutine, context = left
-        task = self._loop.create_task(coroutine, context=context)
         self._tasks.add(task)
         if run.is_threaded:
             self._threaded += 1
             task.add_done_callback(self._thread_is_free)
         task.add_done_callback(self._ended)
 
+    def _task_of(self, run: Run) -> asyncio.Task[None] | None:
+        """Begin `run`; give the task of what is left of it."""
+        try:
+            left = run.begin()
+        except Exception:  # ours: that of a handler is an answer
+            logger.exception("cannot run again what is subscribed to")
+            return None
+        if left is None:
+            return None
+        coroutine, context = left
+        return self._loop.create_task(coroutine, context=context)
+
     def _thread_is_free(self, task: asyncio.Task[None]) -> None:
         self._threaded -= 1
-        if self._held:
+        self._free_held()
+
+    def _free_held(self) -> None:
+        if self._held and self._threaded < self._most_threaded:
             self.add(self._held.popleft())
 
     def _ended(self, task: asyncio.Task[None]) -> None:

@@ -12,7 +12,7 @@ from aiorest_ws.realtime.roles import Role
 if TYPE_CHECKING:
     from aiorest_ws.realtime.live import LiveRoute
 
-__all__ = ("Impersonal", "SharedGet", "Value", "context_of", "enter", "impersonal")
+__all__ = ("Impersonal", "SharedGet", "Value", "application_context", "connection_context", "enter", "impersonal")
 
 
 class NobodysRequest(RuntimeError):
@@ -73,16 +73,21 @@ def impersonal(request: Request, app: Any) -> Impersonal:
     return fresh
 
 
-def context_of(connection: Any) -> Context:
-    """Give a copy of the context of the application that `connection` is of."""
+def application_context(connection: Any) -> Context:
+    """Give a copy of the context of the application that `connection` is of: what is for all runs in nobody's."""
     context = getattr(getattr(connection, "factory", None), "context", None)
     return Context() if context is None else context.copy()
 
 
-class Value(Role):
-    """Takes what a handler gives, in the place of its reply.
+def connection_context(connection: Any) -> Context:
+    """Give a copy of the context in which the requests of `connection` run."""
+    context = connection._context
+    return application_context(connection) if context is None else context.copy()
 
-    raises     what went wrong is raised; else it becomes a reply, which is not sent
+
+class Value(Role):
+    """Takes what a handler gives, or what an exception handler makes of its error; any other error is raised.
+
     result     what it gave
     is_there   whether it gave anything
     """
@@ -97,6 +102,9 @@ class Value(Role):
     def take(self, replies: Any, request: Any, plan: Any, view: Any, result: Any) -> bytes:
         self.result, self.is_there = result, True
         return b""
+
+    def recovered(self, replies: Any, request: Any, result: Any) -> bytes:
+        return self.take(replies, request, None, None, result)
 
 
 class SharedGet(Role):
@@ -119,7 +127,7 @@ class SharedGet(Role):
         fresh = impersonal(request, request.app)
         fresh._live = value
         fresh._pipeline = self._pipeline
-        context = context_of(request.connection)
+        context = application_context(request.connection)
         given = context.run(self._pipeline.run, fresh, self._route.value, self._params)
         if type(given) is bytes:
             self._value = value

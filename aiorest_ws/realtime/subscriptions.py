@@ -75,7 +75,7 @@ class Subscription(Subscriber):
     def catch_up(self) -> None:
         """Send what it has not been sent, as far as the client takes it."""
         self.table.behind.pop(self, None)
-        if not self.is_over and not self.is_held:
+        if not self.is_over and (self.topic.asks_guards or not self.is_held):
             self.topic.catch_up(self)
 
     def lag(self) -> None:

@@ -12,7 +12,7 @@ from aiorest_ws.exceptions import HTTPError
 from aiorest_ws.realtime.brokers import Item
 from aiorest_ws.realtime.messages import family_of, push
 from aiorest_ws.realtime.reruns import Outcome, Rerun, begin, jittered
-from aiorest_ws.realtime.sharing import context_of, impersonal
+from aiorest_ws.realtime.sharing import connection_context, impersonal
 from aiorest_ws.realtime.versions import digest_of, version_of
 
 if TYPE_CHECKING:
@@ -32,10 +32,13 @@ class Topic:
 
     place     its url
     name      url and `args`
+    asks_guards    a run does: who may be sent nothing before they are asked, may have one
     """
 
+    asks_guards = False
+
     __slots__ = (
-        *("_began", "_is_due", "_is_late", "_is_running", "_timer"),
+        *("_began", "_is_due", "_is_late", "_is_running", "_rerun", "_rests_until", "_timer"),
         *("is_changed", "message", "name", "params", "place", "plan"),
     )
 
@@ -50,6 +53,8 @@ class Topic:
         self._is_due = False
         self._is_running = False
         self._is_late = False  # the last run failed
+        self._rests_until = _NEVER  # after that
+        self._rerun: Rerun | None = None  # that is under way
         self._timer: Timer | None = None
 
     @property
@@ -70,20 +75,25 @@ class Topic:
         self.is_changed = True
         self.ask()
 
-    def ask(self, after: float = 0.0) -> None:
-        """Have the handler run again, in as many seconds at least, and as its interval allows."""
+    def ask(self) -> None:
+        """Have the handler run again, as soon as its interval allows."""
         if self._is_due:
             return
         self._is_due = True
         if not self._is_running:
-            self._put_in_line(after)
+            self._put_in_line()
 
-    def _put_in_line(self, after: float = 0.0) -> None:
+    def _put_in_line(self) -> None:
         timers = self.node.timers
-        at = max(self._began + self.live.interval, timers.now() + after)
+        at = max(self._began + self.live.interval, self._rests_until)
         if at > timers.now():
             self._timer = timers.at(at, self._line_up)
         else:
+            self._line_up()
+
+    def go_on(self) -> None:
+        """Take note that what kept a run from beginning may be over."""
+        if self._is_due and not self._is_running and self._timer is None:
             self._line_up()
 
     def _line_up(self) -> None:
@@ -91,8 +101,10 @@ class Topic:
         self.node.runs.add(self)
 
     def stop(self) -> None:
-        """Nothing more is to be done for it."""
+        """Nothing more is to be done for it: what is under way is cancelled."""
         self._is_due = False
+        if self._rerun is not None:
+            self._rerun.cancel()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -107,13 +119,19 @@ class Topic:
 
     def begin(self) -> tuple[Coroutine[Any, Any, None], Context] | None:
         """Run it: see `runs.Run`."""
-        if not self._is_due or self._is_running or not self._may_run():
+        if not self._is_due or self._is_running or self._has_to_wait():
             return None
         self._is_due = False
+        if not self._may_run():
+            return None
         self._is_running = True
         self._began = self.node.timers.now()
         self.node.meter.runs += 1
         return self._run(self.place.number)
+
+    def _has_to_wait(self) -> bool:
+        """Tell whether it cannot be run yet: `go_on` is called when it may be."""
+        return False
 
     def _may_run(self) -> bool:
         """Tell whether anybody wants to know."""
@@ -131,8 +149,9 @@ class Topic:
         """Try again, or end: the server's fault may be over soon, the client's is not."""
         if outcome.status >= 500 and not self._is_late:
             self._is_late = True
-            self.ask(_RETRY)
-        elif not (outcome.status >= 500 and self._is_due):
+            self._rests_until = self.node.timers.now() + _RETRY
+            self.ask()
+        else:
             self._is_late = False
             comes_back = outcome.status >= 500 or outcome.status == 429
             self._end(outcome.status, outcome.detail, jittered(_COME_BACK) if comes_back else None)
@@ -175,7 +194,7 @@ class SharedState(Topic):
     """
 
     __slots__ = (
-        *("_news", "_refresh", "_same", "_waiting"),
+        *("_as_of", "_news", "_refresh", "_said", "_same", "_waiting"),
         *("attempts", "digests", "number", "seen", "subscribers", "values"),
     )
 
@@ -187,6 +206,8 @@ class SharedState(Topic):
         self.digests: dict[int, str] = {}
         self.number = -1
         self.seen = 0
+        self._as_of = _NEVER  # time from which the value is
+        self._said = -1  # number of the last change: whoever was sent less is told, of the same value, too
         self._waiting: list[tuple[int, asyncio.Future[Known | None]]] = []
         self._news: Fan | None = None  # tells the value, made once for all
         self._same: Fan | None = None  # tells that it is what it was
@@ -236,18 +257,21 @@ class SharedState(Topic):
 
     def is_fresh(self, family: int) -> bool:
         """Tell whether the value can be had without a run."""
-        is_young = self.node.timers.now() - self._began < self.live.interval
+        is_young = self.node.timers.now() - self._as_of < self.live.interval
         return family in self.values and is_young and not self.is_stale and not self.is_changed
 
     def known(self, family: int) -> Known:
         """Give the value, which is there."""
         return Known(self.values[family], self.number, self.digests.get(family, ""), self.seen)
 
-    def _given(self, values: dict[int, bytes], number: int, family: int) -> Known:
-        """Give what a run has given, or what was published since."""
+    def latest(self, known: Known, family: int) -> Known:
+        """Give the value of now in the place of one that was had before, if it is there, or is the same."""
+        if self.number <= known.number:
+            return known
         if family in self.values:
             return self.known(family)
-        return Known(values[family], number, digest_of(values[family]), -1)
+        is_same = self.digests.get(family) == known.digest
+        return known._replace(number=self.number, seen=self.seen) if is_same else known
 
     def wanted(self, family: int) -> asyncio.Future[Known | None]:
         """Give a future of the value in `family` when it is there; it raises HTTPError if there is none."""
@@ -258,10 +282,7 @@ class SharedState(Topic):
 
     def _may_run(self) -> bool:
         self._waiting = [(family, future) for family, future in self._waiting if not future.done()]
-        if self.subscribers or self._waiting:
-            return True
-        self._is_due = False
-        return False
+        return bool(self.subscribers or self._waiting)
 
     def _run(self, number: int) -> tuple[Coroutine[Any, Any, None], Context] | None:
         waiting, self._waiting = self._waiting, []
@@ -272,38 +293,60 @@ class SharedState(Topic):
         request._pipeline = self.node.pipeline
 
         def done(_: Any, outcome: Outcome | None) -> None:
+            self._rerun = None
             if outcome is None:
                 self._is_late = False
                 self._set(rerun.values, number, is_changed)
-            for family, future in waiting:
-                _settle(future, outcome or self._given(rerun.values, number, family))
-            self._ended()
+            self._serve(waiting, outcome)
             if outcome is not None:
                 self.is_changed = self.is_changed or is_changed
                 self._failed(outcome)
+            self._ended()
 
+        self._rerun = rerun
         value = self.plan.live.value
         context = self.node.context()
         return begin(
             self.node.pipeline, request, value, self.params, context=context, done=done, seconds=self.node.run_seconds
         )
 
+    def _serve(self, waiting: list[tuple[int, asyncio.Future[Known | None]]], outcome: Outcome | None) -> None:
+        """Give those who are `waiting` the value, or what went wrong; who wants it in another form waits on."""
+        for family, future in waiting:
+            if future.done():
+                continue
+            if outcome is not None:
+                future.set_exception(HTTPError(outcome.status, outcome.detail))
+            elif family in self.values:
+                future.set_result(self.known(family))
+            else:
+                self._waiting.append((family, future))
+                self.ask()
+
     def _set(self, values: dict[int, bytes], number: int, is_changed: bool) -> None:
         """Take note of a value, and tell who has another one; and of the same, who waits to hear so."""
         if number < self.number:
             return  # one that was published since the run began
         digests = {family: digest_of(data) for family, data in values.items()}
-        if any(self.digests.get(family) != digest for family, digest in digests.items()):
+        known = digests.keys() & self.digests.keys()
+        if known and all(digests[family] == self.digests[family] for family in known):
+            self.digests = self.digests | digests  # the same, in one more form maybe
+        else:
+            self.digests = digests
             self.seen += 1
-        self.values, self.digests = values, digests
+        self.values = values
         self._news = self._same = None
-        before, self.number = self.number, max(number, self.number)
-        self._tell(is_changed and before != number)
+        is_said = is_changed and self.number != number
+        self.number = number
+        if is_said:
+            self._said = number
+        self._as_of = self._began
+        self._tell(is_said)
         self.node.timers.after(self.live.interval, self._let_go)
 
     def _let_go(self) -> None:
         """Keep a value no longer that is not new."""
-        if self.node.timers.now() - self._began >= self.live.interval:
+        if self.node.timers.now() - self._as_of >= self.live.interval:
             self.values = {}
             self._news = None
 
@@ -372,7 +415,10 @@ class SharedState(Topic):
         return fan
 
     def catch_up(self, subscription: Subscription) -> None:
-        if subscription.seen != self.seen and not self.is_stale:
+        if subscription.seen != self.seen:
+            if not self.is_stale:  # else what comes of that is told to all
+                self._send(subscription)
+        elif subscription.position < self._said:
             self._send(subscription)
 
     def _end(self, status: int, detail: Any, retry: int | None) -> None:
@@ -382,6 +428,8 @@ class SharedState(Topic):
 
 class PrivateState(Topic):
     """A topic of one subscription: a run is the same GET, asked again, guards and all."""
+
+    asks_guards = True
 
     __slots__ = ("_is_void", "_refresh", "digest", "subscription")
 
@@ -430,13 +478,17 @@ class PrivateState(Topic):
         self._is_void = self._is_running
         self.ask()
 
+    def _has_to_wait(self) -> bool:
+        attempts = self.subscription.table.attempts.get(self.name, ())
+        # One that may take its place has the handler's ear: its number must not be lower then.
+        return not self.subscription.is_over and any(attempt.is_called for attempt in attempts)
+
     def _may_run(self) -> bool:
-        if self.subscription.is_over:
-            self._is_due = False
+        subscription = self.subscription
+        if subscription.is_over:
             return False
-        if not self.subscription.connection._takes_pushes():
-            self._is_due = False
-            self.subscription.lag()
+        if not subscription.connection._takes_pushes():
+            subscription.lag()
             return False
         return True
 
@@ -452,25 +504,31 @@ class PrivateState(Topic):
         request._live = rerun = Rerun({family})
 
         def done(request: Any, outcome: Outcome | None) -> None:
-            is_void = self._is_void
+            self._rerun = None
+            if not subscription.is_over:
+                self._take(request, outcome, rerun.values.get(family), number, is_changed)
             self._ended()
-            if subscription.is_over:
-                return
-            if is_void:
-                self.is_changed = self.is_changed or is_changed
-                self.ask()
-            elif outcome is None:
-                self._is_late = False
-                self.node.guards.passed(subscription, request)
-                self._tell(rerun.values[family], number, is_changed)
-            else:
-                self.is_changed = self.is_changed or is_changed
-                if not self.node.guards.waits(subscription, outcome):
-                    self._failed(outcome)
 
-        context = context_of(subscription.connection)
+        self._rerun = rerun
+        context = connection_context(subscription.connection)
         pipeline, seconds = subscription.connection._pipeline, self.node.run_seconds
         return begin(pipeline, request, self.plan, self.params, context=context, done=done, seconds=seconds)
+
+    def _take(self, request: Any, outcome: Outcome | None, data: bytes | None, number: int, is_changed: bool) -> None:
+        """Take what a run gave, unless guards are to be asked anew since it began."""
+        guards = self.node.guards
+        if self._is_void:
+            self.is_changed = self.is_changed or is_changed
+            self.ask()
+        elif outcome is None:
+            assert data is not None
+            self._is_late = False
+            guards.passed(self.subscription, request)
+            self._tell(data, number, is_changed)
+        else:
+            self.is_changed = self.is_changed or is_changed
+            if not guards.waits(self.subscription, outcome):
+                self._failed(outcome)
 
     def _tell(self, data: bytes, number: int, is_changed: bool) -> None:
         subscription = self.subscription
@@ -491,12 +549,3 @@ class PrivateState(Topic):
 
     def _end(self, status: int, detail: Any, retry: int | None) -> None:
         self.subscription.end(status, detail, retry)
-
-
-def _settle(future: asyncio.Future[Known | None], outcome: Known | Outcome) -> None:
-    if future.done():
-        return
-    if isinstance(outcome, Known):
-        future.set_result(outcome)
-    else:
-        future.set_exception(HTTPError(outcome.status, outcome.detail))

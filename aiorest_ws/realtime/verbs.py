@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from aiorest_ws._speedups import set_method
-from aiorest_ws.exceptions import HTTPError, MethodNotAllowed, NotSpecifiedURL
+from aiorest_ws.exceptions import HTTPError, IncorrectURL, MethodNotAllowed, NotSpecifiedHandler, NotSpecifiedURL
 from aiorest_ws.realtime.attempts import Attempt
 from aiorest_ws.realtime.names import canonical_url, topic_of
 from aiorest_ws.realtime.roles import Counted, Said
 from aiorest_ws.realtime.versions import parsed
+from aiorest_ws.routing.misses import missed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,16 +62,18 @@ def _subscribe(node: LocalNode, pipeline: Any, request: Any, trie: Any) -> Any:
 def _found(pipeline: Any, request: Any, trie: Any) -> tuple[Any, tuple[Any, ...]]:
     url = request.url
     if type(url) is not str or not url:
-        raise NotSpecifiedURL()
-    return pipeline.find(trie, "GET", url)  # type: ignore[no-any-return]
+        raise IncorrectURL() if url else NotSpecifiedURL()
+    try:
+        return pipeline.find(trie, "GET", url)  # type: ignore[no-any-return]
+    except NotSpecifiedHandler as miss:
+        raise missed(request, trie, miss, pipeline.debug) from None
 
 
 def _check_message(request: Any, plan: Any) -> None:
     if request.data is not None:
         raise HTTPError(_UNPROCESSABLE, "SUBSCRIBE takes no `data`: what it depends on belongs into `args`")
     args = request.args
-    if args is not None and type(args) is not dict:
-        raise HTTPError(_UNPROCESSABLE, "`args` must be an object")
+    _check_args(args)
     if plan.render is not None and args and args.get("format") not in (None, "json"):
         raise HTTPError(_UNPROCESSABLE, f"what is subscribed to comes as JSON, not as {args['format']!r:.100}")
 
@@ -83,10 +86,8 @@ def _unsubscribe(pipeline: Any, request: Any, trie: Any) -> Any:
         _count_as(request, plan)
         if plan.live is None:
             raise HTTPError(404, "not subscribed to")
-        args = request.args
-        if args is not None and type(args) is not dict:
-            raise HTTPError(_UNPROCESSABLE, "`args` must be an object")
-        name = topic_of(canonical_url(trie, plan, params), args)
+        _check_args(request.args)
+        name = topic_of(canonical_url(trie, plan, params), request.args)
     table = request.connection._live
     subscription = table.by_topic.get(name) if table is not None and type(name) is str else None
     attempts = table.attempts.get(name, []) if table is not None and type(name) is str else []
@@ -104,3 +105,8 @@ def _unsubscribe(pipeline: Any, request: Any, trie: Any) -> Any:
 def _count_as(request: Any, plan: Any) -> None:
     """Let log and metrics know which route it is about."""
     request._live = Said(Counted(plan.route, request.method))
+
+
+def _check_args(args: Any) -> None:
+    if args is not None and type(args) is not dict:
+        raise HTTPError(_UNPROCESSABLE, "`args` must be an object")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from aiorest_ws.exceptions import ImproperlyConfigured
+from aiorest_ws.registration.changes import check_changes
 
 if TYPE_CHECKING:
     from aiorest_ws.registration.declarations import Lists
@@ -21,6 +22,7 @@ def check_routes(router: SimpleRouter, middlewares: Sequence[Any], lists: Lists)
     lists.check_unchanged()
     for included in {router, *(each for route in router.routes for each in route.routers)}:
         included.check_unchanged()
+    check_changes(router.routes)
     for route in router.routes:
         route.check_unchanged()
         around = (*middlewares, *route.middlewares)
