@@ -9,7 +9,7 @@ cdef class Check:
 
 
 @cython.locals(check=Check)
-cpdef object ask(object guard, object request, object view, object report)
+cdef object ask(object guard, object request, object view, object report)
 cpdef bint is_authenticated(object user) except -1
 cdef object _answer(object permission, object request, object view, object report)
 cdef bint _is_known(object request, object report) except -1

@@ -76,7 +76,9 @@ class Passage(replies.Replies):
         if pending is not None:
             await calls.finished(pending)
         for guard in left:
-            await calls.call(guards.ask, guard, request, view, self.report)
+            pending = guards.ask(guard, request, view, self.report)
+            if pending is not None and replies.is_awaitable(pending):
+                await calls.finished(pending)
         rendered = self._enter(request, plan, params, view, scope, None)
         return rendered if isinstance(rendered, bytes) else await rendered
 
