@@ -10,7 +10,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -qq
 # Installed without isolation: setuptools and Cython are in the dev group, and a rebuild takes seconds.
 INSTALL := $(PIP) install --no-build-isolation -e .
 
-.PHONY: help demo dev compiler test test-compiled test-pure test-covered test-packaging test-proxies lint bench bench-smoke fuzz fuzz-smoke fuzz-frames \
+.PHONY: help demo dev compiler test test-compiled test-pure test-covered test-covered-part covered test-packaging test-proxies lint bench bench-smoke fuzz fuzz-smoke fuzz-frames \
 	fuzz-rooms fuzz-guided fuzz-reached sanitize bench-peers conformance soak hold docs wheel clean
 
 help:
@@ -49,8 +49,17 @@ test-pure: $(VENV)/.installed
 	$(BARE) $(PLAIN) $(BIN)/python -m pytest -q $(ARGS)
 
 # Lines of the pure path: nothing sees the lines of a compiled one. The C tracer, which follows every thread.
+TRACED := $(BARE) $(PLAIN) COVERAGE_CORE=ctrace $(BIN)/python -m coverage run
 test-covered: $(VENV)/.installed
-	$(BARE) $(PLAIN) COVERAGE_CORE=ctrace $(BIN)/python -m coverage run -m pytest -q $(ARGS)
+	$(TRACED) -m pytest -q $(ARGS)
+	$(BIN)/python -m coverage report --skip-covered
+
+# In parts that may run side by side (.ci/run), each of which leaves a file; at last the gate for all of them.
+test-covered-part: $(VENV)/.installed
+	$(TRACED) --parallel-mode -m pytest -q $(ARGS)
+
+covered:
+	$(BIN)/python -m coverage combine -q
 	$(BIN)/python -m coverage report --skip-covered
 
 test-packaging: $(VENV)/.compiled
@@ -149,7 +158,7 @@ wheel: $(VENV)/.deps
 
 clean:
 	rm -rf $(VENV) .venv-peers .venv-fuzz .venv-docs build dist site wheelhouse *.egg-info aiorest_ws/_speedups/*.so aiorest_ws/_speedups/*.pyd
-	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .coverage
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .coverage .coverage.*
 	find aiorest_ws tests bench examples fuzz hold soak -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:

@@ -222,7 +222,8 @@ async def test_stop_cancels_running_handlers(loop: str) -> None:
 
 @on_each_loop
 @asynchronous
-async def test_stop_drops_clients_that_do_not_answer(loop: str) -> None:
+async def test_stop_drops_clients_that_do_not_answer(loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aiorest_ws.server.shutdown._LEAVE", 0.1)
     app = Application(router=make_router(), port=0)
     await app.start()
     async with await Client.connect(app) as client:

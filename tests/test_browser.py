@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any
 import pytest
 
 from aiorest_ws import HTTPError, Live, SimpleRouter
-from tests.kit.pages import ROOT, blocks
+from tests.kit import pages
+from tests.kit.pages import EXAMPLES, ROOT, blocks
 from tests.serving import asynchronous, serving
 
 NODE = shutil.which("node")
@@ -300,3 +302,83 @@ def make_live_router() -> SimpleRouter:
 async def test_the_client_that_subscribes_loses_nothing(tmp_path: Path) -> None:
     client, _ = blocks("js", (ROOT / "docs" / "how-to" / "subscriptions.md").read_text("utf-8"))
     await tell(client + HURRY + LIVE_STORY, make_live_router(), tmp_path)
+
+
+# The pages of the examples
+
+DOM = """
+class Element {
+  constructor(name) { Object.assign(this, {name, children: [], value: "", own: ""}); }
+  get textContent() { return this.own + this.children.map((child) => child.textContent ?? child).join(" "); }
+  set textContent(text) { this.children = []; this.own = text; changed(); }
+  get lastChild() { return this.children.at(-1); }
+  append(...children) { this.children.push(...children); changed(); }
+  replaceChildren(...children) { this.children = children; changed(); }
+  scrollIntoView() {}
+  reset() { for (const each of Object.values(elements)) if (each.isInput) each.value = ""; }
+  find(name) { return this.name === name ? [this] : this.children.flatMap((child) => child.find?.(name) ?? []); }
+  submit() { this.onsubmit({preventDefault() {}, target: this}); }
+}
+const elements = {};
+let changed = () => {};
+const document = {
+  getElementById: (id) => (elements[id] ??= new Element(id)),
+  createElement: (name) => new Element(name),
+};
+const location = {protocol: "http:", hostname: "127.0.0.1"};
+const shows = async (id, text) => {
+  while ($(id).textContent !== text) await new Promise((resolve) => (changed = resolve));
+};
+"""
+PAGE_STORIES = {
+    "live_board": """
+await shows("board", "to do doing done");
+$("title").value = "paint";
+$("add").submit();
+await shows("board", "to do paint → × doing done");
+$("board").find("button")[0].onclick();
+await shows("board", "to do doing paint → × done");
+$("title").value = "x".repeat(81);
+$("add").submit();
+await shows("fault", '"title is not right"');
+$("board").find("button")[1].onclick();
+await shows("board", "to do doing done");
+await shows("fault", "");
+live.close();
+""",
+    "chat": """
+$("text").value = "to nobody";
+$("say").submit();
+await shows("fault", '"come in first"');
+$("name").value = "ada";
+$("room").value = "garden";
+$("come").submit();
+await shows("here", "1 here: ada");
+$("text").value = "hello";
+$("say").submit();
+await shows("messages", "ada hello");
+await shows("fault", "");
+const other = new Live(live.url); // another window: what it says while this one is away is not lost
+await new Promise((resolve) => other.subscribe(url, {onvalue: resolve, onitem: () => {}}));
+live.pause = 1;
+live.socket.close();
+await other.request("POST", url, {data: "are you there?"});
+await shows("messages", "ada hello ada are you there?");
+other.close();
+live.close();
+""",
+}
+
+
+@needs_node
+@pytest.mark.parametrize("name", PAGE_STORIES)
+def test_page_of_the_example_shows_what_is_pushed(name: str, tmp_path: Path) -> None:
+    page = (EXAMPLES / name / "index.html").read_text("utf-8")
+    (script,) = re.findall(r"<script>\n\"use strict\";\n(.*?)</script>", page, re.DOTALL)
+    assert script.count(":8080/") == 1
+    with pages.serving(EXAMPLES / name / "server.py", "-port", "0") as port:
+        story = tmp_path / "story.mjs"
+        story.write_text(DOM + script.replace(":8080/", f":{port}/") + PAGE_STORIES[name], "utf-8")
+        command = [str(NODE), "--no-warnings", SWITCH, str(story)]
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=TIMEOUT, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -20,7 +20,7 @@ import pytest
 
 from aiorest_ws.app import Application
 from aiorest_ws.testing import AsyncTestClient
-from tests.kit.pages import ROOT, TIMEOUT, blocks, output_of, serving
+from tests.kit.pages import ROOT, TIMEOUT, blocks, output_of, serving, shortened
 
 DOCS = ROOT / "docs"
 PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
@@ -70,15 +70,6 @@ async def told(app: Application, shown: list[str]) -> list[str]:
     return lines
 
 
-def shortened(reply: str, shown: str, known: dict[str, str]) -> str:
-    """Give `shown` if that is what `reply` is, and note in `known` what `…` stands for; else `reply`."""
-    like = re.fullmatch(re.sub(r'"([^"]*)…"', r'"(\1[^"]*)"', re.escape(shown)), reply)
-    if like is None:
-        return reply
-    known.update(zip(re.findall(r'"([^"]*…)"', shown), like.groups(), strict=True))
-    return shown
-
-
 @pytest.mark.parametrize("page", WITH_CODE)
 def test_code_of_the_page_runs_and_answers_as_shown(page: str) -> None:
     namespace = run(page)
@@ -99,14 +90,14 @@ def test_tests_of_the_page_pass(page: str) -> None:
 
 
 def test_each_step_of_the_tutorial_is_a_program_with_its_exchanges() -> None:
-    assert [page[9] for page in STEPS] == list("123456")
+    assert [page[9] for page in STEPS] == list("1234567")
     for page in STEPS:
         program = blocks("python", (DOCS / page).read_text("utf-8"))[0]
         assert program.endswith('if __name__ == "__main__":\n    app.run(port=8080)\n'), page
         assert exchanges_of(page), page
 
 
-@pytest.mark.parametrize("page", ["how-to/testing.md", "tutorial/6-tokens.md"])
+@pytest.mark.parametrize("page", ["how-to/testing.md", "tutorial/6-tokens.md", "tutorial/7-live.md"])
 def test_tests_of_the_page_pass_as_a_file_of_their_own(page: str, tmp_path: Path) -> None:
     for name, block in zip(("server", "test_server"), blocks("python", (DOCS / page).read_text("utf-8")), strict=True):
         (tmp_path / f"{name}.py").write_text(block, "utf-8")

@@ -16,7 +16,7 @@ import aiorest_ws
 from aiorest_ws import exceptions
 from aiorest_ws.app import Application
 from examples import demo
-from tests.kit.pages import EXAMPLES, ROOT, TIMEOUT, blocks, output_of, readme, serving
+from tests.kit.pages import EXAMPLES, ROOT, TIMEOUT, blocks, output_of, readme, serving, shortened
 
 REPLIES = {
     "hello": ['{"data":"Hello, world!","event_name":null}'],
@@ -263,7 +263,7 @@ async def tell(app: Application, transcript: list[str]) -> list[str]:
                 client.sendMessage(line[2:].encode())
                 told.append(line)
             else:
-                told.append(f"← {await client.received.get()}")
+                told.append(shortened(f"← {await client.received.get()}", line, {}))
         client.sendClose()
         await client.is_closed
         assert client.received.empty()

@@ -24,7 +24,7 @@ LATER = [
 # Every documented path, with what is imported from there.
 PATHS = {
     "aiorest_ws": (
-        "Application Arg COMPILED Depends HTTPError MethodBasedView Request RequestHandlerFactory "
+        "Application Arg COMPILED Depends HTTPError Live MethodBasedView Request RequestHandlerFactory "
         "RequestHandlerProtocol Response SimpleRouter __version__ endpoint"
     ),
     "aiorest_ws.abstract": "AbstractEndpoint AbstractMiddleware AbstractPermission AbstractRouter",
@@ -67,7 +67,10 @@ PATHS = {
         "WS_MESSAGE_TOO_BIG WS_MESSAGE_VIOLATE_POLICY WS_NORMAL WS_NO_STATUS_CODE WS_PROTOCOL_ERROR WS_RESERVED "
         "WS_SERVER_DIDNT_RETURN_EXTENSIONS WS_UNEXPECTED_CONDITION is_library is_not_used is_private is_reserved"
     ),
-    "aiorest_ws.testing": "AsyncTestClient ConnectionClosed Event HandshakeRefused Reply TestClient",
+    "aiorest_ws.testing": (
+        "AsyncSubscription AsyncTestClient ConnectionClosed End Event HandshakeRefused Reply Subscription "
+        "SubscriptionEnded SubscriptionRefused TestClient"
+    ),
     "aiorest_ws.urls": "NoMatch NoReverseMatch RouteMatch get_urlconf resolve reverse set_urlconf",
     "aiorest_ws.urls.base": "get_urlconf set_urlconf",
     "aiorest_ws.urls.exceptions": "NoMatch NoReverseMatch",

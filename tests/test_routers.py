@@ -172,11 +172,11 @@ def test_what_the_base_class_has_is_no_verb(router: SimpleRouter, verb: str) -> 
 
 
 def test_a_verb_of_its_own_may_be_declared(router: SimpleRouter) -> None:
-    class Subscribing(MethodBasedView):
-        def subscribe(self, request: Any) -> None: ...
+    class Purging(MethodBasedView):
+        def purge(self, request: Any) -> None: ...
 
-    router.register("/", Subscribing, "subscribe")
-    assert router.match("SUBSCRIBE", "/")[0].methods == ("SUBSCRIBE",)
+    router.register("/", Purging, "purge")
+    assert router.match("PURGE", "/")[0].methods == ("PURGE",)
 
 
 def test_a_handler_that_cannot_take_the_path_parameters_is_refused(router: SimpleRouter) -> None:

@@ -111,11 +111,20 @@ class Pipeline(passage.Passage):
         try:
             if self.process is None:
                 return self._route(request, self.trie)
-            request._pipeline = self
-            return self._answer(request, None, None, self.process(request))
+            if self.live is not None and type(request._method) is str and _is_of_live(request._method):
+                answer = self.live.announce(self, request, self.trie)
+                if answer is not None:
+                    return answer
+            return self._process(request)
         except BaseException as exc:
             answer = self._recover(request, exc)
         return answer
+
+    def _process(self, request: Request) -> bytes | Coroutine[Any, Any, bytes]:
+        """Have a router's own `process_request` answer."""
+        assert self.process is not None
+        request._pipeline = self
+        return self._answer(request, None, None, self.process(request))
 
     def complete(self, request: Request, result: Any) -> bytes:
         """Give the reply that carries `result` of a bare coroutine, or raise what went wrong."""
@@ -128,7 +137,10 @@ class Pipeline(passage.Passage):
 
     def route(self, request: Request, trie: Any) -> bytes | Coroutine[Any, Any, bytes]:
         """Route `request` with `trie` and give its rendered reply or a coroutine of it. Raises what went wrong."""
-        answer = self._route(request, trie)
+        if request._live is not None and request._live.is_announced:
+            answer = self.live.subscribe(self, request, trie)
+        else:
+            answer = self._route(request, trie)
         return self.rest(request, answer) if request._is_bare else answer
 
     def _route(self, request: Request, trie: Any) -> Any:
@@ -149,9 +161,12 @@ class Pipeline(passage.Passage):
         return self._own(plan) if self._adds else plan, params
 
     def run(self, request: Request, plan: Plan, params: Any) -> bytes | Coroutine[Any, Any, bytes]:
-        """As `respond`, for a request of which it is known where it leads."""
+        """As `respond`, for a request of which it is known where it leads; a router's own way is gone again."""
         try:
-            answer = self.go_on(request, plan, params)
+            if self.process is None or plan.impersonal:
+                answer = self.go_on(request, plan, params)
+            else:
+                answer = self._process(request)
         except BaseException as exc:
             answer = self._recover(request, exc)
         return self.rest(request, answer) if request._is_bare else answer

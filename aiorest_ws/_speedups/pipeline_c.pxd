@@ -25,6 +25,7 @@ cdef class Pipeline(passage.Passage):
     cpdef _Request adopt(self, _Request request, int form, object connection, bytes payload=*)
     cpdef object respond(self, _Request request)
     cpdef object start(self, _Request request)
+    cdef object _process(self, _Request request)
     cpdef bytes complete(self, _Request request, object result)
     cpdef bytes say(self, _Request request, object data)
     cpdef object run(self, _Request request, _Plan plan, object params)

@@ -197,9 +197,9 @@ class Request:
         if name == "app":
             return getattr(getattr(self.connection, "factory", None), "app", None)
         if name[:1] != "_" and name not in _RESERVED:
-            extra = self.extra
-            if name in extra:
-                return extra[name]
+            sent = _sent(self, name)
+            if sent is not _ABSENT:
+                return sent
         elsewhere = f", look for {_ELSEWHERE[name]}" if name in _ELSEWHERE else ""
         raise AttributeError(f"request has no attribute {name!r}{elsewhere}")
 
@@ -281,6 +281,7 @@ def again(request: Request, kind: Any = Request) -> Any:
         fresh._event_name = _copied(request._event_name)
         fresh._id = request._id
         fresh._envelope = _copied(request._envelope)
+        fresh._extra = _copied(request._extra)  # the compiled reader makes no more of a small message
     else:
         fresh._form = 0
         fresh.connection = None
@@ -317,10 +318,16 @@ def failed(exc: BaseException, form: int, connection: Any) -> Request:
 
 def extra_of(request: Request, name: str) -> Any:
     """As `Request.get_extra`, for those who are compiled."""
+    sent = _sent(request, name)
+    return None if sent is _ABSENT else sent
+
+
+def _sent(request: Request, name: str) -> Any:
+    """Give what was sent as `name`, which is none of the known keys; _ABSENT if it was not."""
     if request._extra is not None:
-        return request._extra.get(name)
+        return request._extra.get(name, _ABSENT)
     envelope = request._envelope
-    return None if envelope is None or name in _KNOWN else envelope.get(name)
+    return _ABSENT if envelope is None or name in _KNOWN else envelope.get(name, _ABSENT)
 
 
 def texts_of(request: Request) -> tuple[bytes | None, bytes | None, bytes | None]:

@@ -29,6 +29,13 @@ class TimedPipeline(Pipeline):
         _note(request, perf_counter() - start)
         return rendered if type(rendered) is bytes else _finish(request, rendered)
 
+    def run(self, request: Request, plan: Any, params: Any) -> bytes | Coroutine[Any, Any, Any]:
+        start = perf_counter()
+        rendered = super().run(request, plan, params)
+        if request._live is not None and request._live.is_rerun:  # else it is a step of who asks for it
+            _note(request, perf_counter() - start)
+        return rendered if type(rendered) is bytes else _finish(request, rendered)
+
 
 async def _finish(request: Request, pending: Any) -> Any:
     return await _Steps(request, pending)

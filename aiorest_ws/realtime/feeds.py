@@ -21,7 +21,7 @@ from aiorest_ws.realtime.meter import Meter
 from aiorest_ws.realtime.names import canonical_url, topic_of
 from aiorest_ws.realtime.node import LocalNode
 from aiorest_ws.realtime.presence import listed
-from aiorest_ws.realtime.verbs import answer
+from aiorest_ws.realtime.verbs import announce, answer, subscribe
 from aiorest_ws.realtime.versions import Mark, version_of
 
 if TYPE_CHECKING:
@@ -162,6 +162,14 @@ class Feeds:
     def answer(self, pipeline: Any, request: Any, trie: Any) -> Any:
         """Answer a request with one of the verbs of subscriptions: see `verbs`."""
         return answer(self.node_of, pipeline, request, trie)
+
+    def subscribe(self, pipeline: Any, request: Any, trie: Any) -> Any:
+        """Answer a SUBSCRIBE."""
+        return subscribe(self.node_of, pipeline, request, trie)
+
+    def announce(self, pipeline: Any, request: Any, trie: Any) -> Any:
+        """As `answer`, where a router has its own way: None if that way is to be gone, as by a GET."""
+        return announce(self.node_of, pipeline, request, trie)
 
     def effect(self, pipeline: Any) -> Effect:
         """Give what takes the urls that a handler says it changes."""

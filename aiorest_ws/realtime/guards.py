@@ -17,6 +17,7 @@ from aiorest_ws.realtime.sharing import connection_context
 if TYPE_CHECKING:
     from aiorest_ws.realtime.node import LocalNode
     from aiorest_ws.realtime.subscriptions import Subscription
+    from aiorest_ws.realtime.timers import Timer
 
 __all__ = ("Guards",)
 
@@ -70,6 +71,26 @@ class _Asking:
                 subscription.end(outcome.status, outcome.detail, retry)
 
 
+class _Lease:
+    """The token that the guards of a subscription saw.
+
+    subject    whose it is
+    timer      of its expiry, then of the end
+    is_over    it has expired: another one of the same subject may come
+    """
+
+    __slots__ = ("is_over", "subject", "timer")
+
+    def __init__(self, subject: Any) -> None:
+        self.subject = subject
+        self.timer: Timer | None = None
+        self.is_over = False
+
+    def cancel(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+
+
 class Guards:
     """Asks guards again, and watches what they have seen."""
 
@@ -87,27 +108,38 @@ class Guards:
         else:
             subscription.topic.recheck()
 
-    def passed(self, subscription: Subscription, request: Any) -> None:
-        """Let it go on: its guards have let `request` pass, and said whose it is."""
+    def passed(self, subscription: Subscription, request: Any) -> bool:
+        """Let it go on, if its guards have let `request` pass as the same one; tell whether it does."""
+        lease = subscription.lease
+        if lease is not None and lease.subject != _subject_of(request):
+            if not (lease.is_over and request.token_payload is None):
+                subscription.end(_NOBODY, "the token is another's: subscribe again")
+            return False  # or held: nobody is whom a route lets pass that asks for no user
         was_held, subscription.is_held = subscription.is_held, False
         self.watch(subscription, request)
         if was_held and subscription.plan.live.live.shared:
             subscription.catch_up()  # of others, what has let it pass is the value
+        return True
 
     def watch(self, subscription: Subscription, request: Any) -> None:
         """Hold it once the token of `request` has expired."""
-        if subscription.expiry is not None:
-            subscription.expiry.cancel()
-            subscription.expiry = None
+        if subscription.lease is not None:
+            subscription.lease.cancel()
+            subscription.lease = None
         payload = request.token_payload
-        ends = payload.get("exp") if isinstance(payload, dict) else None
+        if not isinstance(payload, dict):
+            return
+        lease = subscription.lease = _Lease(_subject_of(request))
+        ends = payload.get("exp")
         believer = self._believer(subscription)
         if believer is not None and isinstance(ends, (int, float)):
-            left = max(_AGAIN, ends - believer.manager.now())  # it may take it for longer than it says
-            subscription.expiry = self._node.timers.after(left, lambda: self._expired(subscription, believer.grace))
+            left = ends + getattr(believer.manager, "leeway", 0) - believer.manager.now()
+            seconds = left if left > 0 else _AGAIN  # some are taken for longer than they say
+            lease.timer = self._node.timers.after(seconds, lambda: self._expired(subscription, lease, believer.grace))
 
-    def _expired(self, subscription: Subscription, grace: float) -> None:
-        subscription.expiry = self._node.timers.after(grace, lambda: subscription.end(_NOBODY, "the token has expired"))
+    def _expired(self, subscription: Subscription, lease: _Lease, grace: float) -> None:
+        lease.is_over = True
+        lease.timer = self._node.timers.after(grace, lambda: subscription.end(_NOBODY, "the token has expired"))
         self.ask(subscription)
 
     def _believer(self, subscription: Subscription) -> Any:
@@ -117,4 +149,10 @@ class Guards:
 
     def waits(self, subscription: Subscription, outcome: Outcome) -> bool:
         """Tell whether it is held, not ended: its token has expired, and another may come."""
-        return outcome.status == _NOBODY and subscription.is_held and subscription.expiry is not None
+        return outcome.status == _NOBODY and subscription.lease is not None and subscription.lease.is_over
+
+
+def _subject_of(request: Any) -> Any:
+    """Give whose token the guards have seen; None if they saw none."""
+    payload = request.token_payload
+    return (payload.get("sub"),) if isinstance(payload, dict) else None

@@ -53,10 +53,14 @@ class Rerun(Role):
     def recovered(self, replies: Any, request: Any, result: Any) -> bytes:
         return self.take(replies, request, None, None, result)
 
-    def goes_on(self) -> bool:
-        """Take note of the task in which it goes on, unless it has been cancelled."""
+    def goes_on(self) -> None:
+        """Take note of the task in which it goes on: one step more, if it was cancelled before.
+
+        A coroutine that has not begun would drop what it is to await.
+        """
         self._task = asyncio.current_task()
-        return not self._is_cancelled
+        if self._is_cancelled and self._task is not None:
+            self._task.cancel()
 
     def cancel(self) -> None:
         """Let what is left of it come to nothing: nobody wants to know any more."""
@@ -98,9 +102,8 @@ def begin(
 
 
 async def _wait(given: Any, request: Any, done: Callable[[Any, Outcome | None], None], seconds: float) -> None:
-    if isinstance(request._live, Rerun) and not request._live.goes_on():
-        given.close()
-        return
+    if isinstance(request._live, Rerun):
+        request._live.goes_on()
     try:
         async with asyncio.timeout(seconds):
             rendered = await given
@@ -114,6 +117,8 @@ async def _wait(given: Any, request: Any, done: Callable[[Any, Outcome | None], 
 def _outcome(request: Any, rendered: bytes) -> Outcome | None:
     """Give what went wrong, if anything did: then `rendered` is the reply that says so."""
     if request.status < 400:
+        if isinstance(request._live, Rerun) and not request._live.values:
+            return Outcome(503, "the router has answered in the place of the handler")
         return None
     return Outcome(request.status, decode(rendered, request.form & 4).get("detail"))
 

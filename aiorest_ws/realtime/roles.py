@@ -21,6 +21,7 @@ class Role:
     raises         what goes wrong is raised; else it becomes a reply
     is_rerun       nobody has sent it now
     subscribes     it is asked for a subscription
+    is_announced   it is a SUBSCRIBE that a router's own `process_request` sees first
     counted        as what, if not as its plan says
     """
 
@@ -28,6 +29,7 @@ class Role:
     raises = False
     is_rerun = False
     subscribes = False
+    is_announced = False
     counted: Counted | None = None
 
     def called(self) -> None:

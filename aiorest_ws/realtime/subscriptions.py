@@ -11,7 +11,6 @@ from aiorest_ws.realtime.reruns import jittered
 if TYPE_CHECKING:
     from aiorest_ws.realtime.attempts import Attempt
     from aiorest_ws.realtime.node import LocalNode
-    from aiorest_ws.realtime.timers import Timer
 
 __all__ = ("Subscription", "Subscriptions")
 
@@ -28,17 +27,17 @@ class Subscription(Subscriber):
     turn       of that message: of two, the later counts
     plan, params    of the GET, with its guards
     entry      what is listed of who subscribes, where that is asked for
-    expiry     watches the token that its guards saw
+    lease      the token that its guards saw, if they saw one: see `guards`
     """
 
-    __slots__ = ("entry", "expiry", "guards_run", "message", "params", "plan", "table", "topic", "turn")
+    __slots__ = ("entry", "guards_run", "lease", "message", "params", "plan", "table", "topic", "turn")
 
     def __init__(self, table: Subscriptions, topic: Any, attempt: Attempt) -> None:
         super().__init__(table.connection, attempt.form, attempt.number)
         self.table = table
         self.topic = topic
         self.guards_run: Any = None  # that is under way, or to come
-        self.expiry: Timer | None = None
+        self.lease: Any = None
         self.entry: dict[str, Any] | None = None
         self.renew(attempt)
 
@@ -97,9 +96,9 @@ class Subscription(Subscriber):
         self.is_held = True
         self.position = -1
         self._leave(may_come_back=may_come_back)
-        if self.expiry is not None:
-            self.expiry.cancel()
-            self.expiry = None
+        if self.lease is not None:
+            self.lease.cancel()
+            self.lease = None
         self.guards_run = None
 
 

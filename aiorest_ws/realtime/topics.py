@@ -227,6 +227,8 @@ class SharedState(Topic):
         self._let_in(subscription)
         if self.live.refresh and self._refresh is None:
             self._refresh = self.node.timers.after(self.live.refresh, self._on_refresh)
+        if self.number < self.place.number and not self.is_stale:
+            self.changed()  # while nobody was there to be told
         if subscription.seen != self.seen or subscription.position < self.place.number:
             self.catch_up_soon(subscription)
 
@@ -523,8 +525,10 @@ class PrivateState(Topic):
         elif outcome is None:
             assert data is not None
             self._is_late = False
-            guards.passed(self.subscription, request)
-            self._tell(data, number, is_changed)
+            if guards.passed(self.subscription, request):
+                self._tell(data, number, is_changed)
+            else:
+                self.is_changed = self.is_changed or is_changed
         else:
             self.is_changed = self.is_changed or is_changed
             if not guards.waits(self.subscription, outcome):

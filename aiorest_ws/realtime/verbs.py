@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from aiorest_ws.realtime.node import LocalNode
 
-__all__ = ("answer",)
+__all__ = ("announce", "answer", "subscribe")
 
 _UNPROCESSABLE = 422
 
@@ -33,11 +33,42 @@ def answer(node_of: Callable[[Any], LocalNode], pipeline: Any, request: Any, tri
     if request.connection is None:
         raise HTTPError(400, f"{verb} needs a connection")
     if verb == "SUBSCRIBE":
-        return _subscribe(node_of(request.connection), pipeline, request, trie)
+        return subscribe(node_of, pipeline, request, trie)
     return _unsubscribe(pipeline, request, trie)
 
 
-def _subscribe(node: LocalNode, pipeline: Any, request: Any, trie: Any) -> Any:
+def announce(node_of: Callable[[Any], LocalNode], pipeline: Any, request: Any, trie: Any) -> Any:
+    """As `answer`; but a SUBSCRIBE goes by the router's own way, which sees a GET: None is given for it."""
+    if request.method != "SUBSCRIBE" or request.id is None or request.connection is None:
+        return answer(node_of, pipeline, request, trie)
+    request._live = Announced(Counted(None, request.method), node_of)
+    set_method(request, "GET")
+    return None
+
+
+class Announced(Said):
+    """A SUBSCRIBE before it is routed: a router that answers it by itself subscribes nobody."""
+
+    subscribes = True
+    is_announced = True
+
+    def __init__(self, counted: Counted, node_of: Callable[[Any], LocalNode]) -> None:
+        super().__init__(counted)
+        self._node_of = node_of
+
+    def settle(self, connection: Any, request: Any, rendered: bytes) -> bytes:
+        set_method(request, "SUBSCRIBE")
+        if request.status >= 400:
+            return rendered
+        error = HTTPError(503, f"{request.url!r:.200} was answered by its router alone: nobody is subscribed")
+        self._node_of(connection).report(request, error)
+        refused: bytes = connection._pipeline.refuse(request, error)
+        return refused
+
+
+def subscribe(node_of: Callable[[Any], LocalNode], pipeline: Any, request: Any, trie: Any) -> Any:
+    """Let a SUBSCRIBE go the way of a GET; raises what it is refused with before."""
+    node = node_of(request.connection)
     plan, params = _found(pipeline, request, trie)
     if plan.live is None:
         raise MethodNotAllowed(f"GET {plan.route.path} does not say how it changes: it cannot be subscribed to")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from aiorest_ws._speedups import Trie
@@ -30,6 +29,8 @@ def check_changes(routes: Sequence[Route]) -> None:
 def _check(route: Route, template: str, live: Iterable[Route]) -> None:
     reached = [each for each in live if _leads(template, each)]
     if not reached:
+        from difflib import get_close_matches  # dear to import
+
         near = get_close_matches(template, [each.path.rstrip("/") or "/" for each in live], 1)
         cure = f"did you mean {near[0]}?" if near else "give its GET live=Live(…)"
         raise ImproperlyConfigured(

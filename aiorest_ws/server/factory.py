@@ -188,8 +188,9 @@ class RequestHandlerFactory(WebSocketServerFactory):
             if self.perMessageCompressionAccept is not self.declines_compression:
                 quickest()
             plain = type(router).process_request is SimpleRouter.process_request
+            trie = router._trie if isinstance(router, SimpleRouter) else None
             self._pipeline = (TimedPipeline if self.debug else Pipeline)(
-                router._trie if plain and isinstance(router, SimpleRouter) else None,
+                trie,
                 process=None if plain else router.process_request,
                 middlewares=self.middlewares,
                 logs=bool(self.access_log),
@@ -200,7 +201,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
                 overrides=self.dependency_overrides,
                 dependencies=self._effects(router),
                 max_event_name=self.limits.max_event_name or 0,
-                live=self.live if plain else None,
+                live=None if trie is None else self.live,
             )
         return self._pipeline
 
@@ -234,7 +235,8 @@ class RequestHandlerFactory(WebSocketServerFactory):
         if self._access is not None:
             self._access.flush()  # the lines before this one
         why = sole(exc)
-        text = f"{request.method!r:.20} '{path_of(request.url)}' failed: {type(why).__name__}"
+        asked = " for a subscription" if request.subscribing else ""
+        text = f"{request.method!r:.20} '{path_of(request.url)}' failed{asked}: {type(why).__name__}"
         if isinstance(why, SerializerError) and why.why:
             text += f": {printable(why.why)} (from {printable(giver(request))})"
         context = request._ended_in

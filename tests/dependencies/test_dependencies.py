@@ -866,7 +866,7 @@ async def test_client_that_leaves_and_a_server_that_stops_clean_up(loop: str, ki
             await gates.until(lambda: len(gates.started) == 2)
             connection = connection_of(app)
             tasks = connection.tasks
-            await app.stop()
+            await asyncio.gather(app.stop(), client.left())
             if tasks:
                 await asyncio.wait(tasks)
             assert log == ["open", asyncio.CancelledError, "close"]

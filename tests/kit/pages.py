@@ -26,6 +26,7 @@ __all__ = (
     "output_of",
     "readme",
     "serving",
+    "shortened",
 )
 
 
@@ -123,3 +124,12 @@ def blocks(language: str, text: str | None = None) -> list[str]:
     found = re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     assert found
     return found
+
+
+def shortened(reply: str, shown: str, known: dict[str, str]) -> str:
+    """Give `shown` if that is what `reply` is, and note in `known` what `…` stands for; else `reply`."""
+    like = re.fullmatch(re.sub(r'"([^"]*)…"', r'"(\1[^"]*)"', re.escape(shown)), reply)
+    if like is None:
+        return reply
+    known.update(zip(re.findall(r'"([^"]*…)"', shown), like.groups(), strict=True))
+    return shown

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from aiorest_ws import MethodBasedView, SimpleRouter, endpoint
+from aiorest_ws import Application, Live, MethodBasedView, SimpleRouter, endpoint
 from aiorest_ws.logs import slow as stopwatch
+from aiorest_ws.testing import AsyncTestClient
 from aiorest_ws.wrappers import Request
 from tests.serving import LOOPS, Client, asynchronous, serving
 
@@ -162,3 +163,34 @@ def test_client_that_leaves_cancels_a_watched_handler(clock: Clock) -> None:
             await ended.wait()
 
     test()
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@asynchronous
+async def test_runs_for_subscriptions_are_watched_too(
+    shared: bool, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    router = SimpleRouter()
+
+    @router.get("/blocks", live=Live(shared=shared, interval=0))
+    def blocks(request: Request) -> float:
+        clock.now += 1.0
+        return clock.now
+
+    @router.get("/awaits", live=Live(shared=shared, interval=0))
+    async def awaits(request: Request) -> float:
+        await asyncio.sleep(0)
+        clock.now += 2.0
+        return clock.now
+
+    app = Application(router=router, debug=True)
+    async with AsyncTestClient(app) as client:
+        for url, seconds in (("/blocks", 1), ("/awaits", 2)):
+            assert (await client.get(url)).ok
+            told = f"'GET' '{url}/' blocked the event loop for {seconds}.00 s"
+            assert warnings(caplog) == [told]
+            async with client.subscribe(url) as subscription:
+                app.live.changed(url)
+                await subscription.receive()
+            assert warnings(caplog) == [told] * 3
+            caplog.clear()

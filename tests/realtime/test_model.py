@@ -13,7 +13,7 @@ import os
 from collections.abc import Coroutine
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, currently_in_test_context, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -94,6 +94,7 @@ class View:
         self.value: Any = None  # of a state
         self.items = 0  # of a log: all below it are there
         self.first = 0  # so many came with the first `data`
+        self.again = ("", 0)
 
     @property
     def mark(self) -> tuple[str, int]:
@@ -151,6 +152,7 @@ class Viewer(AsyncTestClient):
             assert since is not None
             if url not in self.views:
                 view = self.views[url] = self.known[url]
+                view.again = view.mark  # what came since it has asked comes once more
                 view.version = since
             if status == 304 and url != LOG:
                 self.views[url].version = message["version"]
@@ -169,7 +171,8 @@ class Viewer(AsyncTestClient):
         assert view.mark == (before[0], before[1] + 1), (before, message)
         item = message["data"]["n"]
         self.check(item, 0)
-        if item >= view.first or item >= view.items:
+        comes_again = view.mark[0] == view.again[0] and view.mark[1] <= view.again[1]
+        if (item >= view.first and not comes_again) or item >= view.items:
             assert item == view.items, (view.items, message)  # none left out, and none twice
             view.items += 1
 
@@ -433,6 +436,8 @@ class Model(RuleBasedStateMachine):
         assert self.trouble.lines == []
         for client in (self.root, *self.clients):
             if client._link._fault is not None:
+                if currently_in_test_context():
+                    note(f"{client.name} was sent: {client.seen}")
                 raise client._link._fault
 
     def teardown(self) -> None:

@@ -141,7 +141,10 @@ async def test_thousands_of_connections_are_all_told(loop: str) -> None:
 
 @on_each_loop
 @asynchronous
-async def test_client_that_does_not_answer_the_close_does_not_hold_it_up(loop: str) -> None:
+async def test_client_that_does_not_answer_the_close_does_not_hold_it_up(
+    loop: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aiorest_ws.server.shutdown._LEAVE", 0.1)
     app = await started(Gates())
     async with await Client.connect(app) as client:
         await client.ask()
@@ -494,7 +497,7 @@ async def test_hook_that_stops_the_server_does_not_wait_for_itself(loop: str, wh
                 await client.leave()
             go.set()
             if where == "on_shutdown":
-                await app.stop()
+                await asyncio.gather(app.stop(), client.left())
     await until(lambda: not app.is_running)
     assert told == [where] or (told == [] and where == "on_connect")
 

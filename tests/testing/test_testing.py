@@ -257,10 +257,10 @@ async def test_two_requests_with_one_id_cannot_wait_at_once() -> None:
 
 def test_handler_that_never_answers_is_a_timeout_that_says_of_what() -> None:
     app = application()
-    with TestClient(app, timeout=SHORT) as client:
+    with TestClient(app) as client:
         with pytest.raises(TimeoutError, match=r"^expected a reply to GET /never, got none within 0\.01 s$"):
-            client.get("/never")
-        assert client.get("/echo/ada", timeout=5).ok
+            client.get("/never", timeout=SHORT)
+        assert client.get("/echo/ada").ok
     assert app._options["router"].cancelled == ["/never"]
 
 
