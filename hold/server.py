@@ -19,13 +19,14 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from aiorest_ws import Application, MethodBasedView, Request, SimpleRouter, endpoint
+from aiorest_ws import Application, Live, MethodBasedView, Request, SimpleRouter, endpoint
 from aiorest_ws.exceptions import BaseAPIException
 from aiorest_ws.renderers import XMLRenderer
 
 _ended: deque[tuple[str, float]] = deque(maxlen=100)  # peers and when, by the clock that all processes share
 _subscribers: set[Any] = set()
 _begun = count()
+_feed: list[None] = []
 
 
 class Expected(Exception):
@@ -141,6 +142,21 @@ async def publish(request: Request, times: int, size: int) -> Any:
     return taken
 
 
+@endpoint("/feed", "GET", live=Live(mode="log", shared=True))
+def feed(request: Request) -> int:
+    """Tell how many items there are: 0, 1, 2, …"""
+    return len(_feed)
+
+
+@endpoint("/feed", "POST")
+async def feed_more(request: Request, times: int) -> int:
+    """Publish so many items more; give how many there are."""
+    for _ in range(times):
+        _feed.append(None)
+        request.app.live.publish("/feed", len(_feed) - 1)
+    return len(_feed)
+
+
 @endpoint("/leave", "POST")
 def leave(request: Request) -> None:
     """Let the server close the connection."""
@@ -166,6 +182,7 @@ def state(request: Request) -> dict[str, int]:
         "connections": len(connections),
         "admitted": len(request.connection.factory.admissions),
         "handlers": sum(len(connection.tasks) for connection in connections),
+        "subscriptions": request.app.live.meter.subscriptions,
     }
 
 
@@ -174,7 +191,7 @@ _FOR_ATTACKS = (keep, reply, block, subscribe, publish, leave, waiting, ended)
 
 def make_router() -> SimpleRouter:
     router = SimpleRouter()
-    for handler in (hello, hello_async, sleep, fail, push, state, *_FOR_ATTACKS):
+    for handler in (hello, hello_async, sleep, fail, push, state, feed, feed_more, *_FOR_ATTACKS):
         router.register_endpoint(handler)
     router.register("/echo", Echo, "POST")
     router.register("/xml", Xml, "POST")

@@ -1,9 +1,11 @@
 """Thirty clients, a tenth of them hostile, for as long as one likes, and a verdict. `make soak SECONDS=1800`.
 
     python -m soak --seconds 60 --path pure --loop asyncio
+    python -m soak --of log
 
-Every request carries a nonce, and every reply is checked: the right one, on the right connection, exactly once. The
-server is looked at all along: memory, descriptors, tasks. At the end everything must be as it was before.
+Every request carries a nonce, and every reply is checked: the right one, on the right connection, exactly once. Of a
+log, 200 clients drop and resume at random: every item comes to each of them, once. The server is looked at all along:
+memory, descriptors, tasks. At the end everything must be as it was before.
 """
 
 from __future__ import annotations
@@ -15,14 +17,17 @@ import sys
 import time
 from dataclasses import dataclass, field
 from itertools import cycle, islice
+from typing import Any
 
 from hold.process import Server, serving
 from hold.row import warm
 from soak.hostile import Hostile
 from soak.member import PATIENCE, Member, Tally
+from soak.readers import Reader, Writer
 from tests.serving import PING, PONG, Client
 
 CLIENTS = 30
+READERS = 200  # of a log
 SLOPE = 1.0  # KB/s, to reach
 JUDGED_FROM = 600  # seconds: what a shorter run says of the slope is mostly noise
 
@@ -78,8 +83,7 @@ async def soak(server: Server, options: argparse.Namespace) -> list[str]:
     tally, stop = Tally(), asyncio.Event()
     watcher = Watcher(server, await Client.connect(server.address))
     at_rest = await watcher.state()
-    kinds = islice(cycle([Hostile] + [Member] * 9), CLIENTS)
-    members = [kind(number, server.address, tally, stop, options.think) for number, kind in enumerate(kinds)]
+    members = _members(server.address, tally, stop, options)
     running = {asyncio.create_task(member.run()): member for member in members}
     every = max(1.0, min(5.0, options.seconds / 60))
     said = 0.0
@@ -98,9 +102,26 @@ async def soak(server: Server, options: argparse.Namespace) -> list[str]:
         task.cancel()
     await asyncio.gather(*hostile, return_exceptions=True)
     await asyncio.gather(*(task for task in running if task not in hostile))
+    await _finish(members)
     at_end = await _settled(watcher, at_rest)
     await watcher.client.drop()
     return _verdict(tally, watcher.samples, at_rest, at_end, options.seconds)
+
+
+def _members(address: tuple[str, int], tally: Tally, stop: asyncio.Event, options: argparse.Namespace) -> list[Any]:
+    if options.of == "log":
+        readers = [Reader(number, address, tally, stop, options.think * 10) for number in range(READERS)]
+        return [Writer(address, tally, stop, options.think), *readers]
+    kinds = islice(cycle([Hostile] + [Member] * 9), CLIENTS)
+    return [kind(number, address, tally, stop, options.think) for number, kind in enumerate(kinds)]
+
+
+async def _finish(members: list[Any]) -> None:
+    """Let every reader get what is missing."""
+    for writer in members:
+        if isinstance(writer, Writer):
+            print(f"items        {writer.total}")
+            await asyncio.gather(*(each.finish(writer.total) for each in members if isinstance(each, Reader)))
 
 
 async def _settled(watcher: Watcher, at_rest: dict[str, int]) -> dict[str, int]:
@@ -143,6 +164,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run, and give 1 if something is wrong."""
     parser = argparse.ArgumentParser(prog="python -m soak", description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("--seconds", type=float, default=60, help="for how long (%(default)s)")
+    parser.add_argument("--of", choices=("requests", "log"), default="requests", help="what is asked (%(default)s)")
     parser.add_argument("--path", choices=("compiled", "pure"), default="compiled")
     parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="uvloop")
     parser.add_argument("--think", type=float, default=0.05, help="seconds between a client's writes (%(default)s)")

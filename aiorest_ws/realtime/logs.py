@@ -58,7 +58,7 @@ class Log(SharedState):
         return super()._may_run() and bool(self._waiting)
 
     def _set(self, values: dict[int, bytes], number: int, is_changed: bool) -> None:
-        self.values, self.number = values, number
+        self.values, self.number, self._as_of = values, number, self._began
         self.node.timers.after(self.live.interval, self._let_go)
 
     def _failed(self, outcome: Outcome) -> None:

@@ -382,13 +382,20 @@ class AsyncTestClient:
         """Let so much time pass for subscriptions, at once, and wait until what is due was done and has arrived.
 
         That is time for `interval`, `refresh`, `recheck`, `history_seconds`, retries, and the expiry of tokens that
-        the application's own middlewares know. Handlers that run for subscriptions are waited for, however long they
-        take. Everything else goes by the real clock. It is the time of the application: all of its clients see it
-        pass; 0 only waits.
+        the application's own middlewares know. Everything else goes by the real clock. It is the time of the
+        application: all of its clients see it pass; 0 only waits.
+
+        Raises TimeoutError when handlers that run for subscriptions have not ended within `timeout` seconds.
         """
         if self._running is None:
             raise RuntimeError("client is not connected, use it in a `with` block")
-        await self._running.passing.advance(seconds)
+        try:
+            async with asyncio.timeout(self.timeout):
+                await self._running.passing.advance(seconds)
+        except TimeoutError:
+            raise TimeoutError(
+                f"expected what runs for subscriptions to end, it did not in {self.timeout:g} s"
+            ) from None
 
     # What is no request, and what answers none
 

@@ -36,15 +36,15 @@ class Room:
         behind: dict[str, Any] = {"middlewares": [self]}
 
         @self.router.get(LOG, live=Live(mode="log", shared=True, interval=0.0, **live), **behind)
-        async def log(request: Request) -> list[int]:
+        async def log(request: Request) -> Any:
             return await self.read(LOG, list(self.items))
 
         @self.router.get(SHARED, live=Live(shared=True, interval=0.0), **behind)
-        async def shared(request: Request) -> int:
+        async def shared(request: Request) -> Any:
             return await self.read(SHARED, self.value)
 
         @self.router.get(OWN, live=Live(interval=0.0), **behind)
-        async def own(request: Request) -> int:
+        async def own(request: Request) -> Any:
             return await self.read(OWN, self.value)
 
         self.app = Application(self.router)

@@ -68,6 +68,15 @@ async def test_the_first_data_then_every_item_in_order() -> None:
 
 
 @asynchronous
+async def test_those_who_come_within_the_interval_share_a_run() -> None:
+    news = News(interval=3600.0)
+    async with AsyncTestClient(news.app) as client, client.connect() as other:
+        assert (await client.subscribe(NEWS)).data == ["first"]
+        assert (await other.subscribe(NEWS)).data == ["first"]
+        assert news.calls == 1
+
+
+@asynchronous
 async def test_publish_gives_the_version_that_its_push_has() -> None:
     news = News()
     async with AsyncTestClient(news.app) as client:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import pickle
 from typing import Any
@@ -294,6 +295,26 @@ def test_time_goes_on_only() -> None:
         client.advance(1)
     with TestClient(Shop().app) as client, pytest.raises(ValueError, match="got nan"):
         client.advance(float("nan"))
+
+
+@asynchronous
+async def test_handlers_that_do_not_end_are_waited_for_as_long_as_anything() -> None:
+    hangs = asyncio.Event()
+    router = SimpleRouter()
+
+    @router.get("/x", live=Live(interval=0))
+    async def x(request: Any) -> None:
+        if request.connection.subscriptions:
+            await hangs.wait()
+
+    app = Application(router=router)
+    async with AsyncTestClient(app) as client, client.subscribe("/x"):
+        app.live.changed("/x")
+        client.timeout, patience = SHORT, client.timeout
+        with pytest.raises(TimeoutError, match=r"^expected what runs for subscriptions to end, it did not in 0.01 s$"):
+            await client.advance()
+        client.timeout = patience
+        hangs.set()
 
 
 class Manager(JSONWebTokenManager):
