@@ -20,7 +20,7 @@ import orjson
 
 from aiorest_ws import SimpleRouter, _speedups
 from aiorest_ws.decorators import endpoint
-from fuzz import payloads
+from fuzz import payloads, sessions
 from tests.kit.frames import BINARY, OPEN, TEXT, is_text, make, wire
 from tests.swapping import Impl, using
 
@@ -286,6 +286,17 @@ def _pipeline(impl: Impl) -> Outcome:
     return outcome
 
 
+# Clients who subscribe
+
+
+def _sessions(source: Random) -> list[Any]:
+    return [sessions.steps(source) for _ in range(4)]
+
+
+def _live(impl: Impl) -> Outcome:
+    return sessions.outcome if impl.name == "c" else sessions.Elsewhere().outcome
+
+
 ROOMS = {
     "envelope": Room(_payloads, _envelope),
     "base64": Room(_payloads, _base64),
@@ -294,6 +305,7 @@ ROOMS = {
     "render": Room(_values, _render),
     "trie": Room(_urls, _trie),
     "pipeline": Room(_payloads, _pipeline),
+    "live": Room(_sessions, _live, each=sessions.STEPS),
 }
 
 
