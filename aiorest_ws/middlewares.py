@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
 from contextvars import ContextVar
 from inspect import signature
 from typing import Any
@@ -54,11 +53,6 @@ def middlewares_of(middlewares: Any) -> tuple[Any, ...]:
     if not isinstance(middlewares, (list, tuple)):
         raise TypeError(f"middlewares must be a list, got {middlewares!r}")
     return tuple(middleware_of(middleware) for middleware in middlewares)
-
-
-def is_around(middlewares: Iterable[Any]) -> bool:
-    """Tell whether one of `middlewares` stands around the handler, not only before it."""
-    return any(not hasattr(middleware, "process_request") for middleware in middlewares)
 
 
 class Timing:

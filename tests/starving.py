@@ -258,26 +258,21 @@ def guards() -> Iterator[Case]:
     from aiorest_ws.auth.permissions import IsAuthenticated
 
     module = compiled("guards")
+
+    def asking(check: Any, user: Any) -> Call:
+        request = compiled("wrappers").wrap({}, 0, None)
+        request.user = user
+        return partial(check.ask, request, None, None)
+
     yield "new", same(partial(module.Check, IsAuthenticated))
     for name, user in _users():
         yield f"is authenticated {name}", same(partial(module.is_authenticated, user))
+        yield f"ask {name} whether there is a user", partial(asking, module.Check(), user)
+        yield f"ask {name} for a permission", partial(asking, module.Check(IsAuthenticated), user)
 
 
 def passage() -> Iterator[Case]:
-    from aiorest_ws.auth.permissions import IsAuthenticated
-
-    check = compiled("guards").Check
-    module = compiled("passage")
-
-    def asking(asked: Any, user: Any) -> Call:
-        request = compiled("wrappers").wrap({}, 0, None)
-        request.user = user
-        return partial(module.Passage().ask, asked, request, None)
-
-    yield "new", same(module.Passage)
-    for name, user in _users():
-        yield f"ask {name} whether there is a user", partial(asking, check(), user)
-        yield f"ask {name} for a permission", partial(asking, check(IsAuthenticated), user)
+    yield "new", same(compiled("passage").Passage)
 
 
 def _users() -> Iterator[tuple[str, Any]]:

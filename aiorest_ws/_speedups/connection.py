@@ -300,6 +300,7 @@ class Connection(frames.Frames):
 
     def _end(self, request: Request) -> None:
         """Take note that `request` has ended, which nobody is to be answered any more."""
+        request._is_over = True
         if request._live is not None:
             request._live.end(request)
 
@@ -315,6 +316,7 @@ class Connection(frames.Frames):
         if request._live is not None:
             request._live.late(request)
         self._reply(request, self._pipeline.refuse(request, exc))
+        request._is_over = False
 
     def _finish(self, request: Request, rendered: bytes) -> None:
         """Send a reply that took time, with the others of this turn, and go on with what waited for it."""
@@ -377,6 +379,7 @@ class Connection(frames.Frames):
         return most > 0 and (octets >= most or octets + _CONTAINER * self._holds_in_flight >= _DECODED * most)
 
     def _reply(self, request: Request, rendered: bytes) -> None:
+        request._is_over = True
         if request._live is not None:
             rendered = request._live.settle(self, request, rendered)
         if self.state != _OPEN:

@@ -58,6 +58,7 @@ cdef class Connection(frames.Frames):
     cdef object _first_step(self, _Request request, object pending, object context, _Lookout lookout)
     @cython.locals(workers=_Workers, worker=_Worker)
     cdef bint _begin(self, _Request request, object pending) except -1
+    cdef _end(self, _Request request)
     cpdef _answer_with(self, _Request request, object exc)
     cpdef bint _takes_pushes(self)
     @cython.locals(opcode=int, message=bytes)

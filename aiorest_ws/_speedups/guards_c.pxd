@@ -1,10 +1,11 @@
 cimport cython
 
 
+@cython.final
 cdef class Check:
     cdef readonly object permission
 
-    cdef object ask(self, object request, object view, object report)
+    cpdef object ask(self, object request, object view, object report)
 
 
 @cython.locals(check=Check)

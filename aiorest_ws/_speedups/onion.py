@@ -18,32 +18,32 @@ class Onion:
     """The guards of one request, some of which are called with (request, call_next).
 
     guards    in order; `checks` are among them
-    ask       asks one of `checks`: (check, request, view) → None or an awaitable
+    report    what `checks` call with (request, exception), as of `Replies`
     core      the innermost: request → what the handler gives
-    answer    makes a Response of what comes from inside
+    response    the class of what comes from inside, if need be made of it
     logs      the context in which a request ends is wanted, also if it ends well
     asked     the checks were come to
     """
 
-    __slots__ = ("answer", "ask", "asked", "checks", "core", "guards", "logs", "view")
+    __slots__ = ("asked", "checks", "core", "guards", "logs", "report", "response", "view")
 
     def __init__(
         self,
         guards: tuple[Any, ...],
         checks: tuple[Any, ...],
         view: Any,
-        *,
-        ask: Callable[[Any, Any, Any], Any],
+        report: Callable[[Any, BaseException], None] | None,
         core: CallNext,
-        answer: Callable[[Any], Any],
+        *,
+        response: type,
         logs: bool = False,
     ) -> None:
         self.guards = guards
         self.checks = checks
         self.view = view
-        self.ask = ask
+        self.report = report
         self.core = core
-        self.answer = answer
+        self.response = response
         self.logs = logs
         self.asked = not checks
 
@@ -58,12 +58,15 @@ class Onion:
             return given
 
         asking = tuple(guard for guard in self.guards if authenticates(guard) or self.is_check(guard))
-        again = Onion(asking, self.checks, self.view, ask=self.ask, core=answered, answer=self.answer)
+        again = Onion(asking, self.checks, self.view, self.report, answered, response=self.response)
         given = await Layer(again)(request)
         if not again.asked:  # by one that authenticates
             for check in self.checks:
-                await call(self.ask, check, request, self.view)
+                await call(check.ask, request, self.view, self.report)
         return given
+
+    def answer(self, given: Any) -> Any:
+        return given if isinstance(given, self.response) else self.response(given)
 
     def is_check(self, guard: Any) -> bool:
         return any(guard is check for check in self.checks)
@@ -92,7 +95,7 @@ class Layer:
                     given = await inside(request)
                 elif onion.is_check(guard):
                     onion.asked = True
-                    await call(onion.ask, guard, request, onion.view)
+                    await call(guard.ask, request, onion.view, onion.report)
                     given = await inside(request)
                 else:
                     given = onion.answer(_given(guard, await call(guard, request, inside)))

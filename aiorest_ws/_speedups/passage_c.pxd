@@ -1,27 +1,19 @@
 cimport cython
 
 from aiorest_ws._speedups cimport guards_c as guards
+from aiorest_ws._speedups cimport plan_c as plans
 from aiorest_ws._speedups cimport replies_c as replies
 from aiorest_ws._speedups cimport wrappers_c as wrappers
 from aiorest_ws._speedups.plan_c cimport Plan as _Plan
 from aiorest_ws._speedups.wrappers_c cimport Request as _Request
 
 
-cdef Py_ssize_t _LARGE
-
-
 cdef class Passage(replies.Replies):
-    cdef readonly tuple middlewares
-    cdef readonly bint onion
-    cdef readonly bint guarded
     cdef readonly bint logs
     cdef readonly object threads
     cdef readonly object overrides
-    cdef dict _guards
 
     @cython.locals(at=Py_ssize_t, asked=tuple)
     cdef object _guard(self, _Request request, _Plan plan, tuple params)
-    cdef tuple _guards_of(self, _Plan plan)
     cdef object _enter(self, _Request request, _Plan plan, tuple params, object view, object scope, object around)
     cdef object _call_guarded(self, _Request request, _Plan plan, tuple params, object view)
-    cdef object _call(self, _Request request, _Plan plan, tuple params, object view)

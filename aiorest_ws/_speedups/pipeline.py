@@ -9,28 +9,27 @@ from __future__ import annotations
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
-from aiorest_ws.exceptions import (
-    IncorrectURL,
-    InvalidMessage,
-    NotSpecifiedHandler,
-    NotSpecifiedURL,
-)
+from aiorest_ws.exceptions import IncorrectURL, NotSpecifiedHandler, NotSpecifiedURL
 from aiorest_ws.routing.misses import missed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable
+    from typing import Unpack
 
     from .plan import Plan
+    from .replies import Answering
     from .trie import Trie
     from .wrappers import Request
 
 # Modules, not names: `pipeline_c.pxd` cimports the compiled ones under these names, and calls into them are C calls.
 if TYPE_CHECKING or not __name__.endswith("_c"):
     from . import codec, envelope, passage, replies, wrappers
+    from . import plan as plans
 else:
     from . import codec_c as codec
     from . import envelope_c as envelope
     from . import passage_c as passage
+    from . import plan_c as plans
     from . import replies_c as replies
     from . import wrappers_c as wrappers
 
@@ -41,11 +40,13 @@ class Pipeline(passage.Passage):
     """The way of every request of one application.
 
     process       a router's own `process_request` (request → bytes or an awaitable), or None to route with `trie`
+    middlewares   instances around every handler: their `process_request(request, view)` runs in order, sync or async;
+                  one without it is called with (request, call_next) instead
     dependencies  what runs before those of every route for its effect
-    live          answers SUBSCRIBE and its like, a `realtime.feeds.Feeds`; None: they are no verbs
     max_event_name    bytes of JSON that an `event_name` may have, 0 for any number
-    middlewares, onion, logs, threads, overrides    see `Passage`
-    debug, report, recoveries    see `Replies`
+    logs, threads, overrides    see `Passage`
+    live          answers SUBSCRIBE and its like, a `realtime.feeds.Feeds`; None: they are no verbs
+    answering     options of `Replies`
     """
 
     def __init__(
@@ -54,41 +55,32 @@ class Pipeline(passage.Passage):
         *,
         process: Callable[[Request], Any] | None = None,
         middlewares: Iterable[Any] = (),
-        onion: bool = False,
-        logs: bool = False,
-        debug: bool = False,
-        report: Callable[[Request, BaseException], None] | None = None,
-        threads: Callable[..., Any] | None = None,
-        recoveries: Iterable[dict[type, Any]] = (),
-        overrides: dict[Any, Any] | None = None,
         dependencies: tuple[Any, ...] = (),
         max_event_name: int = 0,
+        logs: bool = False,
+        threads: Callable[..., Any] | None = None,
+        overrides: dict[Any, Any] | None = None,
         live: Any = None,
+        **answering: Unpack[Answering],
     ) -> None:
-        super().__init__(
-            middlewares=middlewares,
-            onion=onion,
-            logs=logs,
-            debug=debug,
-            report=report,
-            threads=threads,
-            recoveries=recoveries,
-            overrides=overrides,
-        )
+        super().__init__(**answering)
         self.trie = trie
         self.process = process
+        self.middlewares = tuple(middlewares)
         self.dependencies = dependencies
         self.max_event_name = max_event_name
+        self.logs = logs
+        self.threads = threads
+        self.overrides = {} if overrides is None else overrides
         self.live = live
-        self._plans: dict[Plan, Plan] = {}  # those of the router → with `dependencies`
+        self._adds = bool(self.middlewares or dependencies)
+        self._plans: dict[Plan, Plan] = {}  # those of the router → with `middlewares` and `dependencies`
 
     def handle(self, payload: bytes, is_binary: bool, connection: Any = None) -> bytes | Awaitable[bytes]:
         """Give the payload that answers `payload`, in the same form, or a coroutine of it."""
         request = envelope.read(payload, is_binary, connection)
         rendered = self.respond(request)
-        if type(rendered) is bytes:
-            return codec.encode(rendered, request._form)
-        return self._encode_later(request, rendered)
+        return codec.encode(rendered, request._form) if type(rendered) is bytes else self._encoded(request, rendered)
 
     def adopt(self, request: Request, form: int, connection: Any, payload: bytes = b"") -> Request:
         """Give a request that the user's own code made of `payload`, ready for `respond`."""
@@ -112,8 +104,8 @@ class Pipeline(passage.Passage):
         Such a coroutine may be gone through to its end, and what it returns be rendered with `complete`; for all that
         is not as simple, `rest` makes what `respond` gives.
         """
-        if request._event_name is not None and not codec.is_short(request._event_name, self.max_event_name):
-            self._refuse_event_name(request)
+        if request._event_name is not None:
+            replies.check_event_name(request, self.max_event_name)
         if request._failure is not None:
             return self.refuse(request, request._failure)
         try:
@@ -128,22 +120,11 @@ class Pipeline(passage.Passage):
             answer = self._recover(request, exc)
         return answer
 
-    def _refuse_event_name(self, request: Request) -> None:
-        """Take away an `event_name` that is too long, as `wrappers.check_id` does with an `id`."""
-        request._event_name = None
-        if request._failure is None:
-            request._failure = InvalidMessage(
-                f"`event_name` must be at most {self.max_event_name} bytes of JSON in {codec.MAX_LEVELS} levels"
-            )
-
     def _process(self, request: Request) -> bytes | Coroutine[Any, Any, bytes]:
         """Have a router's own `process_request` answer."""
         assert self.process is not None
         request._pipeline = self
-        given = self.process(request)
-        if replies.is_awaitable(given):
-            return self._finish(request, None, None, given)
-        return replies.rendered(given)
+        return self._answer(request, None, None, self.process(request))
 
     def complete(self, request: Request, result: Any) -> bytes:
         """Give the reply that carries `result` of a bare coroutine, or raise what went wrong."""
@@ -169,18 +150,15 @@ class Pipeline(passage.Passage):
         if type(url) is not str or not url:
             raise IncorrectURL() if url else NotSpecifiedURL()
         try:
-            found = trie.match(request._method, url)
+            plan, params = trie.match(request._method, url)
         except NotSpecifiedHandler as miss:
             raise missed(request, trie, miss, self.debug) from None
-        plan: Plan = found[0]
-        if self.dependencies:
-            plan = self._depending(plan)
-        return self.go_on(request, plan, found[1])
+        return self.go_on(request, self._own(plan) if self._adds else plan, params)
 
     def find(self, trie: Any, method: str, url: str) -> tuple[Plan, Any]:
         """Give the plan for `method` and `url`, and the path parameters. Raises NotSpecifiedHandler."""
         plan, params = trie.match(method, url)
-        return self._depending(plan) if self.dependencies else plan, params
+        return self._own(plan) if self._adds else plan, params
 
     def run(self, request: Request, plan: Plan, params: Any) -> bytes | Coroutine[Any, Any, bytes]:
         """As `respond`, for a request of which it is known where it leads; a router's own way is gone again."""
@@ -203,25 +181,22 @@ class Pipeline(passage.Passage):
         if request._text is not None and not plan.exact:
             request._text = None
         request._params = params
-        if self.guarded or plan.guarded:
+        if plan.guarded:
             return self._guard(request, plan, params)
-        result = self._call(request, plan, params, None)
-        kind = type(result)
-        if kind is CoroutineType:
+        result = plans.call(plan, request, params, None)
+        if type(result) is CoroutineType:
             request._is_bare = True
             return result
-        if kind is not str and kind is not dict and replies.is_awaitable(result):
-            return self._finish(request, plan, None, result)
-        return self._render(request, plan, None, result)
+        return self._answer(request, plan, None, result)
 
-    def _depending(self, plan: Plan) -> Plan:
-        """Give `plan` with the dependencies of the application, worked out when it is first asked for."""
-        depending = self._plans.get(plan)
-        if depending is None:
-            depending = self._plans[plan] = plan.route.plan(plan.method, self.dependencies)
-        return depending
+    def _own(self, plan: Plan) -> Plan:
+        """Give `plan` with what the application adds to it, worked out when it is first asked for."""
+        own = self._plans.get(plan)
+        if own is None:
+            own = self._plans[plan] = plan.inside(self.middlewares, self.dependencies)
+        return own
 
-    async def _encode_later(self, request: Request, rendered: Any) -> bytes:
+    async def _encoded(self, request: Request, rendered: Any) -> bytes:
         return codec.encode(await rendered, request.form)
 
 

@@ -1,9 +1,11 @@
-"""A route and a method → all that can be known before a request comes."""
+"""A route and a method → all that can be known before a request comes, and the call of the handler when one does."""
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
+from aiorest_ws._speedups.collector import LARGE, undisturbed
 from aiorest_ws._speedups.turns import listed
 
 if TYPE_CHECKING:
@@ -11,12 +13,16 @@ if TYPE_CHECKING:
 
     from aiorest_ws.exceptions import IncorrectArgument
 
+    from .wrappers import Request
+
 if TYPE_CHECKING or not __name__.endswith("_c"):
     from .guards import Check
 else:
     from .guards_c import Check
 
-__all__ = ("Plan",)
+__all__ = ("Plan", "call")
+
+_LARGE = LARGE  # the `.pxd` knows its type
 
 
 class Plan:
@@ -37,13 +43,14 @@ class Plan:
     checks         the same, as guards
     render         (view, request, body) → bytes for a view that renders otherwise than plain JSON, or None
     threaded       the handler is called in a thread of its own
-    middlewares    of the routers around it, the outermost first, and of the view
+    middlewares    around it, the outermost first: those of the routers and of the view, and once it is `inside` of an
+                   application those of that
     guards         all that stands before the handler, in order: `middlewares` and `checks`
     around         one of `middlewares` is called with (request, call_next): it stands around what comes behind it
     recoveries     exception handlers of the routers around it, as `Pipeline.recoveries`, innermost first
     live           of a GET: how its value changes, a `realtime.LiveRoute`; None: nobody can subscribe
     changes        what its requests change, a `realtime.effects.Changes`; or None
-    impersonal     its requests are nobody's: the application's own guards are not asked
+    impersonal     its requests are nobody's: the plan is never `inside` of an application
     provide        what the handler depends on, or None; if there is something, `function` only gathers what was checked
     """
 
@@ -113,9 +120,6 @@ class Plan:
         self.checks = (*((Check(),) if auth_required else ()), *map(Check, permissions))
         self.render = render
         self.threaded = threaded
-        self.middlewares = middlewares
-        self.guards = listed(middlewares, self.checks)
-        self.around = any(not hasattr(middleware, "process_request") for middleware in middlewares)
         self.recoveries = recoveries
         self.provide = provide
         self.live = live
@@ -123,11 +127,50 @@ class Plan:
         self.impersonal = impersonal
         # What a request of it needs for that: of a shared route, or of one that changes something.
         self.watched = changes if changes is not None else live if live is not None and live.value is not None else None
+        self._stand_behind(middlewares)
+
+    def _stand_behind(self, middlewares: tuple[Any, ...]) -> None:
+        self.middlewares = middlewares
+        self.guards = listed(middlewares, self.checks)
+        self.around = any(not hasattr(middleware, "process_request") for middleware in middlewares)
         # Anything that needs the view instance outside the handler's own call, or a check before it.
         self.guarded = (
             bool(self.guards)
-            or render is not None
-            or threaded
-            or provide is not None  # which has to be made, and cleaned up
+            or self.render is not None
+            or self.threaded
+            or self.provide is not None  # which has to be made, and cleaned up
             or self.watched is not None
         )
+
+    def inside(self, middlewares: tuple[Any, ...], dependencies: tuple[Any, ...]) -> Plan:
+        """Give this plan as it is inside of an application: of its `middlewares`, and behind its `dependencies`."""
+        plan: Plan = self.route.plan(self.method, dependencies) if dependencies else copy(self)
+        plan._stand_behind(middlewares + self.middlewares)
+        return plan
+
+
+def call(plan: Plan, request: Request, params: tuple[Any, ...], view: Any) -> Any:
+    """Call the handler of `plan` with the path parameters and the arguments of `request`."""
+    args = request._args
+    kwargs = None
+    if plan.bind is not None:
+        if request._size > _LARGE:
+            params, kwargs = undisturbed(plan.bind, request, params)
+        else:
+            params, kwargs = plan.bind(request, params)
+    elif not plan.takes_nothing or (args is not None and (type(args) is not dict or args)):
+        kwargs = plan.fit(args)
+    if not plan.bare and view is None:
+        view = plan.view()
+    function = plan.function
+    if request._live is not None:
+        request._live.called()
+        if plan.provide is None:
+            request._live.entered()
+    if kwargs is not None:
+        if plan.bare:
+            return function(request, *params, **kwargs)
+        return function(view, request, *params, **kwargs)
+    if plan.bare:
+        return function(request, *params) if params else function(request)
+    return function(view, request, *params) if params else function(view, request)

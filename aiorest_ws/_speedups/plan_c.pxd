@@ -1,3 +1,9 @@
+from aiorest_ws._speedups.wrappers_c cimport Request as _Request
+
+
+cdef Py_ssize_t _LARGE
+
+
 cdef class Plan:
     cdef readonly object route
     cdef readonly object method
@@ -24,3 +30,6 @@ cdef class Plan:
     cdef readonly object watched
     cdef readonly bint impersonal
     cdef readonly bint guarded
+
+
+cdef object call(Plan plan, _Request request, tuple params, object view)

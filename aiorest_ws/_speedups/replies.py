@@ -8,13 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 from aiorest_ws._speedups.unsendable import unsendable
 from aiorest_ws.callables import calls
-from aiorest_ws.exceptions import BaseAPIException, HandlerFailed, SerializerError, sole
+from aiorest_ws.exceptions import BaseAPIException, HandlerFailed, InvalidMessage, SerializerError, sole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
+    from typing import TypedDict
 
     from .plan import Plan
     from .wrappers import Request
+
+    Answer = bytes | Coroutine[Any, Any, bytes]
+
+    class Answering(TypedDict, total=False):
+        """Options of `Replies`."""
+
+        debug: bool
+        report: Callable[[Request, BaseException], None] | None
+        recoveries: Iterable[dict[type, Any]]
+
 
 # Modules, not names: `replies_c.pxd` cimports the compiled ones under these names, and calls into them are C calls.
 if TYPE_CHECKING or not __name__.endswith("_c"):
@@ -24,10 +35,10 @@ else:
     from . import envelope_c as envelope
     from . import wrappers_c as wrappers
 
-__all__ = ("Replies", "is_awaitable", "rendered")
+__all__ = ("Replies", "check_event_name", "is_awaitable", "rendered")
 
 # What a handler usually returns, and never an awaitable.
-_PLAIN_TYPES = frozenset((str, dict, list, int, float, bool, tuple, type(None), wrappers.Response))
+_PLAIN_TYPES = frozenset((str, dict, list, bytes, int, float, bool, tuple, type(None), wrappers.Response))
 
 _UNSENT = "the handler's result cannot be encoded"
 
@@ -83,10 +94,17 @@ class Replies:
             error = unsendable(_data_of(result), exc)
         raise error
 
+    def _answer(self, request: Request, plan: Plan | None, view: Any, result: Any) -> Answer:
+        """Give the reply that carries `result`, or a coroutine of it where that has to be awaited; as `_finish`."""
+        kind = type(result)  # PERF: most give one of these, and a look at their types costs a call
+        if kind is not str and kind is not dict and is_awaitable(result):
+            return self._finish(request, plan, view, result)
+        return rendered(result) if plan is None else self._render(request, plan, view, result)
+
     async def _finish(self, request: Request, plan: Plan | None, view: Any, pending: Any) -> bytes:
         """Give the reply that carries what comes of `pending`; without a `plan` that is rendered already."""
         try:
-            result = await pending
+            result = await _awaitable(pending)
             return rendered(result) if plan is None else self._render(request, plan, view, result)
         except BaseException as exc:
             _raise_if_cancelled(exc)
@@ -134,7 +152,8 @@ class Replies:
         """Give what a client is told of a result that cannot be encoded."""
         if self.debug:
             return f"{_UNSENT}: {exc.why}"
-        return SerializerError.default_detail if request._id is None else _UNSENT
+        # What runs for those who subscribe has no id of its own; they have.
+        return SerializerError.default_detail if request._id is None and request._live is None else _UNSENT
 
     def _recover(self, request: Request, exc: BaseException) -> bytes | Coroutine[Any, Any, bytes]:
         """Give the reply of the exception handler that is there for `exc`, else the one that says what went wrong."""
@@ -199,6 +218,16 @@ def _body(request: Request, result: Any) -> dict[str, Any]:
     return wrappers.body(request, dict(result.content) or {"data": None})
 
 
+def check_event_name(request: Request, most: int) -> None:
+    """Take away an `event_name` of more than `most` bytes of JSON, as `wrappers.check_id` does with an `id`."""
+    if not codec.is_short(request._event_name, most):
+        request._event_name = None
+        if request._failure is None:
+            request._failure = InvalidMessage(
+                f"`event_name` must be at most {most} bytes of JSON in {codec.MAX_LEVELS} levels"
+            )
+
+
 def rendered(given: Any) -> bytes:
     """Give what a router's own `process_request` gave, as bytes."""
     if type(given) is not bytes and not isinstance(given, (bytes, bytearray, memoryview)):
@@ -216,6 +245,11 @@ def is_awaitable(value: Any) -> bool:
     """As `calls.is_awaitable`, without its call for what handlers usually give."""
     kind = type(value)
     return kind is CoroutineType or (kind not in _PLAIN_TYPES and calls.is_awaitable(value))
+
+
+def _awaitable(value: Any) -> Any:
+    """As `calls.awaitable_of`, without its call for a coroutine."""
+    return value if type(value) is CoroutineType else calls.awaitable_of(value)
 
 
 def _raise_if_cancelled(exc: BaseException) -> None:

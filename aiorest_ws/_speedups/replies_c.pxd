@@ -11,6 +11,7 @@ cdef class Replies:
     cdef readonly tuple recoveries
 
     cdef bytes _render(self, _Request request, _Plan plan, object view, object result)
+    cdef object _answer(self, _Request request, _Plan plan, object view, object result)
     cpdef bytes carry(self, _Request request, _Plan plan, object view, object result)
     cpdef bytes value(self, _Request request, object result, int form)
     cpdef bytes refuse(self, _Request request, object exc)
@@ -21,7 +22,9 @@ cdef class Replies:
 
 
 cdef dict _body(_Request request, object result)
+cdef check_event_name(_Request request, Py_ssize_t most)
 cdef bytes rendered(object given)
 cdef object _explained(_Request request, object exc)
 cdef object _handler_for(object exc, tuple recoveries)
 cdef bint is_awaitable(object value) except -1
+cdef object _awaitable(object value)

@@ -84,6 +84,7 @@ class Request:
         "_holds",
         "_id",
         "_is_bare",
+        "_is_over",
         "_live",
         "_method",
         "_params",
@@ -117,6 +118,7 @@ class Request:
     _size: int  # bytes of the message, 0 where nobody has counted
     _holds: int  # arrays and objects in it
     _is_bare: bool
+    _is_over: bool  # it is answered, and nothing of it goes on
     _status: int
     _started: float  # only where somebody observes
     _ended_in: Context | None  # that of the handler, as it was at its end: what is logged of it is logged there
@@ -228,11 +230,15 @@ class Request:
     def changed(self, url: str) -> None:
         """Say that this request changes `url`, beside what its route names: told when the handler has ended.
 
-        Raises NotLive for a url that leads to no route which says how it changes.
+        In what goes on behind it, a background task say, it is told at once. Raises NotLive for a url that leads to
+        no route which says how it changes.
         """
         if self._live is None:
             live = None if self.connection is None else self.connection._pipeline.live
             if live is None:
+                return
+            if self._is_over:
+                live.changed(url)
                 return
             self._live = live.effect(self.connection._pipeline)
         if hasattr(self._live, "add"):
@@ -389,6 +395,7 @@ def _clear(request: Request) -> None:
     request._size = 0
     request._holds = 0
     request._is_bare = False
+    request._is_over = False
     request._ended_in = None
     request._live = None
     request.user = None

@@ -21,6 +21,7 @@ cdef class Request:
     cdef Py_ssize_t _size
     cdef Py_ssize_t _holds
     cdef bint _is_bare
+    cdef bint _is_over
     cdef int _status
     cdef double _started
     cdef public object _ended_in

@@ -137,15 +137,15 @@ class Scope:
         except BaseException as exc:
             if request._live is not None:
                 request._live.failed(exc)  # before the clean-up makes something else of it
-            if request._ended_in is None:
-                request._ended_in = copy_context() if self._context is None else self._context.copy()
-            yield from self.leave(exc)  # raises
+            yield from self.leave(request, exc)  # raises
         if self._context is not None:
             request._ended_in = self._context.copy()  # before the clean-up takes back what was set
         return result
 
-    def leave(self, exc: BaseException | None = None) -> Steps:
+    def leave(self, request: Any, exc: BaseException | None = None) -> Steps:
         """Clean up, what was made last first. `exc` is thrown into each; raises it, or what becomes of it."""
+        if exc is not None and request._ended_in is None:
+            request._ended_in = copy_context() if self._context is None else self._context.copy()
         while self.opened:
             name, generator = self.opened.pop()
             try:
@@ -166,7 +166,7 @@ class Scope:
         scope._spare = self._threads
         result = yield from scope.call(request, args, kwargs)
         request._ended_in = copy_context()  # that of this thread
-        yield from scope.leave()
+        yield from scope.leave(request)
         return result
 
     def _leave_thread(self) -> None:

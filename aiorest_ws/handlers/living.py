@@ -41,7 +41,7 @@ def live_of(view: type[MethodBasedView]) -> Live | None:
     if live is True:
         return Live()
     if not isinstance(live, Live):
-        raise InvalidHandler(f"live of view {view.__qualname__} must be a Live or True, got {live!r:.200}")
+        raise InvalidHandler(f"live of view {view.__qualname__} must be Live(…) or True, got {live!r:.200}")
     return live
 
 

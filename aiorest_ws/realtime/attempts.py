@@ -80,6 +80,7 @@ class Attempt(Role):
         if plan.live.live.shared:
             self.topic = place.shared(name, self.message, plan, params)
             self.topic.attempts += 1
+            self.name, self.params = self.topic.name, self.topic.params  # the same: one is kept for all
 
     @property
     def is_log(self) -> bool:

@@ -92,9 +92,14 @@ class Effect(Role):
         self._ended: Any = None  # the request, once it has
 
     def add(self, url: str) -> None:
-        """Say that `url` changes, too. Raises NotLive now, where somebody sees it."""
+        """Say that `url` changes, too: at once, if all is said already. Raises NotLive now, where somebody sees it."""
         self._feeds.find(url)
-        self._urls.append(url)
+        with self._lock:
+            is_late = self._ended is not None and not self._threads
+            if not is_late:
+                self._urls.append(url)
+        if is_late:
+            self._feeds.changed(url)
 
     # What becomes of its handler
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future
 from contextvars import Context
 from threading import RLock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiorest_ws._speedups import write
 from aiorest_ws._speedups.unsendable import why_not
@@ -23,9 +23,7 @@ from aiorest_ws.realtime.node import LocalNode
 from aiorest_ws.realtime.presence import listed
 from aiorest_ws.realtime.verbs import announce, answer, subscribe
 from aiorest_ws.realtime.versions import Mark, version_of
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from aiorest_ws.routing.misses import cure_of
 
 __all__ = ("Feeds", "Said")
 
@@ -108,11 +106,12 @@ class Feeds:
             raise NotLive(f"GET {plan.route.path} depends on who asks: say `changed`, or declare it shared=True")
         if live.live.mode == "log" and args:
             raise NotLive(f"GET {plan.route.path} is a log, which has no args")
+        topic = _topic(name, args)
         item = self._encoded(name, live, value)
         if live.live.mode == "log":
             kept = Retention(live.live.history, live.live.history_seconds, live.live.history_bytes)
             return self._in_loop(lambda: _version(self._say_item(name, item, kept)))
-        item.topic = topic_of(name, dict(args) if args else None)
+        item.topic = topic
         return self._in_loop(lambda: _version(self._say_changed(name, item)))
 
     def recheck(self, url: str | None = None) -> Said:
@@ -194,14 +193,18 @@ class Feeds:
         return name, plan
 
     def _found(self, url: str) -> tuple[str, Any]:
+        if not isinstance(url, str) or not url:
+            raise NotLive(f"a url must be a string like '/orders/7', got {url!r:.200}")
         trie = getattr(self._router(), "_trie", None)
         if trie is None:
             raise NotLive(f"{url!r:.200} leads to no live route: the application has no SimpleRouter")
         try:
             plan, params = trie.match("GET", url)
             name = canonical_url(trie, plan, params)
-        except (NotSpecifiedHandler, HTTPError, TypeError, AttributeError) as exc:
-            raise NotLive(f"{url!r:.200} leads to no route that answers GET: {exc}") from exc
+        except NotSpecifiedHandler as exc:
+            raise NotLive(f"{url!r:.200} leads to no route that answers GET{cure_of(url)}") from exc
+        except HTTPError as exc:
+            raise NotLive(f"{url!r:.200}: {exc.detail}") from exc
         if plan.live is None:
             raise NotLive(f"GET {plan.route.path} does not say how it changes: give it live=Live(…)")
         return name, plan
@@ -296,6 +299,16 @@ class Feeds:
         with self._lock:
             self._node = None
             return node.stop()
+
+
+def _topic(name: str, args: Mapping[str, Any] | None) -> str:
+    """Give the topic of what is published. What is wrong with `args` is no client's fault here, unlike in a message."""
+    if args is not None and not isinstance(args, Mapping):
+        raise TypeError(f"args must be a mapping, as those of a request, got {args!r:.200}")
+    try:
+        return topic_of(name, dict(args) if args else None)
+    except HTTPError as exc:
+        raise ValueError(exc.detail) from exc
 
 
 def _version(mark: Any) -> str:

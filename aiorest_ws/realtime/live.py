@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from inspect import iscoroutinefunction
+from inspect import signature
 from typing import Any, Literal
 
+from aiorest_ws.callables.calls import may_wait, named
 from aiorest_ws.callables.spelling import spelled
 from aiorest_ws.realtime.sharing import SharedGet
 
@@ -59,8 +60,8 @@ class Live:
                 raise ValueError(f"{name} of Live must be an integer from 1 to {2**31}, got {value!r}")
         if self.key is not None and (not isinstance(self.key, str) or not self.key):
             raise TypeError(f"key of Live must be the name of a key, got {self.key!r}")
-        if self.presence is not None and (not callable(self.presence) or iscoroutinefunction(self.presence)):
-            raise TypeError(f"presence of Live must be a function(request), not `async def`, got {self.presence!r}")
+        if self.presence is not None:
+            _check_presence(self.presence)
         self._check_mode()
 
     def _check_mode(self) -> None:
@@ -81,6 +82,19 @@ Live.__init__ = spelled(Live.__init__)  # type: ignore[method-assign]
 def _check_number(name: str, value: Any, *, least: float) -> None:
     if type(value) not in (int, float) or not least <= value < 1e9:
         raise ValueError(f"{name} of Live must be a number of seconds from {least:g}, got {value!r}")
+
+
+def _check_presence(function: Any) -> None:
+    if not callable(function) or may_wait(function):
+        raise TypeError(f"presence of Live must be a function(request), not `async def`, got {function!r}")
+    try:
+        signature(function).bind(None)
+    except ValueError:
+        pass  # it does not say what it takes
+    except TypeError as exc:
+        raise TypeError(
+            f"presence of Live must take the request, and nothing else, got {named(function)}: {exc}"
+        ) from exc
 
 
 class LiveRoute:

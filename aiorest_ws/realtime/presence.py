@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from orjson import dumps
 
+from aiorest_ws._speedups import write
+from aiorest_ws._speedups.unsendable import why_not
 from aiorest_ws.exceptions import HTTPError
 from aiorest_ws.realtime.live import Live
 from aiorest_ws.routing.building import fill_template
@@ -37,9 +39,13 @@ def entry_of(presence: Any, request: Any) -> dict[str, Any]:
     said = presence(request)
     if not isinstance(said, dict) or type(said.get("id")) not in (str, int):
         raise TypeError(f"presence must give a dict with an 'id', a string or an integer, got {said!r:.200}")
+    try:
+        write(said, 0)
+    except Exception as exc:  # in the list it would take that from all
+        raise TypeError(f"presence must give what JSON can say: {why_not(said)}") from exc
     given = request.get_extra("presence")
     if given is None:
-        return said
+        return dict(said)  # the application may go on with its own
     if type(given) is not dict:
         raise HTTPError(422, "`presence` must be an object")
     try:

@@ -19,10 +19,11 @@ from aiorest_ws.exceptions import (
     NotSpecifiedMethodName,
 )
 
-__all__ = ("missed",)
+__all__ = ("cure_of", "missed")
 
 _scheme: Final = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*://").match
 _MOST: Final = 100  # characters of a url
+_SLASH: Final = ": a url begins with `/`"
 
 
 def missed(request: Any, trie: Any, miss: NotSpecifiedHandler, debug: bool) -> BaseAPIException:
@@ -37,13 +38,11 @@ def missed(request: Any, trie: Any, miss: NotSpecifiedHandler, debug: bool) -> B
     url = request.url if len(request.url) <= _MOST else f"{request.url[:_MOST]}…"
     if isinstance(miss, MethodNotAllowed):
         allowed = ", ".join(sorted(verb for verb in trie.verbs if _takes(trie, verb, request.url)))
-        return MethodNotAllowed(f"no method {request.method:.20} at {url}, expected {allowed}{_cure(url)}")
-    cure = _cure(url)
-    near = _nearest(url, trie.templates) if debug and not cure else None
+        return MethodNotAllowed(f"no method {request.method:.20} at {url}, expected {allowed}{cure_of(url)}")
+    cure = cure_of(url)
+    near = _nearest(url, trie.templates) if debug and (not cure or cure == _SLASH) else None
     if near:
         cure = f", did you mean {near}?"
-    elif not cure and not url.lstrip(" ").startswith("/"):
-        cure = ": a url begins with `/`"
     return NotSpecifiedHandler(f"no route {url}{cure}")
 
 
@@ -55,14 +54,15 @@ def _takes(trie: Any, verb: str, url: str) -> bool:
     return True
 
 
-def _cure(url: str) -> str:
+def cure_of(url: str) -> str:
+    """Give what is wrong with a url that no route takes, "" if nothing is to be seen in it."""
     if _scheme(url):
         return ": `url` is a path such as /hello, scheme and host are those of the connection"
     if "?" in url:
         return ": a url has no query here, send it as `args`"
     if "#" in url:
         return ": a url has no fragment here"
-    return ""
+    return "" if url.lstrip(" ").startswith("/") else _SLASH
 
 
 def _nearest(url: str, templates: Iterable[str]) -> str | None:

@@ -26,7 +26,6 @@ from aiorest_ws.limits.watchdog import Watch
 from aiorest_ws.logs.access import AccessLog
 from aiorest_ws.logs.slow import TimedPipeline
 from aiorest_ws.logs.throttled import Complaints, path_of, printable
-from aiorest_ws.middlewares import is_around
 from aiorest_ws.routers import SimpleRouter
 from aiorest_ws.server.hooks import Hooks
 from aiorest_ws.server.patience import Patience
@@ -194,7 +193,6 @@ class RequestHandlerFactory(WebSocketServerFactory):
                 trie,
                 process=None if plain else router.process_request,
                 middlewares=self.middlewares,
-                onion=is_around(self.middlewares),
                 logs=bool(self.access_log),
                 debug=self.debug,
                 report=self._report,

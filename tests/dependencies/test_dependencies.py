@@ -294,7 +294,7 @@ class BeforeLater:
 def test_dependencies_are_inside_of_middlewares_and_permissions(impl: Impl, kind: Any, middlewares: list[Any]) -> None:
     onion = len(middlewares) == 2
     denied = get(handlers_of(kind)[0].function, "/denied", permission_classes=(Denies,))
-    server = Server(impl, *handlers_of(kind), denied, middlewares=middlewares, onion=onion)
+    server = Server(impl, *handlers_of(kind), denied, middlewares=middlewares)
     around = (["in"], ["out"]) if onion else ([], [])
     for path in ("/plain", "/later", "/view"):
         assert server.ask(path) == data(7)
@@ -363,7 +363,7 @@ def failing(exc: BaseException, kind: Any, later: bool) -> Any:
 def test_exception_of_the_handler_is_thrown_into_its_dependencies(
     impl: Impl, kind: Any, later: bool, onion: bool, exc: Exception, expected: Any, reported: Any
 ) -> None:
-    server = Server(impl, failing(exc, kind, later), middlewares=[Note()] if onion else [], onion=onion)
+    server = Server(impl, failing(exc, kind, later), middlewares=[Note()] if onion else [])
     assert server.ask() == expected
     assert [entry for entry in log if entry not in ("in", "out")] == ["open", type(exc), "close"]
     assert server.reported() == reported
@@ -387,7 +387,7 @@ def test_exception_that_a_middleware_answers_has_been_thrown_into_dependencies(i
                 log.append("answered")
                 return impl.wrappers.Response("instead")
 
-    server = Server(impl, failing(KeyError("x"), number_opened, False), middlewares=[Answers()], onion=True)
+    server = Server(impl, failing(KeyError("x"), number_opened, False), middlewares=[Answers()])
     assert server.ask() == data("instead")
     assert log == ["open", KeyError, "close", "answered"]
 

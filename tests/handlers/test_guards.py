@@ -207,7 +207,7 @@ USERS: dict[str, tuple[Callable[[], Any], bool, int]] = {
 def test_a_user_is_somebody_who_is_authenticated_and_active(impl: Impl, name: str, keywords: dict[str, Any]) -> None:
     """H1, H11, H16."""
     make, passes, reports = USERS[name]
-    server = Server(impl, get(lambda request: "in", **keywords), middlewares=[Login({"x": make()})], onion=False)
+    server = Server(impl, get(lambda request: "in", **keywords), middlewares=[Login({"x": make()})])
     assert server.ask(**{"as": "x"}) == (data("in") if passes else UNKNOWN)
     assert len(server.reports) == reports
 
@@ -701,7 +701,6 @@ def test_who_answers_before_the_user_is_known_is_held_back(impl: Impl) -> None:
             get(plain, "/open"),
             get(plain, "/no", permission_classes=[NO]),
             middlewares=middlewares,
-            onion=True,
         )
         assert server.ask("/closed") == UNKNOWN
         assert server.ask("/closed", **ADA) == data("cached")
@@ -710,7 +709,7 @@ def test_who_answers_before_the_user_is_known_is_held_back(impl: Impl) -> None:
 
 
 def test_who_answers_where_nobody_authenticates_is_held_back(impl: Impl) -> None:
-    server = Server(impl, get(plain, permission_classes=[NO]), middlewares=[Cached()], onion=True)
+    server = Server(impl, get(plain, permission_classes=[NO]), middlewares=[Cached()])
     assert server.ask() == DENIED
 
 
@@ -791,7 +790,7 @@ def test_a_middleware_may_answer_a_refusal_that_it_has_seen(impl: Impl) -> None:
         except NotAuthenticated:
             raise HTTPError(404, "nothing here") from None
 
-    server = Server(impl, get(plain, auth_required=True), middlewares=[mends, Login()], onion=True)
+    server = Server(impl, get(plain, auth_required=True), middlewares=[mends, Login()])
     assert server.ask() == detail(404, "nothing here")
 
 

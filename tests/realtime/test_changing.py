@@ -331,6 +331,63 @@ async def test_a_handler_names_urls_that_only_it_knows() -> None:
         await nothing_more(client)
 
 
+@pytest.mark.parametrize("named", [[], ["/orders/7"]], ids=["the first", "one more"])
+@asynchronous
+async def test_what_goes_on_behind_a_reply_is_told_when_it_says_so(named: list[str]) -> None:
+    """A task in the background has the request, too: what it says is not lost."""
+    orders = Orders()
+    requests: list[Request] = []
+
+    @orders.router.post("/orders")
+    def create(request: Request) -> str:
+        requests.append(request)
+        for url in named:
+            request.changed(url)
+        return "accepted"
+
+    async with AsyncTestClient(orders.app()) as client:
+        await subscribed(client, "/orders/7")
+        assert (await client.post("/orders")).data == "accepted"
+        for number in range(1, len(named) + 1):
+            assert await pushed(client) == (number, ...)
+        orders.value = 2
+        requests[0].changed("/orders/7")
+        assert await pushed(client) == (len(named) + 1, 2)
+        with pytest.raises(NotLive):
+            requests[0].changed("/nowhere")
+
+
+@pytest.mark.parametrize("outlives", ["its reply", "its end"])
+@asynchronous
+async def test_a_handler_that_took_too_long_names_urls_when_it_goes_on(outlives: str) -> None:
+    orders = Orders()
+    gate = threading.Event()
+
+    def named(request: Request) -> None:
+        orders.value = 2
+        request.changed("/orders/7")
+
+    @orders.router.put("/thread", threaded=True)
+    def threaded(request: Request) -> None:
+        gate.wait(5)
+        named(request)
+
+    @orders.router.put("/cancelled")
+    async def cancelled(request: Request) -> None:
+        try:
+            await asyncio.sleep(5)
+        finally:
+            named(request)
+
+    url = "/thread" if outlives == "its end" else "/cancelled"
+    async with AsyncTestClient(orders.app(request_timeout=0.01)) as client:
+        await subscribed(client, "/orders/7")
+        assert (await client.put(url)).status == 504
+        gate.set()
+        assert await pushed(client) == (1, 2)
+        await nothing_more(client)
+
+
 @asynchronous
 async def test_urls_stand_below_the_prefixes_of_their_route() -> None:
     router, inner, outer = SimpleRouter(), SimpleRouter(), SimpleRouter()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -230,3 +231,40 @@ def test_presence_is_no_coroutine_function() -> None:
 
     with pytest.raises(TypeError, match="not `async def`"):
         Live(presence=later)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="not `async def`"):
+        Live(presence=partial(later))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("presence", [lambda: {"id": 1}, lambda request, user: {"id": user}])
+def test_presence_takes_the_request(presence: Any) -> None:
+    with pytest.raises(TypeError, match="presence of Live must take the request, and nothing else, got <lambda>"):
+        Live(presence=presence)
+
+
+@asynchronous
+async def test_the_application_may_go_on_with_what_it_gave() -> None:
+    mine: dict[str, Any] = {"id": 1}
+    router = SimpleRouter()
+    router.get("/x", live=Live(presence=lambda request: mine))(lambda request: 1)
+    async with AsyncTestClient(Application(router)) as client, client.connect() as other:
+        assert (await client.request("SUBSCRIBE", "/x")).status == 200
+        mine["id"] = 2
+        assert (await other.request("SUBSCRIBE", "/x")).status == 200
+        assert await listed(client, "/x/presence") == {"count": 2, "members": [{"id": 1}, {"id": 2}]}
+        mine.clear()
+        assert (await client.request("UNSUBSCRIBE", "/x")).status == 200
+        assert await listed(client, "/x/presence") == {"count": 1, "members": [{"id": 2}]}
+
+
+@asynchronous
+async def test_who_cannot_be_told_is_refused_and_takes_the_list_from_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    titles = {"ada": "countess", "bob": object()}
+    router = SimpleRouter()
+    router.get("/x", live=Live(presence=lambda request: {"id": request.name, "title": titles[request.name]}))(
+        lambda request: 1
+    )
+    async with AsyncTestClient(Application(router)) as client, client.connect() as other:
+        assert (await client.request("SUBSCRIBE", "/x", name="ada")).status == 200
+        assert (await other.request("SUBSCRIBE", "/x", name="bob")).status == 500
+        assert "presence must give what JSON can say: `.title`: `object` is not JSON serializable" in caplog.text
+        assert await listed(client, "/x/presence") == {"count": 1, "members": [{"id": "ada", "title": "countess"}]}

@@ -68,7 +68,11 @@ async def test_what_a_request_changes_is_said_when_its_handler_has_ended_not_whe
 @asynchronous
 async def test_what_fails_for_a_subscription_is_logged_as_such(caplog: pytest.LogCaptureFixture) -> None:
     router = SimpleRouter()
-    router.get("/fails", live=Live(shared=True))(lambda request: {}["secret"])
+
+    @router.get("/fails", live=Live(shared=True))
+    def fails(request: Request) -> None:
+        raise KeyError("secret")
+
     async with AsyncTestClient(Application(router=router)) as client:
         assert (await client.get("/fails")).status == 500
         assert (await client.request("SUBSCRIBE", "/fails")).status == 500

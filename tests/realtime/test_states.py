@@ -527,6 +527,17 @@ async def test_what_was_published_is_not_taken_back_by_a_run_that_began_before()
         await nothing_more(client)
 
 
+WRONG_URLS: dict[Any, str] = {
+    "/own": "depends on who asks",
+    "/nowhere": "leads to no route that answers GET$",
+    "x": "a url begins with `/`",
+    "/x?a=1": "a url has no query here",
+    "ws://host/x": "scheme and host are those of the connection",
+    "": "a url must be a string like '/orders/7', got ''",
+    7: "a url must be a string like '/orders/7', got 7",
+}
+
+
 @asynchronous
 async def test_what_cannot_be_published_is_raised_and_nobody_is_told() -> None:
     doors = Doors(shared=True)
@@ -537,9 +548,17 @@ async def test_what_cannot_be_published_is_raised_and_nobody_is_told() -> None:
         await doors.subscribed(client, 0)
         with pytest.raises(Exception, match="object"):
             doors.app.live.publish("/x", object())
-        for url in ("/own", "/nowhere", "/x?a=1", 7):
-            with pytest.raises(NotLive):
+        for url, why in WRONG_URLS.items():
+            with pytest.raises(NotLive, match=why):
                 doors.app.live.publish(url, 1)  # type: ignore[arg-type]
+        for args, kind in (
+            ([1], TypeError),
+            ("a=1", TypeError),
+            ({"a": object()}, ValueError),
+            ({"a": "x" * 5000}, ValueError),
+        ):
+            with pytest.raises(kind, match="args"):
+                doors.app.live.publish("/x", 1, args=args)  # type: ignore[arg-type]
         doors.app.live.publish("/x", 1, args={"a": 1})  # nobody's
         await nothing_more(client)
         said = await doors.app.live.publish("/x", 1)
