@@ -110,6 +110,8 @@ class Attempt(Role):
 
     async def _wanted(self, topic: SharedState, family: int) -> Response:
         """Wait for a value; who must not see it any more by then, does not."""
+        if self._is_over:
+            return Response()  # it was answered before it came to this: nobody asks
         awaits: asyncio.Future[Known | None] = topic.wanted(family)
         self._awaits = awaits
         self._value = await awaits
