@@ -9,7 +9,7 @@ from aiorest_ws._speedups import Fan, fan_out
 from aiorest_ws.realtime.brokers import Item
 from aiorest_ws.realtime.messages import family_of, push
 from aiorest_ws.realtime.reruns import Outcome, jittered
-from aiorest_ws.realtime.topics import SharedState
+from aiorest_ws.realtime.shared_states import SharedState
 from aiorest_ws.realtime.versions import version_of
 
 if TYPE_CHECKING:

@@ -14,10 +14,11 @@ from aiorest_ws.realtime.guards import Guards
 from aiorest_ws.realtime.logs import Log
 from aiorest_ws.realtime.messages import MSGPACK
 from aiorest_ws.realtime.presence import Presence
+from aiorest_ws.realtime.private_states import PrivateState
 from aiorest_ws.realtime.runs import Runs
+from aiorest_ws.realtime.shared_states import SharedState
 from aiorest_ws.realtime.subscriptions import Subscriptions
 from aiorest_ws.realtime.timers import Timers
-from aiorest_ws.realtime.topics import PrivateState, SharedState
 from aiorest_ws.realtime.versions import Mark
 
 if TYPE_CHECKING:
