@@ -94,6 +94,7 @@ class Log(SharedState):
 
     def lose(self, why: str) -> None:
         """End all: items are missing."""
+        self.values = {}
         self._items.clear()
         self._size = self._untold = 0
         self._told = self.place.number
