@@ -24,7 +24,6 @@ from aiorest_ws.exceptions import (
 from aiorest_ws.handlers.exception_handlers import adding_handler
 from aiorest_ws.handlers.living import presence_view
 from aiorest_ws.middlewares import middlewares_of
-from aiorest_ws.realtime.presence import PATH
 from aiorest_ws.registration.declarations import (
     Lists,
     check_assigned,
@@ -146,6 +145,8 @@ class SimpleRouter(AbstractRouter):
         view = presence_view(route.handler)
         if view is None or "GET" not in route.methods:
             return []
+        from aiorest_ws.realtime.presence import PATH  # which most applications do without
+
         path = checked_template(f"{route.path.rstrip('/')}{PATH}", self._converters)
         return [Route(path, view, ("GET",), routers=(self,), converters=self._converters)]
 

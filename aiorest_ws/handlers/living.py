@@ -11,8 +11,6 @@ from aiorest_ws.dependencies.scope import Dependencies
 from aiorest_ws.exceptions import EndpointValueError, InvalidHandler
 from aiorest_ws.handlers.response_models import shape_of
 from aiorest_ws.realtime.live import Live, LiveRoute
-from aiorest_ws.realtime.presence import PRESENCE, members
-from aiorest_ws.realtime.sharing import enter
 from aiorest_ws.renderers import JSONRenderer
 from aiorest_ws.views import MethodBasedView
 
@@ -63,6 +61,8 @@ def presence_view(view: type[MethodBasedView]) -> type[MethodBasedView] | None:
     live = live_of(view)
     if live is None or live.presence is None:
         return None
+    from aiorest_ws.realtime.presence import PRESENCE, members  # which most applications do without
+
     body = {
         "__qualname__": f"{view.__qualname__} (presence)",
         "get": lambda self, request, *params: members(request, *params),
@@ -91,6 +91,8 @@ def live_route(live: Live, route: Any, view: type[MethodBasedView], value: Plan 
 
 def gate_of(value: Plan, guards: Guards, live: LiveRoute, provide: Dependencies | None) -> Plan:
     """Give the plan of a shared route as its guards know it: behind them is who asks for the value."""
+    from aiorest_ws.realtime.sharing import enter  # which most applications do without
+
     return Plan(
         value.route,
         value.view,

@@ -26,7 +26,6 @@ from aiorest_ws.handlers.parameters import NEEDS_MSGSPEC, Asked, is_annotated, p
 from aiorest_ws.handlers.passing import check_passed_on
 from aiorest_ws.handlers.response_models import answering
 from aiorest_ws.handlers.signatures import Signature
-from aiorest_ws.realtime.sharing import enter
 from aiorest_ws.renderers import BaseRenderer, JSONRenderer
 from aiorest_ws.views import MethodBasedView, View, http_methods
 
@@ -105,6 +104,8 @@ def make_plan(
 
 def _of_gate(parameters: int, effects: Chain) -> Dependencies | None:
     """Give what is to run, for its effect, before the value of a shared route is asked for."""
+    from aiorest_ws.realtime.sharing import enter  # which most applications do without
+
     return _dependencies(Signature(enter, 1, parameters), enter, parameters, False, effects)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from inspect import signature
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from aiorest_ws.callables.calls import may_wait, named
 from aiorest_ws.callables.spelling import spelled
-from aiorest_ws.realtime.sharing import SharedGet
+
+if TYPE_CHECKING:
+    from aiorest_ws.realtime.sharing import SharedGet
 
 __all__ = ("Live", "LiveRoute")
 
@@ -106,14 +108,18 @@ class LiveRoute:
     shape     what is published → what of it is sent, as `response_model` has it; None: it is sent as it is
     """
 
-    __slots__ = ("live", "shape", "title", "value")
+    __slots__ = ("_get", "live", "shape", "title", "value")
 
     def __init__(self, live: Live, title: str, value: Any, shape: Callable[[Any], Any] | None) -> None:
         self.live = live
         self.title = title
         self.value = value
         self.shape = shape
+        if value is not None:
+            from aiorest_ws.realtime.sharing import SharedGet  # which most applications do without
+
+            self._get = SharedGet
 
     def begin(self, pipeline: Any, request: Any, params: tuple[Any, ...]) -> SharedGet:
         """Give what a plain GET of a shared route asks for the value, once its guards have let it pass."""
-        return SharedGet(pipeline, self, params)
+        return self._get(pipeline, self, params)
