@@ -550,7 +550,7 @@ async def test_what_cannot_be_published_is_raised_and_nobody_is_told() -> None:
             doors.app.live.publish("/x", object())
         for url, why in WRONG_URLS.items():
             with pytest.raises(NotLive, match=why):
-                doors.app.live.publish(url, 1)  # type: ignore[arg-type]
+                doors.app.live.publish(url, 1)
         for args, kind in (
             ([1], TypeError),
             ("a=1", TypeError),
