@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from hold import floods, leavers, messages, shares, sizes, slow
+from hold import floods, leavers, messages, shares, sizes, slow, subscribers
 from hold.process import serving
 from hold.row import Row
 
@@ -43,6 +43,8 @@ SCENARIOS: dict[str, Callable[..., Iterator[Row]]] = {
     "one-message": messages.one_message,
     "xml": messages.xml,
     "event-names": messages.echoed_names,
+    "invented-urls": subscribers.invented,
+    "one-write": subscribers.private,
     "idle": sizes.idle,
 }
 

@@ -27,6 +27,7 @@ _ended: deque[tuple[str, float]] = deque(maxlen=100)  # peers and when, by the c
 _subscribers: set[Any] = set()
 _begun = count()
 _feed: list[None] = []
+_writes = [0]
 
 
 class Expected(Exception):
@@ -157,6 +158,22 @@ async def feed_more(request: Request, times: int) -> int:
     return len(_feed)
 
 
+@endpoint("/room/{name}", "GET", live=Live(shared=True))
+def room(request: Request, name: str) -> str:
+    return name
+
+
+@endpoint("/own", "GET", live=True)
+def own(request: Request, n: int) -> list[int]:
+    """Tell each what differs with every write."""
+    return [n, _writes[0]]
+
+
+@endpoint("/own", "PUT", changes=["/own"])
+def write_own(request: Request) -> None:
+    _writes[0] += 1
+
+
 @endpoint("/leave", "POST")
 def leave(request: Request) -> None:
     """Let the server close the connection."""
@@ -191,7 +208,7 @@ _FOR_ATTACKS = (keep, reply, block, subscribe, publish, leave, waiting, ended)
 
 def make_router() -> SimpleRouter:
     router = SimpleRouter()
-    for handler in (hello, hello_async, sleep, fail, push, state, feed, feed_more, *_FOR_ATTACKS):
+    for handler in (hello, hello_async, sleep, fail, push, state, feed, feed_more, room, own, write_own, *_FOR_ATTACKS):
         router.register_endpoint(handler)
     router.register("/echo", Echo, "POST")
     router.register("/xml", Xml, "POST")

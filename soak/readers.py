@@ -70,7 +70,7 @@ class Reader:
             await asyncio.wait([self._coming])
             self._coming = None
         how = self.chance.randrange(4)
-        if how == 0:
+        if how == 0 and not client.writer.is_closing():
             client.reset()
         elif how == 1:
             client.abort()

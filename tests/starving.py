@@ -481,9 +481,9 @@ def _stepped(first_step: Any, coroutine: Any, lookout: Any) -> Any:
 def tasks() -> Iterator[Case]:
     module = compiled("tasks")
     loop = asyncio.new_event_loop()
-    yield "new", same(partial(module.Workers, loop))
-    yield "take", lambda: module.Workers(loop).take
-    yield "close", lambda: module.Workers(loop).close
+    yield "new", same(partial(module.SpareTasks, loop))
+    yield "take", lambda: module.SpareTasks(loop).take
+    yield "close", lambda: module.SpareTasks(loop).close
     loop.close()
 
 

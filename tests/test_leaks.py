@@ -400,11 +400,11 @@ def test_serving_leaks_nothing(
 ) -> None:
     pipeline = Server(impl, hello, later, waits, waits_and_fails, report=None).pipeline
     stream = wire(b'{%s"method":"GET","url":"%s"}' % (ident, url.encode())) * BATCH
-    workers = impl.tasks.Workers(loop)
+    spare_tasks = impl.tasks.SpareTasks(loop)
 
     async def serve() -> None:
         connection = impl.connection.Connection()
-        connection._transport, connection._loop, connection._workers = Nowhere(), loop, workers
+        connection._transport, connection._loop, connection._spare_tasks = Nowhere(), loop, spare_tasks
         connection._pipeline, connection.state = pipeline, OPEN
         connection.data_received(stream)
         if drops:
@@ -416,7 +416,7 @@ def test_serving_leaks_nothing(
             assert connection._frames_out == BATCH
 
     async def end() -> None:
-        spare = workers.close()
+        spare = spare_tasks.close()
         if spare is not None:
             await asyncio.wait([spare])
 

@@ -31,10 +31,10 @@ __all__ = (
     "Proof",
     "Request",
     "Response",
+    "SpareTasks",
     "Subscriber",
     "Trie",
     "Unpacker",
-    "Workers",
     "again",
     "decode",
     "dumps",
@@ -130,7 +130,7 @@ if TYPE_CHECKING or not COMPILED:
     from .pipeline import Pipeline
     from .plan import Plan
     from .proof import Proof
-    from .tasks import Begun, Workers
+    from .tasks import Begun, SpareTasks
     from .trie import Trie
     from .wrappers import (
         Request,
@@ -168,7 +168,7 @@ else:
     from .pipeline_c import Pipeline
     from .plan_c import Plan
     from .proof_c import Proof
-    from .tasks_c import Begun, Workers
+    from .tasks_c import Begun, SpareTasks
     from .trie_c import Trie
     from .wrappers_c import (
         Request,

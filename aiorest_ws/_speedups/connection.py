@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from asyncio import Task
 
     from .eager import Lookout
-    from .tasks import Workers
+    from .tasks import SpareTasks
     from .wrappers import Request
 
 __all__ = ("Connection",)
@@ -94,11 +94,11 @@ class Connection(frames.Frames):
         "_rate",
         "_request_timeout",
         "_silent_since",
+        "_spare_tasks",
         "_stalled",
         "_stopping",
         "_tasks",
         "_unsent",
-        "_workers",
         "_writes_replies",
     )
 
@@ -109,7 +109,7 @@ class Connection(frames.Frames):
         self._meters: Any = None
         self._pipeline: Any = None
         self._loop: Any = None
-        self._workers: Workers | None = None
+        self._spare_tasks: SpareTasks | None = None
         self._context: Context | None = None
         self._flushes_late = False
         self._limit_in_flight = 64
@@ -218,9 +218,9 @@ class Connection(frames.Frames):
 
     def _begin(self, request: Request, pending: Any) -> bool:
         """Make the first step of `pending`; give it a task, and tell so, unless that was all."""
-        workers = self._workers
-        worker = None if workers is None else workers.take()
-        if workers is None or worker is None:
+        spare_tasks = self._spare_tasks
+        spare = None if spare_tasks is None else spare_tasks.take()
+        if spare_tasks is None or spare is None:
             if request._is_bare:
                 pending = self._pipeline.rest(request, pending)
             task = self._loop.create_task(self._run(request, pending, copy_context()))
@@ -228,21 +228,21 @@ class Connection(frames.Frames):
             context = eager.copy_context()
             answer: Any = b""
             try:
-                answer = self._first_step(request, pending, context, worker.lookout)
+                answer = self._first_step(request, pending, context, spare.lookout)
             except CancelledError:
                 answer = self._pipeline.refuse(request, HandlerFailed())
             finally:
                 if type(answer) is bytes:
-                    workers.put_back(worker)
+                    spare_tasks.put_back(spare)
             if type(answer) is bytes:
                 if self._logs_replies and request._ended_in is None:
                     request._ended_in = context
                 self._reply(request, answer)
-                workers.prepare()
+                spare_tasks.prepare()
                 return False
-            task = worker.adopt(answer, self._run(request, answer, copy_context()))
-        if workers is not None:
-            workers.prepare()
+            task = spare.adopt(answer, self._run(request, answer, copy_context()))
+        if spare_tasks is not None:
+            spare_tasks.prepare()
         if task.done():
             return True  # a task factory started it at once, and `_finish` was that quick
         if request._id is None and self._lane is None:

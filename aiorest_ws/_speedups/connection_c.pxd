@@ -5,8 +5,8 @@ from aiorest_ws._speedups cimport eager_c as eager
 from aiorest_ws._speedups.meter_c cimport Meters as _Meters
 from aiorest_ws._speedups.pipeline_c cimport Pipeline as _Pipeline
 from aiorest_ws._speedups.eager_c cimport Lookout as _Lookout
-from aiorest_ws._speedups.tasks_c cimport Worker as _Worker
-from aiorest_ws._speedups.tasks_c cimport Workers as _Workers
+from aiorest_ws._speedups.tasks_c cimport SpareTask as _SpareTask
+from aiorest_ws._speedups.tasks_c cimport SpareTasks as _SpareTasks
 from aiorest_ws._speedups.wrappers_c cimport Request as _Request
 from cpython cimport time
 
@@ -25,7 +25,7 @@ cdef class Connection(frames.Frames):
     cdef public _Meters _meters
     cdef public _Pipeline _pipeline
     cdef public object _loop
-    cdef public _Workers _workers
+    cdef public _SpareTasks _spare_tasks
     cdef public object _context
     cdef bint _flushes_late
     cdef public int _limit_in_flight
@@ -56,7 +56,7 @@ cdef class Connection(frames.Frames):
     cdef int _serve_request(self, _Request request) except -1
     cdef bint _start(self, _Request request) except -1
     cdef object _first_step(self, _Request request, object pending, object context, _Lookout lookout)
-    @cython.locals(workers=_Workers, worker=_Worker)
+    @cython.locals(spare_tasks=_SpareTasks, spare=_SpareTask)
     cdef bint _begin(self, _Request request, object pending) except -1
     cdef _end(self, _Request request)
     cpdef _answer_with(self, _Request request, object exc)

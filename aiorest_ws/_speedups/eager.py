@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ("SEES_LOOKS", "Lookout", "copy_context", "enter", "first_step", "go_in", "go_out", "leave")
 
-_OWN = 3  # references to a task that waits: its lookout's, its worker's, and that of the future it waits for
+_OWN = 3  # references to a task that waits: its lookout's, its spare task's, and that of the future it waits for
 
 
 def enter(context: Context) -> bool:

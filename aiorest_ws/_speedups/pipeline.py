@@ -111,6 +111,7 @@ class Pipeline(passage.Passage):
         try:
             if self.process is None:
                 return self._route(request, self.trie)
+            self._is_respelled(request)
             if self.live is not None and type(request._method) is str and _is_of_live(request._method):
                 answer = self.live.announce(self, request, self.trie)
                 if answer is not None:
@@ -147,13 +148,29 @@ class Pipeline(passage.Passage):
         if self.live is not None and type(request._method) is str and _is_of_live(request._method):
             return self.live.answer(self, request, trie)
         url = request._url
-        if type(url) is not str or not url:
+        found = None
+        if type(url) is str and url:
+            try:
+                found = trie.match(request._method, url)
+            except NotSpecifiedHandler as miss:
+                if not self._is_respelled(request):
+                    raise missed(request, trie, miss, self.debug) from None
+        elif not self._is_respelled(request):
             raise IncorrectURL() if url else NotSpecifiedURL()
-        try:
-            plan, params = trie.match(request._method, url)
-        except NotSpecifiedHandler as miss:
-            raise missed(request, trie, miss, self.debug) from None
-        return self.go_on(request, self._own(plan) if self._adds else plan, params)
+        if found is None:
+            return self._route(request, trie)
+        plan: Plan = found[0]
+        return self.go_on(request, self._own(plan) if self._adds else plan, found[1])
+
+    def _is_respelled(self, request: Request) -> bool:
+        """Tell whether its method, which no route takes, is a verb of subscriptions in other letters; it is one now."""
+        if self.live is None or type(request._method) is not str:
+            return False
+        verb = request._method.strip(" ").upper()
+        if verb == request._method or not _is_of_live(verb):
+            return False
+        request._method = verb
+        return True
 
     def find(self, trie: Any, method: str, url: str) -> tuple[Plan, Any]:
         """Give the plan for `method` and `url`, and the path parameters. Raises NotSpecifiedHandler."""

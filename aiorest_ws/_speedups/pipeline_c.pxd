@@ -34,6 +34,7 @@ cdef class Pipeline(passage.Passage):
     cpdef object rest(self, _Request request, object bare)
     @cython.locals(plan=_Plan, params=tuple)
     cdef object _route(self, _Request request, _Trie trie)
+    cdef bint _is_respelled(self, _Request request) except -1
     cpdef object route(self, _Request request, _Trie trie)
     @cython.locals(own=_Plan)
     cdef _Plan _own(self, _Plan plan)

@@ -20,12 +20,12 @@ if TYPE_CHECKING or not __name__.endswith("_c"):
 else:
     from .eager_c import SEES_LOOKS, Lookout
 
-__all__ = ("Begun", "Resumed", "Worker", "Workers", "raised")
+__all__ = ("Begun", "Resumed", "SpareTask", "SpareTasks", "raised")
 
 _UNCANCEL_IS_WEAK = version_info < (3, 13)  # an uncancelled task gets its CancelledError all the same
 
 
-class Workers:
+class SpareTasks:
     """Keeps one task of a loop ready, in whose name the first step of a handler runs.
 
     A handler that needs no second step, and has not looked at it, leaves it as it was. One that waits takes it over,
@@ -37,39 +37,39 @@ class Workers:
         self._loop = loop
         self._coming = not SEES_LOOKS
         self._closed = False
-        self.spare: Worker | None = None  # parked
+        self.spare: SpareTask | None = None  # parked
 
     def prepare(self) -> None:
-        """See to it that there will be a spare worker."""
+        """See to it that there will be a spare task."""
         if self.spare is None and not self._coming:
             self._coming = True
-            Worker(self, self._loop)
+            SpareTask(self, self._loop)
 
-    def take(self) -> Worker | None:
-        """Give the spare worker, if there is one: a step made inside another's step must not have the same."""
+    def take(self) -> SpareTask | None:
+        """Give the spare task, if there is one: a step made inside another's step must not have the same."""
         spare, self.spare = self.spare, None
         if spare is None or spare.is_free():
             return spare
         spare.end()
         return None
 
-    def put_back(self, worker: Worker) -> None:
-        """Keep a worker that was not needed, unless another comes; let one go that somebody may know."""
-        if self.spare is None and not self._coming and not worker.lookout.looked:
-            self.spare = worker
+    def put_back(self, spare: SpareTask) -> None:
+        """Keep a spare task that was not needed, unless another comes; let one go that somebody may know."""
+        if self.spare is None and not self._coming and not spare.lookout.looked:
+            self.spare = spare
         else:
-            worker.end()
+            spare.end()
 
-    def parked(self, worker: Worker) -> None:
-        """Take note that `worker` is ready."""
+    def parked(self, spare: SpareTask) -> None:
+        """Take note that `spare` is ready."""
         if self._closed:
-            worker.task.cancel()
+            spare.task.cancel()
             return
         self._coming = False
-        self.spare = worker
+        self.spare = spare
 
     def close(self) -> Task[None] | None:
-        """Let the spare worker go; gives its task, which is about to end."""
+        """Let the spare task go; gives its task, which is about to end."""
         spare, self.spare, self._coming, self._closed = self.spare, None, True, True
         if spare is None:
             return None
@@ -77,11 +77,11 @@ class Workers:
         return spare.task
 
 
-class Worker:
+class SpareTask:
     """A task that waits for a handler which waits, and then is the task of that handler."""
 
-    def __init__(self, workers: Workers, loop: AbstractEventLoop) -> None:
-        self._workers = workers
+    def __init__(self, spare_tasks: SpareTasks, loop: AbstractEventLoop) -> None:
+        self._spare_tasks = spare_tasks
         self._wake = loop.create_future()
         self._job: Any = None
         self._resumed: Resumed | None = None
@@ -105,7 +105,7 @@ class Worker:
             self._wake.set_result(None)
 
     async def _work(self) -> None:
-        self._workers.parked(self)
+        self._spare_tasks.parked(self)
         try:
             await self._wake
         except CancelledError as exc:

@@ -1,23 +1,23 @@
 from aiorest_ws._speedups.eager_c cimport Lookout as _Lookout
 
 
-cdef class Worker
+cdef class SpareTask
 
 
-cdef class Workers:
+cdef class SpareTasks:
     cdef object _loop
     cdef bint _coming
     cdef bint _closed
-    cdef public Worker spare
+    cdef public SpareTask spare
 
     cpdef prepare(self)
-    cpdef Worker take(self)
-    cpdef put_back(self, Worker worker)
-    cpdef parked(self, Worker worker)
+    cpdef SpareTask take(self)
+    cpdef put_back(self, SpareTask spare)
+    cpdef parked(self, SpareTask spare)
 
 
-cdef class Worker:
-    cdef Workers _workers
+cdef class SpareTask:
+    cdef SpareTasks _spare_tasks
     cdef object _wake
     cdef object _job
     cdef object _resumed

@@ -8,7 +8,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from aiorest_ws._speedups import Pipeline, Workers
+    from aiorest_ws._speedups import Pipeline, SpareTasks
     from aiorest_ws.connection.compression import Packers
     from aiorest_ws.connection.protocol import RequestHandlerProtocol
     from aiorest_ws.http.hosts import Hosts
@@ -47,7 +47,7 @@ class Listener(Protocol):
     @property
     def pipeline(self) -> Pipeline: ...
     @property
-    def workers(self) -> Workers: ...
+    def spare_tasks(self) -> SpareTasks: ...
     @property
     def access(self) -> AccessLog: ...
     @property

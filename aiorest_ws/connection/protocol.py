@@ -315,7 +315,7 @@ class RequestHandlerProtocol(Gate):
 
     def _open(self) -> None:
         self._pipeline = self.factory.pipeline
-        self._workers = self.factory.workers
+        self._spare_tasks = self.factory.spare_tasks
         self._set_limits(self.factory.limits)
         self._set_observers(self.factory)
         super()._open()

@@ -10,11 +10,12 @@ from aiorest_ws.exceptions import HTTPError
 from aiorest_ws.realtime.logs import Log
 from aiorest_ws.realtime.messages import family_of, reply
 from aiorest_ws.realtime.presence import entry_of
+from aiorest_ws.realtime.private_states import PrivateState
 from aiorest_ws.realtime.reruns import Outcome, Recheck, begin
 from aiorest_ws.realtime.roles import Counted, Role
+from aiorest_ws.realtime.shared_states import Known, SharedState
 from aiorest_ws.realtime.sharing import check_empty, connection_context
 from aiorest_ws.realtime.subscriptions import Subscription
-from aiorest_ws.realtime.topics import Known, PrivateState, SharedState
 from aiorest_ws.realtime.versions import Version, digest_of, version_of
 
 if TYPE_CHECKING:
@@ -110,6 +111,8 @@ class Attempt(Role):
 
     async def _wanted(self, topic: SharedState, family: int) -> Response:
         """Wait for a value; who must not see it any more by then, does not."""
+        if self._is_over:
+            return Response()  # it was answered before it came to this: nobody asks
         awaits: asyncio.Future[Known | None] = topic.wanted(family)
         self._awaits = awaits
         self._value = await awaits

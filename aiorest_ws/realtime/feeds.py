@@ -117,7 +117,8 @@ class Feeds:
     def recheck(self, url: str | None = None) -> Said:
         """Ask the guards of all subscriptions of `url` again, None: of all urls, before they are sent anything more.
 
-        After a role has changed, or a member was removed.
+        After a role has changed, or a member was removed. When that was awaited it holds in this process: whoever's
+        guards have not let pass since then is sent nothing.
         """
         name = None if url is None else self._found(url)[0]
         return self._in_loop(lambda: self.broker.recheck(name))

@@ -9,7 +9,7 @@ from aiorest_ws._speedups import Fan, fan_out
 from aiorest_ws.realtime.brokers import Item
 from aiorest_ws.realtime.messages import family_of, push
 from aiorest_ws.realtime.reruns import Outcome, jittered
-from aiorest_ws.realtime.topics import SharedState
+from aiorest_ws.realtime.shared_states import SharedState
 from aiorest_ws.realtime.versions import version_of
 
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ class Log(SharedState):
 
     def lose(self, why: str) -> None:
         """End all: items are missing."""
+        self.values = {}
         self._items.clear()
         self._size = self._untold = 0
         self._told = self.place.number

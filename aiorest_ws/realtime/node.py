@@ -14,10 +14,11 @@ from aiorest_ws.realtime.guards import Guards
 from aiorest_ws.realtime.logs import Log
 from aiorest_ws.realtime.messages import MSGPACK
 from aiorest_ws.realtime.presence import Presence
+from aiorest_ws.realtime.private_states import PrivateState
 from aiorest_ws.realtime.runs import Runs
+from aiorest_ws.realtime.shared_states import SharedState
 from aiorest_ws.realtime.subscriptions import Subscriptions
 from aiorest_ws.realtime.timers import Timers
-from aiorest_ws.realtime.topics import PrivateState, SharedState
 from aiorest_ws.realtime.versions import Mark
 
 if TYPE_CHECKING:
@@ -94,13 +95,13 @@ class Place:
 
     def _on_gap(self, mark: Mark, item: Item) -> None:
         """Take items that the broker has not told of, or end: nothing is sent behind a gap."""
-        if mark.epoch == self.epoch and item.number <= self.number:
-            return  # it was told before
-        before = Mark(self.epoch, self.number)
-        self.epoch = mark.epoch
-        missed = self.node.broker.history(self.url, before)
+        missed: list[Item] | None = None
+        if mark.epoch == self.epoch:
+            if item.number <= self.number:
+                return  # it was told before
+            missed = self.node.history(self, self.number)
         if missed is None:
-            self.number = item.number
+            self.epoch, self.number = mark.epoch, item.number
             topic = self.topics.get(self.url)
             if isinstance(topic, Log):
                 topic.lose(_GAP)

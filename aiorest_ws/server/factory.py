@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from autobahn.asyncio.websocket import WebSocketServerFactory
 
-from aiorest_ws._speedups import Pipeline, Request, Workers, is_installed, quickest
+from aiorest_ws._speedups import Pipeline, Request, SpareTasks, is_installed, quickest
 from aiorest_ws._speedups.unsendable import giver
 from aiorest_ws.abstract import AbstractRouter
 from aiorest_ws.connection.autobahn import ExactTimer
@@ -128,7 +128,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
         self.dependency_overrides: dict[Any, Any] = {}
         self._router: AbstractRouter | None = None
         self._pipeline: Pipeline | None = None
-        self._workers: Workers | None = None
+        self._spare_tasks: SpareTasks | None = None
         self._when_empty: Callable[[], None] | None = None
         self._origins: Origins | None = None
         self._hosts: Hosts | None = None
@@ -256,11 +256,11 @@ class RequestHandlerFactory(WebSocketServerFactory):
         self._pipeline = None
 
     @property
-    def workers(self) -> Workers:
+    def spare_tasks(self) -> SpareTasks:
         """What runs the handlers that take time; made in the loop that serves."""
-        if self._workers is None:
-            self._workers = Workers(asyncio.get_running_loop())
-        return self._workers
+        if self._spare_tasks is None:
+            self._spare_tasks = SpareTasks(asyncio.get_running_loop())
+        return self._spare_tasks
 
     # The handshake, and the end
 
@@ -356,9 +356,9 @@ class RequestHandlerFactory(WebSocketServerFactory):
             await patience.insist(self._live.stop(self))
         await self.hooks.end(patience)
         await self._threads.close(patience)
-        if self._workers is not None:
-            spare = self._workers.close()
-            self._workers = None
+        if self._spare_tasks is not None:
+            spare = self._spare_tasks.close()
+            self._spare_tasks = None
             if spare is not None:
                 await patience.insist([spare])
 

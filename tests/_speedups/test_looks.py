@@ -192,10 +192,10 @@ PLACES = ("handler", "helper", "raises", "depends", "awaits", "around")
 
 
 async def parked(app: Any) -> Any:
-    """Wait until a spare worker is ready, and give it, if handlers have one."""
-    factory_of(app).workers.prepare()
+    """Wait until a spare task is ready, and give it, if handlers have one."""
+    factory_of(app).spare_tasks.prepare()
     await turn_over(2)
-    return factory_of(app).workers.spare
+    return factory_of(app).spare_tasks.spare
 
 
 @pytest.fixture(autouse=True)
@@ -343,7 +343,7 @@ async def test_task_that_somebody_has_of_all_tasks_is_used_no_more(loop: str) ->
         assert (await client.reply())["data"] == "waited"
         assert mine[0] not in kept[0]
         await turn_over()
-        (spare,) = [task for task in asyncio.all_tasks() if task.get_coro().__qualname__ == "Worker._work"]  # type: ignore[union-attr]
+        (spare,) = [task for task in asyncio.all_tasks() if task.get_coro().__qualname__ == "SpareTask._work"]  # type: ignore[union-attr]
         assert spare not in kept[0]
 
 
@@ -484,7 +484,7 @@ def test_tasks_of_a_sequence_of_handlers(loop: str, steps: list[tuple[int, str, 
     play(loop=loop)
 
 
-# `Lookout` and `Workers`, without a connection
+# `Lookout` and `SpareTasks`, without a connection
 
 
 async def idle() -> None:
@@ -520,28 +520,28 @@ def test_lookout_sees_looks_at_its_own_loop_only(impl: Impl) -> None:
 def test_worker_that_somebody_knows_is_not_given(impl: Impl) -> None:
     @asynchronous
     async def run() -> None:
-        workers = impl.tasks.Workers(asyncio.get_running_loop())
+        spare_tasks = impl.tasks.SpareTasks(asyncio.get_running_loop())
 
         async def ready() -> Any:
-            workers.prepare()
+            spare_tasks.prepare()
             await turn_over()
-            return workers.spare
+            return spare_tasks.spare
 
         for _ in range(3):
-            worker = await ready()
-            assert workers.take() is worker
-            workers.put_back(worker)
-            kept = worker.task
-            assert workers.take() is None
+            taken = await ready()
+            assert spare_tasks.take() is taken
+            spare_tasks.put_back(taken)
+            kept = taken.task
+            assert spare_tasks.take() is None
             await turn_over()
             assert kept.done()
             assert not kept.cancelled()
             del kept
-        worker = await ready()
-        assert workers.take() is worker
-        assert worker.lookout != object()  # looks
-        workers.put_back(worker)
-        assert workers.take() is None
+        taken = await ready()
+        assert spare_tasks.take() is taken
+        assert taken.lookout != object()  # looks
+        spare_tasks.put_back(taken)
+        assert spare_tasks.take() is None
         await turn_over()
         assert asyncio.all_tasks() == {this_task()}
 

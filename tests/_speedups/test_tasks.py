@@ -735,9 +735,9 @@ class Bench:
         return self.app._listening.connections
 
     @property
-    def workers(self) -> Any:
+    def spare_tasks(self) -> Any:
         assert self.app._listening is not None
-        return self.app._listening.workers
+        return self.app._listening.spare_tasks
 
     @property
     def life(self) -> asyncio.Task[Any]:
@@ -746,10 +746,10 @@ class Bench:
         return self.app._server._task
 
     async def parked(self) -> Any:
-        """Wait until a spare worker is ready, and give it: not its task, who keeps that has it for himself."""
-        self.workers.prepare()
+        """Wait until a spare task is ready, and give it: not its task, who keeps that has it for himself."""
+        self.spare_tasks.prepare()
         await turn_over(2)
-        return self.workers.spare
+        return self.spare_tasks.spare
 
 
 @asynccontextmanager
@@ -895,7 +895,7 @@ async def test_handlers_that_wait_for_nothing_leave_the_spare_task_parked(loop: 
             client.request(url="/probe/looks_at_nothing", **({"id": number} if number % 2 else {}))
         for _ in range(16):
             await client.reply()
-        assert server.workers.spare is spare
+        assert server.spare_tasks.spare is spare
         assert not spare.task.done()
         assert spare.task.cancelling() == 0
 
@@ -1019,7 +1019,7 @@ async def test_handler_runs_the_code_of_another_connection(loop: str, inner: str
         await server.parked()
         await turn_over()
         (spare,) = asyncio.all_tasks() - {this_task(), server.life}
-        assert spare is server.workers.spare.task
+        assert spare is server.spare_tasks.spare.task
 
 
 # Futures that others await, too
@@ -1210,7 +1210,7 @@ async def test_handler_cancels_every_other_task(loop: str) -> None:
 
 
 @on_each_loop
-@pytest.mark.parametrize("spare", [False, True], ids=("plain", "worker"))
+@pytest.mark.parametrize("spare", [False, True], ids=("plain", "spare"))
 @asynchronous
 async def test_client_leaves_while_handlers_wait(loop: str, spare: bool) -> None:
     gates = Gates()
@@ -1244,7 +1244,7 @@ async def test_client_leaves_while_handlers_wait(loop: str, spare: bool) -> None
 
 
 @on_each_loop
-@pytest.mark.parametrize("spare", [False, True], ids=("plain", "worker"))
+@pytest.mark.parametrize("spare", [False, True], ids=("plain", "spare"))
 @pytest.mark.parametrize("turns", range(4))
 @asynchronous
 async def test_connection_is_lost_when_a_handler_has_only_begun(loop: str, spare: bool, turns: int) -> None:
@@ -1364,7 +1364,7 @@ async def test_stop_leaves_no_task(loop: str, how: str) -> None:
             await client.ask(url="/probe/yields_bare")
             await server.parked()
         if how == "coming":
-            server.workers.prepare()
+            server.spare_tasks.prepare()
         if how == "used up":
             client.request(url="/wait")
             await gates.until_started("a")
@@ -1524,7 +1524,7 @@ async def test_sixteen_that_do_not_wait_are_answered_in_one_write(loop: str, nam
 
 
 @on_each_loop
-@pytest.mark.parametrize("spare", [False, True], ids=("plain", "worker"))
+@pytest.mark.parametrize("spare", [False, True], ids=("plain", "spare"))
 @asynchronous
 async def test_replies_of_one_turn_leave_in_one_write_and_in_order(loop: str, spare: bool) -> None:
     gate = asyncio.Event()
@@ -1845,7 +1845,7 @@ def test_first_step_that_cancels_its_task(impl: Impl) -> None:
     run()
 
 
-# `Workers`, without a connection
+# `SpareTasks`, without a connection
 
 
 def test_workers_close(impl: Impl) -> None:
@@ -1853,16 +1853,16 @@ def test_workers_close(impl: Impl) -> None:
     async def run() -> None:
         loop = asyncio.get_running_loop()
         for turns in (0, 1, 2):
-            workers = impl.tasks.Workers(loop)
-            workers.prepare()
-            workers.prepare()
+            spare_tasks = impl.tasks.SpareTasks(loop)
+            spare_tasks.prepare()
+            spare_tasks.prepare()
             assert len(asyncio.all_tasks()) == 2
             await turn_over(turns)
-            workers.close()
-            workers.prepare()
+            spare_tasks.close()
+            spare_tasks.prepare()
             await turn_over()
             assert asyncio.all_tasks() == {this_task()}
-            assert workers.spare is None
+            assert spare_tasks.spare is None
 
     run()
 
@@ -1870,28 +1870,28 @@ def test_workers_close(impl: Impl) -> None:
 def test_worker_that_is_taken_is_nobody_elses(impl: Impl) -> None:
     @asynchronous
     async def run() -> None:
-        workers = impl.tasks.Workers(asyncio.get_running_loop())
-        assert workers.take() is None
+        spare_tasks = impl.tasks.SpareTasks(asyncio.get_running_loop())
+        assert spare_tasks.take() is None
         for _ in range(2):
-            workers.prepare()
+            spare_tasks.prepare()
             await turn_over()
-            worker = workers.take()
-            assert worker is not None
-            assert workers.take() is None
-            workers.put_back(worker)
-            assert workers.spare is worker
+            taken = spare_tasks.take()
+            assert taken is not None
+            assert spare_tasks.take() is None
+            spare_tasks.put_back(taken)
+            assert spare_tasks.spare is taken
             # Another was made meanwhile: one of them goes.
-            assert workers.take() is worker
-            workers.prepare()
-            workers.put_back(worker)
+            assert spare_tasks.take() is taken
+            spare_tasks.prepare()
+            spare_tasks.put_back(taken)
             await turn_over()
-            assert workers.spare not in (None, worker)
-            assert worker.task.done()
+            assert spare_tasks.spare not in (None, taken)
+            assert taken.task.done()
             # It was cancelled while it was away.
-            worker = workers.take()
-            worker.task.cancel()
-            workers.put_back(worker)
-            assert workers.take() is None
+            taken = spare_tasks.take()
+            taken.task.cancel()
+            spare_tasks.put_back(taken)
+            assert spare_tasks.take() is None
             await turn_over()
         assert asyncio.all_tasks() == {this_task()}
 
@@ -1923,13 +1923,13 @@ def test_keyboard_interrupt_goes_through(impl: Impl) -> None:
     @asynchronous
     async def run() -> None:
         loop = asyncio.get_running_loop()
-        workers = impl.tasks.Workers(loop)
+        spare_tasks = impl.tasks.SpareTasks(loop)
         connection = impl.connection.Connection()
         transport = Transport()
         connection.transport = transport
         connection.state = 3
         connection._loop = loop
-        connection._workers = workers
+        connection._spare_tasks = spare_tasks
         interrupts = True
 
         async def process(request: Any) -> bytes:
@@ -1939,19 +1939,19 @@ def test_keyboard_interrupt_goes_through(impl: Impl) -> None:
             return b"served"
 
         connection._pipeline = impl.pipeline.Pipeline(None, process=process)
-        workers.prepare()
+        spare_tasks.prepare()
         await turn_over()
-        spare = workers.spare
+        spare = spare_tasks.spare
         request = frame(dump({"method": "GET", "url": "/"}))
         with pytest.raises(KeyboardInterrupt):
             connection.data_received(request)
-        assert workers.spare is spare
+        assert spare_tasks.spare is spare
         assert transport.written == b""
         interrupts = False
         connection.data_received(request)
         await turn_over()
         assert transport.written == b"\x81\x06served"
-        workers.close()
+        spare_tasks.close()
         await turn_over()
 
     run()

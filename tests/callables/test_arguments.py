@@ -44,8 +44,8 @@ CALLS: dict[str, Callable[[Impl], Any]] = {
     "receive": lambda impl: opened(impl)._receive(None),
     "receive without a pipeline": lambda impl: opened(impl)._receive(impl.wrappers.Request()),
     "finish": lambda impl: opened(impl)._finish(None, None),
-    "workers": lambda impl: impl.tasks.Workers(None).put_back(None),
-    "parked": lambda impl: impl.tasks.Workers(None).parked(None),
+    "spare_tasks": lambda impl: impl.tasks.SpareTasks(None).put_back(None),
+    "parked": lambda impl: impl.tasks.SpareTasks(None).parked(None),
 }
 
 

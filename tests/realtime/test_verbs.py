@@ -9,6 +9,7 @@ import pytest
 from aiorest_ws import Application, HTTPError, Live, Request, SimpleRouter
 from aiorest_ws.renderers import JSONRenderer, XMLRenderer
 from aiorest_ws.testing import AsyncTestClient
+from tests.kit.frames import wire
 from tests.kit.live import message, nothing_more, number_of, pushed, rest, subscribed
 from tests.serving import asynchronous
 
@@ -580,3 +581,75 @@ async def test_a_router_with_a_way_of_its_own_sees_a_get_and_each_run(is_async: 
         assert (await client.request("UNSUBSCRIBE", "/x")).status == 200  # which passes no guards
         assert (await client.request("SUBSCRIBE", "/x")).status == 403
         assert app.live.topics() == []
+
+
+@KINDS
+@asynchronous
+async def test_a_client_that_vanishes_anywhere_leaves_nothing(url: str) -> None:
+    """Cut at each byte: what has come whole is answered once, what is left of it is nothing."""
+    doors = Doors()
+
+    def whole(number: int, verb: str) -> bytes:
+        return wire(json.dumps({"id": number, "method": verb, "url": url}).encode())
+
+    read = whole(1, "SUBSCRIBE") + whole(2, "UNSUBSCRIBE") + whole(3, "SUBSCRIBE") + whole(4, "PING")
+    async with AsyncTestClient(doors.app) as watch:
+        for cut in range(1, len(read) + 1, 3):
+            async with watch.connect() as client:
+                client.connection.data_received(read[:cut])
+                if cut % 2:
+                    await rest(watch, 1)
+                    client.connection.data_received(read[cut:])
+                    replies = [message(await client.receive()) for _ in range(3)]
+                    assert [(reply["id"], reply["status"]) for reply in replies] == [(1, 409), (2, 200), (4, 200)]
+                client.abort()
+                await client.wait_closed()
+            await rest(watch, 4)
+            node = doors.app.live._node
+            if node is not None:
+                assert (node.places, node.runs.is_quiet, doors.app.live.topics()) == ({}, True, [])
+
+
+@asynchronous
+async def test_the_id_of_a_request_in_flight_may_come_again() -> None:
+    doors = Doors()
+    async with AsyncTestClient(doors.app) as client:
+        await client.send(json.dumps({"id": 1, "method": "GET", "url": "/own"}))
+        await client.send(json.dumps({"id": 1, "method": "SUBSCRIBE", "url": "/own"}))
+        for number in (1, 2):
+            (await doors.entered.get()).set_result(number)
+        replies = [message(await client.receive()) for _ in range(2)]
+        assert [reply["id"] for reply in replies] == [1, 1]
+        assert sorted(reply["data"] for reply in replies) == [1, 2]
+        assert client.connection.subscriptions == ("/own",)
+
+
+@KINDS
+@asynchronous
+async def test_what_cannot_be_encoded_is_an_error_of_the_server(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    doors = Doors()
+    async with AsyncTestClient(doors.app) as client:
+        asking = asyncio.ensure_future(client.request("SUBSCRIBE", url))
+        (await doors.entered.get()).set_result({"a": object()})
+        assert (await asking).status == 500
+        assert "object" in caplog.text
+        asking = asyncio.ensure_future(client.request("SUBSCRIBE", url))
+        (await doors.entered.get()).set_result(1)
+        assert (await asking).data == 1
+        doors.app.live.changed(url)
+        (await doors.entered.get()).set_result({"a": object()})
+        await rest(client)
+        assert doors.app.live._node is not None
+        doors.app.live._node.timers.advance(1)
+        (await doors.entered.get()).set_result(2)
+        assert await pushed(client) == (1, 2)
+
+
+@asynchronous
+async def test_verbs_may_be_written_as_those_of_routes_may() -> None:
+    site = Site()
+    async with AsyncTestClient(site.app) as client:
+        for verb in ("subscribe", " Subscribe", "unsubscribe ", "ping"):
+            assert (await client.request(verb, "/board")).status == 200
+        assert (await ask(client, method="ping", id=1)) == {"id": 1, "status": 200, "data": None}
+        assert (await client.request("pings", "/board")).status == 405
