@@ -45,6 +45,7 @@ __all__ = (
     "forms_of",
     "is_authenticated",
     "is_installed",
+    "kept",
     "plain",
     "quickest",
     "recognise",
@@ -54,6 +55,7 @@ __all__ = (
     "set_status",
     "texts_of",
     "verdict",
+    "weight_of",
     "wrap",
     "write",
 )
@@ -130,7 +132,19 @@ if TYPE_CHECKING or not COMPILED:
     from .proof import Proof
     from .tasks import Begun, SpareTasks
     from .trie import Trie
-    from .wrappers import Request, Response, again, failed, renders_otherwise, set_method, set_status, texts_of, wrap
+    from .wrappers import (
+        Request,
+        Response,
+        again,
+        failed,
+        kept,
+        renders_otherwise,
+        set_method,
+        set_status,
+        texts_of,
+        weight_of,
+        wrap,
+    )
 else:
     from .codec_c import (
         BINARY_BASE64,
@@ -156,4 +170,16 @@ else:
     from .proof_c import Proof
     from .tasks_c import Begun, SpareTasks
     from .trie_c import Trie
-    from .wrappers_c import Request, Response, again, failed, renders_otherwise, set_method, set_status, texts_of, wrap
+    from .wrappers_c import (
+        Request,
+        Response,
+        again,
+        failed,
+        kept,
+        renders_otherwise,
+        set_method,
+        set_status,
+        texts_of,
+        weight_of,
+        wrap,
+    )

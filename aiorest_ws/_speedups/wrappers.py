@@ -19,14 +19,17 @@ __all__ = (
     "check_id",
     "extra_of",
     "failed",
+    "kept",
     "renders_otherwise",
     "set_method",
     "set_status",
     "texts_of",
+    "weight_of",
     "wrap",
 )
 
 _MAX_ID_BYTES = 256
+_CONTAINER = 64  # bytes of memory, beside those on the wire, that an array or object takes at least
 
 _ABSENT: Any = object()
 _KNOWN = frozenset(("method", "url", "args", "data", "event_name", "id"))
@@ -292,6 +295,24 @@ def again(request: Request, kind: Any = Request) -> Any:
         fresh._form = 0
         fresh.connection = None
     return fresh
+
+
+def kept(request: Request, is_exact: bool) -> Request:
+    """Give `again(request)` to be kept, and asked again and again: without `since`, which says what was known once.
+
+    is_exact    its plan reads the text of the message
+    """
+    fresh: Request = again(request)
+    if fresh._envelope is not None:
+        fresh._envelope.pop("since", None)
+    if not is_exact and type(fresh._text) is not tuple:
+        fresh._text = None
+    return fresh
+
+
+def weight_of(request: Request) -> int:
+    """Give the bytes of memory that the message takes, about, 0 where nobody has counted."""
+    return request._size + _CONTAINER * request._holds
 
 
 def _copied(value: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from aiorest_ws._speedups import Response, again, set_method, set_status
+from aiorest_ws._speedups import Response, again, kept, set_method, set_status
 from aiorest_ws.exceptions import HTTPError
 from aiorest_ws.realtime.logs import Log
 from aiorest_ws.realtime.messages import family_of, reply
@@ -56,7 +56,7 @@ class Attempt(Role):
         self.plan = plan
         self.params = params
         self.form = request.form
-        self.message = again(request)
+        self.message = kept(request, plan.exact)
         self.number = place.number
         self.digest: str | None = None
         self.seen = 0

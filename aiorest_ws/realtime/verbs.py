@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from aiorest_ws._speedups import set_method
+from aiorest_ws._speedups import set_method, weight_of
 from aiorest_ws.exceptions import HTTPError, IncorrectURL, MethodNotAllowed, NotSpecifiedHandler, NotSpecifiedURL
 from aiorest_ws.realtime.attempts import Attempt
 from aiorest_ws.realtime.names import canonical_url, topic_of
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ("announce", "answer", "subscribe")
 
 _UNPROCESSABLE = 422
+_HEAVIEST = 16 * 1024  # bytes of a message that is kept, with some for each array or object in it
 
 
 def answer(node_of: Callable[[Any], LocalNode], pipeline: Any, request: Any, trie: Any) -> Any:
@@ -101,6 +102,14 @@ def _found(pipeline: Any, request: Any, trie: Any) -> tuple[Any, tuple[Any, ...]
 
 
 def _check_message(request: Any, plan: Any) -> None:
+    weight = weight_of(request)
+    since = request.get_extra("since")
+    if type(since) is str and not plan.exact:
+        weight -= len(since)  # which is not kept
+    if weight > _HEAVIEST:
+        raise HTTPError(
+            _UNPROCESSABLE, f"SUBSCRIBE takes at most {_HEAVIEST} bytes of memory, as it is kept, got about {weight}"
+        )
     if request.data is not None:
         raise HTTPError(_UNPROCESSABLE, "SUBSCRIBE takes no `data`: what it depends on belongs into `args`")
     args = request.args

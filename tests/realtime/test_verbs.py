@@ -130,6 +130,10 @@ REFUSED: list[tuple[dict[str, Any], int, str]] = [
     ({"url": "/orders/7", "args": {"c": 1}}, 422, ""),
     ({"url": "/orders/7", "args": {"a": "x" * 4096}}, 422, "at most 4096 bytes"),
     ({"url": "/board", "args": {"c": 1}}, 422, ""),
+    ({"url": "/board", "more": "x" * 16384}, 422, "at most 16384 bytes of memory, as it is kept"),
+    ({"url": f"{' ' * 16384}/board"}, 422, "bytes of memory"),
+    ({"url": "/orders/7", "more": [[]] * 300}, 422, "bytes of memory"),
+    ({"url": "/orders/7", "since": ["x" * 16384]}, 422, "bytes of memory"),
 ]
 
 
@@ -498,6 +502,24 @@ async def test_what_a_handler_does_to_its_arguments_is_not_there_in_the_next_run
             app.live.changed("/x")
             assert (await pushed(client))[1] == number
         assert seen == [json.dumps([{"a": [1]}, {}])] * 3
+
+
+@asynchronous
+async def test_since_is_said_once_and_is_not_kept() -> None:
+    router = SimpleRouter()
+    seen: list[Any] = []
+
+    @router.get("/x", live=Live(interval=0.0))
+    def x(request: Request) -> int:
+        seen.append((request.get_extra("since"), request.get_extra("more")))
+        return len(seen)
+
+    app = Application(router)
+    async with AsyncTestClient(app) as client:
+        await subscribed(client, "/x", since="x.1.y", more=1)
+        app.live.changed("/x")
+        assert (await pushed(client))[1] == 2
+        assert seen == [("x.1.y", 1), (None, 1)]
 
 
 class Checking(SimpleRouter):
