@@ -31,6 +31,7 @@ __all__ = (
     "Proof",
     "Request",
     "Response",
+    "Resumed",
     "SpareTasks",
     "Subscriber",
     "Trie",
@@ -130,7 +131,7 @@ if TYPE_CHECKING or not COMPILED:
     from .pipeline import Pipeline
     from .plan import Plan
     from .proof import Proof
-    from .tasks import Begun, SpareTasks
+    from .tasks import Begun, Resumed, SpareTasks
     from .trie import Trie
     from .wrappers import (
         Request,
@@ -168,7 +169,7 @@ else:
     from .pipeline_c import Pipeline
     from .plan_c import Plan
     from .proof_c import Proof
-    from .tasks_c import Begun, SpareTasks
+    from .tasks_c import Begun, Resumed, SpareTasks
     from .trie_c import Trie
     from .wrappers_c import (
         Request,

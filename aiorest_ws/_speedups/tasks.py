@@ -119,7 +119,11 @@ class SpareTask:
 
 
 class Resumed:
-    """Goes on, in its own context, with a coroutine that has made its first step; unless it was not `begun`."""
+    """Goes on, in its own context, with a coroutine that has made its first step; unless it was not `begun`.
+
+    In the task that awaits it: a task of its own could be cancelled before its first step, and would drop what its
+    coroutine is to await.
+    """
 
     def __init__(self, coroutine: Any, context: Context, waits_for: Any, begun: bool = True) -> None:
         self._coroutine = coroutine

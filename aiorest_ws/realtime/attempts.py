@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from aiorest_ws._speedups import Response, again, kept, set_method, set_status
+from aiorest_ws._speedups import Response, Resumed, again, kept, set_method, set_status
 from aiorest_ws.exceptions import HTTPError
 from aiorest_ws.realtime.logs import Log
 from aiorest_ws.realtime.messages import family_of, reply
@@ -134,7 +134,7 @@ class Attempt(Role):
             seconds=node.run_seconds,
         )
         if left is not None:
-            await node.loop.create_task(left[0], context=left[1])
+            await Resumed(*left, None, False)
         if outcomes[0] is not None:
             raise HTTPError(outcomes[0].status, outcomes[0].detail)
 

@@ -9,6 +9,7 @@ from contextvars import Context
 from typing import Any, NamedTuple
 
 from aiorest_ws._speedups import Response, decode
+from aiorest_ws.exceptions import HandlerFailed
 from aiorest_ws.realtime.roles import Role
 
 __all__ = ("Outcome", "Recheck", "Rerun", "begin", "jittered")
@@ -27,7 +28,8 @@ class Outcome(NamedTuple):
 class Rerun(Role):
     """Takes a value, encoded in each of some families, in the place of a reply.
 
-    values    family → data as it is encoded; empty until the handler has given one
+    values          family → data as it is encoded; empty until the handler has given one
+    is_cancelled    nobody wants to know any more
     """
 
     takes_value = True
@@ -38,7 +40,7 @@ class Rerun(Role):
         self._families = families
         self._is_called = False
         self._task: asyncio.Task[Any] | None = None
-        self._is_cancelled = False
+        self.is_cancelled = False
         self.values: dict[int, bytes] = {}
 
     def called(self) -> None:
@@ -59,12 +61,12 @@ class Rerun(Role):
         A coroutine that has not begun would drop what it is to await.
         """
         self._task = asyncio.current_task()
-        if self._is_cancelled and self._task is not None:
+        if self.is_cancelled and self._task is not None:
             self._task.cancel()
 
     def cancel(self) -> None:
         """Let what is left of it come to nothing: nobody wants to know any more."""
-        self._is_cancelled = True
+        self.is_cancelled = True
         if self._task is not None:
             self._task.cancel()
 
@@ -93,7 +95,10 @@ def begin(
     done: Callable[[Any, Outcome | None], None],
     seconds: float | None,
 ) -> tuple[Coroutine[Any, Any, None], Context] | None:
-    """Run `request`, and call `done` with it and what went wrong; give what is left of that, if it has to wait."""
+    """Run `request`, and call `done` with it and what went wrong; give what is left of that, if it has to wait.
+
+    `done` is called however it ends, unless that is a `Rerun` that was cancelled.
+    """
     given = context.run(pipeline.run, request, plan, params)
     if type(given) is bytes:
         done(request, _outcome(request, given))
@@ -102,13 +107,19 @@ def begin(
 
 
 async def _wait(given: Any, request: Any, done: Callable[[Any, Outcome | None], None], seconds: float) -> None:
-    if isinstance(request._live, Rerun):
-        request._live.goes_on()
+    rerun = request._live if isinstance(request._live, Rerun) else None
+    if rerun is not None:
+        rerun.goes_on()
     try:
         async with asyncio.timeout(seconds):
             rendered = await given
     except TimeoutError:
         outcome: Outcome | None = Outcome(_TOO_LONG, "the handler takes too long")
+    except asyncio.CancelledError:
+        if rerun is None or not rerun.is_cancelled:
+            # The handler cancelled itself, or its task was: whoever waits for what it gives would wait for ever.
+            done(request, Outcome(HandlerFailed.status, HandlerFailed.default_detail))
+        raise
     else:
         outcome = _outcome(request, rendered)
     done(request, outcome)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
-from aiorest_ws._speedups import Request, Response, again
+from aiorest_ws._speedups import Request, Response, Resumed, again
 from aiorest_ws.realtime.roles import Role
 
 if TYPE_CHECKING:
@@ -132,7 +131,7 @@ class SharedGet(Role):
         if type(given) is bytes:
             self._value = value
             return Response()
-        return self._later(asyncio.get_running_loop().create_task(given, context=context), value)
+        return self._later(Resumed(given, context, None, False), value)
 
     async def _later(self, given: Any, value: Value) -> Response:
         await given

@@ -46,12 +46,16 @@ class World:
         self.octets = [0]  # of so many items, at most, in both encodings
         self.is_failing = False
         self.guards_fail = False
+        self.is_cancelling = False  # handlers cancel themselves
+        self.guards_cancel = False
         self.gate: asyncio.Event | None = None  # handlers wait for it, having read
         self.guard_gate: asyncio.Event | None = None
 
     async def process_request(self, request: Any, handler: Any) -> None:
         if self.guard_gate is not None:
             await self.guard_gate.wait()
+        if self.guards_cancel:
+            await cancel_this()
         if self.guards_fail:
             raise RuntimeError("the guard fails, as it was told")
         if request.get_extra("who") in self.banned:
@@ -60,9 +64,18 @@ class World:
     async def read(self, value: Any) -> Any:
         if self.is_failing:
             raise RuntimeError("the handler fails, as it was told")
+        if self.is_cancelling:
+            await cancel_this()
         if self.gate is not None:
             await self.gate.wait()
         return value
+
+
+async def cancel_this() -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    await asyncio.sleep(0)
 
 
 def application(world: World) -> Application:
@@ -141,6 +154,8 @@ class Viewer(AsyncTestClient):
             assert status in (200, 404), message
             if status == 200 and url in self.views:
                 self.known[url] = self.views.pop(url)
+        elif verb == "GET":
+            assert status in (200, 403, 500), message
         elif status == 200:
             view = self.views[url] = View(url)
             self.take(view, message)
@@ -292,6 +307,11 @@ class Model(RuleBasedStateMachine):
         self.one(at).ask("UNSUBSCRIBE", url)
 
     @precondition(lambda self: self.clients)
+    @rule(at=st.integers(0, MOST), url=st.sampled_from(URLS))
+    def get(self, at: int, url: str) -> None:
+        self.one(at).ask("GET", url)
+
+    @precondition(lambda self: self.clients)
     @rule(at=st.integers(0, MOST), comes_back=st.sampled_from(("never", "at once", "later")))
     def drop(self, at: int, comes_back: str) -> None:
         """Lose a connection; another takes up what its client has."""
@@ -376,7 +396,7 @@ class Model(RuleBasedStateMachine):
             client.was_banned = client.was_banned or client.name in self.world.banned
         self.world.banned.clear()
 
-    @rule(what=st.sampled_from(("gate", "guard_gate", "is_failing", "guards_fail")))
+    @rule(what=st.sampled_from(("gate", "guard_gate", "is_failing", "guards_fail", "is_cancelling", "guards_cancel")))
     def go_wrong(self, what: str) -> None:
         if what.endswith("gate"):
             if getattr(self.world, what) is None:
@@ -387,6 +407,7 @@ class Model(RuleBasedStateMachine):
     @rule()
     def go_right(self) -> None:
         self.world.is_failing = self.world.guards_fail = False
+        self.world.is_cancelling = self.world.guards_cancel = False
         for name in ("gate", "guard_gate"):
             gate = getattr(self.world, name)
             if gate is not None:
@@ -451,10 +472,15 @@ class Model(RuleBasedStateMachine):
             self.nothing_goes_wrong()
         finally:
             logging.getLogger("aiorest_ws").removeHandler(self.trouble)
-            for task in asyncio.all_tasks(self.loop):
-                task.cancel()
-            self.loop.run_until_complete(asyncio.sleep(0))
+            self.end_tasks()
             self.loop.close()
+
+    def end_tasks(self) -> None:
+        """Leave none behind, after a failure: what they await would be said to be never awaited, in its place."""
+        while tasks := asyncio.all_tasks(self.loop):
+            for task in tasks:
+                self.loop.call_soon(task.cancel)  # not before its first step: it would drop what it is to await
+            self.loop.run_until_complete(asyncio.wait(tasks))
 
 
 def test_every_view_against_what_was_published() -> None:

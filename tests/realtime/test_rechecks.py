@@ -27,12 +27,17 @@ class Door:
         self.refused: dict[str, int] = {}  # name → status
         self.gate: asyncio.Event | None = None
         self.fails = False
+        self.cancels = False
         self.asked = 0
 
     async def process_request(self, request: Any, handler: Any) -> None:
         self.asked += 1
         if self.gate is not None:
             await self.gate.wait()
+        task = asyncio.current_task()
+        if self.cancels and task is not None:
+            task.cancel()
+            await asyncio.sleep(0)
         if self.fails:
             raise RuntimeError("the door fails, as it was told")
         status = self.refused.get(request.get_extra("who"))
@@ -130,18 +135,19 @@ async def test_until_its_guards_have_passed_nothing_is_sent(url: str) -> None:
         await leave(bob)
 
 
+@pytest.mark.parametrize("how", ["fails", "cancels"])
 @pytest.mark.parametrize("url", [LOG, SHARED])
 @asynchronous
-async def test_guards_that_fail_have_not_passed_yet(url: str) -> None:
+async def test_guards_that_fail_have_not_passed_yet(url: str, how: str) -> None:
     house = House()
     async with AsyncTestClient(house.app) as client:
         log = await client.subscribe(url, who="ada")
-        house.door.fails = True
+        setattr(house.door, how, True)
         house.app.live.recheck()
         house.change()
         await client.advance(5)
         assert (data(log), log.end) == ([], None)
-        house.door.fails = False
+        setattr(house.door, how, False)
         await client.advance(1.5)
         assert (data(log), log.end) == ([1], None)
 
@@ -181,6 +187,22 @@ async def test_who_waits_for_a_value_is_asked_again_before_it_comes(url: str) ->
         assert (await bob).status == 403
         assert (await ada).status == 200
         assert other.connection.subscriptions == ()
+
+
+@pytest.mark.parametrize("url", [LOG, SHARED])
+@pytest.mark.parametrize("how", ["fails", "cancels"])
+@asynchronous
+async def test_who_waits_for_a_value_is_answered_where_its_guards_fail_the_second_time(url: str, how: str) -> None:
+    house = House()
+    async with AsyncTestClient(house.app) as client:
+        house.gate = gate = asyncio.Event()
+        ada = asyncio.ensure_future(client.request("SUBSCRIBE", url, who="ada"))
+        await turn_over(9)
+        setattr(house.door, how, True)
+        house.app.live.recheck(url)
+        gate.set()
+        assert (await ada).status == 500
+        assert client.connection.subscriptions == ()
 
 
 @asynchronous

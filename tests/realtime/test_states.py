@@ -223,6 +223,37 @@ async def test_an_error_of_the_server_is_tried_again_after_a_second_and_then_the
 
 
 @BOTH
+@asynchronous
+async def test_a_handler_that_cancels_itself_is_an_error_of_the_server(shared: bool) -> None:
+    """Who waits for what it gives is told so, as by a GET, and the next run is one as any."""
+    router = SimpleRouter()
+    is_cancelling = True
+
+    @router.get("/x", live=Live(interval=0.0, shared=shared))
+    async def cancel(request: Request) -> int:
+        task = asyncio.current_task()
+        if is_cancelling and task is not None:
+            task.cancel()
+        await asyncio.sleep(0)
+        return 1
+
+    app = Application(router)
+    async with AsyncTestClient(app) as client:
+        for verb in ("GET", "SUBSCRIBE", "SUBSCRIBE"):
+            assert (await client.request(verb, "/x")).status == 500
+        assert app.live.topics() == []
+        is_cancelling = False
+        subscription = await client.subscribe("/x")
+        is_cancelling = True
+        app.live.changed("/x")
+        await client.advance(0.5)
+        assert subscription.end is None
+        await client.advance(1)
+        assert (await subscription.wait_ended()).status == 500
+        assert app.live.topics() == []
+
+
+@BOTH
 @pytest.mark.parametrize(("status", "comes_back"), [(403, False), (404, False), (429, True)])
 @asynchronous
 async def test_an_error_of_the_client_is_the_end(shared: bool, status: int, comes_back: bool) -> None:

@@ -11,7 +11,7 @@ from aiorest_ws.renderers import JSONRenderer, XMLRenderer
 from aiorest_ws.testing import AsyncTestClient
 from tests.kit.frames import wire
 from tests.kit.live import message, nothing_more, number_of, pushed, rest, subscribed
-from tests.serving import asynchronous
+from tests.serving import asynchronous, turn_over
 
 FORMS = ("text", "text-base64", "binary", "binary-base64", "msgpack")
 
@@ -608,6 +608,50 @@ async def test_a_client_that_vanishes_anywhere_leaves_nothing(url: str) -> None:
             node = doors.app.live._node
             if node is not None:
                 assert (node.places, node.runs.is_quiet, doors.app.live.topics()) == ({}, True, [])
+
+
+@KINDS
+@pytest.mark.parametrize("verb", ["GET", "SUBSCRIBE"])
+@pytest.mark.parametrize("how", ["connection", "task"])
+@asynchronous
+async def test_what_is_cancelled_at_any_step_drops_nothing_that_has_not_begun(how: str, verb: str, url: str) -> None:
+    """Guards, the handler and guards again wait, each some turns: what none of them has awaited fails the test."""
+    tasks: list[asyncio.Task[Any]] = []
+
+    class Door:
+        async def process_request(self, request: Any, handler: Any) -> None:
+            await turn_over(2)
+            task = asyncio.current_task()
+            assert task is not None
+            tasks.append(task)
+
+    router = SimpleRouter()
+
+    @router.get("/own", live=Live(interval=0.0), middlewares=[Door()])
+    async def own(request: Request) -> None:
+        await turn_over(2)
+
+    @router.get("/all", live=Live(interval=0.0, shared=True), middlewares=[Door()])
+    async def everybody(request: Request) -> None:
+        await turn_over(2)
+
+    app = Application(router)
+    async with AsyncTestClient(app) as watch:
+        for turns in range(16):
+            tasks.clear()
+            async with watch.connect() as client:
+                await client.send(json.dumps({"id": 1, "method": verb, "url": url}))
+                await turn_over(turns)
+                app.live.recheck()
+                await turn_over(turns // 8)
+                if how == "connection":
+                    client.abort()
+                    await client.wait_closed()
+                elif tasks:
+                    tasks[0].cancel()
+                    await client.receive()
+            await watch.advance()
+            assert app.live.topics() == []
 
 
 @asynchronous
