@@ -178,7 +178,9 @@ class SharedState(Topic):
     def _set(self, values: dict[int, bytes], number: int, is_changed: bool) -> None:
         """Take note of a value, and tell who has another one; and of the same, who waits to hear so."""
         if number < self.number:
-            return  # one that was published since the run began
+            # One was published since the run began: who is behind, and waited for what would come of it, is told that.
+            self._tell(is_changed=False)
+            return
         digests = {family: digest_of(data) for family, data in values.items()}
         known = digests.keys() & self.digests.keys()
         if known and all(digests[family] == self.digests[family] for family in known):

@@ -11,7 +11,7 @@ from aiorest_ws import Application, Depends, HTTPError, Live, MethodBasedView, R
 from aiorest_ws.exceptions import NotLive
 from aiorest_ws.testing import AsyncTestClient
 from tests.kit.live import message, nothing_more, number_of, pushed, rest, subscribed
-from tests.serving import asynchronous
+from tests.serving import asynchronous, turn_over
 
 BOTH = pytest.mark.parametrize("shared", [False, True], ids=["private", "shared"])
 
@@ -555,6 +555,28 @@ async def test_what_was_published_is_not_taken_back_by_a_run_that_began_before()
         old.set_result("old")
         await doors.let("published")
         assert message(await asking)["data"] == "published"
+        await nothing_more(client)
+
+
+@pytest.mark.parametrize("reads_on", ["while it runs", "behind it"])
+@asynchronous
+async def test_who_was_behind_when_one_was_published_is_told_that_though_a_run_gives_an_older(reads_on: str) -> None:
+    doors = Doors(shared=True)
+    async with AsyncTestClient(doors.app) as client:
+        await doors.subscribed(client, 0)
+        doors.app.live.changed("/x")
+        old = await doors.entered.get()
+        client.connection.pause_writing()
+        doors.app.live.publish("/x", "published")
+        if reads_on == "while it runs":
+            client.connection.resume_writing()
+            await rest(client)
+        old.set_result("old")
+        await turn_over()
+        if reads_on == "behind it":
+            client.connection.resume_writing()
+        await doors.let("published")  # it is looked up again: it was not kept for so long
+        assert await pushed(client) == (2, "published")
         await nothing_more(client)
 
 
