@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from aiorest_ws.exceptions import MethodNotAllowed
 from aiorest_ws.gone import missing
 from aiorest_ws.renderers import BaseRenderer, JSONRenderer
+
+if TYPE_CHECKING:
+    from aiorest_ws.realtime.live import Live
 
 __all__ = ("AROUND", "ATTRIBUTES", "GUARDS", "MethodBasedView", "View", "http_methods")
 
@@ -55,8 +59,8 @@ class MethodBasedView(View):
     auth_required = False
     middlewares: Any = ()
     dependencies: Any = ()
-    live: Any = None
-    changes: Any = ()
+    live: Live | bool | None = None
+    changes: Sequence[str] = ()
     threaded = False
     response_model: Any = None
 

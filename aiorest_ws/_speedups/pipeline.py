@@ -158,7 +158,7 @@ class Pipeline(passage.Passage):
         elif not self._is_respelled(request):
             raise IncorrectURL() if url else NotSpecifiedURL()
         if found is None:
-            return self._route(request, trie)
+            return self.live.answer(self, request, trie)
         plan: Plan = found[0]
         return self.go_on(request, self._own(plan) if self._adds else plan, found[1])
 

@@ -16,7 +16,7 @@ from aiorest_ws.exceptions import HTTPError, NotLive, NotSpecifiedHandler
 from aiorest_ws.realtime.brokers import Broker, Item, Retention
 from aiorest_ws.realtime.brokers.memory import MOST_HISTORY, MemoryBroker
 from aiorest_ws.realtime.effects import Effect
-from aiorest_ws.realtime.messages import MSGPACK
+from aiorest_ws.realtime.messages import MSGPACK, fitting
 from aiorest_ws.realtime.meter import Meter
 from aiorest_ws.realtime.names import canonical_url, topic_of
 from aiorest_ws.realtime.node import LocalNode
@@ -241,11 +241,11 @@ class Feeds:
         if live.shape is not None:
             value = live.shape(value)
         try:
-            json = write(value, 0)
+            json = fitting(write(value, 0))
             node = self._node
             place = None if node is None else node.places.get(name)
             wanted = place is not None and MSGPACK in place.families
-            return Item(0, json, write(value, MSGPACK) if wanted else None)
+            return Item(0, json, fitting(write(value, MSGPACK)) if wanted else None)
         except Exception as exc:
             exc.add_note(why_not(value))
             raise

@@ -9,7 +9,7 @@ from typing import Any
 
 from aiorest_ws._speedups import write
 
-__all__ = ("added", "ending", "family_of", "push", "reply")
+__all__ = ("added", "ending", "family_of", "fitting", "push", "reply")
 
 MSGPACK = 4  # the bit of a form that says so
 _FEW = 15  # members of a MessagePack map whose size fits into its first byte
@@ -18,6 +18,14 @@ _FEW = 15  # members of a MessagePack map whose size fits into its first byte
 def family_of(form: int) -> int:
     """Give how the values of a form are encoded: 0 is JSON, 4 MessagePack."""
     return form & MSGPACK
+
+
+def fitting(data: bytes) -> bytes:
+    """Give `data`, which is to be kept, in memory of its own.
+
+    An encoder may leave what it wrote at the beginning of its buffer: 4 KiB, and up to ten times the bytes.
+    """
+    return bytes(memoryview(data))
 
 
 def reply(request: Any, topic: str, version: str, data: bytes | None = None, key: str | None = None) -> bytes:

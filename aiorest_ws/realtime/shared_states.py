@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from aiorest_ws._speedups import Fan, fan_out_state, forms_of
 from aiorest_ws.exceptions import HTTPError
 from aiorest_ws.realtime.brokers import Item
-from aiorest_ws.realtime.messages import family_of, push
+from aiorest_ws.realtime.messages import family_of, fitting, push
 from aiorest_ws.realtime.reruns import Outcome, Rerun, begin
 from aiorest_ws.realtime.sharing import impersonal
 from aiorest_ws.realtime.topics import NEVER, Topic
@@ -148,7 +148,8 @@ class SharedState(Topic):
             self._rerun = None
             if outcome is None:
                 self._is_late = False
-                self._set(rerun.values, number, is_changed)
+                values = {family: fitting(data) for family, data in rerun.values.items()}
+                self._set(values, number, is_changed)
             self._serve(waiting, outcome)
             if outcome is not None:
                 self.is_changed = self.is_changed or is_changed

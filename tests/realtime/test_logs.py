@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import pytest
 
 from aiorest_ws import Application, HTTPError, Live, Request, SimpleRouter
 from aiorest_ws.exceptions import NotLive, SerializerError
+from aiorest_ws.realtime.brokers.memory import MemoryBroker
 from aiorest_ws.testing import AsyncTestClient
 from tests.serving import asynchronous
 
@@ -198,6 +200,24 @@ class Line:
 
     id: int
     text: str = "-"
+
+
+def test_what_is_kept_takes_about_the_memory_that_is_counted() -> None:
+    """An encoder may give bytes at the beginning of a buffer, all of which is there as long as they are."""
+    news = News(history=1000)
+    news.publish("first")
+    broker = news.app.live.broker
+    assert isinstance(broker, MemoryBroker)
+    counted = broker.size
+    tracemalloc.start()
+    try:
+        news.publish(*["x" * 1000] * 100)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    counted = broker.size - counted
+    assert counted > 100_000
+    assert taken < 1.5 * counted
 
 
 @asynchronous
