@@ -339,7 +339,6 @@ async def test_client_that_answers_no_ping_is_dropped(loop: str) -> None:
         serving(make_router(), ping_interval=0.02, ping_timeout=0.2) as app,
         await Client.connect(app) as client,
     ):
-        await client.ask()
         end = ended(connection_of(app))
         assert (await client.receive()).opcode == PING
         clean, code, reason = await end
