@@ -73,6 +73,7 @@ class Attempt(Role):
         self._is_resumed = False
         self._is_to_be_asked = False  # something changed since its guards let it pass
         self._is_over = False
+        self._renews = False
         self.counted = Counted(plan.route, "SUBSCRIBE")
         self._awaits: asyncio.Future[Known | None] | None = None
         table.attempts.setdefault(name, []).append(self)
@@ -209,18 +210,37 @@ class Attempt(Role):
             return rendered
         try:
             if request.status < 400:
-                if not self._is_there:
-                    self.table.node.report(request, _unanswered(self.plan))
-                    return self._refuse(connection, request, _unanswered(self.plan))
-                existing = self.table.by_topic.get(self.name)
-                if existing is not None and existing.turn > self.turn:
-                    return self._refuse(connection, request, HTTPError(_CONFLICT, "subscribed to again since"))
-                rendered = self._rendered(request)
-                if connection.state == connection.STATE_OPEN:
-                    self._subscribe(existing)
+                rendered = self._admitted(connection, request)
+        except Exception as exc:  # of what looks at tokens, or carries publications: an application may have its own
+            rendered = self._refuse(connection, request, exc)
+            self._undo(request.status)
         finally:
             self.release()
         return rendered
+
+    def _admitted(self, connection: Any, request: Any) -> bytes:
+        """Subscribe, unless nothing came of its handler or a later one has; give the reply."""
+        if not self._is_there:
+            self.table.node.report(request, _unanswered(self.plan))
+            return self._refuse(connection, request, _unanswered(self.plan))
+        existing = self.table.by_topic.get(self.name)
+        if existing is not None and existing.turn > self.turn:
+            return self._refuse(connection, request, HTTPError(_CONFLICT, "subscribed to again since"))
+        rendered = self._rendered(request)
+        if connection.state == connection.STATE_OPEN:
+            self._renews = existing is not None
+            self._subscribe(existing)
+        return rendered
+
+    def _undo(self, status: int) -> None:
+        """Let go of what could not be subscribed to, or renewed, to its end; its client knows of what it had before."""
+        subscription = self.table.by_topic.get(self.name)
+        if subscription is None or subscription.turn != self.turn:
+            return
+        if self._renews:
+            subscription.end(status, "it could not be renewed")
+        else:
+            self.table.drop(subscription)
 
     def _refuse(self, connection: Any, request: Any, exc: Exception) -> bytes:
         return connection._pipeline.refuse(request, exc)  # type: ignore[no-any-return]

@@ -205,6 +205,48 @@ async def test_who_waits_for_a_value_is_answered_where_its_guards_fail_the_secon
         assert client.connection.subscriptions == ()
 
 
+class Clockwork:
+    """Looks at tokens by a clock of its own, which may be out of order."""
+
+    grace = 1.0
+
+    def __init__(self) -> None:
+        self.manager = self
+        self.is_broken = False
+
+    def now(self) -> float:
+        if self.is_broken:
+            raise RuntimeError("the clock fails, as it was told")
+        return 0.0
+
+    def process_request(self, request: Any, handler: Any) -> None:
+        request.token_payload = {"sub": "ada", "exp": 1e6}
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@asynchronous
+async def test_who_cannot_be_subscribed_at_the_last_step_is_told_so_and_nothing_is_left(shared: bool) -> None:
+    router, clockwork = SimpleRouter(), Clockwork()
+
+    @router.get("/x", live=Live(interval=0.0, shared=shared), middlewares=[clockwork])
+    async def state(request: Request) -> int:
+        return 1
+
+    app = Application(router)
+    async with AsyncTestClient(app) as client:
+        clockwork.is_broken = True
+        assert (await client.request("SUBSCRIBE", "/x")).status == 500
+        assert app.live.topics() == []
+        clockwork.is_broken = False
+        assert (await client.request("SUBSCRIBE", "/x")).status == 200
+        clockwork.is_broken = True
+        assert (await client.request("SUBSCRIBE", "/x")).status == 500
+        end = message(await client.receive())  # and no more of the first is to be waited for
+        assert (end["event_name"], end["status"]) == ("/x", 500)
+        await nothing_more(client)
+        assert app.live.topics() == []
+
+
 @asynchronous
 async def test_who_is_let_in_while_all_are_asked_is_asked_again_before_anything_more_is_sent() -> None:
     house = House()
