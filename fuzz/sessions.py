@@ -201,11 +201,10 @@ class Elsewhere:
 
 def main() -> None:
     """Answer each session on a line of its own."""
+    logging.disable(logging.CRITICAL)  # what clients do wrong is what this is about
     for line in sys.stdin:
         print(json.dumps(outcome(json.loads(line))), flush=True)
 
-
-logging.getLogger("aiorest_ws").setLevel(logging.CRITICAL)  # what clients do wrong is what this is about
 
 if __name__ == "__main__":
     main()
