@@ -32,8 +32,9 @@ class TimedPipeline(Pipeline):
     def run(self, request: Request, plan: Any, params: Any) -> bytes | Coroutine[Any, Any, Any]:
         start = perf_counter()
         rendered = super().run(request, plan, params)
-        if request._live is not None and request._live.is_rerun:  # else it is a step of who asks for it
-            _note(request, perf_counter() - start)
+        if request._live is None or not request._live.is_rerun:
+            return rendered  # its steps are those of who asks for it
+        _note(request, perf_counter() - start)
         return rendered if type(rendered) is bytes else _finish(request, rendered)
 
 
