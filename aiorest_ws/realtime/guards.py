@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ("Guards",)
 
+_SOON = 0.05  # seconds, at least, from one look at a token to the next
 _AGAIN = 1.0  # seconds until guards are asked again that have failed
 _COME_BACK = 5.0
 _NOBODY = 401
@@ -134,7 +135,8 @@ class Guards:
         believer = self._believer(subscription)
         if believer is not None and isinstance(ends, (int, float)):
             left = ends + getattr(believer.manager, "leeway", 0) - believer.manager.now()
-            seconds = left if left > 0 else _AGAIN  # some are taken for longer than they say
+            # Some are taken for longer than they say; and by another clock than ours it may not be over when we look.
+            seconds = max(left, _SOON) if left > 0 else _AGAIN
             lease.timer = self._node.timers.after(seconds, lambda: self._expired(subscription, lease, believer.grace))
 
     def _expired(self, subscription: Subscription, lease: _Lease, grace: float) -> None:
