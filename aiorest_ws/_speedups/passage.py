@@ -56,7 +56,8 @@ class Passage(replies.Replies):
         if plan.watched is not None and request._live is None:
             request._live = plan.watched.begin(self, request, params)
         view = plan.view()
-        scope = None if plan.provide is None else plan.provide.scope(self._threads_for(request), self.overrides)
+        threads = self._threads_for(request) if plan.threaded else None
+        scope = None if plan.provide is None else plan.provide.scope(threads, self.overrides)
         asked = plan.guards
         if plan.around:
             return self._enter(request, plan, params, view, scope, asked)
@@ -111,8 +112,9 @@ class Passage(replies.Replies):
 
     def _call_guarded(self, request: Request, plan: Plan, params: Params, view: Any) -> Any:
         """Call the handler where its plan says: here or in a thread."""
-        if plan.threaded and self.threads is not None:
-            return self._threads_for(request)(_call_in_thread, request, plan, params, view)
+        threads = self._threads_for(request) if plan.threaded else None
+        if threads is not None:
+            return threads(_call_in_thread, request, plan, params, view)
         return plans.call(plan, request, params, view)
 
     def _threads_for(self, request: Request) -> Any:

@@ -11,7 +11,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from aiorest_ws._speedups import again
-from aiorest_ws.realtime.reruns import Outcome, Recheck, begin, jittered
+from aiorest_ws.realtime.reruns import Outcome, Recheck, begin
 from aiorest_ws.realtime.sharing import connection_context
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ __all__ = ("Guards",)
 
 _SOON = 0.05  # seconds, at least, from one look at a token to the next
 _AGAIN = 1.0  # seconds until guards are asked again that have failed
-_COME_BACK = 5.0
 _NOBODY = 401
 
 
@@ -68,8 +67,7 @@ class _Asking:
             if outcome.status >= 500:
                 self._node.timers.after(_AGAIN, lambda: guards.ask(subscription))
             else:
-                retry = jittered(_COME_BACK) if outcome.status == 429 else None
-                subscription.end(outcome.status, outcome.detail, retry)
+                subscription.end(outcome.status, outcome.detail, outcome.retry)
 
 
 class _Lease:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from orjson import dumps
@@ -60,11 +61,10 @@ def entry_of(presence: Any, request: Any) -> dict[str, Any]:
 class _Member:
     """One who is there, with so many subscriptions; without any only for the time that it has to come back."""
 
-    __slots__ = ("count", "entry", "leaving")
+    __slots__ = ("count", "leaving")
 
     def __init__(self) -> None:
         self.count = 0
-        self.entry: dict[str, Any] = {}
         self.leaving: Timer | None = None
 
 
@@ -74,6 +74,7 @@ class Presence:
     def __init__(self, node: LocalNode) -> None:
         self._node = node
         self._urls: dict[str, dict[Any, _Member]] = {}
+        self._entries: dict[str, dict[Any, dict[str, Any]]] = {}  # url → id → what is listed; the broker has these
 
     def join(self, url: str, entry: dict[str, Any]) -> None:
         """Take note of one more subscription of the member that `entry` describes."""
@@ -83,9 +84,10 @@ class Presence:
         if member.leaving is not None:
             member.leaving.cancel()
             member.leaving = None
-        if member.entry != entry:
-            member.entry = entry
-            self._tell(url)
+        entries = self._entries.setdefault(url, {})
+        if entries.get(entry["id"]) != entry:
+            entries[entry["id"]] = entry
+            self._tell(url, entries)
 
     def leave(self, url: str, name: Any, *, may_come_back: bool) -> None:
         """Take note of one subscription less of the member whose id is `name`."""
@@ -99,23 +101,22 @@ class Presence:
             self._gone(url, name)
 
     def _gone(self, url: str, name: Any) -> None:
-        here = self._urls[url]
-        del here[name]
+        here, entries = self._urls[url], self._entries[url]
+        del here[name], entries[name]
         if not here:
-            del self._urls[url]
-        self._tell(url)
+            del self._urls[url], self._entries[url]
+        self._tell(url, entries)
 
     def stop(self) -> None:
         """Nobody is there any more."""
         for url in self._urls:
             self._node.broker.members(url, self._node)
 
-    def _tell(self, url: str) -> None:
-        entries = {name: member.entry for name, member in self._urls.get(url, {}).items()}
+    def _tell(self, url: str, entries: dict[Any, dict[str, Any]]) -> None:
         self._node.broker.members(url, self._node, entries)
         self._node.broker.changed(f"{url.rstrip('/')}{PATH}")
 
 
 def listed(entries: dict[Any, dict[str, Any]]) -> dict[str, Any]:
     """Give what is told of all members."""
-    return {"count": len(entries), "members": list(entries.values())[:_LISTED]}
+    return {"count": len(entries), "members": list(islice(entries.values(), _LISTED))}

@@ -16,7 +16,6 @@ from aiorest_ws.realtime.versions import digest_of, version_of
 if TYPE_CHECKING:
     from aiorest_ws.realtime.node import Place
     from aiorest_ws.realtime.subscriptions import Subscription
-    from aiorest_ws.realtime.timers import Timer
 
 __all__ = ("PrivateState",)
 
@@ -26,14 +25,13 @@ class PrivateState(Topic):
 
     asks_guards = True
 
-    __slots__ = ("_is_void", "_refresh", "digest", "subscription")
+    __slots__ = ("_is_void", "digest", "subscription")
 
     def __init__(self, place: Place, name: str, message: Any, plan: Any, params: tuple[Any, ...]) -> None:
         super().__init__(place, name, message, plan, params)
         self.digest = ""
         self.subscription: Any = None
         self._is_void = False  # guards are to be asked before anything is sent: what the run under way gives is not
-        self._refresh: Timer | None = None
 
     @property
     def owner(self) -> Any:
@@ -45,8 +43,7 @@ class PrivateState(Topic):
 
     def add(self, subscription: Subscription) -> None:
         self.subscription = subscription
-        if self.live.refresh:
-            self._refresh = self.node.timers.after(self.live.refresh, self._on_refresh)
+        self.refresh()
         if subscription.position < self.place.number:
             self.changed()
 
@@ -59,14 +56,7 @@ class PrivateState(Topic):
 
     def remove(self, subscription: Subscription) -> None:
         self.stop()
-        if self._refresh is not None:
-            self._refresh.cancel()
-            self._refresh = None
         self.place.remove(self)
-
-    def _on_refresh(self) -> None:
-        self._refresh = self.node.timers.after(self.live.refresh, self._on_refresh)
-        self.ask()
 
     def recheck(self) -> None:
         """Have the guards asked, which is a run, before anything more is sent."""
@@ -144,5 +134,5 @@ class PrivateState(Topic):
             self.node.meter.skipped += 1
             subscription.lag()
 
-    def _end(self, status: int, detail: Any, retry: int | None) -> None:
-        self.subscription.end(status, detail, retry)
+    def _end(self, outcome: Outcome) -> None:
+        self.subscription.end(outcome.status, outcome.detail, outcome.retry)

@@ -15,6 +15,7 @@ from aiorest_ws.realtime.roles import Role
 __all__ = ("Outcome", "Recheck", "Rerun", "begin", "jittered")
 
 _TOO_LONG = 504
+_COME_BACK = 5.0  # seconds, about, after which a client is told to try again
 _LONGEST = 10.0  # seconds, where requests may take any time
 
 
@@ -23,6 +24,11 @@ class Outcome(NamedTuple):
 
     status: int
     detail: Any
+
+    @property
+    def retry(self) -> int | None:
+        """Milliseconds after which it makes sense to come back; None if it does not."""
+        return jittered(_COME_BACK) if self.status >= 500 or self.status == 429 else None
 
 
 class Rerun(Role):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-__all__ = ("Counted", "Role", "Said")
+__all__ = ("Answered", "Counted", "Role")
 
 
 class Counted(NamedTuple):
@@ -73,7 +73,7 @@ class Role:
         """Take note that it has ended, and that nobody is to be answered any more."""
 
 
-class Said(Role):
+class Answered(Role):
     """A request that is answered at once: UNSUBSCRIBE, PING."""
 
     def __init__(self, counted: Counted) -> None:

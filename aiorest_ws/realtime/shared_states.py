@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from aiorest_ws._speedups import Fan, fan_out_state, forms_of
 from aiorest_ws.exceptions import HTTPError
 from aiorest_ws.realtime.brokers import Item
-from aiorest_ws.realtime.messages import family_of, fitting, push
+from aiorest_ws.realtime.messages import MSGPACK, family_of, fitting, push
 from aiorest_ws.realtime.reruns import Outcome, Rerun, begin
 from aiorest_ws.realtime.sharing import impersonal
 from aiorest_ws.realtime.topics import NEVER, Topic
@@ -19,7 +19,6 @@ from aiorest_ws.realtime.versions import digest_of, version_of
 if TYPE_CHECKING:
     from aiorest_ws.realtime.node import Place
     from aiorest_ws.realtime.subscriptions import Subscription
-    from aiorest_ws.realtime.timers import Timer
 
 __all__ = ("Known", "SharedState")
 
@@ -44,7 +43,7 @@ class SharedState(Topic):
     """
 
     __slots__ = (
-        *("_as_of", "_news", "_refresh", "_said", "_same", "_waiting"),
+        *("_as_of", "_news", "_said", "_same", "_waiting"),
         *("attempts", "digests", "number", "seen", "subscribers", "values"),
     )
 
@@ -61,7 +60,6 @@ class SharedState(Topic):
         self._waiting: list[tuple[int, asyncio.Future[Known | None]]] = []
         self._news: Fan | None = None  # tells the value, made once for all
         self._same: Fan | None = None  # tells that it is what it was
-        self._refresh: Timer | None = None
 
     @property
     def is_threaded(self) -> bool:
@@ -75,8 +73,7 @@ class SharedState(Topic):
 
     def add(self, subscription: Subscription) -> None:
         self._let_in(subscription)
-        if self.live.refresh and self._refresh is None:
-            self._refresh = self.node.timers.after(self.live.refresh, self._on_refresh)
+        self.refresh()
         if self.number < self.place.number and not self.is_stale:
             self.changed()  # while nobody was there to be told
         if subscription.seen != self.seen or subscription.position < self.place.number:
@@ -97,13 +94,6 @@ class SharedState(Topic):
     def stop(self) -> None:
         super().stop()
         self.values = {}
-        if self._refresh is not None:
-            self._refresh.cancel()
-            self._refresh = None
-
-    def _on_refresh(self) -> None:
-        self._refresh = self.node.timers.after(self.live.refresh, self._on_refresh)
-        self.ask()
 
     # Its value
 
@@ -209,7 +199,7 @@ class SharedState(Topic):
         """Take a value that is known: the handler would find the same."""
         values = {0: value.json}
         if value.msgpack is not None:
-            values[4] = value.msgpack
+            values[MSGPACK] = value.msgpack
         self._began = self.node.timers.now()
         if not self._families() <= values.keys():
             self.changed()
@@ -276,6 +266,6 @@ class SharedState(Topic):
         elif subscription.position < self._said:
             self._send(subscription)
 
-    def _end(self, status: int, detail: Any, retry: int | None) -> None:
+    def _end(self, outcome: Outcome) -> None:
         for subscription in list(self.subscribers):
-            subscription.end(status, detail, retry)
+            subscription.end(outcome.status, outcome.detail, outcome.retry)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ("Subscription", "Subscriptions")
 
-_OPEN = 3
+_OPEN = 3  # state of a connection, as in `_speedups.frames`
 _COMES_BACK = (409, 429)  # and with what is the server's fault
 
 

@@ -7,7 +7,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from aiorest_ws._speedups import Fan
-from aiorest_ws.realtime.reruns import Outcome, Rerun, jittered
+from aiorest_ws.realtime.reruns import Outcome, Rerun
 
 if TYPE_CHECKING:
     from aiorest_ws.realtime.node import LocalNode, Place
@@ -18,7 +18,6 @@ __all__ = ("NEVER", "Topic")
 
 NEVER = float("-inf")  # a time of the loop
 _RETRY = 1.0  # seconds after which a run that failed is tried again
-_COME_BACK = 5.0  # seconds, about, after which a client is told to try again
 
 
 class Topic:
@@ -32,7 +31,7 @@ class Topic:
     asks_guards = False
 
     __slots__ = (
-        *("_began", "_is_due", "_is_late", "_is_running", "_rerun", "_rests_until", "_timer"),
+        *("_began", "_is_due", "_is_late", "_is_running", "_refresh", "_rerun", "_rests_until", "_timer"),
         *("is_changed", "message", "name", "params", "place", "plan"),
     )
 
@@ -50,6 +49,7 @@ class Topic:
         self._rests_until = NEVER  # after that
         self._rerun: Rerun | None = None  # that is under way
         self._timer: Timer | None = None
+        self._refresh: Timer | None = None
 
     @property
     def node(self) -> LocalNode:
@@ -94,9 +94,22 @@ class Topic:
         self._timer = None
         self.node.runs.add(self)
 
+    def refresh(self) -> None:
+        """Have the handler run again and again, where others write what it reads."""
+        if self.live.refresh and self._refresh is None:
+            self._refresh = self.node.timers.after(self.live.refresh, self._on_refresh)
+
+    def _on_refresh(self) -> None:
+        self._refresh = None
+        self.refresh()
+        self.ask()
+
     def stop(self) -> None:
         """Nothing more is to be done for it: what is under way is cancelled."""
         self._is_due = False
+        if self._refresh is not None:
+            self._refresh.cancel()
+            self._refresh = None
         if self._rerun is not None:
             self._rerun.cancel()
         if self._timer is not None:
@@ -147,11 +160,10 @@ class Topic:
             self.ask()
         else:
             self._is_late = False
-            comes_back = outcome.status >= 500 or outcome.status == 429
-            self._end(outcome.status, outcome.detail, jittered(_COME_BACK) if comes_back else None)
+            self._end(outcome)
 
-    def _end(self, status: int, detail: Any, retry: int | None) -> None:
-        """End the subscriptions."""
+    def _end(self, outcome: Outcome) -> None:
+        """End the subscriptions: that is how the last run ended."""
 
     def remove(self, subscription: Subscription) -> None:
         """Forget one who subscribed."""

@@ -8,7 +8,7 @@ from aiorest_ws._speedups import set_method, weight_of
 from aiorest_ws.exceptions import HTTPError, IncorrectURL, MethodNotAllowed, NotSpecifiedHandler, NotSpecifiedURL
 from aiorest_ws.realtime.attempts import Attempt
 from aiorest_ws.realtime.names import canonical_url, topic_of
-from aiorest_ws.realtime.roles import Counted, Said
+from aiorest_ws.realtime.roles import Answered, Counted
 from aiorest_ws.realtime.versions import parsed
 from aiorest_ws.routing.misses import missed
 
@@ -28,7 +28,7 @@ def answer(node_of: Callable[[Any], LocalNode], pipeline: Any, request: Any, tri
     verb = request.method
     if request.id is None:
         raise HTTPError(400, f"{verb} needs an `id`")
-    request._live = Said(Counted(None, verb))
+    request._live = Answered(Counted(None, verb))
     if verb == "PING":
         return pipeline.say(request, None)
     if request.connection is None:
@@ -47,7 +47,7 @@ def announce(node_of: Callable[[Any], LocalNode], pipeline: Any, request: Any, t
     return None
 
 
-class Announced(Said):
+class Announced(Answered):
     """A SUBSCRIBE before it is routed: a router that answers it by itself subscribes nobody."""
 
     subscribes = True
@@ -144,7 +144,7 @@ def _unsubscribe(pipeline: Any, request: Any, trie: Any) -> Any:
 
 def _count_as(request: Any, plan: Any) -> None:
     """Let log and metrics know which route it is about."""
-    request._live = Said(Counted(plan.route, request.method))
+    request._live = Answered(Counted(plan.route, request.method))
 
 
 def _check_args(args: Any) -> None:

@@ -89,4 +89,8 @@ class Broker(Protocol):
         """Give the items of a log behind `since`, in order; None if some of them are kept no longer."""
 
     def members(self, url: str, node: Node | None = None, own: Mapping[Any, Any] | None = None) -> Any:
-        """Give who is at `url`, id → entry, in all processes; with `node`, once those in it are `own`."""
+        """Give who is at `url`, id → entry, in all processes.
+
+        With `node`, which has changed `own`, take note of those in it, and give nothing: they may be many. `own` is
+        kept, not copied: it is what is there until the next call.
+        """

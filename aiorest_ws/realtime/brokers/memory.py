@@ -58,7 +58,7 @@ class MemoryBroker:
         self._logs: dict[float, OrderedDict[str, _Record]] = {}
         self._size = 0
         self._turns = 0
-        self._present: dict[str, dict[Node, dict[Any, Any]]] = {}
+        self._present: dict[str, dict[Node, Mapping[Any, Any]]] = {}
         self._to_tell: deque[tuple[_Record, Node, Callable[[Node], None]]] = deque()
         self._is_telling = False
 
@@ -131,11 +131,13 @@ class MemoryBroker:
     def members(self, url: str, node: Node | None = None, own: Mapping[Any, Any] | None = None) -> dict[Any, Any]:
         if node is not None:
             present = self._present.setdefault(url, {})
-            present[node] = dict(own or {})
-            if not own:
-                del present[node]
+            if own:
+                present[node] = own
+            else:
+                present.pop(node, None)
             if not present:
                 del self._present[url]
+            return {}
         return {name: entry for own in self._present.get(url, {}).values() for name, entry in own.items()}
 
     # Who is told

@@ -269,7 +269,9 @@ async def test_recheck_reaches_who_subscribes_to_the_url_or_to_any(name: str) ->
 async def test_members_are_those_of_all_nodes_as_each_said_last(name: str) -> None:
     kit, one, other = Kit(name), Told(), Told()
     assert await kit.do("members", LOG) == {}
-    assert await kit.do("members", LOG, one, {1: {"id": 1}}) == {1: {"id": 1}}
+    own = {1: {"id": 1}}
+    assert await kit.do("members", LOG, one, own) == {}, "one more is told without a look at all"
+    assert await kit.do("members", LOG) == own
     await kit.do("members", LOG, other, {2: {"id": 2}})
     await kit.do("members", LOG, one, {3: {"id": 3}})
     assert await kit.do("members", LOG) == {2: {"id": 2}, 3: {"id": 3}}
