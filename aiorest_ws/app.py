@@ -239,9 +239,9 @@ class Application:
 
             return RedisBroker(given)  # type: ignore[no-any-return,unused-ignore]
         if given is None and self._channel is not None:
-            from aiorest_ws.realtime.brokers.hub import HubBroker  # type: ignore[import-not-found,unused-ignore]
+            from aiorest_ws.realtime.brokers.hub import HubBroker
 
-            return HubBroker(self._channel)  # type: ignore[no-any-return,unused-ignore]
+            return HubBroker(self._channel)
         return given
 
     @property
