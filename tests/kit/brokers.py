@@ -112,27 +112,51 @@ class HubKit(Kit):
     def __init__(self, most: int | None = 1024 * 1024) -> None:
         super().__init__(most)
         self.hub = Hub(most, clock=self.clock)
-        self.channels: list[Channel] = []
+        self.channels: dict[int, Channel] = {}  # of each worker, the hub's end
+        self._all: list[Channel] = []
+        self._brokers: list[HubBroker] = []
+        self._sockets: list[socket.socket] = []
 
     async def worker(self, number: int) -> HubBroker:
         """Give the broker of one more worker, or of one in the place of another."""
-        ours, theirs = socket.socketpair()
-        self.channels += (await open_channel(ours, to=f"worker {number}"), await open_channel(theirs))
-        self.hub.add(self.channels[-2], number)
-        broker = HubBroker(self.channels[-1])
-        await broker.start()
-        return broker
+        return await self.started(await self.bare(number))
+
+    async def started(self, sock: socket.socket) -> HubBroker:
+        """Give a broker that asks whatever is at the other end of `sock`."""
+        channel = await open_channel(sock, to="the supervisor")
+        self._all.append(channel)
+        self._brokers.append(HubBroker(channel))
+        await self._brokers[-1].start()
+        return self._brokers[-1]
+
+    async def bare(self, number: int) -> socket.socket:
+        """Give the bare socket of one more worker."""
+        ours, theirs = self.pair()
+        self.channels[number] = await open_channel(ours, to=f"worker {number}")
+        self._all.append(self.channels[number])
+        self.hub.add(self.channels[number], number)
+        return theirs
+
+    def pair(self) -> tuple[socket.socket, socket.socket]:
+        pair = socket.socketpair()
+        for sock in pair:
+            sock.setblocking(False)
+        self._sockets += pair
+        return pair
 
     async def __aenter__(self) -> Self:
         self.broker = await self.worker(1)
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        await super().__aexit__(*exc_info)
+        for broker in self._brokers:
+            await broker.stop()
         self.hub.stop()
-        for channel in self.channels:
+        for channel in self._all:
             channel.abort()
         await turn_over()
+        for sock in self._sockets:
+            sock.close()
 
     async def settle(self, *brokers: HubBroker) -> None:
         for broker in brokers or (self.broker,):
