@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import socket
 from collections.abc import Callable
@@ -106,6 +107,32 @@ class MemoryKit(Kit):
         return len(self.broker)
 
 
+class Line:
+    """Carries what one process says to another, and may be held: then the other reads nothing."""
+
+    def __init__(self, source: socket.socket, sink: socket.socket) -> None:
+        self._source, self._sink = source, sink
+        self._is_open = asyncio.Event()
+        self._is_open.set()
+        self.task = asyncio.get_running_loop().create_task(self._carry())
+
+    def hold(self) -> None:
+        self._is_open.clear()
+
+    def let_go(self) -> None:
+        self._is_open.set()
+
+    async def _carry(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while data := await loop.sock_recv(self._source, 65536):
+                await self._is_open.wait()
+                await loop.sock_sendall(self._sink, data)
+            self._sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._source.close()  # whoever says more sees that nobody is there
+
+
 class HubKit(Kit):
     """A hub and the broker of a worker, over a real pair of sockets."""
 
@@ -115,11 +142,21 @@ class HubKit(Kit):
         self.channels: dict[int, Channel] = {}  # of each worker, the hub's end
         self._all: list[Channel] = []
         self._brokers: list[HubBroker] = []
+        self._tasks: list[asyncio.Task[None]] = []
         self._sockets: list[socket.socket] = []
 
     async def worker(self, number: int) -> HubBroker:
         """Give the broker of one more worker, or of one in the place of another."""
         return await self.started(await self.bare(number))
+
+    async def far_worker(self, number: int) -> tuple[HubBroker, Line]:
+        """Give the broker of a worker, not started, and the line over which the hub speaks to it."""
+        (near, far), sock = self.pair(), await self.bare(number)
+        line, back = Line(sock, near), Line(near, sock)
+        self._tasks += line.task, back.task
+        self._all.append(await open_channel(far, to="the supervisor"))
+        self._brokers.append(HubBroker(self._all[-1]))
+        return self._brokers[-1], line
 
     async def started(self, sock: socket.socket) -> HubBroker:
         """Give a broker that asks whatever is at the other end of `sock`."""
@@ -154,6 +191,9 @@ class HubKit(Kit):
         self.hub.stop()
         for channel in self._all:
             channel.abort()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await turn_over()
         for sock in self._sockets:
             sock.close()
