@@ -17,7 +17,7 @@ from aiorest_ws.realtime.topics import NEVER, Topic
 from aiorest_ws.realtime.versions import digest_of, version_of
 
 if TYPE_CHECKING:
-    from aiorest_ws.realtime.node import Place
+    from aiorest_ws.realtime.places import Place
     from aiorest_ws.realtime.subscriptions import Subscription
 
 __all__ = ("Known", "SharedState")
@@ -99,8 +99,12 @@ class SharedState(Topic):
 
     def is_fresh(self, family: int) -> bool:
         """Tell whether the value can be had without a run."""
+        return not self.is_stale and self._is_young(family)
+
+    def _is_young(self, family: int) -> bool:
+        """Tell whether the value is there, is younger than `interval`, and nobody has said that it changed since."""
         is_young = self.node.timers.now() - self._as_of < self.live.interval
-        return family in self.values and is_young and not self.is_stale and not self.is_changed
+        return family in self.values and is_young and not self.is_changed
 
     def known(self, family: int) -> Known:
         """Give the value, which is there."""
@@ -122,12 +126,20 @@ class SharedState(Topic):
         self.ask()
         return future
 
+    def begin_anew(self) -> None:
+        super().begin_anew()
+        self.number = self._said = -1
+        self._news = self._same = None
+        for subscription in self.subscribers:
+            subscription.position = -1
+
     def _may_run(self) -> bool:
         self._waiting = [(family, future) for family, future in self._waiting if not future.done()]
         return bool(self.subscribers or self._waiting)
 
     def _run(self, number: int) -> tuple[Coroutine[Any, Any, None], Context] | None:
         waiting, self._waiting = self._waiting, []
+        self._is_void = False
         is_changed, self.is_changed = self.is_changed, False
         request = impersonal(self.message, self.node.app)
         families = {family for family, _ in waiting} | self._families()
@@ -136,10 +148,17 @@ class SharedState(Topic):
 
         def done(_: Any, outcome: Outcome | None) -> None:
             self._rerun = None
+            if self._is_void:
+                self._waiting = waiting + self._waiting
+                self.is_changed = self.is_changed or is_changed
+                self.ask()
+                self._ended()
+                return
             if outcome is None:
                 self._is_late = False
                 values = {family: fitting(data) for family, data in rerun.values.items()}
                 self._set(values, number, is_changed)
+                waiting.extend(self._joined())
             self._serve(waiting, outcome)
             if outcome is not None:
                 self.is_changed = self.is_changed or is_changed
@@ -152,6 +171,12 @@ class SharedState(Topic):
         return begin(
             self.node.pipeline, request, value, self.params, context=context, done=done, seconds=self.node.run_seconds
         )
+
+    def _joined(self) -> list[tuple[int, asyncio.Future[Known | None]]]:
+        """Give those who have come since the run began, for whom its value is as good as for who comes now."""
+        joined = [(family, future) for family, future in self._waiting if self._is_young(family)]
+        self._waiting = [(family, future) for family, future in self._waiting if not self._is_young(family)]
+        return joined
 
     def _serve(self, waiting: list[tuple[int, asyncio.Future[Known | None]]], outcome: Outcome | None) -> None:
         """Give those who are `waiting` the value, or what went wrong; who wants it in another form waits on."""
