@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from aiorest_ws.exceptions import Portable
+
 __all__ = ("CANNOT", "NO_REPLY", "USAGE", "Failure", "code_of")
 
 CANNOT, USAGE, NO_REPLY = 1, 2, 3
 
 
-class Failure(Exception):
+class Failure(Portable):
     """`str` is the line; `code` is from above, or the first digit of a reply's status."""
 
     def __init__(self, line: str, code: int = CANNOT) -> None:
