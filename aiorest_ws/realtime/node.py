@@ -31,7 +31,7 @@ __all__ = ("LocalNode",)
 class LocalNode:
     """All subscriptions of one process, in the loop that serves them."""
 
-    def __init__(self, broker: Broker, meter: Meter, factory: Any) -> None:
+    def __init__(self, broker: Broker, meter: Meter, factory: Any, pending: Pending) -> None:
         self.loop = asyncio.get_running_loop()
         self.factories = [factory]
         self.timers = Timers(self.loop)
@@ -43,7 +43,7 @@ class LocalNode:
         self.meter = meter
         self.broker = broker
         self.presence = Presence(self)
-        self.pending = Pending()
+        self.pending = pending
         self.places: dict[str, Place] = {}
 
     @property
