@@ -275,11 +275,13 @@ class _Worker:
         """Be told of breaks: there are none between the hub and its own broker."""
 
     def _is_behind(self, url: str) -> bool:
-        """Tell whether it is told nothing of `url` now; then it will be told how far that has come."""
-        if self._channel.is_full or url in self._behind:
+        """Tell whether it is told nothing of `url` now; then it will be told how far that has come.
+
+        There is room only once all that was left out has been told.
+        """
+        if self._channel.is_full:
             self._behind[url] = None
-            return True
-        return False
+        return self._channel.is_full
 
     def _when_room(self, answer: Callable[[], None]) -> None:
         """Answer now, or when there is room for what may be large."""

@@ -19,7 +19,7 @@ from aiorest_ws.realtime.brokers.hub import HubBroker
 from aiorest_ws.realtime.brokers.hub_messages import MOST_OF_ITEM
 from aiorest_ws.realtime.versions import Mark
 from aiorest_ws.workers.channel import HIGH
-from tests.kit.brokers import KEPT, HubKit, Told
+from tests.kit.brokers import KEPT, HubKit, Line, Told
 from tests.serving import asynchronous, turn_over, until
 
 LOG, OTHER, STATE = "/rooms/5/messages", "/rooms/6/messages", "/orders/7"
@@ -630,6 +630,117 @@ async def test_whatever_a_worker_says_the_others_are_served(heads: list[tuple[st
             pass
         mark = await kit.do("changed", STATE)
         assert node.changes == [(STATE, mark, None)]
+
+
+# All at once
+
+
+class Follower(Told):
+    """A node that follows a log: whatever it is not told, it is told that it was not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.got: dict[int, bytes] = {}
+        self.position = -1
+        self.missed: list[tuple[int, int]] = []  # behind one number, up to another
+
+    def on_item(self, url: str, mark: Mark, item: Item) -> None:
+        assert self.position in (-1, mark.number - 1), "a gap, and nothing was said of it"
+        self.position = mark.number
+        self.got[mark.number] = item.json
+
+    def on_return(self, url: str, mark: Mark) -> None:
+        assert mark.number >= self.position
+        self.missed.append((self.position, mark.number))
+        self.position = mark.number
+
+
+class Play:
+    """Three workers that publish to one log and follow it; some do not read for a while, some die."""
+
+    def __init__(self, kit: HubKit) -> None:
+        self.kit = kit
+        self.brokers: list[HubBroker] = []
+        self.lines: list[Line] = []
+        self.followers: list[Follower] = []
+        self.said = [0, 0, 0]
+        self.sure: list[set[bytes]] = [set(), set(), set()]  # what was published by those who have not died since
+
+    async def begin(self, at: int) -> None:
+        broker, line = await self.kit.far_worker(at)
+        await broker.start()
+        follower = Follower()
+        if at == len(self.brokers):
+            self.brokers.append(broker)
+            self.lines.append(line)
+            self.followers.append(follower)
+        self.brokers[at], self.lines[at], self.followers[at] = broker, line, follower
+        self.follow(at)
+
+    def follow(self, at: int) -> None:
+        self.brokers[at].subscribe(LOG, self.followers[at])
+
+    def publish(self, at: int, size: int) -> None:
+        self.said[at] += 1
+        value = b"%d/%d/" % (at, self.said[at]) + b"x" * size
+        self.brokers[at].publish(LOG, item(value), Retention(10_000, 300.0, 1 << 30))
+        self.sure[at].add(value)
+
+    async def do(self, what: str, at: int) -> None:
+        if what in ("few bytes", "many bytes"):
+            self.publish(at, 10 if what == "few bytes" else 1_700_000)
+        elif what == "hold":
+            self.lines[at].hold()
+        elif what == "let go":
+            self.lines[at].let_go()
+        elif what == "wait":
+            await turn_over(20)
+        elif what == "leave":
+            self.brokers[at].unsubscribe(LOG, self.followers[at])
+            self.followers[at] = Follower()
+            self.follow(at)
+        else:
+            await turn_over(2)
+            self.kit.channels[at].abort()
+            self.sure[at].clear()
+            await self.begin(at)
+
+    async def check(self) -> None:
+        for line in self.lines:
+            line.let_go()
+        await self.kit.settle(*self.brokers)  # the hub has all that was said,
+        await self.kit.settle(*self.brokers)  # and has told it
+        mark = await got(self.brokers[0].subscribe(LOG, Told()))
+        everything = await self.brokers[0].history(LOG, Mark(mark.epoch, 0))
+        assert everything is not None
+        truth = [each.json for each in everything]
+        assert len(set(truth)) == len(truth) == mark.number
+        for at in range(3):
+            numbers = [int(value.split(b"/")[1]) for value in truth if value.startswith(b"%d/" % at)]
+            assert numbers == sorted(numbers)
+            assert self.sure[at] <= set(truth)
+        for follower in self.followers:
+            for since, to in follower.missed:
+                follower.got |= {number: truth[number - 1] for number in range(max(since, 0) + 1, to + 1)}
+            numbers = sorted(follower.got)
+            assert numbers == list(range(numbers[0], mark.number + 1)) if numbers else follower.position == -1
+            assert [follower.got[number] for number in numbers] == [truth[number - 1] for number in numbers]
+
+
+WHAT = st.sampled_from(["few bytes", "many bytes", "many bytes", "hold", "let go", "wait", "leave", "die"])
+
+
+@given(steps=st.lists(st.tuples(WHAT, st.integers(0, 2)), max_size=30))
+@settings(deadline=None, max_examples=60)
+@asynchronous
+async def test_whatever_happens_nobody_misses_an_item_without_being_told(steps: list[tuple[str, int]]) -> None:
+    async with HubKit(None) as kit:
+        play = Play(kit)
+        for at in range(3):
+            await play.begin(at)
+        for what, at in steps:
+            await play.do(what, at)
+        await play.check()
 
 
 # Who is there
