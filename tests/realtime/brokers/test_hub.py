@@ -367,9 +367,9 @@ async def test_a_worker_that_asks_for_ever_and_does_not_read_is_closed(asked: tu
     async with HubKit() as kit:
         bare = await stuck(kit, 2)
         kind, *rest = asked
-        asking = b"".join(message(kind, 10 + at, *rest) for at in range(200_000))
+        asking = b"".join(message(kind, 10 + at, *rest) for at in range(100_000))
         with pytest.raises(ConnectionError):
-            await bare.send(asking + asking)
+            await bare.send(asking)
         assert kit.channels[2].is_closed
         await kit.publish(LOG, b"1")
 
@@ -561,6 +561,12 @@ CONFUSED = {
     "history with a body": ["history", 2, LOG, "epoch", 1],
     "members of nothing": ["members", 2],
     "present without a list": ["present", LOG, True],
+    "present without sizes": ["present", LOG, True, [1, 3]],
+    "present without what it says": ["present", LOG, True, [[1, 2]]],
+    "present with more than it says": ["present", LOG, True, [[1, 4]]],
+    "present without an id": ["present", LOG, True, [[0, 4]]],
+    "present with less than nothing": ["present", LOG, True, [[5, -1]]],
+    "present with fractions": ["present", LOG, True, [[1.0, 3]]],
     "an answer": ["answer", 1, 0, "epoch", 1],
     "leave": ["leave", 1],
     "nothing known": ["what"],
@@ -589,13 +595,22 @@ async def test_a_confused_worker_is_closed_and_takes_nobody_along(
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b"null", b"[1]", b"[[]]", b"[[1,2]]", b"[[1,{},3]]", b"[[null,{}]]", b"[[true]]", b"[[1.5]]"]
+    ("name", "entry"),
+    [
+        (b"{", b"{}"),
+        (b"null", b"{}"),
+        (b"true", b"{}"),
+        (b"[1]", b"{}"),
+        (b"1", b"1"),
+        (b"1", b"{"),
+        (b"1", b"[" * 2000),
+    ],
 )
 @asynchronous
-async def test_members_that_are_none_close_it(body: bytes) -> None:
+async def test_members_that_are_none_close_it(name: bytes, entry: bytes) -> None:
     async with HubKit() as kit:
         bare = await Bare.of(kit, 2)
-        await bare.say("present", LOG, True, body=body)
+        await bare.say("present", LOG, True, [[len(name), len(entry)]], body=name + entry)
         await bare.end()
         assert await kit.do("members", LOG) == {}
 
@@ -786,9 +801,55 @@ async def test_only_what_differs_is_said() -> None:
         del own[1]
         broker.members(LOG, node, own)
         broker.members(LOG, node, {})
-        assert await bare.hear() == (["present", LOG, False], b'[[1,{"id":1}],[2,{"id":2}]]')
-        assert await bare.hear() == (["present", LOG, False], b'[[2,{"id":2,"new":true}],[3,{"id":3}],[1]]')
-        assert await bare.hear() == (["present", LOG, False], b"[[2],[3]]")
+        assert await bare.hear() == (["present", LOG, False, [[1, 8], [1, 8]]], b'1{"id":1}2{"id":2}')
+        head, body = await bare.hear()
+        assert (head[3], body) == ([[1, 19], [1, 8], [1, 0]], b'2{"id":2,"new":true}3{"id":3}1')
+        assert await bare.hear() == (["present", LOG, False, [[1, 0], [1, 0]]], b"23")
+
+
+def deep(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@asynchronous
+async def test_members_are_what_they_were_whatever_they_are_called_and_say() -> None:
+    async with HubKit() as kit:
+        other = await kit.worker(2)
+        own = {
+            name: {"id": name, "given": given}
+            for name, given in ((2**70, 2**70), ("2", "ü\0"), (-1, deep(254)), ("\n", None), ("", deep(300)))
+        }
+        kit.broker.members(LOG, Told(), own)
+        await kit.settle()
+        assert await other.members(LOG) == own
+
+
+@asynchronous
+async def test_members_that_cannot_be_read_disturb_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    async with HubKit() as kit:
+        bare = await Bare.of(kit, 2)
+        written = b'1{"a":' + b"[" * 1020 + b"]" * 1020 + b"}"  # the hub's own reader goes deeper than that of workers
+        await bare.say("present", LOG, False, [[1, len(written) - 1]], body=written)
+        await until(lambda: bool(kit.hub.broker.members(LOG)))
+        assert await kit.do("members", LOG) == {}
+        await kit.publish(LOG, b"1")
+    assert "too deep" in caplog.text
+
+
+@asynchronous
+async def test_a_url_that_json_cannot_say_is_refused_and_nothing_is_left_of_it() -> None:
+    async with HubKit() as kit:
+        node = Told()
+        for _ in range(2):
+            with pytest.raises(TypeError, match="surrogates"):
+                kit.broker.subscribe("/\ud800", node)
+            with pytest.raises(TypeError, match="surrogates"):
+                kit.broker.publish("/\ud800", item(b"1"), KEPT)
+        kit.broker.unsubscribe("/\ud800", node)
+        await kit.publish(LOG, b"1")
 
 
 @asynchronous
@@ -801,6 +862,18 @@ async def test_many_members_are_said_now_and_then_and_all_are_told_that_they_cha
         await until(lambda: bool(node.changes))
         assert len(node.changes) == 1
         assert await kit.do("members", LOG) == own
+
+
+@asynchronous
+async def test_very_many_come_and_go_in_parts() -> None:
+    async with HubKit() as kit:
+        other, node = await kit.worker(2), Told()
+        own = {number: {"id": number} for number in range(40_000)}
+        kit.broker.members(LOG, node, own)
+        assert len(await kit.do("members", LOG)) == len(await other.members(LOG)) == 40_000
+        own.clear()
+        kit.broker.members(LOG, node, own)
+        assert await kit.do("members", LOG) == {}
 
 
 @asynchronous
@@ -820,7 +893,7 @@ async def test_who_was_in_a_worker_that_died_stays_for_a_while_and_then_that_cou
     async with HubKit() as kit:
         node = watched(kit)
         bare = await Bare.of(kit, 2)
-        await bare.say("present", LOG, False, body=b'[[1,{"id":1}],[2,{"id":2}]]')
+        await bare.say("present", LOG, False, [[1, 8], [1, 8]], body=b'1{"id":1}2{"id":2}')
         bare.sock.close()
         await until(lambda: kit.channels[2].is_closed)
         kit.hub.timers.advance(GRACE - 0.1)
@@ -836,7 +909,7 @@ async def test_who_came_back_meanwhile_elsewhere_has_never_been_away() -> None:
     async with HubKit() as kit:
         node = watched(kit)
         bare = await Bare.of(kit, 2)
-        await bare.say("present", LOG, False, body=b'[[1,{"id":1}]]')
+        await bare.say("present", LOG, False, [[1, 8]], body=b'1{"id":1}')
         bare.sock.close()
         await until(lambda: kit.channels[2].is_closed)
         new = await kit.worker(2)
@@ -869,7 +942,7 @@ async def test_nobody_waits_for_a_stuck_worker_to_know_who_is_there() -> None:
     """The hub knows them: no worker is asked (socketio/socket.io-cluster-adapter#11)."""
     async with HubKit() as kit:
         bare = await stuck(kit, 2)
-        await bare.say("present", LOG, False, body=b'[[1,{"id":1}]]')
+        await bare.say("present", LOG, False, [[1, 8]], body=b'1{"id":1}')
         await until(lambda: bool(kit.hub.broker.members(LOG)))
         assert await kit.do("members", LOG) == {1: {"id": 1}}
 
