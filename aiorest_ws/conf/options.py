@@ -172,7 +172,7 @@ TABLE: dict[str, Option] = {
         None,
         "listen on this socket that is bound already; what systemd hands over (`LISTEN_FDS`) is taken by itself",
     ),
-    "fd": Option(None, check_fd, "number", "the same, as a descriptor"),
+    "fd": Option(None, check_fd, "number", "listen on this socket that is bound already, given as its descriptor"),
     "health_path": Option(
         None,
         check_health_path,
