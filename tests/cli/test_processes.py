@@ -120,7 +120,9 @@ async def test_a_subscription_survives_its_connection_and_ends_with_ctrl_c(tmp_p
             assert await program.line() == '{"n":1}'
             (connection,) = (each for factory in app._factories for each in factory.connections)
             connection.transport.abort()
-            assert re.fullmatch(rf"aiorest-ws: {url} closed the connection: back in [01]\.\d s", await complaint(program))
+            assert re.fullmatch(
+                rf"aiorest-ws: {url} closed the connection: back in [01]\.\d s", await complaint(program)
+            )
             await app.live.publish("/log", {"n": 2})  # while nobody is there
             assert await program.line() == '{"n":2}'
             program.signal(signal.SIGINT)
