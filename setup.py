@@ -28,6 +28,7 @@ TABLE = {
     "frames_c": ("frames_c.pyx", "frames_c.pxd"),
     "eager_c": ("eager_c.pyx", "eager_c.pxd"),
     "tasks_c": ("tasks.py", "tasks_c.pxd"),
+    "flow_c": ("flow.py", "flow_c.pxd"),
     "fanout_c": ("fanout.py", "fanout_c.pxd"),
     "connection_c": ("connection.py", "connection_c.pxd"),
     "replies_c": ("replies.py", "replies_c.pxd"),

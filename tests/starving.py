@@ -487,6 +487,34 @@ def tasks() -> Iterator[Case]:
     loop.close()
 
 
+def flow() -> Iterator[Case]:
+    from tests.kit.frames import Transport
+
+    module = compiled("flow")
+
+    def opened() -> Any:
+        flow = module.Flow()
+        flow.state, flow._transport, flow._loop = 3, Transport([]), Turns()
+        return flow
+
+    def paused() -> Any:
+        flow = opened()
+        flow.pause_writing()
+        flow._push([b"x" * 300], 0)
+        return flow
+
+    def sliced(flow: Any) -> None:
+        flow._on_slice()
+        flow._loop.turn()
+
+    yield "new", same(module.Flow)
+    for form in (0, 1, 6):
+        yield f"push, {form}", partial(call_of, opened, "_push", [b"x" * 300, b"{}"], form)
+    yield "slice", lambda: partial(sliced, opened())
+    yield "pause", partial(call_of, opened, "pause_writing")
+    yield "resume", partial(call_of, paused, "resume_writing")
+
+
 def connection() -> Iterator[Case]:
     from tests.kit.frames import Transport, wire
 
@@ -521,8 +549,11 @@ class Turns:
     def __init__(self) -> None:
         self.calls: list[Call] = []
 
-    def call_soon(self, call: Call, *, context: Any) -> None:
-        self.calls.append(call)
+    def call_soon(self, call: Callable[..., Any], *args: Any, context: Any = None) -> None:
+        self.calls.append(partial(call, *args))
+
+    def time(self) -> float:
+        return 1.0
 
     def turn(self) -> None:
         calls, self.calls = self.calls, []
@@ -567,7 +598,7 @@ CASES: dict[str, Callable[[], Iterator[Case]]] = {
     for function in (
         *(msgpack, codec, wrappers, envelope, trie, proof, plan, meter, replies, guards, passage, pipeline),
         *(deflate, frames, eager, tasks),
-        *(connection, fanout),
+        *(flow, connection, fanout),
     )
 }
 

@@ -40,6 +40,7 @@ class Impl:
     pipeline: Any
     deflate: Any
     frames: Any
+    flow: Any
     eager: Any
     tasks: Any
     connection: Any

@@ -64,7 +64,7 @@ __all__ = (
 MODULES = (
     *("msgpack", "codec", "wrappers", "envelope", "trie", "proof", "plan", "meter", "replies", "guards"),
     *("passage", "pipeline"),
-    *("deflate", "frames", "eager", "tasks", "connection", "fanout"),
+    *("deflate", "frames", "flow", "eager", "tasks", "connection", "fanout"),
 )
 
 # Without --no-cache-dir pip takes the pure wheel that it has built before.

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from contextvars import Context
 
 __all__ = (
+    "CONTAINER",
     "Request",
     "Response",
     "again",
@@ -29,7 +30,7 @@ __all__ = (
 )
 
 _MAX_ID_BYTES = 256
-_CONTAINER = 64  # bytes of memory, beside those on the wire, that an array or object takes at least
+CONTAINER = 64  # bytes of memory, beside those on the wire, that an array or object of a message takes at least
 
 _ABSENT: Any = object()
 _KNOWN = frozenset(("method", "url", "args", "data", "event_name", "id"))
@@ -312,7 +313,7 @@ def kept(request: Request, is_exact: bool) -> Request:
 
 def weight_of(request: Request) -> int:
     """Give the bytes of memory that the message takes, about, 0 where nobody has counted."""
-    return request._size + _CONTAINER * request._holds
+    return request._size + CONTAINER * request._holds
 
 
 def _copied(value: Any) -> Any:

@@ -31,6 +31,7 @@ cdef class Request:
     cdef public object token_payload
 
 
+cdef Py_ssize_t CONTAINER
 cdef bint _IS_BLANK
 
 
