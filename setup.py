@@ -19,6 +19,7 @@ TABLE = {
     "msgpack_c": ("msgpack.py", "msgpack_c.pxd"),
     "codec_c": ("codec.py", "codec_c.pxd"),
     "wrappers_c": ("wrappers.py", "wrappers_c.pxd"),
+    "keeping_c": ("keeping.py", "keeping_c.pxd"),
     "plan_c": ("plan.py", "plan_c.pxd"),
     "meter_c": ("meter.py", "meter_c.pxd"),
     "proof_c": ("proof.py", "proof_c.pxd"),

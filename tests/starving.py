@@ -175,6 +175,25 @@ def wrappers() -> Iterator[Case]:
     yield "append", lambda: partial(wrappers.Response(1).append_request, wrappers.wrap(envelope, 0, None))
 
 
+def keeping() -> Iterator[Case]:
+    module = compiled("keeping")
+    sent = {"method": "GET", "url": "/", "args": {"a": [1]}, "event_name": ["e"], "id": 1, "since": 3, "token": "t"}
+
+    class Other(compiled("wrappers").Request):  # type: ignore[misc]
+        pass
+
+    def request() -> Any:
+        return compiled("wrappers").wrap(dict(sent), 0, None)
+
+    yield "again", lambda: partial(module.again, request())
+    yield "again, as another", lambda: partial(module.again, request(), Other)
+    yield "kept", lambda: partial(module.kept, request(), True)
+    yield "weight", lambda: partial(module.weight_of, request())
+    yield "method", lambda: partial(module.set_method, request(), "POST")
+    yield "status", lambda: partial(module.set_status, request(), 201)
+    yield "renderers", lambda: partial(module.renders_otherwise, request())
+
+
 def envelope() -> Iterator[Case]:
     envelope = compiled("envelope")
 
@@ -596,7 +615,7 @@ def fanout() -> Iterator[Case]:
 CASES: dict[str, Callable[[], Iterator[Case]]] = {
     function.__name__: function
     for function in (
-        *(msgpack, codec, wrappers, envelope, trie, proof, plan, meter, replies, guards, passage, pipeline),
+        *(msgpack, codec, wrappers, keeping, envelope, trie, proof, plan, meter, replies, guards, passage, pipeline),
         *(deflate, frames, eager, tasks),
         *(flow, connection, fanout),
     )

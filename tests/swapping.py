@@ -29,6 +29,7 @@ class Impl:
     msgpack: Any
     codec: Any
     wrappers: Any
+    keeping: Any
     envelope: Any
     trie: Any
     proof: Any
