@@ -14,6 +14,7 @@ from libc.string cimport memcpy
 
 from pybase64 import b64encode
 
+from aiorest_ws._speedups.base64_c cimport encode_small
 from aiorest_ws._speedups.deflate_c cimport Packer, Unpacker
 from aiorest_ws._speedups.envelope_c cimport read, read_raw
 from aiorest_ws._speedups.wrappers_c cimport Request
@@ -705,31 +706,6 @@ cdef class Frames:
             Py_XDECREF(gathered)
         self._transport.write(out)  # where an error of the socket, too, is told as it should be
         return 0
-
-
-cdef const unsigned char* DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-
-
-cdef void encode_small(const unsigned char* data, Py_ssize_t size, unsigned char* to) noexcept nogil:
-    """Write (size + 2) / 3 * 4 characters of base64 (RFC 4648 §4)."""
-    cdef Py_ssize_t at = 0
-    cdef unsigned int word
-    while at + 3 <= size:
-        word = <unsigned int>data[at] << 16 | <unsigned int>data[at + 1] << 8 | data[at + 2]
-        to[0] = DIGITS[word >> 18]
-        to[1] = DIGITS[word >> 12 & 63]
-        to[2] = DIGITS[word >> 6 & 63]
-        to[3] = DIGITS[word & 63]
-        to += 4
-        at += 3
-    if at < size:
-        word = <unsigned int>data[at] << 16
-        if at + 1 < size:
-            word |= <unsigned int>data[at + 1] << 8
-        to[0] = DIGITS[word >> 18]
-        to[1] = DIGITS[word >> 12 & 63]
-        to[2] = DIGITS[word >> 6 & 63] if at + 1 < size else c"="
-        to[3] = c"="
 
 
 cdef uint64_t unmask(unsigned char* to, const unsigned char* data, Py_ssize_t size, const unsigned char* mask) noexcept nogil:
