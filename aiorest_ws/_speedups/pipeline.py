@@ -10,7 +10,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from aiorest_ws.exceptions import IncorrectURL, NotSpecifiedHandler, NotSpecifiedURL
-from aiorest_ws.routing.misses import missed
+from aiorest_ws.routing.misses import OWN_VERBS, missed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable
@@ -111,8 +111,7 @@ class Pipeline(passage.Passage):
         try:
             if self.process is None:
                 return self._route(request, self.trie)
-            self._is_respelled(request)
-            if self.live is not None and type(request._method) is str and _is_of_live(request._method):
+            if self._is_of_live(request):
                 answer = self.live.announce(self, request, self.trie)
                 if answer is not None:
                     return answer
@@ -145,29 +144,28 @@ class Pipeline(passage.Passage):
         return self.rest(request, answer) if request._is_bare else answer
 
     def _route(self, request: Request, trie: Any) -> Any:
-        if self.live is not None and type(request._method) is str and _is_of_live(request._method):
-            return self.live.answer(self, request, trie)
         url = request._url
         found = None
         if type(url) is str and url:
             try:
                 found = trie.match(request._method, url)
             except NotSpecifiedHandler as miss:
-                if not self._is_respelled(request):
+                # PERF: looked at here, where nothing else comes: no route answers one of them.
+                if not self._is_of_live(request):
                     raise missed(request, trie, miss, self.debug) from None
-        elif not self._is_respelled(request):
+        elif not self._is_of_live(request):
             raise IncorrectURL() if url else NotSpecifiedURL()
         if found is None:
             return self.live.answer(self, request, trie)
         plan: Plan = found[0]
-        return self.go_on(request, self._own(plan) if self._adds else plan, found[1])
+        return self._follow(request, self._own(plan) if self._adds else plan, found[1])
 
-    def _is_respelled(self, request: Request) -> bool:
-        """Tell whether its method, which no route takes, is a verb of subscriptions in other letters; it is one now."""
+    def _is_of_live(self, request: Request) -> bool:
+        """Tell whether its method is a verb of subscriptions, in any letters; it is written as that then."""
         if self.live is None or type(request._method) is not str:
             return False
         verb = request._method.strip(" ").upper()
-        if verb == request._method or not _is_of_live(verb):
+        if verb not in OWN_VERBS:
             return False
         request._method = verb
         return True
@@ -194,6 +192,9 @@ class Pipeline(passage.Passage):
 
     def go_on(self, request: Request, plan: Plan, params: Any) -> Any:
         """Go on with what a request was routed to; gives what `start` does. Raises what went wrong."""
+        return self._follow(request, plan, params)
+
+    def _follow(self, request: Request, plan: Plan, params: Any) -> Any:
         request._plan = plan
         if request._text is not None and not plan.exact:
             request._text = None
@@ -201,7 +202,10 @@ class Pipeline(passage.Passage):
         if plan.guarded:
             return self._guard(request, plan, params)
         result = plans.call(plan, request, params, None)
-        if type(result) is CoroutineType:
+        kind = type(result)
+        if kind is str or kind is dict:  # PERF: most give one of these
+            return self._render(request, plan, None, result)
+        if kind is CoroutineType:
             request._is_bare = True
             return result
         return self._answer(request, plan, None, result)
@@ -215,11 +219,3 @@ class Pipeline(passage.Passage):
 
     async def _encoded(self, request: Request, rendered: Any) -> bytes:
         return codec.encode(await rendered, request.form)
-
-
-def _is_of_live(verb: str) -> bool:
-    """Tell whether `verb` is the framework's own. PERF: lengths first, of which two are nobody else's."""
-    size = len(verb)
-    if size != 4 and size != 9 and size != 11:
-        return False
-    return verb == "PING" or verb == "SUBSCRIBE" or verb == "UNSUBSCRIBE"

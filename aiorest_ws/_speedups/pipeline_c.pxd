@@ -29,16 +29,12 @@ cdef class Pipeline(passage.Passage):
     cpdef bytes complete(self, _Request request, object result)
     cpdef bytes say(self, _Request request, object data)
     cpdef object run(self, _Request request, _Plan plan, object params)
-    @cython.locals(params=tuple)
     cpdef object go_on(self, _Request request, _Plan plan, object params)
+    cdef object _follow(self, _Request request, _Plan plan, tuple params)
     cpdef object rest(self, _Request request, object bare)
     @cython.locals(plan=_Plan, params=tuple)
     cdef object _route(self, _Request request, _Trie trie)
-    cdef bint _is_respelled(self, _Request request) except -1
+    cdef bint _is_of_live(self, _Request request) except -1
     cpdef object route(self, _Request request, _Trie trie)
     @cython.locals(own=_Plan)
     cdef _Plan _own(self, _Plan plan)
-
-
-@cython.locals(size=Py_ssize_t)
-cdef bint _is_of_live(str verb)

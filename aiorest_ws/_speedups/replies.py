@@ -70,10 +70,6 @@ class Replies:
             if live.takes_value:
                 taken: bytes = live.take(self, request, plan, view, result)
                 return taken
-        return self.carry(request, plan, view, result)
-
-    def carry(self, request: Request, plan: Plan, view: Any, result: Any) -> bytes:
-        """Give the reply that carries `result`."""
         try:
             if plan.render is None and not isinstance(result, wrappers.Response):
                 return envelope.render(request, result)
@@ -84,6 +80,14 @@ class Replies:
                 raise
             error = unsendable(_data_of(result), exc)
         raise error
+
+    def carry(self, request: Request, plan: Plan, view: Any, result: Any) -> bytes:
+        """Give the reply that carries `result`, for who has taken it."""
+        live, request._live = request._live, None
+        try:
+            return self._render(request, plan, view, result)
+        finally:
+            request._live = live
 
     def value(self, request: Request, result: Any, form: int) -> bytes:
         """Give the data in `result`, as it is encoded in `form`."""

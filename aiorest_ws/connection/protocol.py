@@ -293,6 +293,7 @@ class RequestHandlerProtocol(Gate):
             was_accepted = self._pipeline is not None
             if self._live is not None:
                 self._live.close()
+                self._live = None  # which has this connection
             if was_accepted and factory.on_disconnect is not None:
                 hook = ("on_disconnect", factory.on_disconnect, self, self.close_code, self.close_reason)
                 (self._context or copy_context()).copy().run(factory.hooks.tell, *hook)

@@ -19,12 +19,13 @@ from aiorest_ws.dependencies.depends import (
 )
 from aiorest_ws.exceptions import InvalidHandler
 from aiorest_ws.permissions import Composable
+from aiorest_ws.routing.misses import OWN_VERBS
 from aiorest_ws.views import AROUND, ATTRIBUTES, GUARDS, MethodBasedView, View, http_methods
 
 __all__ = ("check_attributes", "check_dispatch", "check_instance", "check_notes", "note_error")
 
 
-_OURS = ("subscribe", "unsubscribe", "ping")
+_OURS = tuple(map(str.lower, OWN_VERBS))
 
 
 def check_attributes(view: type[MethodBasedView]) -> None:

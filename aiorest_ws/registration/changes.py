@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from aiorest_ws._speedups import Trie
-from aiorest_ws.exceptions import ImproperlyConfigured, NotSpecifiedHandler
+from aiorest_ws.exceptions import ImproperlyConfigured
 from aiorest_ws.handlers.living import live_of
 
 if TYPE_CHECKING:
@@ -50,13 +49,7 @@ def _mode(route: Route) -> Any:
 def _leads(template: str, route: Route) -> bool:
     """Tell whether `template`, filled in, may be a url of `route`."""
     if "{" not in template:
-        trie = Trie()
-        trie.insert(route.path, "GET", route, route.converters)
-        try:
-            trie.match("GET", template)
-        except NotSpecifiedHandler:
-            return False
-        return True
+        return route.match(template) is not None
     here, there = template.strip("/").split("/"), route.path.strip("/").split("/")
     if there[-1].endswith(":path}"):
         return len(here) >= len(there) and all(map(_may_be, here, there[:-1]))

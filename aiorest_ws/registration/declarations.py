@@ -11,6 +11,7 @@ from aiorest_ws.callables.spelling import meant
 from aiorest_ws.decorators import Endpoint, endpoint
 from aiorest_ws.exceptions import EndpointValueError, InvalidHandler, InvalidPathArgument, NotSupportedArgumentType
 from aiorest_ws.routing.converters import CONVERTERS
+from aiorest_ws.routing.misses import OWN_VERBS
 from aiorest_ws.views import AROUND, GUARDS, MethodBasedView
 
 __all__ = ("Lists", "check_assigned", "check_members", "checked_template", "checked_verbs", "checked_view")
@@ -91,9 +92,6 @@ def checked_view(path: str, handler: Any, methods: Any) -> tuple[type[MethodBase
     return handler, methods
 
 
-_OURS: Final = frozenset(("SUBSCRIBE", "UNSUBSCRIBE", "PING"))
-
-
 def checked_verbs(methods: Any) -> tuple[str, ...]:
     """Give the declared verbs, upper case, each once."""
     if not isinstance(methods, (list, str)):
@@ -104,7 +102,7 @@ def checked_verbs(methods: Any) -> tuple[str, ...]:
     for verb in verbs:
         if not isinstance(verb, str) or not verb.strip().isidentifier() or not verb.isascii() or verb.strip()[0] == "_":
             raise NotSupportedArgumentType(f"a method must be the name of a verb such as 'GET', got {verb!r}")
-        if verb.strip().upper() in _OURS:
+        if verb.strip().upper() in OWN_VERBS:
             raise NotSupportedArgumentType(
                 f"{verb.strip().upper()} is the framework's own verb: a route that answers GET may be subscribed to "
                 "when it says how it changes, `live=Live()`"

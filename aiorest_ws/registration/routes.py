@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ("Inclusion", "Route", "plans_of")
 
+_SAID = (*GUARDS, *AROUND, "live", "changes")  # of a view: what plans are made of, and must not change later
+
 
 class Route(AbstractEndpoint):
     """One registration: a path template, a view class, its methods (upper case) and perhaps a name.
@@ -89,7 +91,7 @@ class Route(AbstractEndpoint):
 
     def check_unchanged(self) -> None:
         """Raise InvalidHandler if the view says something else than when it was registered, which nobody looked at."""
-        for name, before, now in zip((*GUARDS, *AROUND), self._said, _said(self.handler), strict=True):
+        for name, before, now in zip(_SAID, self._said, _said(self.handler), strict=True):
             if before != now:
                 raise InvalidHandler(
                     f"{name} of view {self.handler.__qualname__} at {self.path} was {before!r} when it was registered, "
@@ -164,8 +166,8 @@ class Inclusion:
 
 
 def _said(view: Any) -> tuple[Any, ...]:
-    """Give a copy of what `view` says of who may pass."""
-    said = (getattr(view, name, None) for name in (*GUARDS, *AROUND))
+    """Give a copy of what `view` says of who may pass, and of what changes."""
+    said = (getattr(view, name, None) for name in _SAID)
     return tuple(tuple(value) if isinstance(value, (list, tuple)) else value for value in said)
 
 

@@ -19,7 +19,10 @@ from aiorest_ws.exceptions import (
     NotSpecifiedMethodName,
 )
 
-__all__ = ("cure_of", "missed")
+__all__ = ("OWN_VERBS", "cure_of", "missed")
+
+OWN_VERBS: Final = frozenset(("SUBSCRIBE", "UNSUBSCRIBE", "PING"))
+"""The framework's own: no route has them."""
 
 _scheme: Final = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*://").match
 _MOST: Final = 100  # characters of a url

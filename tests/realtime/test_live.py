@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from aiorest_ws import Application, Live, MethodBasedView, Request, SimpleRouter
+from aiorest_ws.exceptions import InvalidHandler
 from aiorest_ws.renderers import JSONRenderer, XMLRenderer
 from aiorest_ws.testing import AsyncTestClient
 from tests.serving import asynchronous
@@ -118,3 +119,21 @@ async def test_what_leads_to_none_does(url: str, live: dict[str, Any], why: str)
     with pytest.raises(Exception, match=re.escape(why)):
         async with AsyncTestClient(starting([url], **live)):
             raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("name", "later"), [("live", True), ("live", Live(shared=True)), ("live", None), ("changes", ["/live"])]
+)
+@asynchronous
+async def test_what_is_said_once_a_route_is_registered_keeps_an_application_from_starting(
+    name: str, later: Any
+) -> None:
+    router = SimpleRouter()
+    router.get("/live", live=True)(nothing)
+    body = {"get": also_nothing, "put": also_nothing, "live": Live(interval=1)}
+    said = view(**body)
+    router.register("/v", said, ["GET", "PUT"])
+    setattr(said, name, later)
+    with pytest.raises(InvalidHandler, match=f"{name} of view View at /v/ was .* when it was registered"):
+        async with AsyncTestClient(Application(router)):
+            pass
