@@ -44,7 +44,6 @@ aiorest-ws 1.1.1 gave the class and is never sent in a reply.
 
 from __future__ import annotations
 
-from asyncio import CancelledError
 from collections.abc import Callable, Iterable
 from typing import Any, Self
 
@@ -83,16 +82,6 @@ __all__ = (
     "TooManyRequests",
     "ValidationError",
 )
-
-# What no call of the application's functions keeps from its way; everything else, SystemExit too, is their failure.
-PASSED_ON = (CancelledError, GeneratorExit, KeyboardInterrupt)
-
-
-def sole(exc: BaseException) -> BaseException:
-    """Give the only exception in a group of one, however deep, as task groups raise them; anything else as it is."""
-    while isinstance(exc, BaseExceptionGroup) and len(exc.exceptions) == 1:
-        exc = exc.exceptions[0]
-    return exc
 
 
 class Portable(Exception):

@@ -410,6 +410,7 @@ def frames() -> Iterator[Case]:
         for at in range(len(sizes) + 1):
             yield f"pieces of {sizes}, {at}", partial(Part, impl, sizes, at)
     for size in (5, 600, 5000, 70_000):
+        yield f"header {size}", partial(call_of, lambda: impl.frames, "header", 0x81, size)
         for name in ("_write", "_write_base64"):
             yield f"{name} {size}", partial(writing, name, size)
     compressed = {

@@ -19,7 +19,7 @@ from aiorest_ws._speedups.deflate_c cimport Packer, Unpacker
 from aiorest_ws._speedups.envelope_c cimport read, read_raw
 from aiorest_ws._speedups.wrappers_c cimport Request
 
-__all__ = ("CLOSED", "CLOSING", "CONNECTING", "OPEN", "Frames")
+__all__ = ("CLOSED", "CLOSING", "CONNECTING", "OPEN", "Frames", "header")
 
 cdef extern from "Python.h":
     Py_ssize_t PY_SSIZE_T_MAX
@@ -611,28 +611,18 @@ cdef class Frames:
 
     cdef unsigned char* reserve(self, Py_ssize_t size, int opcode) except NULL:
         """Add the header of a frame to what is gathered, and room for its payload of `size` bytes, which comes back."""
-        cdef int header = 2 if size < 126 else 4 if size < 65536 else 10, i
-        cdef Py_ssize_t need = self.out_size + header + size
+        cdef int head = room_of_header(size)
+        cdef Py_ssize_t need = self.out_size + head + size
         cdef unsigned char* p
         if need > self.out_room:
             self.make_room(need)
         p = <unsigned char*>BytesData(self.out) + self.out_size
-        p[0] = <unsigned char>(0x80 | opcode)
-        if header == 2:
-            p[1] = <unsigned char>size
-        elif header == 4:
-            p[1] = 126
-            p[2] = <unsigned char>(size >> 8)
-            p[3] = <unsigned char>(size & 0xFF)
-        else:
-            p[1] = 127
-            for i in range(8):
-                p[2 + i] = <unsigned char>((<unsigned long long>size >> (56 - 8 * i)) & 0xFF)
+        write_header(p, 0x80 | opcode, size)
         self.out_size = need
         if opcode & 8 == 0:
             self._octets_out += <unsigned long long>size
             self._frames_out += 1
-        return p + header
+        return p + head
 
     cdef int make_room(self, Py_ssize_t need) except -1:
         """Have room for `need` bytes of what is gathered, in an object that nobody else has."""
@@ -706,6 +696,34 @@ cdef class Frames:
             Py_XDECREF(gathered)
         self._transport.write(out)  # where an error of the socket, too, is told as it should be
         return 0
+
+
+cpdef bytes header(int first, Py_ssize_t size):
+    """Give the header of a frame that is not masked, of a payload of `size` bytes; see `frames.py`."""
+    cdef unsigned char[10] head
+    write_header(head, first, size)
+    return PyBytes_FromStringAndSize(<char*>head, room_of_header(size))
+
+
+cdef inline int room_of_header(Py_ssize_t size) noexcept nogil:
+    """Give the bytes that `write_header` writes: 2, 4 or 10."""
+    return 2 if size < 126 else 4 if size < 65536 else 10
+
+
+cdef inline void write_header(unsigned char* to, int first, Py_ssize_t size) noexcept nogil:
+    """Write `room_of_header(size)` bytes."""
+    cdef int i
+    to[0] = <unsigned char>first
+    if size < 126:
+        to[1] = <unsigned char>size
+    elif size < 65536:
+        to[1] = 126
+        to[2] = <unsigned char>(size >> 8)
+        to[3] = <unsigned char>(size & 0xFF)
+    else:
+        to[1] = 127
+        for i in range(8):
+            to[2 + i] = <unsigned char>((<unsigned long long>size >> (56 - 8 * i)) & 0xFF)
 
 
 cdef uint64_t unmask(unsigned char* to, const unsigned char* data, Py_ssize_t size, const unsigned char* mask) noexcept nogil:
