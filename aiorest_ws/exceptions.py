@@ -25,6 +25,7 @@ aiorest-ws 1.1.1 gave the class and is never sent in a reply.
     ├── HandlerFailed 500                   what a client sees of an unexpected exception
     ├── TooManyRequests 429                 the connection exceeds `requests_per_second`
     ├── ServerStopping 503
+    ├── BrokerUnavailable 503               what carries publications between processes cannot be reached
     ├── RequestTimeout 504                  the handler exceeds `request_timeout`
     ├── HTTPError any                       what a handler raises to choose a status
     └── BaseAuthException 401
@@ -50,6 +51,7 @@ from typing import Any, Self
 __all__ = (
     "BaseAPIException",
     "BaseAuthException",
+    "BrokerUnavailable",
     "ConnectionRefused",
     "EndpointValueError",
     "HTTPError",
@@ -280,6 +282,14 @@ class ServerStopping(BaseAPIException):
     status_code = 1001
     status = 503
     default_detail = "The server is shutting down."
+
+
+class BrokerUnavailable(BaseAPIException):
+    """What carries publications between processes cannot be reached: nobody elsewhere is told, or can be asked."""
+
+    status_code = 1011
+    status = 503
+    default_detail = "Subscriptions are not available now."
 
 
 class RequestTimeout(BaseAPIException):

@@ -164,7 +164,10 @@ async def _session(given: list[Step]) -> Any:
             client.connection.resume_writing()
         world.door.set()
         await _turns(20)
-        got = [[(payload.decode("latin-1"), is_binary) for payload, is_binary in each._unasked] for each in clients]
+        got = [
+            [(payload.decode("latin-1"), is_binary) for payload, is_binary in each._exchange.unasked]
+            for each in clients
+        ]
         meter = world.app.live.meter
         counts = [meter.subscriptions, meter.publications, meter.runs, meter.deliveries, sorted(meter.ends.items())]
         return [got, world.app.live.topics(), [each.connection.subscriptions for each in clients], counts]

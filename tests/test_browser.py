@@ -134,7 +134,7 @@ def make_router(gate: asyncio.Event) -> SimpleRouter:
 
 
 needs_node = pytest.mark.skipif(
-    not has_websocket(), reason="the client of the browser NOT RUN: no Node from 20.10 on on PATH"
+    not has_websocket(), reason="Node is missing on PATH, or has no WebSocket, which it has from 20.10 on."
 )
 
 

@@ -60,6 +60,7 @@ TABLE: list[tuple[str, int, int, str]] = [
     ("NotAuthenticated", 1008, 401, "Authentication is required."),
     ("TooManyRequests", 1008, 429, "Too many requests."),
     ("ServerStopping", 1001, 503, "The server is shutting down."),
+    ("BrokerUnavailable", 1011, 503, "Subscriptions are not available now."),
     ("RequestTimeout", 1011, 504, "The request took too long."),
 ]
 API_EXCEPTIONS = [

@@ -7,7 +7,6 @@ import json
 import re
 import signal
 import struct
-import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
@@ -18,6 +17,7 @@ import pytest
 
 import aiorest_ws
 from aiorest_ws import SimpleRouter, endpoint
+from tests.kit.systems import needs_linux, needs_posix
 from tests.serving import (
     CLOSE,
     LOOPS,
@@ -35,7 +35,7 @@ from tests.serving import (
 )
 
 on_each_loop = pytest.mark.parametrize("loop", LOOPS)
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals, resets and limits of POSIX")
+pytestmark = needs_posix
 
 COMPLAINTS = ("Traceback", "never retrieved", "was destroyed", "never awaited", "Exception ignored")
 
@@ -98,7 +98,7 @@ async def start(**options: Any) -> tuple[Program, tuple[str, int]]:
     program = await Program.start(SERVER, OPTIONS=dump(options).decode())
     try:
         (line,) = [line for line in await program.started() if line.startswith("Server started at ")]
-    except BaseException:
+    except BaseException:  # raised again: whoever is not given the program cannot end it
         await program.__aexit__()
         raise
     host, _, port = line.partition("//")[2].partition("/")[0].rpartition(":")
@@ -360,7 +360,7 @@ async def test_client_whose_window_is_full_is_not_taken_for_dead(loop: str) -> N
 # No descriptors left
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors in /proc")
+@needs_linux
 @on_each_loop
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 @asynchronous

@@ -33,7 +33,7 @@ def script(path: Path, lines: str) -> str:
     return str(path)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="make and .ci/compiler.py are not for Windows")
+@pytest.mark.skipif(os.name == "nt", reason="A shell for make and .ci/compiler.py is missing on Windows.")
 class TestWhatIsMissing:
     HEADERS = Path(sysconfig.get_path("include"))
 

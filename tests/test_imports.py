@@ -48,8 +48,8 @@ PATHS = {
     "aiorest_ws.decorators": "Endpoint EndpointOptions NamedOptions endpoint",
     "aiorest_ws.dependencies": "Depends",
     "aiorest_ws.exceptions": (
-        "BaseAPIException BaseAuthException ConnectionRefused EndpointValueError HTTPError HandlerFailed "
-        "ImproperlyConfigured IncorrectArgument IncorrectMethodNameType IncorrectURL InvalidArguments "
+        "BaseAPIException BaseAuthException BrokerUnavailable ConnectionRefused EndpointValueError HTTPError "
+        "HandlerFailed ImproperlyConfigured IncorrectArgument IncorrectMethodNameType IncorrectURL InvalidArguments "
         "InvalidHandler InvalidMessage InvalidPathArgument InvalidRenderer MethodNotAllowed NoMatch "
         "NoReverseMatch NotAuthenticated NotImplementedMethod NotSpecifiedError NotSpecifiedHandler "
         "NotSpecifiedMethodName NotSpecifiedURL NotSupportedArgumentType PermissionDeniedException RequestTimeout "

@@ -40,6 +40,7 @@ ROOMS = (
     "connection",
     "metrics",
     "server",
+    "workers",
     "request",
     "conf",
     "utils",

@@ -446,7 +446,7 @@ async def test_a_port_serves_the_registry_that_is_given() -> None:
     assert value(metrics, "connections") == 0  # still there
 
 
-@pytest.mark.skipif(os.name == "nt", reason="http.server lets two have one port on Windows")
+@pytest.mark.skipif(os.name == "nt", reason="A refusal of a port that is taken is missing in http.server on Windows.")
 @asynchronous
 async def test_a_port_that_is_taken_is_one_line_and_leaves_nothing() -> None:
     async with serving(make_router(), metrics_port=0, metrics=make_metrics()) as app:

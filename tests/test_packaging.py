@@ -24,6 +24,9 @@ from tests.kit.commands import NO, REQUIRE, run, succeed
 from tests.kit.pages import ROOT
 
 pytestmark = pytest.mark.packaging
+needs_compiler_on_path = pytest.mark.skipif(
+    os.name == "nt", reason="A compiler that is found through PATH is missing on Windows: nothing takes MSVC away."
+)
 
 SMOKE = "import aiorest_ws; print(aiorest_ws.COMPILED, aiorest_ws.__version__); print(aiorest_ws.__file__)"
 IMPORT_ALL = """
@@ -228,7 +231,7 @@ def test_pure_wheel_fits_every_python(pure_wheel: Path, source: Path, clean: Env
     assert "no compiled modules in this installation" in done.stdout
 
 
-@pytest.mark.skipif(os.name == "nt", reason="MSVC is not found through PATH")
+@needs_compiler_on_path
 def test_install_without_a_compiler_is_pure_and_says_so(
     unpacked: Path, clean: Environment, no_compiler: str, tmp_path: Path
 ) -> None:
@@ -241,7 +244,7 @@ def test_install_without_a_compiler_is_pure_and_says_so(
     assert clean.smoke().startswith("False ")
 
 
-@pytest.mark.skipif(os.name == "nt", reason="MSVC is not found through PATH")
+@needs_compiler_on_path
 def test_require_extensions_without_a_compiler_fails_the_build(
     unpacked: Path, no_compiler: str, tmp_path: Path
 ) -> None:

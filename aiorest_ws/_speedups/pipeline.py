@@ -6,6 +6,7 @@ Whatever happens on the way becomes the one reply of its request.
 
 from __future__ import annotations
 
+from asyncio import shield
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
@@ -193,6 +194,17 @@ class Pipeline(passage.Passage):
     def go_on(self, request: Request, plan: Plan, params: Any) -> Any:
         """Go on with what a request was routed to; gives what `start` does. Raises what went wrong."""
         return self._follow(request, plan, params)
+
+    def go_on_after(self, coming: Any, request: Request, plan: Plan, params: Any) -> Coroutine[Any, Any, bytes]:
+        """As `go_on`, once the future `coming` is done; what it raises is what went wrong."""
+        return self._finish(request, None, None, self._wait_for(coming, request, plan, params))
+
+    async def _wait_for(self, coming: Any, request: Request, plan: Plan, params: Any) -> bytes:
+        await shield(coming)
+        answer = self.go_on(request, plan, params)
+        if request._is_bare:
+            answer = self.rest(request, answer)
+        return answer if type(answer) is bytes else await answer
 
     def _follow(self, request: Request, plan: Plan, params: Any) -> Any:
         request._plan = plan

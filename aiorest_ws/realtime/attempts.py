@@ -19,7 +19,7 @@ from aiorest_ws.realtime.subscriptions import Subscription
 from aiorest_ws.realtime.versions import Version, digest_of, version_of
 
 if TYPE_CHECKING:
-    from aiorest_ws.realtime.node import Place
+    from aiorest_ws.realtime.places import Place
     from aiorest_ws.realtime.subscriptions import Subscriptions
 
 __all__ = ("Attempt",)
@@ -70,6 +70,7 @@ class Attempt(Role):
         self._data = b""  # of another
         self.is_called = False
         self._is_there = False
+        self._is_lost = False  # items of the log have been, on their way here
         self._is_resumed = False
         self._is_to_be_asked = False  # something changed since its guards let it pass
         self._is_over = False
@@ -93,6 +94,17 @@ class Attempt(Role):
     def called(self) -> None:
         self.is_called = True
 
+    def on_known(self) -> None:
+        """Begin at the number of its place, which is known now."""
+        self.number = self.place.number
+
+    def begin_anew(self) -> None:
+        """Take note that numbers are of another epoch from now on: what it has is under none of them."""
+        self.number = -1
+        self._is_lost = self._is_resumed or self._value is not None
+        if self._value is not None:
+            self._value = self._value._replace(number=-1)
+
     def recheck(self) -> None:
         """Have its guards asked again, once it is a subscription."""
         self._is_to_be_asked = True
@@ -101,14 +113,31 @@ class Attempt(Role):
         """Be in the place of the handler of a shared route: give an empty Response once there is a value, or later."""
         topic = self.topic
         assert topic is not None
-        if isinstance(topic, Log) and self._may_resume(topic):
-            self._is_resumed = True
-            return Response()
+        if isinstance(topic, Log) and self._is_of(topic.place):
+            assert self._since is not None
+            if topic.has_all_behind(self._since.number, family_of(self.form)):
+                self._is_resumed = True
+                return Response()
+            if not topic.node.broker.is_local:
+                return self._resumed(topic)
+        return self._value_of(topic)
+
+    def _value_of(self, topic: SharedState) -> Any:
         family = family_of(self.form)
         if not topic.is_fresh(family) or self._is_to_be_asked:
             return self._wanted(topic, family)
         self._value = topic.known(family)
         return Response()
+
+    async def _resumed(self, topic: Log) -> Response:
+        """Get the missed items from where they are kept, else its first `data`."""
+        assert self._since is not None
+        await topic.fetch(self._since.number)
+        if self._is_of(topic.place) and topic.has_all_behind(self._since.number, family_of(self.form)):
+            self._is_resumed = True
+            return Response()
+        given = self._value_of(topic)
+        return given if isinstance(given, Response) else await given
 
     async def _wanted(self, topic: SharedState, family: int) -> Response:
         """Wait for a value; who must not see it any more by then, does not."""
@@ -139,12 +168,12 @@ class Attempt(Role):
         if outcomes[0] is not None:
             raise HTTPError(outcomes[0].status, outcomes[0].detail)
 
-    def _may_resume(self, topic: Log) -> bool:
-        """Tell whether all items since those that the client has are there, in its form."""
-        since, place = self._since, self.place
-        if since is None or since.digest is not None or since.epoch != place.epoch or since.number > place.number:
-            return False
-        return topic.has_all_behind(since.number, family_of(self.form))
+    def _is_of(self, place: Place) -> bool:
+        """Tell whether what the client has is a version of the log as it is now."""
+        since = self._since
+        return (
+            since is not None and since.digest is None and since.epoch == place.epoch and since.number <= place.number
+        )
 
     def take(self, replies: Any, request: Any, plan: Any, view: Any, result: Any) -> bytes:
         """Take what the handler gave: `settle` says it, once what the handler needed is cleaned up."""
@@ -179,7 +208,7 @@ class Attempt(Role):
             value = self._value  # what came since may be none of its business
             value = value if self._is_to_be_asked else self.topic.latest(value, family_of(self.form))
             data, self.number, self.digest, self.seen = value
-        version = version_of(self.place.epoch, self.number, self.digest)
+        version = version_of(self.place.epoch, max(0, self.number), self.digest)
         if self._since is not None and self._since.digest == self.digest:
             set_status(request, _NOT_MODIFIED)
             return reply(request, self.name, version)
@@ -223,6 +252,8 @@ class Attempt(Role):
         if not self._is_there:
             self.table.node.report(request, _unanswered(self.plan))
             return self._refuse(connection, request, _unanswered(self.plan))
+        if self._is_lost and self.is_log:
+            return self._refuse(connection, request, HTTPError(_CONFLICT, "items were lost meanwhile: subscribe again"))
         existing = self.table.by_topic.get(self.name)
         if existing is not None and existing.turn > self.turn:
             return self._refuse(connection, request, HTTPError(_CONFLICT, "subscribed to again since"))

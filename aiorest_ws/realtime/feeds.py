@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Generator, Iterable, Mapping
+import logging
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from contextvars import Context
 from threading import RLock
@@ -12,7 +12,8 @@ from typing import Any
 
 from aiorest_ws._speedups import write
 from aiorest_ws._speedups.unsendable import why_not
-from aiorest_ws.exceptions import HTTPError, NotLive, NotSpecifiedHandler
+from aiorest_ws.callables.calls import is_awaitable
+from aiorest_ws.exceptions import BrokerUnavailable, HTTPError, NotLive, NotSpecifiedHandler
 from aiorest_ws.realtime.brokers import Broker, Item, Retention
 from aiorest_ws.realtime.brokers.memory import MOST_HISTORY, MemoryBroker
 from aiorest_ws.realtime.effects import Effect
@@ -20,51 +21,16 @@ from aiorest_ws.realtime.messages import MSGPACK, fitting
 from aiorest_ws.realtime.meter import Meter
 from aiorest_ws.realtime.names import canonical_url, topic_of
 from aiorest_ws.realtime.node import LocalNode
+from aiorest_ws.realtime.pending import Pending, complain
 from aiorest_ws.realtime.presence import listed
+from aiorest_ws.realtime.said import Said
 from aiorest_ws.realtime.verbs import announce, answer, subscribe
-from aiorest_ws.realtime.versions import Mark, version_of
+from aiorest_ws.realtime.versions import version_of
 from aiorest_ws.routing.misses import cure_of
 
 __all__ = ("Feeds", "Said")
 
-_LOOK = 0.5  # seconds between two looks at whether the loop that serves is there
-
-
-class Said:
-    """What has been said: `await` it for the version, which is None of a `recheck`; in a thread, ask for `result()`.
-
-    It is on its way whether or not anybody waits.
-    """
-
-    __slots__ = ("_future", "_loop", "_version")
-
-    def __init__(self, version: str | None, future: Future[str | None] | None = None, loop: Any = None) -> None:
-        self._version = version
-        self._future = future
-        self._loop = loop
-
-    def __await__(self) -> Generator[Any, Any, str | None]:
-        if self._future is None:
-            return self._version
-        return (yield from asyncio.wrap_future(self._future).__await__())
-
-    def result(self, timeout: float | None = None) -> str | None:
-        """Give the version; waits up to `timeout` seconds, then raises TimeoutError. For threads.
-
-        Raises RuntimeError if the loop that serves was closed before it was said.
-        """
-        if self._future is None:
-            return self._version
-        end = None if timeout is None else time.monotonic() + timeout
-        while True:
-            left = _LOOK if end is None else max(0.0, min(_LOOK, end - time.monotonic()))
-            try:
-                return self._future.result(left)
-            except TimeoutError:
-                if self._future.done() or (end is not None and time.monotonic() >= end):
-                    raise
-            if self._loop.is_closed() and self._future.cancel():
-                raise RuntimeError("the loop that serves was closed, nobody was told: publish before it ends")
+logger = logging.getLogger("aiorest_ws")
 
 
 class Feeds:
@@ -82,6 +48,9 @@ class Feeds:
         self._router = router
         self._broker: Broker | None = None
         self._node: LocalNode | None = None
+        self._home: asyncio.AbstractEventLoop | None = None  # of a broker that was started
+        self._starts = 0
+        self._pending = Pending()
         self.meter = Meter()
         self._most_history: int | None = MOST_HISTORY
         # Whoever publishes while nobody subscribes does so where they are, one after another.
@@ -92,7 +61,7 @@ class Feeds:
     def changed(self, url: str) -> Said:
         """Say that the state at `url` is another: it is looked at again, for all who subscribe to it, of any `args`."""
         name, _ = self.find(url)
-        return self._in_loop(lambda: _version(self._say_changed(name, None)))
+        return self._in_loop(lambda: self._say_changed(name, None))
 
     def publish(self, url: str, value: Any, args: Mapping[str, Any] | None = None) -> Said:
         """Publish the next item of the log at `url`; or the value of a shared state, with these `args`.
@@ -110,9 +79,9 @@ class Feeds:
         item = self._encoded(name, live, value)
         if live.live.mode == "log":
             kept = Retention(live.live.history, live.live.history_seconds, live.live.history_bytes)
-            return self._in_loop(lambda: _version(self._say_item(name, item, kept)))
+            return self._in_loop(lambda: self._say_item(name, item, kept))
         item.topic = topic
-        return self._in_loop(lambda: _version(self._say_changed(name, item)))
+        return self._in_loop(lambda: self._say_changed(name, item))
 
     def recheck(self, url: str | None = None) -> Said:
         """Ask the guards of all subscriptions of `url` again, None: of all urls, before they are sent anything more.
@@ -155,9 +124,10 @@ class Feeds:
 
     # For requests
 
-    def members(self, url: str) -> dict[str, Any]:
-        """Give who subscribes to `url`, in canonical form, as `<url>/presence` says it."""
-        return listed(self.broker.members(url))
+    def members(self, url: str) -> Any:
+        """Give who subscribes to `url`, in canonical form, as `<url>/presence` says it; or an awaitable of that."""
+        given = self.broker.members(url)
+        return _listed(given) if is_awaitable(given) else listed(given)
 
     def answer(self, pipeline: Any, request: Any, trie: Any) -> Any:
         """Answer a request with one of the verbs of subscriptions: see `verbs`."""
@@ -210,32 +180,56 @@ class Feeds:
             raise NotLive(f"GET {plan.route.path} does not say how it changes: give it live=Live(…)")
         return name, plan
 
-    def tell(self, urls: Iterable[str], connection: Any, report: Callable[[Exception], None]) -> dict[str, str]:
+    def tell(self, urls: Iterable[str], connection: Any, report: Callable[[Exception], None]) -> dict[str, Any]:
         """Say that `urls` have changed; give the version of each that `connection` subscribes to.
 
-        `report` is told of those that lead nowhere: what was done is done.
+        Of a broker that is elsewhere it is a task, which gives None in the end if nobody there was told. `report` is
+        told of those that lead nowhere, and of what nobody was told of: what was done is done.
         """
-        versions = {}
+        versions: dict[str, Any] = {}
         table = None if connection is None else connection._live
         watched = set() if table is None else {each.topic.place.url for each in table.by_topic.values()}
         for url in urls:
             try:
                 name, _ = self.find(url)
-            except NotLive as exc:
+                said = self._say_changed(name, None)
+            except (NotLive, BrokerUnavailable) as exc:
                 report(exc)
                 continue
-            mark = self._say_changed(name, None)
+            if not isinstance(said, str):
+                said = self._pending.add(_or_reported(said, report))
             if name in watched:
-                versions[name] = version_of(*mark)
+                versions[name] = said
         return versions
 
-    def _say_changed(self, name: str, value: Item | None) -> Mark:
+    def _say_changed(self, name: str, value: Item | None) -> Any:
+        """Give the version of now, or an awaitable of it."""
         self.meter.publications += 1
-        return self.broker.changed(name, value)  # type: ignore[no-any-return]
+        try:
+            given = self.broker.changed(name, value)
+        except BrokerUnavailable:
+            self._changed_here(name, value)
+            raise
+        return self._carried(name, value, given) if is_awaitable(given) else version_of(*given)
 
-    def _say_item(self, name: str, item: Item, kept: Retention) -> Mark:
+    async def _carried(self, name: str, value: Item | None, given: Any) -> str:
+        """Give the version, once the broker has; where it cannot be reached those in this process are told."""
+        try:
+            mark = await given
+        except BrokerUnavailable:
+            self._changed_here(name, value)
+            raise
+        return version_of(*mark)
+
+    def _changed_here(self, name: str, value: Item | None) -> None:
+        if value is None and self._node is not None:
+            self._node.changed_here(name)
+
+    def _say_item(self, name: str, item: Item, kept: Retention) -> Any:
+        """Give the version of the item, or an awaitable of it."""
         self.meter.publications += 1
-        return self.broker.publish(name, item, kept)  # type: ignore[no-any-return]
+        given = self.broker.publish(name, item, kept)
+        return _version(given) if is_awaitable(given) else version_of(*given)
 
     def _encoded(self, name: str, live: Any, value: Any) -> Item:
         if live.shape is not None:
@@ -252,39 +246,76 @@ class Feeds:
 
     # Where it is done
 
-    def _in_loop(self, say: Callable[[], str | None]) -> Said:
+    def _loop(self) -> asyncio.AbstractEventLoop | None:
+        """Give the loop in which all is said, None where that may be anywhere."""
+        if self._home is not None:
+            return self._home
+        return None if self._node is None else self._node.loop
+
+    def _in_loop(self, say: Callable[[], Any]) -> Said:
         """Do it now, in the loop that serves or where nobody subscribes, else there soon."""
-        node = self._node
-        if node is not None and asyncio._get_running_loop() is node.loop:
-            return Said(say())
+        loop = self._loop()
+        if loop is not None and asyncio._get_running_loop() is loop:
+            return self._said(say())
         with self._lock:
-            node = self._node
-            if node is None or not node.loop.is_running():
+            loop = self._loop()
+            if loop is None or not loop.is_running():
+                if self._home is not None:
+                    raise RuntimeError("the loop that serves does not run: nobody can be told")
                 return Said(say())
             future: Future[str | None] = Future()
-            node.loop.call_soon_threadsafe(self._do, say, future, context=Context())
-            return Said(None, future, node.loop)
+            loop.call_soon_threadsafe(self._do, say, future, context=Context())
+            return Said(None, future, loop)
 
-    def _do(self, say: Callable[[], str | None], future: Future[str | None]) -> None:
+    def _said(self, given: Any) -> Said:
+        if not is_awaitable(given):
+            return Said(given)
+        task = self._pending.add(given)
+        task.add_done_callback(_complain)
+        return Said(None, task=task)
+
+    def _do(self, say: Callable[[], Any], future: Future[str | None]) -> None:
         if not future.set_running_or_notify_cancel():
             return
         try:
             with self._lock:  # by now there may be no node any more, and threads that publish where they are
-                version = say()
+                given = say()
         except BaseException as exc:
             future.set_exception(exc)
         else:
-            future.set_result(version)
+            self._pending.then(given, future.set_result, future.set_exception)
 
     def call_soon(self, function: Callable[..., Any], *args: Any) -> None:
         """Call `function` in the loop that serves, if there is one."""
-        loop = None if self._node is None else self._node.loop
+        loop = self._loop()
         if loop is None or loop.is_closed():
             function(*args)
         else:
             loop.call_soon_threadsafe(function, *args)
 
     # Its life
+
+    async def start(self, broker: Broker) -> None:
+        """Have `broker` carry what is published from now on; as often as this is asked, `close` is to be.
+
+        Raises ImproperlyConfigured, in one line, if it cannot.
+        """
+        loop = asyncio.get_running_loop()
+        if self._starts and self._home is not loop:
+            raise RuntimeError("the application serves in another loop already, with its broker")
+        if not self._starts:
+            if isinstance(self._broker, MemoryBroker) and len(self._broker):
+                logger.warning("what was published before the application started is lost: it had no broker yet")
+            await broker.start()
+            self._broker, self._home = broker, loop
+        self._starts += 1
+
+    async def close(self) -> None:
+        """Let go of the broker that was started, with the last who has asked for it."""
+        self._starts -= 1
+        if not self._starts and self._broker is not None:
+            broker, self._broker, self._home = self._broker, None, None
+            await broker.stop()
 
     def stop(self, factory: Any) -> list[asyncio.Task[None]]:
         """Let go of what serves subscriptions, unless another listener than `factory` has some.
@@ -312,5 +343,25 @@ def _topic(name: str, args: Mapping[str, Any] | None) -> str:
         raise ValueError(exc.detail) from exc
 
 
-def _version(mark: Any) -> str:
-    return version_of(*mark)
+async def _version(given: Any) -> str:
+    return version_of(*(await given))
+
+
+async def _listed(given: Any) -> dict[str, Any]:
+    return listed(await given)
+
+
+async def _or_reported(said: Any, report: Callable[[Exception], None]) -> str | None:
+    """Give the version in the end; None if nobody was told, which is reported."""
+    try:
+        version: str = await said
+    except BrokerUnavailable as exc:
+        report(exc)
+        return None
+    return version
+
+
+def _complain(task: asyncio.Task[Any]) -> None:
+    """Log what went wrong: nobody may ever ask."""
+    if not task.cancelled() and (exc := task.exception()) is not None:
+        complain("cannot publish", exc)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from aiorest_ws.realtime.shared_states import SharedState
 from aiorest_ws.realtime.versions import version_of
 
 if TYPE_CHECKING:
-    from aiorest_ws.realtime.node import Place
+    from aiorest_ws.realtime.places import Place
     from aiorest_ws.realtime.subscriptions import Subscription
 
 __all__ = ("Log",)
@@ -36,18 +37,23 @@ class Log(SharedState):
     _told      number up to which all have been told, but for those who are behind
     _untold    bytes of items beyond
     _made      family and number → an item as it is sent, for as long as one turn of the loop
+    _fetching  items behind which position are being got, from a broker elsewhere
     """
 
-    __slots__ = ("_is_telling", "_items", "_lowest", "_made", "_size", "_tells", "_told", "_untold")
+    __slots__ = ("_fetching", "_is_telling", "_items", "_lowest", "_made", "_size", "_tells", "_told", "_untold")
 
     def __init__(self, place: Place, name: str, message: Any, plan: Any, params: tuple[Any, ...]) -> None:
         super().__init__(place, name, message, plan, params)
         self._items: deque[Item] = deque()
         self._size = 0
-        self._lowest = self._told = place.number
         self._untold = 0
         self._made: dict[tuple[int, int], bytes] = {}
         self._tells = self._is_telling = False
+        self._fetching: tuple[int, asyncio.Task[Any]] | None = None
+        self.on_known()
+
+    def on_known(self) -> None:
+        self._lowest = self._told = self.place.number
 
     # Its first `data`
 
@@ -91,6 +97,10 @@ class Log(SharedState):
         else:
             self.node.context().run(self._tell_all)
         self._put_out()
+
+    def begin_anew(self) -> None:
+        super().begin_anew()
+        self.values = {}
 
     def lose(self, why: str) -> None:
         """End all: items are missing."""
@@ -166,15 +176,48 @@ class Log(SharedState):
                 self._lowest = min(self._lowest, subscription.position)
 
     def _reaches(self, position: int) -> bool:
-        """Tell whether all behind `position` is here; it is got from what the broker keeps, if it is there."""
+        """Tell whether all behind `position` is here; it is got from what the broker of this process keeps."""
         self._lowest = min(self._lowest, position)
         if position >= self.place.number or (self._items and self._items[0].number <= position + 1):
             return True
-        items = self.node.history(self.place, position)
+        if not self.node.broker.is_local:
+            return False
+        return self._put_in(self.node.history(self.place, position))
+
+    async def fetch(self, position: int) -> None:
+        """Have all behind `position` here, if a broker that is elsewhere keeps it: asked once for many who come."""
+        while not self._reaches(position):
+            if self._fetching is None:
+                epoch, given = self.place.epoch, self.node.history(self.place, position)
+                task = self.node.pending.add(self._fetched(epoch, given))
+                self._fetching = position, task
+            first, task = self._fetching
+            await asyncio.shield(task)
+            if first <= position:
+                return
+
+    async def _fetched(self, epoch: str, given: Any) -> None:
+        try:
+            items = await given
+        finally:
+            self._fetching = None
+        if epoch == self.place.epoch:
+            self._put_in(items)
+
+    def _put_in(self, items: list[Item] | None) -> bool:
+        """Take items in the place of those that are here, but for newer ones; tell whether there are any."""
         if items is None:
             return False
-        self._items = deque(items)
-        self._size = sum(item.size for item in items)
+        number = self.place.number
+        known = deque(item for item in items if item.number <= number)  # the others are to be told
+        here = self._items
+        while here and known and here[0].number <= known[-1].number:
+            here.popleft()
+        known.extend(here)
+        if known and known[-1].number != number:
+            return False  # more have come, and are here no longer
+        self._items = known
+        self._size = sum(item.size for item in known)
         return True
 
     def _item(self, number: int) -> Item:

@@ -11,125 +11,19 @@ from orjson import loads
 from aiorest_ws._speedups import Outbox, write
 from aiorest_ws.realtime.brokers import Broker, Item
 from aiorest_ws.realtime.guards import Guards
-from aiorest_ws.realtime.logs import Log
 from aiorest_ws.realtime.messages import MSGPACK
+from aiorest_ws.realtime.pending import Pending
+from aiorest_ws.realtime.places import Place
 from aiorest_ws.realtime.presence import Presence
-from aiorest_ws.realtime.private_states import PrivateState
 from aiorest_ws.realtime.runs import Runs
-from aiorest_ws.realtime.shared_states import SharedState
 from aiorest_ws.realtime.subscriptions import Subscriptions
 from aiorest_ws.realtime.timers import Timers
 from aiorest_ws.realtime.versions import Mark
 
 if TYPE_CHECKING:
-    from aiorest_ws.realtime.attempts import Attempt
     from aiorest_ws.realtime.meter import Meter
-    from aiorest_ws.realtime.timers import Timer
 
-__all__ = ("LocalNode", "Place")
-
-_GAP = "items were lost on the way here: subscribe again"
-
-
-class Place:
-    """One url: how far it has come, and who in this process is told of it.
-
-    topics      name → topic, of a route that is shared
-    private     topics of one subscription each
-    attempts    SUBSCRIBEs that are being answered
-    families    ways in which values of it are encoded: those that somebody has wanted since it is here
-    """
-
-    __slots__ = ("_recheck", "attempts", "epoch", "families", "node", "number", "private", "topics", "url")
-
-    def __init__(self, node: LocalNode, url: str, mark: Mark, recheck: float | None) -> None:
-        self.node = node
-        self.url = url
-        self.epoch, self.number = mark
-        self.topics: dict[str, SharedState] = {}
-        self.private: dict[PrivateState, None] = {}
-        self.attempts: dict[Attempt, None] = {}
-        self.families = {0}
-        self._recheck: Timer | None = None
-        if recheck:
-            self._recheck_in(recheck)
-
-    def _recheck_in(self, seconds: float) -> None:
-        def due() -> None:
-            self._recheck_in(seconds)
-            self.recheck()
-
-        self._recheck = self.node.timers.after(seconds, due)
-
-    def shared(self, name: str, message: Any, plan: Any, params: tuple[Any, ...]) -> SharedState:
-        """Give the topic called `name`, made when it is first asked for."""
-        topic = self.topics.get(name)
-        if topic is None:
-            kind = Log if plan.live.live.mode == "log" else SharedState
-            topic = self.topics[name] = kind(self, name, message, plan, params)
-        return topic
-
-    def remove(self, topic: Any) -> None:
-        if isinstance(topic, PrivateState):
-            self.private.pop(topic, None)
-        else:
-            self.topics.pop(topic.name, None)
-        self.drop_if_unused()
-
-    def drop_if_unused(self) -> None:
-        if not self.topics and not self.private and not self.attempts:
-            if self._recheck is not None:
-                self._recheck.cancel()
-                self._recheck = None
-            self.node.leave(self)
-
-    def on_item(self, mark: Mark, item: Item) -> None:
-        """Take the next item of the log; where some are missing, those behind."""
-        if mark.epoch != self.epoch or item.number != self.number + 1:
-            self._on_gap(mark, item)
-            return
-        self.number = item.number
-        topic = self.topics.get(self.url)
-        if isinstance(topic, Log):
-            topic.on_item(item)
-
-    def _on_gap(self, mark: Mark, item: Item) -> None:
-        """Take items that the broker has not told of, or end: nothing is sent behind a gap."""
-        missed: list[Item] | None = None
-        if mark.epoch == self.epoch:
-            if item.number <= self.number:
-                return  # it was told before
-            missed = self.node.history(self, self.number)
-        if missed is None:
-            self.epoch, self.number = mark.epoch, item.number
-            topic = self.topics.get(self.url)
-            if isinstance(topic, Log):
-                topic.lose(_GAP)
-            return
-        for each in missed:
-            if each.number == self.number + 1:
-                self.on_item(mark, each)
-
-    def on_changed(self, mark: Mark, value: Item | None) -> None:
-        self.epoch, number = mark
-        self.number = number
-        for topic in list(self.topics.values()):
-            if value is not None and value.topic == topic.name:
-                topic.published(value, number)
-            else:
-                topic.changed()
-        for private in list(self.private):
-            private.changed()
-
-    def recheck(self) -> None:
-        """Have all guards asked, before anything more is sent."""
-        for topic in list(self.topics.values()):
-            for subscription in list(topic.subscribers):
-                self.node.guards.ask(subscription)
-        for private in list(self.private):
-            self.node.guards.ask(private.subscription)
-        for attempt in self.attempts:
-            attempt.recheck()
+__all__ = ("LocalNode",)
 
 
 class LocalNode:
@@ -146,6 +40,7 @@ class LocalNode:
         self.meter = meter
         self.broker = broker
         self.presence = Presence(self)
+        self.pending = Pending()
         self.places: dict[str, Place] = {}
 
     @property
@@ -190,18 +85,25 @@ class LocalNode:
         """Give the place of a canonical url; from now on we are told of it."""
         place = self.places.get(url)
         if place is None:
-            mark = self.broker.subscribe(url, self)
-            place = self.places[url] = Place(self, url, mark, live.recheck)
+            given = self.broker.subscribe(url, self)
+            place = self.places[url] = Place(self, url, live)
+            place.begin(given)
         return place
 
     def leave(self, place: Place) -> None:
-        if self.places.get(place.url) is place:
-            del self.places[place.url]
-            self.broker.unsubscribe(place.url, self)
+        if self.forget(place):
+            self.pending.left(self.broker.unsubscribe(place.url, self), f"cannot leave {place.url}")
 
-    def history(self, place: Place, position: int) -> list[Item] | None:
-        """Give the items behind `position`, None if there is one that is kept no longer."""
-        return self.broker.history(place.url, Mark(place.epoch, position))  # type: ignore[no-any-return]
+    def forget(self, place: Place) -> bool:
+        """Have nobody come to `place` any more; tells whether anybody could."""
+        if self.places.get(place.url) is not place:
+            return False
+        del self.places[place.url]
+        return True
+
+    def history(self, place: Place, position: int) -> Any:
+        """Give the items behind `position`, None if there is one that is kept no longer; or an awaitable of that."""
+        return self.broker.history(place.url, Mark(place.epoch, position))
 
     def in_msgpack(self, json: bytes) -> bytes:
         """Give as MessagePack what was published when nobody wanted that."""
@@ -219,6 +121,11 @@ class LocalNode:
         if place is not None:
             place.on_changed(mark, value)
 
+    def on_return(self, url: str, mark: Mark) -> None:
+        place = self.places.get(url)
+        if place is not None:
+            place.on_return(mark)
+
     def on_recheck(self, url: str | None) -> None:
         if url is None:
             for place in list(self.places.values()):
@@ -226,7 +133,13 @@ class LocalNode:
         elif url in self.places:
             self.places[url].recheck()
 
-    def stop(self) -> list[asyncio.Task[None]]:
+    def changed_here(self, url: str) -> None:
+        """Tell those in this process of a change that the broker cannot be told of."""
+        place = self.places.get(url)
+        if place is not None:
+            place.changed_here()
+
+    def stop(self) -> list[asyncio.Task[Any]]:
         """Begin nothing more: there is nobody left."""
         for place in list(self.places.values()):
             self.leave(place)

@@ -27,12 +27,11 @@ _LISTED = 200
 _LARGEST = 1024  # bytes of what a client says of itself
 
 
-def members(request: Any, *_: Any) -> dict[str, Any]:
+def members(request: Any, *_: Any) -> Any:
     """Answer GET of `<url>/presence`: `{"count": 3, "members": [{"id": 7, …}, …]}`, 200 of them at most."""
     route = request.route
     url = fill_template(route.path, route.converters, request.path_params).removesuffix(f"{PATH}/")
-    listed: dict[str, Any] = request._pipeline.live.members(url or "/")
-    return listed
+    return request._pipeline.live.members(url or "/")
 
 
 def entry_of(presence: Any, request: Any) -> dict[str, Any]:
@@ -110,11 +109,14 @@ class Presence:
     def stop(self) -> None:
         """Nobody is there any more."""
         for url in self._urls:
-            self._node.broker.members(url, self._node)
+            self._say(self._node.broker.members(url, self._node), url)
 
     def _tell(self, url: str, entries: dict[Any, dict[str, Any]]) -> None:
-        self._node.broker.members(url, self._node, entries)
-        self._node.broker.changed(f"{url.rstrip('/')}{PATH}")
+        self._say(self._node.broker.members(url, self._node, entries), url)
+        self._say(self._node.broker.changed(f"{url.rstrip('/')}{PATH}"), url)
+
+    def _say(self, given: Any, url: str) -> None:
+        self._node.pending.left(given, f"cannot tell other processes who is at {url}")
 
 
 def listed(entries: dict[Any, dict[str, Any]]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from aiorest_ws.realtime.topics import Topic
 from aiorest_ws.realtime.versions import digest_of, version_of
 
 if TYPE_CHECKING:
-    from aiorest_ws.realtime.node import Place
+    from aiorest_ws.realtime.places import Place
     from aiorest_ws.realtime.subscriptions import Subscription
 
 __all__ = ("PrivateState",)
@@ -25,13 +25,12 @@ class PrivateState(Topic):
 
     asks_guards = True
 
-    __slots__ = ("_is_void", "digest", "subscription")
+    __slots__ = ("digest", "subscription")
 
     def __init__(self, place: Place, name: str, message: Any, plan: Any, params: tuple[Any, ...]) -> None:
         super().__init__(place, name, message, plan, params)
         self.digest = ""
         self.subscription: Any = None
-        self._is_void = False  # guards are to be asked before anything is sent: what the run under way gives is not
 
     @property
     def owner(self) -> Any:
@@ -53,6 +52,10 @@ class PrivateState(Topic):
         self.digest = digest
         self.message, self.plan, self.params = subscription.message, subscription.plan, subscription.params
         self._is_void = self._is_running  # that is of the message before
+
+    def begin_anew(self) -> None:
+        super().begin_anew()
+        self.subscription.position = -1
 
     def remove(self, subscription: Subscription) -> None:
         self.stop()

@@ -17,7 +17,7 @@ from aiorest_ws.realtime.topics import NEVER, Topic
 from aiorest_ws.realtime.versions import digest_of, version_of
 
 if TYPE_CHECKING:
-    from aiorest_ws.realtime.node import Place
+    from aiorest_ws.realtime.places import Place
     from aiorest_ws.realtime.subscriptions import Subscription
 
 __all__ = ("Known", "SharedState")
@@ -122,12 +122,20 @@ class SharedState(Topic):
         self.ask()
         return future
 
+    def begin_anew(self) -> None:
+        super().begin_anew()
+        self.number = self._said = -1
+        self._news = self._same = None
+        for subscription in self.subscribers:
+            subscription.position = -1
+
     def _may_run(self) -> bool:
         self._waiting = [(family, future) for family, future in self._waiting if not future.done()]
         return bool(self.subscribers or self._waiting)
 
     def _run(self, number: int) -> tuple[Coroutine[Any, Any, None], Context] | None:
         waiting, self._waiting = self._waiting, []
+        self._is_void = False
         is_changed, self.is_changed = self.is_changed, False
         request = impersonal(self.message, self.node.app)
         families = {family for family, _ in waiting} | self._families()
@@ -136,6 +144,12 @@ class SharedState(Topic):
 
         def done(_: Any, outcome: Outcome | None) -> None:
             self._rerun = None
+            if self._is_void:
+                self._waiting = waiting + self._waiting
+                self.is_changed = self.is_changed or is_changed
+                self.ask()
+                self._ended()
+                return
             if outcome is None:
                 self._is_late = False
                 values = {family: fitting(data) for family, data in rerun.values.items()}

@@ -10,7 +10,8 @@ from aiorest_ws._speedups import Fan
 from aiorest_ws.realtime.reruns import Outcome, Rerun
 
 if TYPE_CHECKING:
-    from aiorest_ws.realtime.node import LocalNode, Place
+    from aiorest_ws.realtime.node import LocalNode
+    from aiorest_ws.realtime.places import Place
     from aiorest_ws.realtime.subscriptions import Subscription
     from aiorest_ws.realtime.timers import Timer
 
@@ -31,7 +32,7 @@ class Topic:
     asks_guards = False
 
     __slots__ = (
-        *("_began", "_is_due", "_is_late", "_is_running", "_refresh", "_rerun", "_rests_until", "_timer"),
+        *("_began", "_is_due", "_is_late", "_is_running", "_is_void", "_refresh", "_rerun", "_rests_until", "_timer"),
         *("is_changed", "message", "name", "params", "place", "plan"),
     )
 
@@ -45,6 +46,7 @@ class Topic:
         self._began = NEVER
         self._is_due = False
         self._is_running = False
+        self._is_void = False  # what the run under way gives counts for nothing: it is asked again
         self._is_late = False  # the last run failed
         self._rests_until = NEVER  # after that
         self._rerun: Rerun | None = None  # that is under way
@@ -103,6 +105,13 @@ class Topic:
         self._refresh = None
         self.refresh()
         self.ask()
+
+    def on_known(self) -> None:
+        """Begin at the number of its place, which is known now."""
+
+    def begin_anew(self) -> None:
+        """Take note that numbers are of another epoch from now on: what a run under way gives is under none of them."""
+        self._is_void = self._is_running
 
     def stop(self) -> None:
         """Nothing more is to be done for it: what is under way is cancelled."""

@@ -88,6 +88,8 @@ def subscribe(node_of: Callable[[Any], LocalNode], pipeline: Any, request: Any, 
     since = parsed(request.get_extra("since"))
     attempt = Attempt(table, place, name, request, plan=plan, params=params, since=since)
     request._live = attempt
+    if place.coming is not None:
+        return pipeline.go_on_after(place.coming, request, plan, params)
     return pipeline.go_on(request, plan, params)
 
 

@@ -9,15 +9,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from aiorest_ws.routers import warn_if_empty
-from aiorest_ws.server.patience import Patience
-from aiorest_ws.server.shutdown import shut_down
 from aiorest_ws.status import WS_NORMAL
 from aiorest_ws.testing.acting import act_as
 from aiorest_ws.testing.clock import keep_going
+from aiorest_ws.testing.exchange import OWN_ID, Exchange, event_in
 from aiorest_ws.testing.link import Link
-from aiorest_ws.testing.messages import End, Event, Reply, event_of, form_of, pack, reply_of, unpack
-from aiorest_ws.testing.passing import Passing
+from aiorest_ws.testing.messages import Event, Reply, form_of, pack
+from aiorest_ws.testing.running import Running
 from aiorest_ws.testing.subscribing import AsyncSubscription
 
 if TYPE_CHECKING:
@@ -25,70 +23,10 @@ if TYPE_CHECKING:
 
     from aiorest_ws.app import Application
     from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
-    from aiorest_ws.server.lifespan import Lifespan
 
-__all__ = ("OWN_ID", "AsyncTestClient")
+__all__ = ("AsyncTestClient",)
 
-OWN_ID: Any = type("OwnId", (), {"__repr__": lambda self: "OWN_ID"})()  # the client gives the request an id
 _PEER = ("127.0.0.1", 50000)
-_OF_THE_HANDSHAKE = "it is of the handshake, give it to the client, or to `connect` for another one"
-# What clients for HTTP call it. As keys of a request they would be read by nobody.
-_ELSEWHERE = {
-    **dict.fromkeys(("json", "body", "content", "files"), "give the payload as `data=`"),
-    **dict.fromkeys(("params", "query_params"), "give arguments as `args=`"),
-    **dict.fromkeys(("headers", "cookies"), _OF_THE_HANDSHAKE),
-}
-
-
-class Running:
-    """An application that runs without listening, for the clients of one test; its lifespan is around them."""
-
-    def __init__(self, app: Application) -> None:
-        self._app = app
-        self._lifespan: Lifespan | None = None
-        self._lost: RuntimeError | None = None
-        self.factory: RequestHandlerFactory
-        self.passing: Passing
-
-    async def start(self) -> None:
-        self.factory = self._app.prepare()
-        if self._app._server is not None:
-            self.factory.context = self._app._server.lifespan.context
-        if not self._app.is_running:  # else what is around it is there already
-            lifespan = self._app.new_lifespan()
-            await lifespan.start()
-            self.factory.context = lifespan.context
-            warn_if_empty(self.factory.router)
-            lifespan.watch(self._on_lost)
-            self._lifespan = lifespan
-        self.passing = Passing.begin(self._app)
-
-    def _on_lost(self, error: RuntimeError) -> None:
-        self._lost = error
-
-    async def stop(self) -> None:
-        self.passing.end()
-        patience = Patience()
-        await patience.see_through(asyncio.ensure_future(self._end(patience)))
-        if self._lost is not None:
-            raise self._lost
-
-    async def _end(self, patience: Patience) -> None:
-        try:
-            await shut_down(self.factory, grace=0, patience=patience)
-        finally:
-            if self._lifespan is not None:
-                await self._lifespan.end(patience)
-                self._app._loop = None
-
-
-class _Expected:
-    """A request that is not answered yet."""
-
-    def __init__(self, request_id: Any, answered: Callable[[Reply], None]) -> None:
-        self.id = request_id  # None if the server cannot give it back
-        self.answered = answered
-        self.reply: Reply | None = None
 
 
 class AsyncTestClient:
@@ -174,11 +112,8 @@ class AsyncTestClient:
         self._replaced = ExitStack()  # dependencies
         self._running: Running | None = None
         self._is_first = True
-        self._link = Link(self._on_message)
-        self._last_id = 0
-        self._expected: list[_Expected] = []
-        self._unasked: list[tuple[bytes, bool]] = []
-        self._feeds: dict[str, AsyncSubscription] = {}  # by topic, those that take their pushes themselves
+        self._exchange = Exchange()
+        self._link = Link(self._exchange.arrived)
 
     def connect(self, path: str | None = None, **options: Any) -> Self:
         """Give another client of the same running application; it connects when its block is entered."""
@@ -306,22 +241,11 @@ class AsyncTestClient:
         self, method: str, url: str | None, parts: Mapping[str, Any], answered: Callable[[Reply], None]
     ) -> Reply:
         """Send a request, and give the reply; `answered` is called with it before anything that comes behind it."""
-        for name in parts:
-            if name in _ELSEWHERE:
-                raise TypeError(f"a request has no {name!r}: {_ELSEWHERE[name]}")
         keys = dict(parts)
-        form, timeout, own_id = keys.pop("form", None), keys.pop("timeout", None), keys.pop("id", OWN_ID)
-        if own_id is OWN_ID:
-            self._last_id += 1
-            own_id = self._last_id
-        sent = {"method": method, "url": url} | {name: keys.pop(name, None) for name in ("args", "data", "event_name")}
-        message = {name: value for name, value in (sent | {"id": own_id}).items() if value is not None} | keys
-        payload, is_binary = pack(message, form_of(form or self.form))
-        expected = _Expected(own_id if _comes_back(own_id) else None, answered)
-        if expected.id is not None and any(other.id == expected.id for other in self._expected):
-            raise ValueError(f"id {own_id!r} is that of a request which waits for its reply")
-        self._link.send(payload, is_binary)
-        self._expected.append(expected)
+        form, timeout = keys.pop("form", None), keys.pop("timeout", None)
+        message, expected = self._exchange.compose(method, url, keys, answered)
+        self._link.send(*pack(message, form_of(form or self.form)))
+        self._exchange.expect(expected)
         await self._until(lambda: expected.reply is not None, f"a reply to {method} {url}", timeout)
         assert expected.reply is not None
         return expected.reply
@@ -417,32 +341,16 @@ class AsyncTestClient:
         Raises ValueError when the next message is something else, such as the end of a subscription.
         """
         payload, _ = await self._next("an event", timeout)
-        return _event(payload)
+        return event_in(payload)
 
     def events(self) -> list[Event]:
         """Give the events that have come since they were last asked for, without waiting."""
-        unasked, self._unasked = self._unasked, []
-        return [_event(payload) for payload, _ in unasked]
+        unasked, self._exchange.unasked = self._exchange.unasked, []
+        return [event_in(payload) for payload, _ in unasked]
 
     async def _next(self, what: str, timeout: float | None) -> tuple[bytes, bool]:
-        await self._until(lambda: bool(self._unasked), what, timeout)
-        return self._unasked.pop(0)
-
-    def _on_message(self, payload: bytes, is_binary: bool) -> None:
-        message, raw = unpack(payload)
-        for expected in self._expected:
-            if message is None or expected.id == message.get("id"):
-                expected.reply = reply_of(message, raw)
-                self._expected.remove(expected)
-                expected.answered(expected.reply)
-                return
-        event = event_of(message)
-        if isinstance(event, End) or (event is not None and event.version is not None):
-            feed = self._feeds.get(event.topic if isinstance(event, End) else event.name)
-            if feed is not None:
-                feed._on_message(event)
-                return
-        self._unasked.append((payload, is_binary))
+        await self._until(lambda: bool(self._exchange.unasked), what, timeout)
+        return self._exchange.unasked.pop(0)
 
     async def _until(self, ready: Callable[[], bool], what: str, timeout: float | None) -> None:
         await self._link.until(ready, what, self.timeout if timeout is None else timeout)
@@ -456,18 +364,3 @@ def _override(overrides: dict[Any, Any], dependency: Any, instead: Any) -> Calla
         undo = partial(overrides.pop, dependency, None)
     overrides[dependency] = instead
     return undo
-
-
-def _comes_back(request_id: Any) -> bool:
-    """Tell whether the server gives an id back: what is none gets a reply without."""
-    if isinstance(request_id, str):
-        return len(request_id.encode("utf-8", "replace")) <= 256
-    return type(request_id) is int and -(1 << 63) <= request_id < 1 << 64
-
-
-def _event(payload: bytes) -> Event:
-    message, _ = unpack(payload)
-    event = event_of(message)
-    if not isinstance(event, Event):
-        raise ValueError(f"expected an event, got {payload!r:.200}")
-    return event

@@ -58,7 +58,7 @@ class AsyncSubscription:
         return await self._subscribe()
 
     async def __aexit__(self, *exc_info: object) -> None:
-        if self._client.is_open and self._client._feeds.get(self.topic) is self:
+        if self._client.is_open and self._client._exchange.feeds.get(self.topic) is self:
             await self.unsubscribe()
 
     async def _subscribe(self) -> Self:
@@ -77,7 +77,7 @@ class AsyncSubscription:
             self.data = reply.data
             if reply.status != 206:  # the missed items are still to come
                 self.version = reply.version
-            self._client._feeds[self.topic] = self
+            self._client._exchange.feeds[self.topic] = self
 
     async def unsubscribe(self) -> Reply:
         """End it; pushes that have come are still there. Of one that has ended the server says 404."""
@@ -136,8 +136,8 @@ class AsyncSubscription:
             self._arrived.append(message)
 
     def _forget(self) -> None:
-        if self._client._feeds.get(self.topic) is self:
-            del self._client._feeds[self.topic]
+        if self._client._exchange.feeds.get(self.topic) is self:
+            del self._client._exchange.feeds[self.topic]
 
 
 class Subscription:

@@ -12,6 +12,7 @@ from aiorest_ws.command_line import CommandLine
 MESSAGES = "/rooms/lobby/messages"
 
 
+# Other examples have this client, too: each is read alone, and runs with what comes with aiorest-ws.
 class ChatClient(WebSocketClientProtocol):
     def __init__(self):
         super().__init__()

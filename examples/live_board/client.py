@@ -10,6 +10,7 @@ from autobahn.asyncio.websocket import WebSocketClientFactory, WebSocketClientPr
 from aiorest_ws.command_line import CommandLine
 
 
+# Other examples have this client, too: each is read alone, and runs with what comes with aiorest-ws.
 class BoardClient(WebSocketClientProtocol):
     def __init__(self):
         super().__init__()

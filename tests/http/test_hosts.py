@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 
 from aiorest_ws import Application
 from aiorest_ws.http.hosts import Hosts
+from tests.kit.systems import needs_posix
 from tests.serving import LOOPS, Client, HandshakeRefused, asynchronous, make_router, serving
 
 on_each_loop = pytest.mark.parametrize("loop", LOOPS)
@@ -132,7 +132,7 @@ async def test_default_is_for_servers_of_this_machine_only(options: dict[str, An
         assert await status_of(app, "evil.example") == status
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no Unix sockets in asyncio")
+@needs_posix
 @asynchronous
 async def test_unix_socket_is_called_as_its_proxy_is(tmp_path: Path) -> None:
     async with serving(make_router(), unix_path=tmp_path / "s") as app:

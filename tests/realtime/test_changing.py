@@ -10,7 +10,7 @@ import pytest
 from aiorest_ws import Application, Depends, HTTPError, Live, MethodBasedView, Request, SimpleRouter
 from aiorest_ws.exceptions import NotLive
 from aiorest_ws.renderers import JSONRenderer, XMLRenderer
-from aiorest_ws.testing import AsyncTestClient
+from aiorest_ws.testing import AsyncTestClient, Reply
 from tests.kit.live import message, nothing_more, number_of, pushed, subscribed
 from tests.serving import asynchronous
 
@@ -242,6 +242,16 @@ def clean_up(orders: Orders, blocked: Blocked) -> None:
         pass
 
 
+async def given_up(asking: asyncio.Future[Reply], client: AsyncTestClient, end: str) -> None:
+    """Wait until nobody waits for a request of `client` any more: its time is over, or so is the connection."""
+    if end == "time":
+        assert (await asking).status == 504
+    else:
+        client.abort()
+        with pytest.raises(Exception, match="closed"):
+            await asking
+
+
 @pytest.mark.parametrize("end", ["time", "connection"])
 @pytest.mark.parametrize("register", [handler, names_it_itself, dependencies_too, clean_up])
 @asynchronous
@@ -253,12 +263,7 @@ async def test_a_thread_that_its_request_does_not_wait_for_is_waited_for(registe
         await subscribed(client, "/orders/7")
         asking = asyncio.ensure_future(other.put("/orders/7"))
         await asyncio.to_thread(blocked.is_in.wait, 5)
-        if end == "time":
-            assert (await asking).status == 504
-        else:
-            other.abort()
-            with pytest.raises(Exception, match="closed"):
-                await asking
+        await given_up(asking, other, end)
         await nothing_more(client)
         blocked.may_go.set()
         assert await pushed(client) == (1, 2)
@@ -288,12 +293,7 @@ async def test_a_handler_that_is_cancelled_may_have_changed_something(insists: b
         await subscribed(client, "/orders/7")
         asking = asyncio.ensure_future(other.put("/orders/7"))
         await is_in.wait()
-        if end == "time":
-            assert (await asking).status == 504
-        else:
-            other.abort()
-            with pytest.raises(Exception, match="closed"):
-                await asking
+        await given_up(asking, other, end)
         await is_cancelled.wait()
         await nothing_more(client)
         may_go.set()

@@ -49,6 +49,9 @@ class _Behind:
     def on_recheck(self, url: str | None) -> None:
         self.node.on_recheck(url)
 
+    def on_return(self, url: str, mark: Mark) -> None:
+        self.node.on_return(url, mark)
+
 
 def application(**live: Any) -> tuple[Application, Lossy]:
     router = SimpleRouter()

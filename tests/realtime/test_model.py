@@ -26,6 +26,7 @@ from hypothesis.stateful import (
 
 from aiorest_ws import Application, HTTPError, Live, Request, SimpleRouter
 from aiorest_ws.testing import AsyncTestClient
+from aiorest_ws.testing.link import Link
 from aiorest_ws.testing.messages import form_of, pack, unpack
 
 LOG, SHARED, OWN = "/log", "/shared", "/own"
@@ -123,6 +124,8 @@ class Viewer(AsyncTestClient):
 
     def begin(self, name: str, world: World) -> None:
         self.name, self.world = name, world
+        self._link = Link(self.on_message)
+        self.last_id = 0
         self.views: dict[str, View] = {}
         self.waits: dict[int, tuple[str, str, str | None]] = {}
         self.known: dict[str, View] = {}  # of subscriptions that are over
@@ -130,14 +133,14 @@ class Viewer(AsyncTestClient):
         self.seen: list[Any] = []
 
     def ask(self, verb: str, url: str, since: str | None = None, form: str = "text") -> None:
-        self._last_id += 1
-        message = {"method": verb, "url": url, "id": self._last_id, "who": self.name}
+        self.last_id += 1
+        message = {"method": verb, "url": url, "id": self.last_id, "who": self.name}
         if since is not None:
             message["since"] = since
-        self.waits[self._last_id] = verb, url, since
+        self.waits[self.last_id] = verb, url, since
         self._link.send(*pack(message, form_of(form)))
 
-    def _on_message(self, payload: bytes, is_binary: bool) -> None:
+    def on_message(self, payload: bytes, is_binary: bool) -> None:
         message, _ = unpack(payload)
         self.seen.append(message)
         if "id" in message:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Annotated, Any
 
@@ -46,6 +47,19 @@ class Doors:
         await self.let(value)
         return message(await asking)
 
+    @asynccontextmanager
+    async def client(self, value: Any) -> AsyncIterator[AsyncTestClient]:
+        """Give a client that has subscribed and was given `value`."""
+        async with AsyncTestClient(self.app) as client:
+            await self.subscribed(client, value)
+            yield client
+
+    def changed(self) -> None:
+        self.app.live.changed("/x")
+
+    def advance(self, seconds: float) -> None:
+        advance(self.app, seconds)
+
 
 def advance(app: Application, seconds: float) -> None:
     """Let so much time pass for subscriptions."""
@@ -61,12 +75,11 @@ def advance(app: Application, seconds: float) -> None:
 @asynchronous
 async def test_changes_while_a_run_is_under_way_make_one_more(shared: bool) -> None:
     doors = Doors(shared=shared)
-    async with AsyncTestClient(doors.app) as client:
-        await doors.subscribed(client, 0)
-        doors.app.live.changed("/x")
+    async with doors.client(0) as client:
+        doors.changed()
         one = await doors.entered.get()
         for _ in range(3):
-            doors.app.live.changed("/x")
+            doors.changed()
         await rest(client)
         assert doors.entered.empty()
         one.set_result(1)
@@ -159,18 +172,18 @@ async def test_the_same_value_is_told_without_it_to_who_waits_for_a_change(share
     async with AsyncTestClient(doors.app) as client:
         first = await doors.subscribed(client, None)
         assert first["data"] is None
-        doors.app.live.changed("/x")
+        doors.changed()
         await doors.let(None)
         push = message(await client.receive())
         assert "data" not in push
         assert push["version"].split(".")[1:] == ["1", first["version"].split(".")[2]]
-        advance(doors.app, 5)
+        doors.advance(5)
         await doors.let(None)
         await nothing_more(client)  # nobody has said that anything changed
-        advance(doors.app, 5)
+        doors.advance(5)
         await doors.let(1)
         assert await pushed(client) == (1, 1)
-        doors.app.live.changed("/x")
+        doors.changed()
         await doors.let(None)
         assert await pushed(client) == (2, None)  # null is a value
 
@@ -179,19 +192,18 @@ async def test_the_same_value_is_told_without_it_to_who_waits_for_a_change(share
 @asynchronous
 async def test_an_interval_gathers_changes_and_the_first_after_a_quiet_time_starts_at_once(shared: bool) -> None:
     doors = Doors(shared=shared, interval=10)
-    async with AsyncTestClient(doors.app) as client:
-        await doors.subscribed(client, 0)
+    async with doors.client(0) as client:
         if shared:
-            advance(doors.app, 10)
-        doors.app.live.changed("/x")
+            doors.advance(10)
+        doors.changed()
         await doors.let(1)
         assert await pushed(client) == (1, 1)
         for _ in range(3):
-            doors.app.live.changed("/x")
+            doors.changed()
         await nothing_more(client)
-        advance(doors.app, 9)
+        doors.advance(9)
         await nothing_more(client)
-        advance(doors.app, 1)
+        doors.advance(1)
         await doors.let(2)
         assert await pushed(client) == (4, 2)
 
@@ -200,21 +212,20 @@ async def test_an_interval_gathers_changes_and_the_first_after_a_quiet_time_star
 @asynchronous
 async def test_an_error_of_the_server_is_tried_again_after_a_second_and_then_the_end(shared: bool) -> None:
     doors = Doors(shared=shared)
-    async with AsyncTestClient(doors.app) as client:
-        await doors.subscribed(client, 0)
-        doors.app.live.changed("/x")
+    async with doors.client(0) as client:
+        doors.changed()
         await doors.let(KeyError("x"))
-        doors.app.live.changed("/x")
+        doors.changed()
         await nothing_more(client)
         assert doors.entered.empty()  # whatever is asked meanwhile
-        advance(doors.app, 1)
+        doors.advance(1)
         await doors.let(1)
         assert await pushed(client) == (2, 1)
         for _ in range(2):
-            doors.app.live.changed("/x")
+            doors.changed()
             await doors.let(HTTPError(503, "down"))
             await rest(client)
-            advance(doors.app, 1)
+            doors.advance(1)
         end = message(await client.receive())
         assert 2500 <= end.pop("retry") <= 7500
         assert end == {"event_name": "/x", "status": 503, "detail": "down"}
@@ -258,9 +269,8 @@ async def test_a_handler_that_cancels_itself_is_an_error_of_the_server(shared: b
 @asynchronous
 async def test_an_error_of_the_client_is_the_end(shared: bool, status: int, comes_back: bool) -> None:
     doors = Doors(shared=shared)
-    async with AsyncTestClient(doors.app) as client:
-        await doors.subscribed(client, 0)
-        doors.app.live.changed("/x")
+    async with doors.client(0) as client:
+        doors.changed()
         await doors.let(HTTPError(status, "no"))
         end = message(await client.receive())
         assert ("retry" in end) is comes_back
@@ -306,7 +316,7 @@ async def test_nothing_runs_on_for_who_has_gone(shared: bool, how: str) -> None:
     doors = Doors(shared=shared)
     async with AsyncTestClient(doors.app) as watch, watch.connect() as client:
         await doors.subscribed(client, 0)
-        doors.app.live.changed("/x")
+        doors.changed()
         door = await doors.entered.get()
         if how == "unsubscribe":
             await client.request("UNSUBSCRIBE", "/x")
@@ -417,7 +427,7 @@ async def test_what_an_exception_handler_gives_is_the_value(shared: bool) -> Non
     doors.app.exception_handler(KeyError)(lambda request, exc: {"missing": exc.args[0]})
     async with AsyncTestClient(doors.app) as client:
         assert (await doors.subscribed(client, KeyError("a")))["data"] == {"missing": "a"}
-        doors.app.live.changed("/x")
+        doors.changed()
         await doors.let(KeyError("b"))
         assert await pushed(client) == (1, {"missing": "b"})
         getting = asyncio.ensure_future(client.get("/x"))
@@ -495,16 +505,15 @@ async def test_all_who_join_a_run_that_fails_are_told_why() -> None:
 @asynchronous
 async def test_a_young_value_is_taken_as_it_is_unless_it_has_changed() -> None:
     doors = Doors(shared=True, interval=10)
-    async with AsyncTestClient(doors.app) as client, client.connect() as other, client.connect() as third:
-        await doors.subscribed(client, 1)
+    async with doors.client(1) as client, client.connect() as other, client.connect() as third:
         assert (await subscribed(other, "/x"))["data"] == 1
-        advance(doors.app, 9)
+        doors.advance(9)
         assert (await subscribed(other, "/x"))["data"] == 1
-        doors.app.live.changed("/x")
+        doors.changed()
         asking = asyncio.ensure_future(third.request("SUBSCRIBE", "/x"))
         await rest(client)
         assert not asking.done()
-        advance(doors.app, 1)
+        doors.advance(1)
         await doors.let(2)
         assert message(await asking)["data"] == 2
         assert [await pushed(each) for each in (client, other)] == [(1, 2)] * 2
@@ -515,15 +524,14 @@ async def test_a_young_value_is_taken_as_it_is_unless_it_has_changed() -> None:
 @asynchronous
 async def test_a_failed_run_makes_no_value_young_again() -> None:
     doors = Doors(shared=True, interval=10, refresh=10)
-    async with AsyncTestClient(doors.app) as client, client.connect() as other:
-        await doors.subscribed(client, 1)
-        advance(doors.app, 10)
+    async with doors.client(1) as client, client.connect() as other:
+        doors.advance(10)
         await doors.let(HTTPError(500))
         await rest(client)
         asking = asyncio.ensure_future(other.request("SUBSCRIBE", "/x"))
         await rest(client)
         assert not asking.done()
-        advance(doors.app, 10)
+        doors.advance(10)
         await doors.let(2)
         assert message(await asking)["data"] == 2
         assert await pushed(client) == (0, 2)
@@ -532,11 +540,10 @@ async def test_a_failed_run_makes_no_value_young_again() -> None:
 @asynchronous
 async def test_one_more_form_is_no_other_value() -> None:
     doors = Doors(shared=True)
-    async with AsyncTestClient(doors.app) as client, client.connect(form="msgpack") as other:
-        await doors.subscribed(client, 1)
+    async with doors.client(1) as client, client.connect(form="msgpack") as other:
         assert (await doors.subscribed(other, 1))["data"] == 1
         await nothing_more(client)
-        doors.app.live.changed("/x")
+        doors.changed()
         await doors.let(1)
         assert [await pushed(each) for each in (client, other)] == [(1, ...)] * 2
 
@@ -544,9 +551,8 @@ async def test_one_more_form_is_no_other_value() -> None:
 @asynchronous
 async def test_what_was_published_is_not_taken_back_by_a_run_that_began_before() -> None:
     doors = Doors(shared=True)
-    async with AsyncTestClient(doors.app) as client, client.connect() as other:
-        await doors.subscribed(client, 0)
-        doors.app.live.changed("/x")
+    async with doors.client(0) as client, client.connect() as other:
+        doors.changed()
         old = await doors.entered.get()
         doors.app.live.publish("/x", "published")
         assert await pushed(client) == (2, "published")
@@ -562,9 +568,8 @@ async def test_what_was_published_is_not_taken_back_by_a_run_that_began_before()
 @asynchronous
 async def test_who_was_behind_when_one_was_published_is_told_that_though_a_run_gives_an_older(reads_on: str) -> None:
     doors = Doors(shared=True)
-    async with AsyncTestClient(doors.app) as client:
-        await doors.subscribed(client, 0)
-        doors.app.live.changed("/x")
+    async with doors.client(0) as client:
+        doors.changed()
         old = await doors.entered.get()
         client.connection.pause_writing()
         doors.app.live.publish("/x", "published")
@@ -597,8 +602,7 @@ async def test_what_cannot_be_published_is_raised_and_nobody_is_told() -> None:
     own = SimpleRouter()
     own.get("/own", live=Live())(lambda request: 1)
     doors.router.include(own)
-    async with AsyncTestClient(doors.app) as client:
-        await doors.subscribed(client, 0)
+    async with doors.client(0) as client:
         with pytest.raises(Exception, match="object"):
             doors.app.live.publish("/x", object())
         for url, why in WRONG_URLS.items():
@@ -622,11 +626,10 @@ async def test_what_cannot_be_published_is_raised_and_nobody_is_told() -> None:
 async def test_who_was_behind_is_told_of_a_change_that_led_to_the_same() -> None:
     """Whoever waits for its own write sees the version."""
     doors = Doors(shared=True)
-    async with AsyncTestClient(doors.app) as client, client.connect() as other:
-        await doors.subscribed(client, 0)
+    async with doors.client(0) as client, client.connect() as other:
         await doors.subscribed(other, 0)
         other.connection.pause_writing()
-        doors.app.live.changed("/x")
+        doors.changed()
         await doors.let(0)
         assert await pushed(client) == (1, ...)
         other.connection.resume_writing()

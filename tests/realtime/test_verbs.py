@@ -2,13 +2,15 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
 from aiorest_ws import Application, HTTPError, Live, Request, SimpleRouter
 from aiorest_ws.renderers import JSONRenderer, XMLRenderer
-from aiorest_ws.testing import AsyncTestClient
+from aiorest_ws.testing import AsyncTestClient, Reply
 from tests.kit.frames import wire
 from tests.kit.live import message, nothing_more, number_of, pushed, rest, subscribed
 from tests.serving import asynchronous, turn_over
@@ -444,10 +446,9 @@ async def test_a_renewal_that_is_refused_leaves_the_first_as_it_was(url: str) ->
         assert await pushed(client) == (1, 2)
 
 
-@asynchronous
-async def test_numbers_never_fall_while_a_subscription_is_renewed() -> None:
-    """What is renewed waits with its runs: the reply to the renewal would say less than a push before it."""
-    doors = Doors()
+@asynccontextmanager
+async def renewing(doors: Doors) -> AsyncIterator[tuple[AsyncTestClient, asyncio.Future[Any], asyncio.Task[Reply]]]:
+    """Give a client, the door of a renewal of its subscription, and the reply to come; a change waits behind it."""
     async with AsyncTestClient(doors.app) as client:
         first = asyncio.ensure_future(client.request("SUBSCRIBE", "/own"))
         (await doors.entered.get()).set_result(0)
@@ -455,6 +456,14 @@ async def test_numbers_never_fall_while_a_subscription_is_renewed() -> None:
         second = asyncio.ensure_future(client.request("SUBSCRIBE", "/own"))
         renewal = await doors.entered.get()
         doors.app.live.changed("/own")
+        yield client, renewal, second
+
+
+@asynchronous
+async def test_numbers_never_fall_while_a_subscription_is_renewed() -> None:
+    """What is renewed waits with its runs: the reply to the renewal would say less than a push before it."""
+    doors = Doors()
+    async with renewing(doors) as (client, renewal, second):
         await rest(client)
         assert doors.entered.empty()
         renewal.set_result(0)
@@ -466,13 +475,7 @@ async def test_numbers_never_fall_while_a_subscription_is_renewed() -> None:
 @asynchronous
 async def test_a_renewal_that_fails_lets_the_runs_of_the_first_go_on() -> None:
     doors = Doors()
-    async with AsyncTestClient(doors.app) as client:
-        first = asyncio.ensure_future(client.request("SUBSCRIBE", "/own"))
-        (await doors.entered.get()).set_result(0)
-        await first
-        second = asyncio.ensure_future(client.request("SUBSCRIBE", "/own"))
-        renewal = await doors.entered.get()
-        doors.app.live.changed("/own")
+    async with renewing(doors) as (client, renewal, second):
         renewal.set_exception(HTTPError(403))
         assert (await second).status == 403
         (await doors.entered.get()).set_result(1)

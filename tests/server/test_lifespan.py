@@ -23,9 +23,8 @@ from aiorest_ws import Application, SimpleRouter, endpoint
 from aiorest_ws.exceptions import ImproperlyConfigured
 from aiorest_ws.testing import AsyncTestClient
 from aiorest_ws.wrappers import Request
+from tests.kit.systems import needs_linux, needs_posix
 from tests.serving import LOOPS, Client, Gates, Program, asynchronous, make_router, run_program, serving, until
-
-posix_only = pytest.mark.skipif(os.name != "posix", reason="signals")
 
 
 class Story:
@@ -307,7 +306,7 @@ def test_run_says_in_one_line_why_the_lifespan_did_not_start() -> None:
     test()
 
 
-@posix_only
+@needs_posix
 def test_run_leaves_the_lifespan_at_a_signal() -> None:
     @asynchronous
     async def test() -> None:
@@ -321,7 +320,7 @@ def test_run_leaves_the_lifespan_at_a_signal() -> None:
     test()
 
 
-@posix_only
+@needs_posix
 @pytest.mark.parametrize(
     ("inside", "after", "line"),
     [("await asyncio.Event().wait()", "", "entered"), ("", "await asyncio.Event().wait()", "leaving")],
@@ -715,14 +714,12 @@ async def test_on_listening_that_fails_keeps_it_from_starting(error: BaseExcepti
 # systemd
 
 
-@posix_only
-@pytest.mark.parametrize("abstract", [False, True])
+@needs_posix
+@pytest.mark.parametrize("abstract", [False, pytest.param(True, marks=needs_linux)])
 @asynchronous
 async def test_who_started_it_is_told_when_it_is_ready_and_when_it_stops(
     abstract: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if abstract and sys.platform != "linux":
-        return
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         name = f"aiorest-ws-{os.getpid()}" if abstract else str(tmp_path / "notify")
         listening.bind(f"\0{name}" if abstract else name)

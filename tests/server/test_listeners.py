@@ -20,6 +20,7 @@ from aiorest_ws import Application
 from aiorest_ws.exceptions import ImproperlyConfigured
 from aiorest_ws.server.listeners import tls_context
 from tests.kit.pages import ROOT
+from tests.kit.systems import needs_linux, needs_posix
 from tests.serving import (
     LOOPS,
     Certificate,
@@ -33,11 +34,9 @@ from tests.serving import (
 )
 
 on_each_loop = pytest.mark.parametrize("loop", LOOPS)
-on_posix = sys.platform != "win32"
-on_posix_only = pytest.mark.skipif(not on_posix, reason="Windows has no Unix sockets in asyncio")
 
 
-@on_posix_only
+@needs_posix
 @on_each_loop
 @asynchronous
 async def test_unix_socket(loop: str, tmp_path: Path) -> None:
@@ -50,7 +49,7 @@ async def test_unix_socket(loop: str, tmp_path: Path) -> None:
     assert not path.exists()
 
 
-@on_posix_only
+@needs_posix
 @asynchronous
 async def test_unix_socket_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "no" / "s"
@@ -77,7 +76,7 @@ def text_of(path: str | Path) -> str:
     return Path(path).read_text()
 
 
-@on_posix_only
+@needs_posix
 @on_each_loop
 @asynchronous
 async def test_second_server_on_a_live_socket_is_refused_and_harms_nobody(loop: str, tmp_path: Path) -> None:
@@ -91,7 +90,7 @@ async def test_second_server_on_a_live_socket_is_refused_and_harms_nobody(loop: 
             await client.leave()
 
 
-@on_posix_only
+@needs_posix
 @on_each_loop
 @asynchronous
 async def test_socket_that_a_dead_server_left_is_replaced(loop: str, tmp_path: Path) -> None:
@@ -104,7 +103,7 @@ async def test_socket_that_a_dead_server_left_is_replaced(loop: str, tmp_path: P
     assert names_in(tmp_path) == []
 
 
-@on_posix_only
+@needs_posix
 @asynchronous
 async def test_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "s"
@@ -115,7 +114,7 @@ async def test_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
     assert names_in(tmp_path) == ["s"]
 
 
-@on_posix_only
+@needs_posix
 @on_each_loop
 @asynchronous
 async def test_stop_removes_only_the_file_that_start_made(
@@ -133,7 +132,7 @@ async def test_stop_removes_only_the_file_that_start_made(
     assert not (tmp_path / "s").exists()
 
 
-@on_posix_only
+@needs_posix
 @on_each_loop
 @pytest.mark.parametrize("health_path", [None, "/healthz"])
 @pytest.mark.parametrize("instead", ["nothing", "a file", "a locked folder"])
@@ -164,7 +163,7 @@ def refusing(path: str) -> None:
     raise PermissionError(errno.EACCES, "Permission denied")
 
 
-@on_posix_only
+@needs_posix
 @on_each_loop
 @asynchronous
 async def test_stop_leaves_the_socket_of_a_server_that_came_later(loop: str, tmp_path: Path) -> None:
@@ -179,7 +178,7 @@ async def test_stop_leaves_the_socket_of_a_server_that_came_later(loop: str, tmp
             await client.leave()
 
 
-@on_posix_only
+@needs_posix
 @on_each_loop
 @pytest.mark.parametrize("mode", [0o600, 0o660, 0o666, 0o777])
 @asynchronous
@@ -192,7 +191,7 @@ async def test_socket_appears_with_its_mode(loop: str, tmp_path: Path, mode: int
     assert seen == [False]  # nobody finds it before the server is ready
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has abstract names")
+@needs_linux
 @on_each_loop
 @asynchronous
 async def test_abstract_name(loop: str) -> None:
@@ -250,7 +249,7 @@ async def test_socket_that_is_bound_already(loop: str, given: str) -> None:
         assert bound.fileno() >= 0
 
 
-@on_posix_only
+@needs_posix
 @asynchronous
 async def test_what_is_no_bound_socket_is_one_line(tmp_path: Path) -> None:
     with (
@@ -265,7 +264,7 @@ async def test_what_is_no_bound_socket_is_one_line(tmp_path: Path) -> None:
             assert "\n" not in str(caught.value)
 
 
-@on_posix_only
+@needs_posix
 @on_each_loop
 @asynchronous
 async def test_two_servers_share_a_port(loop: str) -> None:
@@ -275,7 +274,7 @@ async def test_two_servers_share_a_port(loop: str) -> None:
             assert other.addresses == app.addresses
 
 
-@on_posix_only
+@needs_posix
 @asynchronous
 async def test_descriptors_of_systemd_are_served(tmp_path: Path) -> None:
     program = textwrap.dedent("""

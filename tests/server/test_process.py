@@ -13,11 +13,10 @@ from importlib.util import find_spec
 import pytest
 
 import aiorest_ws
+from tests.kit.systems import needs_posix
 from tests.serving import LOOPS, Client, Outcome, Program, asynchronous, run_program
 
 on_each_loop = pytest.mark.parametrize("loop", LOOPS)
-on_posix = sys.platform != "win32"
-with_signals = pytest.mark.skipif(not on_posix, reason="no signals to another process on Windows")
 
 FAILED = "A server error occurred."
 
@@ -42,7 +41,7 @@ def address_in(lines: list[str]) -> tuple[str, int]:
     return host, int(port)
 
 
-@with_signals
+@needs_posix
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 @on_each_loop
 @asynchronous
@@ -59,7 +58,7 @@ async def test_signal_ends_run_with_code_0_and_says_nothing(loop: str, number: s
     assert (outcome.code, said) == (0, "")
 
 
-@with_signals
+@needs_posix
 @asynchronous
 async def test_signal_without_connections_ends_at_once_and_the_program_goes_on() -> None:
     source = PROGRAM + "Application(router=router).run(port=0)\nprint('and on')"
@@ -71,7 +70,7 @@ async def test_signal_without_connections_ends_at_once_and_the_program_goes_on()
     assert outcome.out.endswith("Quit the server with CONTROL-C.\nand on\n")
 
 
-@with_signals
+@needs_posix
 @asynchronous
 async def test_run_may_be_called_again_after_it_ended() -> None:
     source = PROGRAM + "app = Application(router=router)\napp.run(port=0)\napp.run(port=0)\n"
@@ -85,7 +84,7 @@ async def test_run_may_be_called_again_after_it_ended() -> None:
     assert (outcome.code, outcome.err) == (0, "")
 
 
-@with_signals
+@needs_posix
 @asynchronous
 async def test_signal_cancels_handlers_that_run() -> None:
     source = PROGRAM + (
@@ -111,7 +110,7 @@ async def test_signal_cancels_handlers_that_run() -> None:
     assert outcome.out.endswith("cancelled\n")
 
 
-@with_signals
+@needs_posix
 @asynchronous
 async def test_start_up_lines_say_what_runs_and_where() -> None:
     source = PROGRAM + "Application(router=router).run(ip='127.0.0.1', port=0, path='api')"
@@ -200,7 +199,7 @@ async def test_what_keeps_run_from_starting_is_one_line(call: str, line: str) ->
     assert one_line(await run_program(PROGRAM + call)).startswith(line)
 
 
-@with_signals
+@needs_posix
 @pytest.mark.parametrize(
     ("name", "module"), [("auto", "uvloop" if find_spec("uvloop") else "asyncio"), ("asyncio", "asyncio")]
 )
@@ -222,7 +221,7 @@ async def test_loop_auto_takes_uvloop_where_it_is_installed(name: str, module: s
         assert (await program.end()).code == 0
 
 
-@with_signals
+@needs_posix
 @asynchronous
 async def test_failed_handler_shows_in_a_program_that_sets_up_no_logging() -> None:
     source = PROGRAM + (
@@ -284,7 +283,7 @@ async def test_run_in_a_thread_is_ended_by_shut_down(loop: str) -> None:
 # Signals
 
 
-@with_signals
+@needs_posix
 @on_each_loop
 @pytest.mark.parametrize("own", ["lambda *_: print('own')", "signal.SIG_DFL", "signal.SIG_IGN"])
 @asynchronous
@@ -330,7 +329,7 @@ HANGS = {
 }
 
 
-@with_signals
+@needs_posix
 @on_each_loop
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 @pytest.mark.parametrize("hang", HANGS)
@@ -360,7 +359,7 @@ async def test_second_signal_ends_it_whatever_hangs(loop: str, number: signal.Si
     assert outcome.code in (0, -number)
 
 
-@with_signals
+@needs_posix
 @on_each_loop
 @pytest.mark.parametrize("where", ["on_startup", "on_shutdown"])
 @asynchronous

@@ -22,6 +22,7 @@ from aiorest_ws.exceptions import ImproperlyConfigured
 from aiorest_ws.server.patience import Patience
 from aiorest_ws.server.shutdown import shut_down
 from aiorest_ws.testing import AsyncTestClient
+from tests.kit.systems import needs_linux, needs_posix
 from tests.kit.transports import REQUEST, Transport, our_factory
 from tests.serving import (
     CLOSE,
@@ -41,8 +42,6 @@ from tests.serving import (
 )
 
 on_each_loop = pytest.mark.parametrize("loop", LOOPS)
-on_posix = os.name == "posix"
-with_signals = pytest.mark.skipif(not on_posix, reason="no signals to another process on Windows")
 
 
 async def started(gates: Gates, **options: Any) -> Application:
@@ -623,7 +622,7 @@ async def test_start_while_it_stops_says_what_to_do(loop: str) -> None:
     await story.app.stop()
 
 
-@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="no list of descriptors")
+@needs_linux
 @on_each_loop
 @asynchronous
 async def test_restarts_leave_nothing_behind(loop: str) -> None:
@@ -773,7 +772,7 @@ def address_in(lines: list[str]) -> tuple[str, int]:
     return "127.0.0.1", int(line.split(":")[-1].strip("/"))
 
 
-@with_signals
+@needs_posix
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @on_each_loop
 @asynchronous
@@ -796,7 +795,7 @@ async def test_signal_with_a_thousand_in_flight_loses_none(loop: str, number: si
         assert (outcome.code, outcome.err) == (0, "")
 
 
-@with_signals
+@needs_posix
 @on_each_loop
 @asynchronous
 async def test_second_signal_waits_for_nobody(loop: str) -> None:
@@ -824,7 +823,7 @@ def client_hello(certificate: Certificate) -> bytes:
     return outgoing.read()
 
 
-@with_signals
+@needs_posix
 @pytest.mark.parametrize("half", [0, 3, 100], ids=lambda size: f"{size} bytes")
 @on_each_loop
 @asynchronous
@@ -853,7 +852,7 @@ async def test_half_a_tls_handshake_holds_up_no_signal(loop: str, half: int, cer
     assert (outcome.code, outcome.err) == (0, "")
 
 
-@with_signals
+@needs_posix
 @on_each_loop
 @pytest.mark.parametrize(
     ("number", "requests", "line"),

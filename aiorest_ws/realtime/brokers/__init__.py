@@ -50,11 +50,15 @@ class Node(Protocol):
     """One process that has subscribers; the broker tells it what happens to the urls that it has subscribed to.
 
     Of one url it is told in order. Whatever it does meanwhile, it is told one thing after another.
+
+    on_return    there was a break between broker and node, or nobody can know whether something was lost: the url has
+                 come to `mark` by now, and what was missed of a log is in its `history`
     """
 
     def on_item(self, url: str, mark: Mark, item: Item) -> None: ...
     def on_changed(self, url: str, mark: Mark, value: Item | None) -> None: ...
     def on_recheck(self, url: str | None) -> None: ...
+    def on_return(self, url: str, mark: Mark) -> None: ...
 
 
 class Broker(Protocol):
@@ -62,10 +66,21 @@ class Broker(Protocol):
 
     url    in canonical form: `realtime.names.canonical_url`
 
-    All is called in the loop that serves, or while there is none. What a method gives may be an awaitable of what it is
-    said to give: one that goes over a network has no other way; the one in memory never waits. Nothing is left in it of
-    a url to which nobody subscribes and of which no item is kept: a url that comes back has another epoch.
+    All is called in the loop that serves, between `start` and `stop`; one that `is_local` also while there is none.
+    What a method gives may be an awaitable of what it is said to give: one that goes over a network has no other way,
+    and raises BrokerUnavailable, soon, while it cannot do that. Nothing is left of a url to which nobody subscribes and
+    of which no item is kept: a url that comes back has another epoch.
+
+    is_local    it is all in this process, and nothing that it does ever waits
     """
+
+    is_local: bool
+
+    async def start(self) -> None:
+        """Be ready for what comes. Raises ImproperlyConfigured, in one line, where that cannot be."""
+
+    async def stop(self) -> None:
+        """Let go of everything: nothing comes any more."""
 
     def publish(self, url: str, item: Item, retention: Retention) -> Any:
         """Add an item, whose number is given to it here, to the log at `url`; gives its Mark.
@@ -80,7 +95,7 @@ class Broker(Protocol):
         """Have the guards of all subscriptions of `url` asked again, None: of all urls."""
 
     def subscribe(self, url: str, node: Node) -> Any:
-        """Tell `node` of `url` from now on; gives the Mark of now."""
+        """Tell `node` of `url` from now on; gives the Mark of now: of all that comes behind it the node is told."""
 
     def unsubscribe(self, url: str, node: Node) -> Any:
         """Tell `node` no longer."""

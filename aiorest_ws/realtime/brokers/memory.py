@@ -49,6 +49,8 @@ class MemoryBroker:
     clock    gives seconds
     """
 
+    is_local = True
+
     def __init__(self, most: int | None = MOST_HISTORY, clock: Callable[[], float] = time.monotonic) -> None:
         self.most = most
         self.clock = clock
@@ -70,6 +72,12 @@ class MemoryBroker:
     def __len__(self) -> int:
         """Give the number of urls of which anything is known."""
         return len(self._records.keys() | self._present.keys())
+
+    async def start(self) -> None:
+        """Be ready, as it always is."""
+
+    async def stop(self) -> None:
+        """Keep everything: the application may start again."""
 
     def publish(self, url: str, item: Item, retention: Retention) -> Mark:
         now = self._sweep()

@@ -39,6 +39,7 @@ class Told:
         self.items: list[tuple[str, Mark, bytes]] = []
         self.changes: list[tuple[str, Mark, Any]] = []
         self.rechecks: list[str | None] = []
+        self.returns: list[tuple[str, Mark]] = []
         self.then: Callable[[], Any] = lambda: None
 
     def on_item(self, url: str, mark: Mark, item: Item) -> None:
@@ -51,6 +52,9 @@ class Told:
 
     def on_recheck(self, url: str | None) -> None:
         self.rechecks.append(url)
+
+    def on_return(self, url: str, mark: Mark) -> None:
+        self.returns.append((url, mark))
 
     @property
     def said(self) -> list[bytes]:
