@@ -48,6 +48,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Self
 
+from aiorest_ws.portable import Portable
+
 __all__ = (
     "BaseAPIException",
     "BaseAuthException",
@@ -84,20 +86,6 @@ __all__ = (
     "TooManyRequests",
     "ValidationError",
 )
-
-
-class Portable(Exception):
-    """What can be copied and pickled with all its attributes, whatever its `__init__` takes."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _made_again, (type(self), self.args, self.__dict__)
-
-
-def _made_again(cls: type[Exception], args: tuple[Any, ...], attributes: dict[str, Any]) -> Exception:
-    exc = cls.__new__(cls, *args)
-    exc.args = args
-    exc.__dict__.update(attributes)
-    return exc
 
 
 class BaseAPIException(Portable):
