@@ -21,7 +21,7 @@ logger = logging.getLogger("aiorest_ws")
 
 LARGEST = 32 * 1024 * 1024  # bytes of a message, without its lengths
 LARGEST_HEAD = 1024 * 1024
-HIGH, LOW = 1024 * 1024, 256 * 1024  # bytes on their way: with so many it is full, with so few there is room again
+HIGH, LOW = 4 * 1024 * 1024, 1024 * 1024  # bytes on their way: with so many it is full, with so few there is room again
 _AT_ONCE = 64 * 1024  # bytes that do not wait for the end of a turn of the loop
 _LENGTHS = Struct("!II")
 

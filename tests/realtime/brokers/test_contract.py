@@ -1,12 +1,10 @@
-"""What every broker promises (`realtime.brokers.Broker`): one suite, which each is given to.
-
-A broker is made by a factory of `BROKERS`, with the most bytes of all logs and a clock; what it gives may be awaitable.
-"""
+"""What every broker promises (`realtime.brokers.Broker`): one suite, which each is given to."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from functools import wraps
 from typing import Any
 
 import pytest
@@ -14,87 +12,49 @@ import pytest
 from aiorest_ws.realtime.brokers import Item, Retention
 from aiorest_ws.realtime.brokers.memory import MemoryBroker
 from aiorest_ws.realtime.versions import Mark
+from tests.kit.brokers import KEPT, Clock, HubKit, Kit, MemoryKit, Told
 from tests.serving import asynchronous
 
-BROKERS: dict[str, Callable[[int | None, Callable[[], float]], Any]] = {"memory": MemoryBroker}
+BROKERS: dict[str, type[Kit]] = {"memory": MemoryKit, "hub": HubKit}
 
 LOG, OTHER, STATE = "/rooms/5/messages", "/rooms/6/messages", "/orders/7"
-KEPT = Retention(items=100, seconds=300.0, size=1024 * 1024)
 
 
-class Clock:
-    """Seconds that a test lets pass."""
+class Maker:
+    """Makes a broker, with a kit for it, and lets go of it in the end."""
 
-    def __init__(self) -> None:
-        self.now = 1000.0
+    def __init__(self, kind: type[Kit]) -> None:
+        self._kind = kind
+        self.stack = AsyncExitStack()
 
-    def __call__(self) -> float:
-        return self.now
-
-
-class Told:
-    """A node that remembers what it was told."""
-
-    def __init__(self) -> None:
-        self.items: list[tuple[str, Mark, bytes]] = []
-        self.changes: list[tuple[str, Mark, Any]] = []
-        self.rechecks: list[str | None] = []
-        self.returns: list[tuple[str, Mark]] = []
-        self.then: Callable[[], Any] = lambda: None
-
-    def on_item(self, url: str, mark: Mark, item: Item) -> None:
-        self.items.append((url, mark, item.json))
-        self.then()
-
-    def on_changed(self, url: str, mark: Mark, value: Item | None) -> None:
-        self.changes.append((url, mark, value))
-        self.then()
-
-    def on_recheck(self, url: str | None) -> None:
-        self.rechecks.append(url)
-
-    def on_return(self, url: str, mark: Mark) -> None:
-        self.returns.append((url, mark))
-
-    @property
-    def said(self) -> list[bytes]:
-        return [json for _, _, json in self.items]
+    async def __call__(self, most: int | None = 1024 * 1024) -> Kit:
+        return await self.stack.enter_async_context(self._kind(most))
 
 
-class Kit:
-    """A broker, and its clock."""
+def contract(test: Callable[[Maker], Coroutine[Any, Any, None]]) -> Callable[[Maker], None]:
+    """Run a test on each broker."""
 
-    def __init__(self, name: str, most: int | None = 1024 * 1024) -> None:
-        self.clock = Clock()
-        self.broker = BROKERS[name](most, self.clock)
+    @asynchronous
+    @wraps(test)
+    async def run(make: Maker) -> None:
+        async with make.stack:
+            await test(make)
 
-    async def do(self, name: str, *args: Any) -> Any:
-        given = getattr(self.broker, name)(*args)
-        return await given if inspect.isawaitable(given) else given
-
-    async def publish(self, url: str, *values: bytes, kept: Retention = KEPT) -> Mark:
-        mark = Mark("", 0)
-        for value in values:
-            mark = await self.do("publish", url, Item(0, value), kept)
-        return mark
-
-    async def history(self, url: str, since: Mark) -> list[bytes] | None:
-        items = await self.do("history", url, since)
-        return None if items is None else [item.json for item in items]
+    return run
 
 
 @pytest.fixture(params=BROKERS)
-def name(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+def make(request: pytest.FixtureRequest) -> Maker:
+    return Maker(BROKERS[request.param])
 
 
 def before(mark: Mark, by: int) -> Mark:
     return Mark(mark.epoch, mark.number - by)
 
 
-@asynchronous
-async def test_numbers_are_dense_and_the_epoch_stays_while_anybody_subscribes(name: str) -> None:
-    kit, node = Kit(name), Told()
+@contract
+async def test_numbers_are_dense_and_the_epoch_stays_while_anybody_subscribes(make: Maker) -> None:
+    kit, node = await make(), Told()
     first = await kit.do("subscribe", LOG, node)
     marks = [await kit.publish(LOG, b"%d" % number) for number in range(3)]
     assert marks == [Mark(first.epoch, first.number + by) for by in (1, 2, 3)]
@@ -102,32 +62,34 @@ async def test_numbers_are_dense_and_the_epoch_stays_while_anybody_subscribes(na
     assert await kit.do("subscribe", LOG, Told()) == marks[-1]
 
 
-@asynchronous
-async def test_urls_have_numbers_and_epochs_of_their_own(name: str) -> None:
-    kit = Kit(name)
+@contract
+async def test_urls_have_numbers_and_epochs_of_their_own(make: Maker) -> None:
+    kit = await make()
     one, other = await kit.publish(LOG, b"1", b"2"), await kit.publish(OTHER, b"3")
     assert (one.number, other.number) == (2, 1)
     assert one.epoch != other.epoch
     assert await kit.history(OTHER, before(one, 1)) is None
 
 
-@asynchronous
-async def test_a_node_is_told_of_what_it_subscribes_to_once_and_no_more_when_it_leaves(name: str) -> None:
-    kit, node = Kit(name), Told()
+@contract
+async def test_a_node_is_told_of_what_it_subscribes_to_once_and_no_more_when_it_leaves(make: Maker) -> None:
+    kit, node = await make(), Told()
     await kit.do("subscribe", LOG, node)
     await kit.do("subscribe", LOG, node)
     await kit.publish(LOG, b"1")
     await kit.publish(OTHER, b"2")
+    await kit.settle()
     assert node.said == [b"1"]
     await kit.do("unsubscribe", LOG, node)
     await kit.do("unsubscribe", LOG, node)
     await kit.publish(LOG, b"3")
+    await kit.settle()
     assert node.said == [b"1"]
 
 
-@asynchronous
-async def test_a_node_that_publishes_while_it_is_told_has_all_told_in_one_order(name: str) -> None:
-    kit, one, other = Kit(name), Told(), Told()
+@contract
+async def test_a_node_that_publishes_while_it_is_told_has_all_told_in_one_order(make: Maker) -> None:
+    kit, one, other = await make(), Told(), Told()
     for node in (one, other):
         await kit.do("subscribe", LOG, node)
 
@@ -138,23 +100,25 @@ async def test_a_node_that_publishes_while_it_is_told_has_all_told_in_one_order(
     one.then = again
     mark = await kit.publish(LOG, b"1")
     assert mark.number == 1  # that of its own item
+    await kit.settle()
     assert one.said == other.said == [b"1", b"2"]
     assert [mark.number for _, mark, _ in other.items] == [1, 2]
 
 
-@asynchronous
-async def test_a_node_that_leaves_while_another_is_told_is_told_nothing_more(name: str) -> None:
-    kit, one, other = Kit(name), Told(), Told()
+@contract
+async def test_a_node_that_leaves_while_another_is_told_is_told_nothing_more(make: Maker) -> None:
+    kit, one, other = await make(), Told(), Told()
     for node in (one, other):
         await kit.do("subscribe", LOG, node)
     one.then = lambda: kit.broker.unsubscribe(LOG, other)
     await kit.publish(LOG, b"1")
+    await kit.settle()
     assert (one.said, other.said) == ([b"1"], [])
 
 
-@asynchronous
-async def test_history_gives_what_is_behind_in_order_and_none_if_some_is_gone(name: str) -> None:
-    kit = Kit(name)
+@contract
+async def test_history_gives_what_is_behind_in_order_and_none_if_some_is_gone(make: Maker) -> None:
+    kit = await make()
     mark = await kit.publish(LOG, b"1", b"2", b"3")
     assert await kit.history(LOG, mark) == []
     assert await kit.history(LOG, before(mark, 2)) == [b"2", b"3"]
@@ -165,17 +129,17 @@ async def test_history_gives_what_is_behind_in_order_and_none_if_some_is_gone(na
     assert await kit.history("/nobody", mark) is None
 
 
-@asynchronous
-async def test_so_many_items_are_kept(name: str) -> None:
-    kit = Kit(name)
+@contract
+async def test_so_many_items_are_kept(make: Maker) -> None:
+    kit = await make()
     mark = await kit.publish(LOG, b"1", b"2", b"3", kept=Retention(2, 300.0, 1024))
     assert await kit.history(LOG, before(mark, 2)) == [b"2", b"3"]
     assert await kit.history(LOG, before(mark, 3)) is None
 
 
-@asynchronous
-async def test_items_are_kept_for_so_many_seconds(name: str) -> None:
-    kit = Kit(name)
+@contract
+async def test_items_are_kept_for_so_many_seconds(make: Maker) -> None:
+    kit = await make()
     kept = Retention(100, 10.0, 1024 * 1024)
     await kit.do("subscribe", LOG, Told())
     await kit.publish(LOG, b"1", kept=kept)
@@ -189,9 +153,9 @@ async def test_items_are_kept_for_so_many_seconds(name: str) -> None:
     assert await kit.history(LOG, mark) == []  # nothing was missed
 
 
-@asynchronous
-async def test_so_many_bytes_are_kept_and_the_newest_item_always(name: str) -> None:
-    kit = Kit(name)
+@contract
+async def test_so_many_bytes_are_kept_and_the_newest_item_always(make: Maker) -> None:
+    kit = await make()
     kept = Retention(100, 300.0, 2048)
     mark = await kit.publish(LOG, *[b"x" * 700] * 5, kept=kept)
     assert await kit.history(LOG, before(mark, 2)) == [b"x" * 700] * 2
@@ -201,9 +165,9 @@ async def test_so_many_bytes_are_kept_and_the_newest_item_always(name: str) -> N
     assert await kit.history(LOG, before(mark, 2)) is None
 
 
-@asynchronous
-async def test_of_all_logs_the_one_goes_first_that_was_published_to_least_recently(name: str) -> None:
-    kit = Kit(name, most=10_000)
+@contract
+async def test_of_all_logs_the_one_goes_first_that_was_published_to_least_recently(make: Maker) -> None:
+    kit = await make(most=10_000)
     first = await kit.publish("/logs/1", b"x" * 3000)
     second = await kit.publish("/logs/2", b"x" * 3000, kept=Retention(100, 50.0, 1024 * 1024))
     first = await kit.publish("/logs/1", b"x" * 1000)
@@ -215,17 +179,17 @@ async def test_of_all_logs_the_one_goes_first_that_was_published_to_least_recent
     assert await kit.history("/logs/1", before(first, 1)) is None
 
 
-@asynchronous
-async def test_what_is_put_out_of_one_log_is_the_oldest_of_it(name: str) -> None:
-    kit = Kit(name, most=5000)
+@contract
+async def test_what_is_put_out_of_one_log_is_the_oldest_of_it(make: Maker) -> None:
+    kit = await make(most=5000)
     mark = await kit.publish(LOG, *[b"x" * 1000] * 10)
     assert await kit.history(LOG, before(mark, 4)) == [b"x" * 1000] * 4
     assert await kit.history(LOG, before(mark, 5)) is None
 
 
-@asynchronous
-async def test_a_url_whose_items_went_while_somebody_subscribes_goes_on_with_its_numbers(name: str) -> None:
-    kit, node = Kit(name, most=3000), Told()
+@contract
+async def test_a_url_whose_items_went_while_somebody_subscribes_goes_on_with_its_numbers(make: Maker) -> None:
+    kit, node = await make(most=3000), Told()
     await kit.do("subscribe", LOG, node)
     first = await kit.publish(LOG, b"x" * 1000)
     await kit.publish(OTHER, b"x" * 2500)
@@ -234,9 +198,9 @@ async def test_a_url_whose_items_went_while_somebody_subscribes_goes_on_with_its
     assert await kit.publish(LOG, b"2") == Mark(first.epoch, first.number + 1)
 
 
-@asynchronous
-async def test_a_change_has_a_higher_number_each_time_and_brings_its_value(name: str) -> None:
-    kit, node = Kit(name), Told()
+@contract
+async def test_a_change_has_a_higher_number_each_time_and_brings_its_value(make: Maker) -> None:
+    kit, node = await make(), Told()
     first = await kit.do("subscribe", STATE, node)
     value = Item(0, b"1")
     second, third = await kit.do("changed", STATE, None), await kit.do("changed", STATE, value)
@@ -245,18 +209,18 @@ async def test_a_change_has_a_higher_number_each_time_and_brings_its_value(name:
     assert node.changes == [(STATE, second, None), (STATE, third, value)]
 
 
-@asynchronous
-async def test_a_change_that_nobody_asks_for_leaves_nothing(name: str) -> None:
-    kit = Kit(name)
+@contract
+async def test_a_change_that_nobody_asks_for_leaves_nothing(make: Maker) -> None:
+    kit = await make()
     one, other = await kit.do("changed", STATE, None), await kit.do("changed", STATE, None)
     assert one != other
     node = Told()
     assert (await kit.do("subscribe", STATE, node)).epoch not in (one.epoch, other.epoch)
 
 
-@asynchronous
-async def test_recheck_reaches_who_subscribes_to_the_url_or_to_any(name: str) -> None:
-    kit, one, other, nobody = Kit(name), Told(), Told(), Told()
+@contract
+async def test_recheck_reaches_who_subscribes_to_the_url_or_to_any(make: Maker) -> None:
+    kit, one, other, nobody = await make(), Told(), Told(), Told()
     await kit.do("subscribe", LOG, one)
     await kit.do("subscribe", STATE, one)
     await kit.do("subscribe", STATE, other)
@@ -269,9 +233,9 @@ async def test_recheck_reaches_who_subscribes_to_the_url_or_to_any(name: str) ->
     await kit.do("recheck", "/nobody")
 
 
-@asynchronous
-async def test_members_are_those_of_all_nodes_as_each_said_last(name: str) -> None:
-    kit, one, other = Kit(name), Told(), Told()
+@contract
+async def test_members_are_those_of_all_nodes_as_each_said_last(make: Maker) -> None:
+    kit, one, other = await make(), Told(), Told()
     assert await kit.do("members", LOG) == {}
     own = {1: {"id": 1}}
     assert await kit.do("members", LOG, one, own) == {}, "one more is told without a look at all"
@@ -284,9 +248,9 @@ async def test_members_are_those_of_all_nodes_as_each_said_last(name: str) -> No
     assert await kit.do("members", LOG) == {}
 
 
-@asynchronous
-async def test_nothing_is_left_of_urls_that_nobody_needs(name: str) -> None:
-    kit, node = Kit(name), Told()
+@contract
+async def test_nothing_is_left_of_urls_that_nobody_needs(make: Maker) -> None:
+    kit, node = await make(), Told()
     epochs = set()
     for seconds in (5.0, 500.0, 50.0):
         mark = await kit.publish(LOG, b"1", kept=Retention(100, seconds, 1024))
@@ -295,31 +259,31 @@ async def test_nothing_is_left_of_urls_that_nobody_needs(name: str) -> None:
         await kit.do("subscribe", STATE, node)  # whatever is asked for
         await kit.do("changed", STATE, None)
         await kit.do("unsubscribe", STATE, node)
-        assert len(kit.broker) == 0
+        assert await kit.count() == 0
     assert len(epochs) == 3
 
 
-@asynchronous
-async def test_a_log_that_is_kept_long_keeps_no_other(name: str) -> None:
-    kit = Kit(name, most=None)
+@contract
+async def test_a_log_that_is_kept_long_keeps_no_other(make: Maker) -> None:
+    kit = await make(most=None)
     await kit.publish("/logs/long", b"1", kept=Retention(100, 1e8, 1024))
     for number in range(50):
         await kit.publish(f"/logs/{number}", b"1", kept=Retention(100, 5.0, 1024))
     kit.clock.now += 10
     await kit.publish("/logs/last", b"1", kept=Retention(100, 5.0, 1024))
-    assert len(kit.broker) == 2
+    assert await kit.count() == 2
 
 
-@asynchronous
-async def test_a_log_whose_time_to_keep_is_another_is_kept_as_was_said_last(name: str) -> None:
-    kit = Kit(name)
+@contract
+async def test_a_log_whose_time_to_keep_is_another_is_kept_as_was_said_last(make: Maker) -> None:
+    kit = await make()
     mark = await kit.publish(LOG, b"1", kept=Retention(100, 5.0, 1024))
     mark = await kit.publish(LOG, b"2", kept=Retention(100, 50.0, 1024))
     kit.clock.now += 10
     assert await kit.history(LOG, before(mark, 2)) == [b"1", b"2"]
     kit.clock.now += 50
     await kit.publish(OTHER, b"3")
-    assert len(kit.broker) == 1
+    assert await kit.count() == 1
 
 
 def test_the_memory_broker_counts_what_it_keeps() -> None:

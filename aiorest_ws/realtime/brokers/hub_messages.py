@@ -1,0 +1,81 @@
+"""What a worker and the hub say to each other, over a channel: how it is named, and how items are in it.
+
+| the worker says | head | body |
+|---|---|---|
+| `subscribe` | number, url | |
+| `unsubscribe` | number | |
+| `publish` | number, url, items, seconds, bytes to keep; bytes of JSON | JSON, MessagePack |
+| `change` | number, url, topic, bytes of JSON | the value, if there is one: JSON, MessagePack |
+| `recheck` | url or null | |
+| `history` | number, url, epoch, number of the item | |
+| `members` | number, url | |
+| `present` | url, whether the hub is to say that it changed | JSON: `[id, entry]` of who is there, `[id]` of who left |
+| `leave` | | |
+
+| the hub says | head | body |
+|---|---|---|
+| `answer` | number; number of a subscription here that is told by that, or 0; epoch, number | |
+| `item` | number of the subscription, number, bytes of JSON | JSON, MessagePack |
+| `changed` | number of the subscription, number, topic, bytes of JSON | the value, if there is one |
+| `returned` | number of the subscription, number | |
+| `rechecked` | url or null | |
+| `items` | number, whether that is all, number of the first, sizes of each (JSON, MessagePack) or null | items |
+| `listed` | number, whether that is all | JSON: `[id, entry]` of each |
+
+The number of a `subscribe` is that of the subscription.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
+
+from aiorest_ws.realtime.brokers import Item
+
+__all__ = ("MOST_OF_ITEM", "Channel", "body_of", "in_parts", "item_of")
+
+MOST_OF_ITEM = 16 * 1024 * 1024  # bytes of what is published, so that it fits into one message
+_PART = 1024 * 1024  # bytes of what is sent at once, of what is large
+
+
+class Channel(Protocol):
+    """Messages to and from another process: see `aiorest_ws.workers.channel`."""
+
+    is_full: bool
+
+    @property
+    def pending(self) -> int: ...
+    def send(self, kind: str, *head: Any, body: bytes = b"") -> None: ...
+    def take(self, kind: str, handler: Callable[[list[Any], bytes], None]) -> None: ...
+    def on_lost(self, function: Callable[[], Any]) -> None: ...
+    def on_room(self, function: Callable[[], Any]) -> None: ...
+    def abort(self) -> None: ...
+
+
+def body_of(item: Item) -> bytes:
+    """Give an item as it is sent: both its forms, one behind the other."""
+    return item.json if item.msgpack is None else item.json + item.msgpack
+
+
+def item_of(body: bytes, size: int, number: int = 0, topic: str = "") -> Item:
+    """Give the item that was sent as `body`, its first `size` bytes as JSON. Raises ValueError if that cannot be."""
+    if not 0 < size <= len(body):
+        raise ValueError(f"expected from 1 to {len(body)} bytes of JSON, got {size}")
+    if size == len(body):
+        return Item(number, body, None, topic)
+    return Item(number, body[:size], body[size:], topic)
+
+
+def in_parts(pieces: Iterable[tuple[Any, bytes]]) -> Iterator[tuple[bool, list[Any], list[bytes]]]:
+    """Give what is known of pieces, and their bytes, in parts of about a MiB; and whether a part is the last."""
+    known: list[Any] = []
+    data: list[bytes] = []
+    size = 0
+    for what, piece in pieces:
+        if size + len(piece) > _PART and data:
+            yield False, known, data
+            known, data, size = [], [], 0
+        known.append(what)
+        data.append(piece)
+        size += len(piece)
+    yield True, known, data

@@ -1,0 +1,91 @@
+"""Who is in this process, at each url → what the hub is told of it: what differs from what it was told last."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from aiorest_ws._speedups import write
+from aiorest_ws.realtime.brokers import Node
+from aiorest_ws.realtime.brokers.hub_messages import Channel, in_parts
+
+__all__ = ("OwnMembers",)
+
+_FEW = 256  # members of a url of which each change is told at once; of more, it is looked at ten times a second
+_OFTEN = 0.1
+
+
+class OwnMembers:
+    """Who is at the urls that say so, in this process."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._places: dict[str, _Place] = {}
+
+    def set(self, url: str, node: Node, own: Mapping[Any, Any] | None) -> None:
+        """Take note of those of one node.
+
+        A node that stops has none, not even nobody: they may come back elsewhere. The hub will see that this process
+        has left, and is told before that only if anybody looks.
+        """
+        place = self._places.setdefault(url, _Place())
+        if own:
+            place.own[node] = own
+        else:
+            place.own.pop(node, None)
+        if own is None:
+            return
+        if len(own) <= _FEW:
+            self._tell(url, place, False)
+        elif place.timer is None:
+            place.timer = asyncio.get_running_loop().call_later(_OFTEN, self._tell, url, place, True)
+
+    def tell(self, url: str) -> None:
+        """Tell the hub now what it has not been told of `url`."""
+        place = self._places.get(url)
+        if place is not None:
+            self._tell(url, place, True)
+
+    def _tell(self, url: str, place: _Place, is_late: bool) -> None:
+        """Tell the hub; who was told that it changed may have looked already, when `is_late`."""
+        if place.timer is not None:
+            place.timer.cancel()
+            place.timer = None
+        if not place.own:
+            del self._places[url]
+        pieces = place.differing()
+        if pieces:
+            for is_last, _, part in in_parts(pieces):
+                self._channel.send("present", url, is_late and is_last, body=b"[%b]" % b",".join(part))
+
+    def stop(self) -> None:
+        """Tell nothing more."""
+        for place in self._places.values():
+            if place.timer is not None:
+                place.timer.cancel()
+        self._places.clear()
+
+
+class _Place:
+    """One url.
+
+    own     of each node
+    sent    what the hub has been told, id → entry
+    timer   of the next time that it is told
+    """
+
+    __slots__ = ("own", "sent", "timer")
+
+    def __init__(self) -> None:
+        self.own: dict[Node, Mapping[Any, Any]] = {}
+        self.sent: dict[Any, Any] = {}
+        self.timer: asyncio.TimerHandle | None = None
+
+    def differing(self) -> list[tuple[None, bytes]]:
+        """Give what the hub is to be told, and take it as told."""
+        now = {name: entry for own in self.own.values() for name, entry in own.items()}
+        sent, self.sent = self.sent, now
+        pieces = [(None, write([name, now[name]], 0)) for name in now if now[name] is not sent.get(name)]
+        pieces += [(None, write([name], 0)) for name in sent if name not in now]
+        return pieces
