@@ -9,7 +9,8 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from aiorest_ws._speedups import renders_otherwise, write
-from aiorest_ws.exceptions import BaseAPIException, EndpointValueError, InvalidHandler, sole
+from aiorest_ws.callables.failures import sole
+from aiorest_ws.exceptions import BaseAPIException, EndpointValueError, InvalidHandler
 from aiorest_ws.realtime.messages import added
 from aiorest_ws.realtime.roles import Role
 from aiorest_ws.routing.templates import converters_by_parameter, parameter_names, replace_parameters
