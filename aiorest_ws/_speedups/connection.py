@@ -23,6 +23,7 @@ else:
 
 if TYPE_CHECKING:
     from asyncio import Task
+    from collections.abc import Coroutine
 
     from .eager import Lookout
     from .tasks import SpareTasks
@@ -204,11 +205,14 @@ class Connection(flow.Flow):
             return True  # a task factory started it at once, and `_finish` was that quick
         if request._id is None and self._lane is None:
             self._lane = deque()
+        self._keep(task)
+        return True
+
+    def _keep(self, task: Task[None]) -> None:
         if self._tasks is None:
             self._tasks = set()
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return True
 
     def _first_step(self, request: Request, pending: Any, context: Context, lookout: Lookout) -> Any:
         """Give the rendered reply, if one step was all, else the `Resumed` that goes on from there."""
@@ -288,6 +292,16 @@ class Connection(flow.Flow):
         if not self._is_full():
             self._go_on(flow.FULL)
 
+    def put_off(self, request: Request, coming: Coroutine[Any, Any, bytes]) -> None:
+        """Have `request`, which has an `id`, in flight until its reply has come."""
+        self._count(request)
+        self._keep(self._loop.create_task(self._reply_late(request, coming), context=Context()))
+
+    async def _reply_late(self, request: Request, coming: Coroutine[Any, Any, bytes]) -> None:
+        rendered = await coming
+        if not self._dropped:
+            self._finish(request, rendered)
+
     def _next(self) -> None:
         """Answer what waits in the lane, up to the next request that takes time, while the client reads."""
         while self._lane and not self._transport.is_closing():
@@ -304,6 +318,8 @@ class Connection(flow.Flow):
         request._is_over = True
         if request._live is not None:
             rendered = request._live.settle(self, request, rendered)
+            if rendered is None:
+                return  # it was put off
         if self.state != _OPEN:
             self._unsent += 1
             return

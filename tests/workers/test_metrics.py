@@ -1,4 +1,4 @@
-"""Metrics of many workers on one page: sums that never fall, measures by worker, nobody who waits for one that hangs."""
+"""Metrics of many workers on one page: sums that never fall, measures by worker, nobody waits for one that hangs."""
 
 from __future__ import annotations
 
