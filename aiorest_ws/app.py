@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
     from aiorest_ws.abstract import AbstractRouter
+    from aiorest_ws.dependencies.depends import Depends
     from aiorest_ws.realtime.brokers import Broker
     from aiorest_ws.realtime.feeds import Feeds
 
@@ -63,7 +64,7 @@ class Application:
         self._options = OPTIONS | self._given
         self._configured: dict[str, Any] | None = None  # read when it starts
         self.middlewares = [middleware_of(m) for m in self._options["middlewares"]]
-        self.exception_handlers: dict[type, Any] = {}
+        self.exception_handlers: dict[type[Exception], Callable[..., Any]] = {}
         self._dependency_overrides: dict[Any, Any] = {}
         self._factories: WeakSet[RequestHandlerFactory] = WeakSet()
         self.state: Any = SimpleNamespace()
@@ -85,7 +86,7 @@ class Application:
             super().__setattr__(name, value)
 
     @property
-    def dependencies(self) -> Sequence[Any]:
+    def dependencies(self) -> Sequence[Depends]:
         """What runs before those of every route for its effect."""
         return tuple(self._options["dependencies"])
 

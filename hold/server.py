@@ -158,6 +158,16 @@ async def feed_more(request: Request, times: int) -> int:
     return _feed[0]
 
 
+@endpoint("/items", "GET", live=Live(mode="log", shared=True))
+def items(request: Request) -> None:
+    """Tell nothing: what counts comes later."""
+
+
+@endpoint("/items", "POST")
+def add_item(request: Request) -> None:
+    request.app.live.publish("/items", request.data)
+
+
 @endpoint("/room/{name}", "GET", live=Live(shared=True))
 def room(request: Request, name: str) -> str:
     return name
@@ -203,12 +213,13 @@ def state(request: Request) -> dict[str, int]:
     }
 
 
+_LIVE = (feed, feed_more, items, add_item, room, own, write_own)
 _FOR_ATTACKS = (keep, reply, block, subscribe, publish, leave, waiting, ended)
 
 
 def make_router() -> SimpleRouter:
     router = SimpleRouter()
-    for handler in (hello, hello_async, sleep, fail, push, state, feed, feed_more, room, own, write_own, *_FOR_ATTACKS):
+    for handler in (hello, hello_async, sleep, fail, push, state, *_LIVE, *_FOR_ATTACKS):
         router.register_endpoint(handler)
     router.register("/echo", Echo, "POST")
     router.register("/xml", Xml, "POST")

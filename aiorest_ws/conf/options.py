@@ -52,7 +52,9 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
     from aiorest_ws.abstract import AbstractRouter
+    from aiorest_ws.dependencies.depends import Depends
     from aiorest_ws.metrics import Metrics
+    from aiorest_ws.middlewares import Middleware
     from aiorest_ws.realtime.brokers import Broker
 
 __all__ = ("OPTIONS", "TABLE", "AllOptions", "Option", "Options", "checked", "deflate_offer_accept", "middleware_of")
@@ -64,8 +66,8 @@ File = str | PathLike[str] | None
 class Options(LimitOptions, total=False):
     """What `Application` may be given beside its router; `TABLE` says what each is for."""
 
-    middlewares: Iterable[Any]
-    dependencies: Sequence[Any]
+    middlewares: Iterable[Middleware]
+    dependencies: Sequence[Depends]
     host: str | None
     ip: str | None  # another name of `host`
     port: int
@@ -170,7 +172,7 @@ TABLE: dict[str, Option] = {
         None,
         "listen on this socket that is bound already; what systemd hands over (`LISTEN_FDS`) is taken by itself",
     ),
-    "fd": Option(None, check_fd, "number", "the same, as a descriptor"),
+    "fd": Option(None, check_fd, "number", "listen on this socket that is bound already, given as its descriptor"),
     "health_path": Option(
         None,
         check_health_path,
