@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiorest_ws.permissions import AbstractPermission
+
+if TYPE_CHECKING:
+    from aiorest_ws.views import MethodBasedView
+    from aiorest_ws.wrappers import Request
 
 __all__ = ("AbstractEndpoint", "AbstractMiddleware", "AbstractPermission", "AbstractRouter")
 
@@ -14,7 +18,9 @@ __all__ = ("AbstractEndpoint", "AbstractMiddleware", "AbstractPermission", "Abst
 class AbstractEndpoint(ABC):
     """A path template with the handler and the methods that are registered for it."""
 
-    def __init__(self, path: str, handler: Any, methods: Sequence[str], name: str | None = None) -> None:
+    def __init__(
+        self, path: str, handler: type[MethodBasedView], methods: Sequence[str], name: str | None = None
+    ) -> None:
         self.path = path
         self.handler = handler
         self.methods = tuple(methods)
@@ -32,7 +38,7 @@ class AbstractRouter(ABC):
         pass
 
     @abstractmethod
-    def process_request(self, request: Any) -> bytes | Awaitable[bytes]:
+    def process_request(self, request: Request) -> bytes | Awaitable[bytes]:
         """Give the rendered reply to `request`, or an awaitable of it; or raise BaseAPIException.
 
         It is JSON, not yet base64, or MessagePack where `request.form` says so.
@@ -52,5 +58,5 @@ class AbstractMiddleware(ABC):
     authenticates = False
 
     @abstractmethod
-    def process_request(self, request: Any, handler: Any) -> Awaitable[None] | None:
+    def process_request(self, request: Request, handler: MethodBasedView) -> Awaitable[None] | None:
         """Look at `request` before `handler`, the view instance. Sync or async; what it returns is ignored."""

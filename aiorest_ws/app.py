@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
     from aiorest_ws.abstract import AbstractRouter
+    from aiorest_ws.dependencies.depends import Depends
+    from aiorest_ws.realtime.brokers import Broker
     from aiorest_ws.realtime.feeds import Feeds
 
 __all__ = ("Application", "deflate_offer_accept")
@@ -62,12 +64,13 @@ class Application:
         self._options = OPTIONS | self._given
         self._configured: dict[str, Any] | None = None  # read when it starts
         self.middlewares = [middleware_of(m) for m in self._options["middlewares"]]
-        self.exception_handlers: dict[type, Any] = {}
+        self.exception_handlers: dict[type[Exception], Callable[..., Any]] = {}
         self._dependency_overrides: dict[Any, Any] = {}
         self._factories: WeakSet[RequestHandlerFactory] = WeakSet()
         self.state: Any = SimpleNamespace()
         self._shared = Shared(self)
         self._live: Feeds | None = None
+        self._channel: Any = None  # to the supervisor, in a worker
         self._loop: asyncio.AbstractEventLoop | None = None  # that serves
         self._server: Server | None = None
         self.addresses: list[Any] = []
@@ -83,7 +86,7 @@ class Application:
             super().__setattr__(name, value)
 
     @property
-    def dependencies(self) -> Sequence[Any]:
+    def dependencies(self) -> Sequence[Depends]:
         """What runs before those of every route for its effect."""
         return tuple(self._options["dependencies"])
 
@@ -93,8 +96,13 @@ class Application:
         if self._live is None:
             from aiorest_ws.realtime.feeds import Feeds  # nobody needs it before a request comes
 
-            self._live = Feeds(lambda: self._options["router"])
+            self._live = Feeds(lambda: self._options["router"], lambda: self._reaches_others)
         return self._live
+
+    @property
+    def _reaches_others(self) -> bool:
+        """Tell whether what is published goes to other processes, too, once the application has started."""
+        return self._options["broker"] is not None or self._channel is not None
 
     def exception_handler(self, exception: type[Exception]) -> Callable[[H], H]:
         """Make the decorated function, `def` or `async def`, answer when a request fails with `exception`.
@@ -221,7 +229,21 @@ class Application:
     def new_lifespan(self) -> Lifespan:
         """Give what is around the serving of a prepared application; to be started before it, and ended after."""
         options = self._options
-        return Lifespan(self, options["lifespan"], options["on_startup"], options["on_shutdown"], self._shared)
+        around = options["lifespan"], options["on_startup"], options["on_shutdown"]
+        return Lifespan(self, *around, self._shared, self._new_broker())
+
+    def _new_broker(self) -> Broker | None:
+        """Give what carries publications to other processes, None if there are none."""
+        given: str | Broker | None = self._options["broker"]
+        if isinstance(given, str):
+            from aiorest_ws.realtime.brokers.redis import RedisBroker  # type: ignore[import-not-found,unused-ignore]
+
+            return RedisBroker(given)  # type: ignore[no-any-return,unused-ignore]
+        if given is None and self._channel is not None:
+            from aiorest_ws.realtime.brokers.hub import HubBroker
+
+            return HubBroker(self._channel)
+        return given
 
     @property
     def is_running(self) -> bool:

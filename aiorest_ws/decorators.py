@@ -14,7 +14,11 @@ from aiorest_ws.handlers.guards import check_marks
 from aiorest_ws.views import AROUND, ATTRIBUTES, MethodBasedView, http_methods
 
 if TYPE_CHECKING:
+    from aiorest_ws.dependencies.depends import Depends
+    from aiorest_ws.middlewares import Middleware
+    from aiorest_ws.permissions import Permission
     from aiorest_ws.realtime.live import Live
+    from aiorest_ws.renderers import BaseRenderer
 
 __all__ = ("Endpoint", "EndpointOptions", "NamedOptions", "endpoint")
 
@@ -22,14 +26,18 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+# What an endpoint gives when it is called without arguments: path, view, methods, name.
+Registered = tuple[str, type[MethodBasedView], list[str] | str, str | None]
+
+
 class EndpointOptions(TypedDict, total=False):
     """What may be said of a function that is registered: attributes of its view, see `MethodBasedView`."""
 
     auth_required: bool
-    dependencies: Sequence[Any]
-    middlewares: Sequence[Any]
-    permission_classes: Sequence[Any]
-    renderers: Sequence[Any]
+    dependencies: Sequence[Depends]
+    middlewares: Sequence[Middleware]
+    permission_classes: Sequence[Permission]
+    renderers: Sequence[type[BaseRenderer]]
     response_model: Any
     live: Live | bool | None
     changes: Sequence[str]
@@ -65,7 +73,7 @@ class Endpoint(Generic[P, R]):
         self.attrs = attrs
 
     @overload
-    def __call__(self) -> tuple[str, type[MethodBasedView], list[str] | str, str | None]: ...
+    def __call__(self) -> Registered: ...
 
     @overload
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...

@@ -6,17 +6,48 @@ import logging
 import time
 from contextvars import ContextVar
 from inspect import signature
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
 from aiorest_ws._speedups.onion import CallNext
 from aiorest_ws.dependencies.depends import check_needless
 
-__all__ = ("CallNext", "RequestId", "Timing", "middleware_of", "middlewares_of", "request_id")
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aiorest_ws.wrappers import Request
+
+__all__ = (
+    "Around",
+    "Before",
+    "CallNext",
+    "Middleware",
+    "RequestId",
+    "Timing",
+    "middleware_of",
+    "middlewares_of",
+    "request_id",
+)
 
 logger = logging.getLogger("aiorest_ws.timing")
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+
+
+class Before(Protocol):
+    """A middleware that sees each request before its handler, as `AbstractMiddleware` does."""
+
+    def process_request(self, request: Any, handler: Any, /) -> object: ...
+
+
+class Around(Protocol):
+    """A middleware that is around what answers: it gives what `await call_next(request)` gave, or its own answer."""
+
+    def __call__(self, request: Any, call_next: Any, /) -> Any: ...
+
+
+# Of both, classes are instantiated without arguments.
+Middleware = Before | Around | type[Before] | type[Around]
 
 
 def middleware_of(middleware: Any) -> Any:
@@ -48,7 +79,7 @@ def _takes_two(middleware: Any) -> bool:
     return True
 
 
-def middlewares_of(middlewares: Any) -> tuple[Any, ...]:
+def middlewares_of(middlewares: Sequence[Middleware]) -> tuple[Before | Around, ...]:
     """Give instances of what may be classes, or raise TypeError."""
     if not isinstance(middlewares, (list, tuple)):
         raise TypeError(f"middlewares must be a list, got {middlewares!r}")
@@ -64,7 +95,7 @@ class Timing:
     def __init__(self, slow: float = 0.0) -> None:
         self.slow = slow
 
-    async def __call__(self, request: Any, call_next: CallNext) -> Any:
+    async def __call__(self, request: Request, call_next: CallNext) -> Any:
         start = time.perf_counter()
         try:
             return await call_next(request)
@@ -80,7 +111,7 @@ class RequestId:
     The name is what the client sent as `request_id`, if that is printable ASCII of at most 128, or a new one.
     """
 
-    async def __call__(self, request: Any, call_next: CallNext) -> Any:
+    async def __call__(self, request: Request, call_next: CallNext) -> Any:
         sent = request.extra.get("request_id")
         usable = isinstance(sent, str) and 0 < len(sent) <= 128 and sent.isascii() and sent.isprintable()
         request.state.request_id = name = sent if usable else uuid4().hex

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, ABCMeta, abstractmethod
 from collections.abc import Generator
-from typing import Any, ClassVar, Never
+from typing import TYPE_CHECKING, Any, ClassVar, Never, Protocol
 
 from aiorest_ws._speedups import refusal_of, verdict
 from aiorest_ws._speedups.trampoline import begin
@@ -14,7 +14,11 @@ from aiorest_ws.callables.spelling import meant
 from aiorest_ws.dependencies.depends import check_needless
 from aiorest_ws.exceptions import BaseAuthException, PermissionDeniedException
 
-__all__ = ("AbstractPermission", "Composable", "check_permission")
+if TYPE_CHECKING:
+    from aiorest_ws.views import MethodBasedView
+    from aiorest_ws.wrappers import Request
+
+__all__ = ("AbstractPermission", "Composable", "Permission", "check_permission")
 
 _CURE = "derive a class from AbstractPermission, with a static method check(request, handler)"
 # What other frameworks call it; `__call__`, too, which nobody calls here.
@@ -28,22 +32,28 @@ _OF_OTHERS = frozenset(
 _NOT_STATIC = "make it one with @staticmethod, or give an instance of a class with check(self, request, handler)"
 
 
+class Permission(Protocol):
+    """What `permission_classes` may have in it: a class whose `check` is static, or an instance of any."""
+
+    def check(self, request: Any, handler: Any, /) -> Any: ...
+
+
 class Composable:
     """What has `&`, `|` and `~`, and no truth value: classes of permissions, and instances of them."""
 
-    def __and__(self, other: Any) -> Any:
+    def __and__(self, other: Permission) -> AbstractPermission:
         return _Both(check_permission(self), check_permission(other))
 
-    def __rand__(self, other: Any) -> Any:
+    def __rand__(self, other: Permission) -> AbstractPermission:
         return _Both(check_permission(other), check_permission(self))
 
-    def __or__(self, other: Any) -> Any:
+    def __or__(self, other: Permission) -> AbstractPermission:
         return _Either(check_permission(self), check_permission(other))
 
-    def __ror__(self, other: Any) -> Any:
+    def __ror__(self, other: Permission) -> AbstractPermission:
         return _Either(check_permission(other), check_permission(self))
 
-    def __invert__(self) -> Any:
+    def __invert__(self) -> AbstractPermission:
         return _Not(check_permission(self))
 
     def __bool__(self) -> Never:
@@ -53,7 +63,7 @@ class Composable:
         )
 
 
-class _ComposableMeta(Composable, ABCMeta):
+class _ComposableMeta(Composable, ABCMeta):  # type: ignore[misc]  # `|` of classes is no union
     """`IsAuthenticated & IsOwner` of two classes; without it `|` would be a union of types."""
 
 
@@ -71,7 +81,7 @@ class AbstractPermission(Composable, ABC, metaclass=_ComposableMeta):
 
     @staticmethod
     @abstractmethod
-    def check(request: Any, handler: Any) -> Any:
+    def check(request: Request, handler: MethodBasedView) -> Any:
         """Give True to let `request` pass, False or None to refuse it, or an awaitable of that; or raise.
 
         Anything else is an error: it is logged, and nobody passes.

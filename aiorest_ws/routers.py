@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from inspect import iscoroutinefunction
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 from aiorest_ws._speedups import Pipeline, Plan, Request, Trie
 from aiorest_ws.abstract import AbstractRouter
 from aiorest_ws.callables.spelling import meant, spelled
-from aiorest_ws.decorators import Endpoint, NamedOptions, endpoint
+from aiorest_ws.decorators import Endpoint, NamedOptions, Registered, endpoint
 from aiorest_ws.dependencies.depends import Chain
 from aiorest_ws.dependencies.order import effects_of
 from aiorest_ws.exceptions import (
@@ -35,6 +35,11 @@ from aiorest_ws.registration.declarations import (
 from aiorest_ws.registration.routes import Inclusion, Route, plans_of
 from aiorest_ws.routing.building import fill_template
 from aiorest_ws.routing.converters import CONVERTERS, Converter
+
+if TYPE_CHECKING:
+    from aiorest_ws.dependencies.depends import Depends
+    from aiorest_ws.middlewares import Around, Before, Middleware
+    from aiorest_ws.views import MethodBasedView
 
 __all__ = ("Route", "SimpleRouter", "warn_if_empty")
 
@@ -71,14 +76,14 @@ class SimpleRouter(AbstractRouter):
     """
 
     @spelled
-    def __init__(self, *, middlewares: Any = (), dependencies: Any = ()) -> None:
+    def __init__(self, *, middlewares: Sequence[Middleware] = (), dependencies: Sequence[Depends] = ()) -> None:
         super().__init__()
         self._lists = Lists()
         self._lists.note("dependencies of a router", dependencies)
         self._lists.note("middlewares of a router", middlewares)
         self._dependencies = effects_of(dependencies, "a router")
         self._middlewares = middlewares_of(middlewares)
-        self.exception_handlers: dict[type, Any] = {}
+        self.exception_handlers: dict[type[Exception], Callable[..., Any]] = {}
         self._trie = Trie()
         self._routes: list[Route] = []
         self._names: dict[str, Route] = {}
@@ -101,7 +106,7 @@ class SimpleRouter(AbstractRouter):
         self._lists.check_unchanged()
 
     @property
-    def middlewares(self) -> tuple[Any, ...]:
+    def middlewares(self) -> tuple[Before | Around, ...]:
         """Instances around every route."""
         return self._middlewares
 
@@ -121,7 +126,13 @@ class SimpleRouter(AbstractRouter):
         return MappingProxyType(self._names)
 
     @spelled
-    def register(self, path: Any, handler: Any = None, methods: Any = None, name: Any = None) -> None:
+    def register(
+        self,
+        path: str | Endpoint[Any, Any],
+        handler: type[MethodBasedView] | Callable[..., Any] | None = None,
+        methods: list[str] | str | None = None,
+        name: str | None = None,
+    ) -> None:
         """Make `handler` answer `methods` (a string or a list) on `path`.
 
         handler    a view class, without `methods` for every verb that it has; or a function, without them for GET
@@ -129,7 +140,7 @@ class SimpleRouter(AbstractRouter):
         Raises InvalidPathArgument, InvalidHandler, NotSupportedArgumentType or EndpointValueError, and then changes
         nothing.
         """
-        if isinstance(path, Endpoint) and handler is methods is name is None:
+        if isinstance(path, Endpoint) and handler is None and methods is None and name is None:
             self.register_endpoint(path)
             return
         path = checked_template(path, self._converters)
@@ -217,7 +228,7 @@ class SimpleRouter(AbstractRouter):
                 raise NotSupportedArgumentType(f"converter '{name}' needs plain functions, got {function!r}")
         self._converters[name] = Converter(name, convert, to_text)
 
-    def register_endpoint(self, handler: Any) -> None:
+    def register_endpoint(self, handler: Endpoint[Any, Any] | Registered) -> None:
         """Register a function that `@endpoint` decorates, or what that gives when it is called without arguments."""
         if isinstance(handler, Endpoint):
             handler = handler()
@@ -228,7 +239,9 @@ class SimpleRouter(AbstractRouter):
         self.register(path, view, methods, name)
 
     @spelled
-    def include(self, router: SimpleRouter, prefix: str = "", *, name: str = "", dependencies: Any = ()) -> None:
+    def include(
+        self, router: SimpleRouter, prefix: str = "", *, name: str = "", dependencies: Sequence[Depends] = ()
+    ) -> None:
         """Take in every route of `router`, now and later.
 
         prefix    in front of its path
@@ -364,7 +377,7 @@ class SimpleRouter(AbstractRouter):
                 self._names[route.name] = route
 
 
-def warn_if_empty(router: Any) -> None:
+def warn_if_empty(router: AbstractRouter | None) -> None:
     """Log that an application which starts will answer nothing."""
     if isinstance(router, SimpleRouter) and not router.routes:
         logger.warning("router has no routes, so every request is a 404: register some, or include their router")

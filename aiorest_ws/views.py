@@ -10,7 +10,11 @@ from aiorest_ws.gone import missing
 from aiorest_ws.renderers import BaseRenderer, JSONRenderer
 
 if TYPE_CHECKING:
+    from aiorest_ws.dependencies.depends import Depends
+    from aiorest_ws.middlewares import Middleware
+    from aiorest_ws.permissions import Permission
     from aiorest_ws.realtime.live import Live
+    from aiorest_ws.wrappers import Request
 
 __all__ = ("AROUND", "ATTRIBUTES", "GUARDS", "MethodBasedView", "View", "http_methods")
 
@@ -54,11 +58,11 @@ class MethodBasedView(View):
     """
 
     methods: ClassVar[list[str]] = []
-    renderers: Any = ()
-    permission_classes: Any = ()
+    renderers: Sequence[type[BaseRenderer]] = ()
+    permission_classes: Sequence[Permission] = ()
     auth_required = False
-    middlewares: Any = ()
-    dependencies: Any = ()
+    middlewares: Sequence[Middleware] = ()
+    dependencies: Sequence[Depends] = ()
     live: Live | bool | None = None
     changes: Sequence[str] = ()
     threaded = False
@@ -75,7 +79,7 @@ class MethodBasedView(View):
             )
         super().__setattr__(name, value)
 
-    def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+    def dispatch(self, request: Request, *args: Any, **kwargs: Any) -> Any:
         """Call the method for the verb of `request`. Override it to wrap every verb of the view."""
         verb = str(request.method).strip(" ").lower()
         if verb.upper() not in self.methods:
@@ -86,7 +90,7 @@ class MethodBasedView(View):
         """Give the renderer whose format is `preferred_format`, else the first, else JSON."""
         for renderer in self.renderers:
             if preferred_format and renderer.format == preferred_format:
-                return renderer()  # type: ignore[no-any-return]
+                return renderer()
         return self.renderers[0]() if self.renderers else JSONRenderer()
 
 

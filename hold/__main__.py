@@ -45,6 +45,7 @@ SCENARIOS: dict[str, Callable[..., Iterator[Row]]] = {
     "event-names": messages.echoed_names,
     "invented-urls": subscribers.invented,
     "one-write": subscribers.private,
+    "laggards": subscribers.laggards,
     "idle": sizes.idle,
 }
 

@@ -26,7 +26,7 @@ from aiorest_ws.renderers import XMLRenderer
 _ended: deque[tuple[str, float]] = deque(maxlen=100)  # peers and when, by the clock that all processes share
 _subscribers: set[Any] = set()
 _begun = count()
-_feed: list[None] = []
+_feed = [0]  # how many items there are
 _writes = [0]
 
 
@@ -146,16 +146,26 @@ async def publish(request: Request, times: int, size: int) -> Any:
 @endpoint("/feed", "GET", live=Live(mode="log", shared=True))
 def feed(request: Request) -> int:
     """Tell how many items there are: 0, 1, 2, …"""
-    return len(_feed)
+    return _feed[0]
 
 
 @endpoint("/feed", "POST")
 async def feed_more(request: Request, times: int) -> int:
     """Publish so many items more; give how many there are."""
     for _ in range(times):
-        _feed.append(None)
-        request.app.live.publish("/feed", len(_feed) - 1)
-    return len(_feed)
+        _feed[0] += 1
+        request.app.live.publish("/feed", _feed[0] - 1)
+    return _feed[0]
+
+
+@endpoint("/items", "GET", live=Live(mode="log", shared=True))
+def items(request: Request) -> None:
+    """Tell nothing: what counts comes later."""
+
+
+@endpoint("/items", "POST")
+def add_item(request: Request) -> None:
+    request.app.live.publish("/items", request.data)
 
 
 @endpoint("/room/{name}", "GET", live=Live(shared=True))
@@ -203,12 +213,13 @@ def state(request: Request) -> dict[str, int]:
     }
 
 
+_LIVE = (feed, feed_more, items, add_item, room, own, write_own)
 _FOR_ATTACKS = (keep, reply, block, subscribe, publish, leave, waiting, ended)
 
 
 def make_router() -> SimpleRouter:
     router = SimpleRouter()
-    for handler in (hello, hello_async, sleep, fail, push, state, feed, feed_more, room, own, write_own, *_FOR_ATTACKS):
+    for handler in (hello, hello_async, sleep, fail, push, state, *_LIVE, *_FOR_ATTACKS):
         router.register_endpoint(handler)
     router.register("/echo", Echo, "POST")
     router.register("/xml", Xml, "POST")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from aiorest_ws.abstract import AbstractEndpoint, AbstractMiddleware, AbstractPermission, AbstractRouter
+from aiorest_ws.views import MethodBasedView
 
 
 class Endpoint(AbstractEndpoint):
@@ -45,16 +46,16 @@ def test_an_abstract_class_cannot_be_instantiated(cls: type, args: tuple[Any, ..
 
 
 def test_an_endpoint_keeps_what_it_is_given() -> None:
-    point = Endpoint("/a/", object, ["GET", "PUT"], "name")
-    assert (point.path, point.handler, point.methods, point.name) == ("/a/", object, ("GET", "PUT"), "name")
-    assert Endpoint(path="/", handler=object, methods=["GET"]).name is None
+    point = Endpoint("/a/", MethodBasedView, ["GET", "PUT"], "name")
+    assert (point.path, point.handler, point.methods, point.name) == ("/a/", MethodBasedView, ("GET", "PUT"), "name")
+    assert Endpoint(path="/", handler=MethodBasedView, methods=["GET"]).name is None
     assert (point.match("/a/"), point.match("/b/")) == ((), None)
 
 
 def test_endpoints_do_not_share_their_methods() -> None:
     """R3: a list on the class collected the methods of all of them."""
     methods = ["GET"]
-    first, second = Endpoint("/a/", object, methods), Endpoint("/b/", object, ["PUT"])
+    first, second = Endpoint("/a/", MethodBasedView, methods), Endpoint("/b/", MethodBasedView, ["PUT"])
     methods.append("POST")
     assert (first.methods, second.methods) == (("GET",), ("PUT",))
     assert not hasattr(Endpoint, "methods")

@@ -47,6 +47,8 @@ ROOMS = (
     "app",
     "testing",
     "",
+    "cli",
+    "__main__",
 )
 ALONE = "command_line"  # imports nothing of ours
 FROM_ROOT = {"__version__"}  # may be taken from `aiorest_ws` itself: it is bound before anything is imported

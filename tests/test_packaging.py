@@ -196,7 +196,10 @@ def test_wheel_holds_python_extensions_and_py_typed_and_no_c(wheel: Path, source
     assert compiled_modules(wheel) == table(source) == {f"{module}_c" for module in _speedups.MODULES}
     package = {name for name in held if ".dist-info/" not in name}
     assert {Path(name).suffix for name in package} <= {".py", ".so", ".pyd", ".pyi", ".typed"}
-    assert {name for name in package if not name.startswith("aiorest_ws/")} == {"pytest_aiorest_ws.py"}
+    assert {name for name in package if not name.startswith("aiorest_ws/")} == {
+        "aiorest_ws_cli.py",
+        "pytest_aiorest_ws.py",
+    }
     assert any(name.endswith("licenses/LICENSE") for name in held)
 
 
@@ -310,6 +313,16 @@ def test_every_module_of_the_wheel_can_be_imported(
     hot = {f"aiorest_ws._speedups.{name}" for name in table(source)}
     wanted = {name.removesuffix(".py").replace("/", ".").removesuffix(".__init__") for name in shipped_modules(source)}
     assert imported == (wanted | hot if compiled else wanted)
+
+
+@pytest.mark.parametrize("switch", [REQUIRE, NO])
+def test_the_command_of_the_wheel_is_there(switch: str, user: Environment) -> None:
+    command = user.python.parent / ("aiorest-ws.exe" if os.name == "nt" else "aiorest-ws")
+    for argv in ([command], [user.python, "-m", "aiorest_ws"]):
+        assert "aiorest-ws run main:app" in succeed(*argv, "--help", cwd=user.where, **{switch: "1"})
+        version = succeed(*argv, "--version", cwd=user.where, **{switch: "1"})
+        path = "compiled" if switch == REQUIRE else "pure Python"
+        assert re.match(rf"aiorest-ws \d+\.\d+\.\d+ \({path}, ", version)
 
 
 @pytest.mark.parametrize(("switch", "seen"), [(REQUIRE, SEEN), (NO, SEEN_PURE)])

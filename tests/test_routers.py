@@ -12,10 +12,12 @@ from aiorest_ws.abstract import AbstractRouter
 from aiorest_ws.app import Application
 from aiorest_ws.auth.permissions import HasScope, IsAuthenticated
 from aiorest_ws.decorators import endpoint
+from aiorest_ws.dependencies import Depends
 from aiorest_ws.exceptions import (
     EndpointValueError,
     InvalidHandler,
     InvalidPathArgument,
+    InvalidRenderer,
     MethodNotAllowed,
     NoReverseMatch,
     NotSpecifiedHandler,
@@ -673,7 +675,7 @@ def test_decorators_take_every_keyword_of_endpoint(router: SimpleRouter) -> None
     )
     def function(request: Any) -> None: ...
 
-    view = router.routes[0].handler
+    view: Any = router.routes[0].handler
     assert (view.auth_required, view.threaded, view.roles) == (True, True, ["admin"])
     assert (view.permission_classes, view.renderers) == ([IsAuthenticated], [XMLRenderer])
 
@@ -826,3 +828,22 @@ def test_type_checkers_see_a_keyword_that_is_not_there(router: SimpleRouter) -> 
         router.get("/a", auth_requierd=True)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="did you mean 'permission_classes'"):
         endpoint("/a", "GET", permissions=[IsAuthenticated])  # type: ignore[call-arg]
+
+
+def test_what_no_list_takes_is_refused_by_type_checkers_too() -> None:
+    """`make lint` fails where one of these needs no `ignore`."""
+    router = SimpleRouter()
+    with pytest.raises(TypeError, match="middleware 5 has no method"):
+        SimpleRouter(middlewares=[5])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="did you mean Depends"):
+        SimpleRouter(dependencies=[print])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="dependencies of an include must be a list"):
+        router.include(SimpleRouter(), "/v2", dependencies=Depends(print))  # type: ignore[arg-type]
+    with pytest.raises(InvalidHandler):
+        router.register("/x", 5)  # type: ignore[arg-type]
+    with pytest.raises(InvalidHandler, match="decorated with @endpoint"):
+        router.register_endpoint(print)  # type: ignore[arg-type]
+    with pytest.raises(InvalidHandler, match="must have a method"):
+        router.get("/x", permission_classes=["admin"])(lambda request: None)  # type: ignore[list-item]
+    with pytest.raises(InvalidRenderer):
+        router.get("/x", renderers=["json"])(lambda request: None)  # type: ignore[list-item]

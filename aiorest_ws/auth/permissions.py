@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from aiorest_ws._speedups import is_authenticated
 from aiorest_ws.abstract import AbstractPermission
 from aiorest_ws.exceptions import BaseAuthException, NotAuthenticated
+
+if TYPE_CHECKING:
+    from aiorest_ws.views import MethodBasedView
+    from aiorest_ws.wrappers import Request
 
 __all__ = ("HasScope", "IsAuthenticated")
 
@@ -18,7 +22,7 @@ class IsAuthenticated(AbstractPermission):
     refusal: ClassVar[type[BaseAuthException]] = NotAuthenticated
 
     @staticmethod
-    def check(request: Any, handler: Any) -> bool:
+    def check(request: Request, handler: MethodBasedView) -> bool:
         return is_authenticated(request.user)
 
 
@@ -41,7 +45,7 @@ class HasScope(AbstractPermission):
         self.scopes = scopes
         self.claims = tuple(claims)
 
-    def check(self, request: Any, handler: Any) -> bool:  # type: ignore[override]
+    def check(self, request: Request, handler: MethodBasedView) -> bool:  # type: ignore[override]
         payload = request.token_payload or {}
         granted = {scope for name in self.claims for scope in _scopes(payload.get(name))}
         return granted.issuperset(self.scopes)

@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable, Mapping
 from os import PathLike, fspath
 from typing import Any
 
+from aiorest_ws.callables.spelling import meant
 from aiorest_ws.dependencies.depends import check_needless
 from aiorest_ws.dependencies.order import effects_of
 from aiorest_ws.http.head import is_token
 
 __all__ = (
+    "check_broker",
     "check_choice",
     "check_dependencies",
     "check_factory_options",
@@ -32,6 +34,13 @@ __all__ = (
     "check_text",
     "check_threads",
     "check_unix_path",
+)
+
+
+_BROKERS = ("redis", "rediss", "unix")
+_OF_A_BROKER = (
+    *("start", "stop", "publish", "changed", "recheck"),
+    *("subscribe", "unsubscribe", "history", "members"),
 )
 
 
@@ -117,6 +126,19 @@ def check_hooks(name: str, value: Any) -> None:
 def check_metrics(name: str, value: Any) -> None:
     if value is not None and not hasattr(value, "meters"):
         raise TypeError(f"{name} must be an aiorest_ws.metrics.Metrics or None, got {value!r}")
+
+
+def check_broker(name: str, value: Any) -> None:
+    if isinstance(value, str):
+        scheme, _, rest = value.partition("://")
+        if scheme not in _BROKERS or not rest:  # what is behind the scheme may be a secret
+            near = meant(scheme, _BROKERS)
+            cure = f", did you mean {near}://?" if near is not None and near != scheme else ""
+            raise ValueError(f"{name} must be a url such as redis://localhost:6379/0, got one of {scheme[:20]!r}{cure}")
+    elif value is not None:
+        missing = [method for method in _OF_A_BROKER if not callable(getattr(value, method, None))]
+        if missing:
+            raise TypeError(f"{name} must be a url or a Broker, got {value!r:.200}, which has no {missing[0]}()")
 
 
 def check_string(name: str, value: Any) -> None:

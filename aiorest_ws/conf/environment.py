@@ -19,12 +19,14 @@ from aiorest_ws.conf.options import OPTIONS, TABLE, checked, middleware_of
 from aiorest_ws.exceptions import ImproperlyConfigured
 from aiorest_ws.limits import Limits
 
-__all__ = ("configured", "strangers")
+__all__ = ("configured", "may_be_none", "parsed", "strangers")
 
 _PREFIX = "AIOREST_WS_"
 _SWITCHES = ("AIOREST_WS_NO_EXTENSIONS", "AIOREST_WS_REQUIRE_EXTENSIONS")  # of the package, not of an application
 _NAMES = {option: f"{_PREFIX}{option.upper()}" for option in OPTIONS}
 _NAMES |= {"settings_module": VARIABLE} | {name.removeprefix(_PREFIX).lower(): name for name in _SWITCHES}
+# Of the command line's clients: known, and no near name of anything, as no server reads them.
+_OF_CLIENTS = ("AIOREST_WS_SECRET", "AIOREST_WS_SERVER", "AIOREST_WS_TOKEN")
 
 # What Kubernetes puts into every container for each service (`aiorest-ws`, `aiorest-ws-metrics`), as Docker once did.
 _OF_A_SERVICE = re.compile(
@@ -49,7 +51,9 @@ def configured() -> dict[str, Any]:
                 raise ImproperlyConfigured(f"{where}: unknown setting, expected the name of an option")
             options[option] = _checked(option, getattr(settings, name), where)
     for name, text in os.environ.items():
-        if name.startswith(_PREFIX) and name not in _SWITCHES and text and not _is_of_a_service(name, text):
+        if not name.startswith(_PREFIX) or name in _SWITCHES or name in _OF_CLIENTS:
+            continue
+        if text and not _is_of_a_service(name, text):
             where = f"environment variable {name}"
             option = _option(name, where)
             if option is not None:
@@ -62,7 +66,7 @@ def strangers() -> list[tuple[int, str]]:
     told: list[tuple[int, str]] = []
     for name, text in sorted(os.environ.items()):
         alike = _LIKE_PREFIX.fullmatch(name)
-        if alike is None or not text:
+        if alike is None or not text or name in _OF_CLIENTS:
             continue
         if _is_of_a_service(name, text):
             told.append((logging.DEBUG, f"environment variable {name} is ignored: Kubernetes makes it for a service"))
@@ -106,17 +110,27 @@ def _checked(option: str, value: Any, where: str) -> Any:
 
 
 def _parsed(option: str, text: str, where: str) -> Any:
-    """Give the value that `text` stands for."""
+    """Give the value that `text` stands for. Raises ImproperlyConfigured, one line."""
+    try:
+        return parsed(option, text)
+    except ValueError as exc:
+        raise ImproperlyConfigured(f"{where}: {exc}") from None
+
+
+def parsed(option: str, text: str) -> Any:
+    """Give the value of `option` that `text` stands for, not checked. Raises ValueError, one line."""
     text = text.strip()
     written = TABLE[option].written
     if written is None:
-        raise ImproperlyConfigured(f"{where}: {option} is an object, give it in a settings module or in the program")
-    if option in _MAY_BE_NONE and text.lower() == "none":
+        raise ValueError(f"{option} is an object, give it in a settings module or in the program")
+    if may_be_none(option) and text.lower() == "none":
         return None
-    try:
-        return _PARSERS[written](text)
-    except ValueError as exc:
-        raise ImproperlyConfigured(f"{where}: {exc}") from None
+    return _PARSERS[written](text)
+
+
+def may_be_none(option: str) -> bool:
+    """Tell whether the text `none` means None."""
+    return option in _MAY_BE_NONE
 
 
 def _number(text: str) -> int | float:

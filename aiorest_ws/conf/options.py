@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from aiorest_ws.callables.spelling import unknown
 from aiorest_ws.conf.checks import (
+    check_broker,
     check_choice,
     check_dependencies,
     check_factory_options,
@@ -51,7 +52,10 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
     from aiorest_ws.abstract import AbstractRouter
+    from aiorest_ws.dependencies.depends import Depends
     from aiorest_ws.metrics import Metrics
+    from aiorest_ws.middlewares import Middleware
+    from aiorest_ws.realtime.brokers import Broker
 
 __all__ = ("OPTIONS", "TABLE", "AllOptions", "Option", "Options", "checked", "deflate_offer_accept", "middleware_of")
 
@@ -62,8 +66,8 @@ File = str | PathLike[str] | None
 class Options(LimitOptions, total=False):
     """What `Application` may be given beside its router; `TABLE` says what each is for."""
 
-    middlewares: Iterable[Any]
-    dependencies: Sequence[Any]
+    middlewares: Iterable[Middleware]
+    dependencies: Sequence[Depends]
     host: str | None
     ip: str | None  # another name of `host`
     port: int
@@ -99,6 +103,7 @@ class Options(LimitOptions, total=False):
     loop: Literal["auto", "asyncio", "uvloop"]
     log_level: Literal["critical", "error", "warn", "warning", "info", "debug", "trace"]
     access_log: bool | Literal["text", "json"]
+    broker: str | Broker | None
     metrics: Metrics | None
     metrics_port: int | None
     metrics_host: str
@@ -167,7 +172,7 @@ TABLE: dict[str, Option] = {
         None,
         "listen on this socket that is bound already; what systemd hands over (`LISTEN_FDS`) is taken by itself",
     ),
-    "fd": Option(None, check_fd, "number", "the same, as a descriptor"),
+    "fd": Option(None, check_fd, "number", "listen on this socket that is bound already, given as its descriptor"),
     "health_path": Option(
         None,
         check_health_path,
@@ -270,6 +275,12 @@ TABLE: dict[str, Option] = {
         check_choice(FORMS),
         "access log",
         'log a line per request to `aiorest_ws.access`: `True` or `"text"`, or `"json"`',
+    ),
+    "broker": Option(
+        None,
+        check_broker,
+        "text",
+        "what tells other processes of changes: a url `redis://…`, `rediss://…`, `unix://…`, or a `Broker`",
     ),
     "metrics": Option(
         None,

@@ -40,7 +40,7 @@ class Depends:
     cache    call it once a request for all that depend on it; False: for this parameter alone
     """
 
-    call: Any
+    call: Callable[..., Any]
     cache: bool = True
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from inspect import isabstract
 from typing import Annotated, Any, Literal, Union, get_origin
@@ -22,7 +22,7 @@ __all__ = ("REQUEST", "Order", "Step", "effects_of", "fresh_of", "gathered")
 REQUEST = -1  # in place of the index of a step
 
 
-def effects_of(dependencies: Any, whose: str) -> Chain:
+def effects_of(dependencies: Sequence[Depends], whose: str) -> Chain:
     """Give what runs before a handler for its effect alone, or raise TypeError or InvalidHandler.
 
     dependencies    what was given as `dependencies` of `whose`

@@ -12,7 +12,7 @@ __all__ = ("adding_handler",)
 H = TypeVar("H", bound=Callable[..., Any])
 
 
-def adding_handler(handlers: dict[type, Any], exception: type[Exception]) -> Callable[[H], H]:
+def adding_handler(handlers: dict[type[Exception], Callable[..., Any]], exception: type[Exception]) -> Callable[[H], H]:
     """Give the decorator that puts a function into `handlers`. Raises TypeError and ValueError for what cannot be."""
     if not isinstance(exception, type) or not issubclass(exception, Exception):
         raise TypeError(f"expected a subclass of Exception, got {exception!r}: use it as @exception_handler(KeyError)")

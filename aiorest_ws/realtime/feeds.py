@@ -32,6 +32,8 @@ __all__ = ("Feeds", "Said")
 
 logger = logging.getLogger("aiorest_ws")
 
+_LAST = 1.0  # seconds that a broker has for what was said last
+
 
 class Feeds:
     """Says what has changed: `app.live`, in a handler `request.app.live`.
@@ -44,8 +46,9 @@ class Feeds:
     await: the version. Raises NotLive for a url that leads to no route which may be subscribed to.
     """
 
-    def __init__(self, router: Callable[[], Any]) -> None:
+    def __init__(self, router: Callable[[], Any], reaches_others: Callable[[], bool] = lambda: False) -> None:
         self._router = router
+        self._reaches_others = reaches_others
         self._broker: Broker | None = None
         self._node: LocalNode | None = None
         self._home: asyncio.AbstractEventLoop | None = None  # of a broker that was started
@@ -116,8 +119,15 @@ class Feeds:
 
     @property
     def broker(self) -> Broker:
-        """What carries publications; in memory unless another was given."""
+        """What carries publications; in memory unless there are other processes.
+
+        Raises RuntimeError while that is not there: before the application has started, and behind its end.
+        """
         if self._broker is None:
+            if self._reaches_others():
+                raise RuntimeError(
+                    "the application has a broker, which is there while it runs: publish between its start and end"
+                )
             with self._lock:
                 self._broker = self._broker or MemoryBroker(self._most_history)
         return self._broker
@@ -151,7 +161,7 @@ class Feeds:
         node = self._node
         if node is None or node.loop is not connection._loop:
             with self._lock:  # from now on all is said in this loop
-                node = self._node = LocalNode(self.broker, self.meter, factory)
+                node = self._node = LocalNode(self.broker, self.meter, factory, self._pending)
         elif factory not in node.factories:
             node.factories.append(factory)
         return node
@@ -314,8 +324,13 @@ class Feeds:
         """Let go of the broker that was started, with the last who has asked for it."""
         self._starts -= 1
         if not self._starts and self._broker is not None:
+            if tasks := self._pending.tasks:
+                await asyncio.wait(tasks, timeout=_LAST)
+            stopped = self._pending.stop()
             broker, self._broker, self._home = self._broker, None, None
             await broker.stop()
+            if stopped:
+                await asyncio.wait(stopped)
 
     def stop(self, factory: Any) -> list[asyncio.Task[None]]:
         """Let go of what serves subscriptions, unless another listener than `factory` has some.

@@ -11,6 +11,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from aiorest_ws._speedups import again
+from aiorest_ws.realtime.crowds import Crowd
 from aiorest_ws.realtime.reruns import Outcome, Recheck, begin
 from aiorest_ws.realtime.sharing import connection_context
 
@@ -95,17 +96,34 @@ class Guards:
 
     def __init__(self, node: LocalNode) -> None:
         self._node = node
+        self._asking = Crowd(node.runs, self._ask)
 
     def ask(self, subscription: Subscription) -> None:
         """Have the guards of `subscription` asked; nothing is sent to it until they have let it pass."""
         if subscription.is_over:
             return
+        self._hold(subscription)
+        self._ask(subscription)
+
+    def ask_all(self, subscriptions: list[Subscription]) -> None:
+        """Have the guards of each asked, of very many by and by; nothing is sent to any of them from now on."""
+        for subscription in subscriptions:
+            self._hold(subscription)
+        self._asking.add(subscriptions)
+
+    def _hold(self, subscription: Subscription) -> None:
         subscription.is_held = True
+        subscription.guards_run = None  # what is under way was asked before
+        subscription.topic.hold()
+
+    def _ask(self, subscription: Subscription) -> None:
+        if subscription.is_over:
+            return
         if subscription.plan.live.live.shared:
             asking = subscription.guards_run = _Asking(self._node, subscription)
             self._node.runs.add(asking)
         else:
-            subscription.topic.recheck()
+            subscription.topic.ask()
 
     def passed(self, subscription: Subscription, request: Any) -> bool:
         """Let it go on, if its guards have let `request` pass as the same one; tell whether it does."""

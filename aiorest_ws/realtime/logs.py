@@ -57,8 +57,8 @@ class Log(SharedState):
 
     # Its first `data`
 
-    def is_fresh(self, family: int) -> bool:
-        return super().is_fresh(family) and self.has_all_behind(self.number, family)
+    def _is_young(self, family: int) -> bool:
+        return super()._is_young(family) and self.has_all_behind(self.number, family)
 
     def _may_run(self) -> bool:
         return super()._may_run() and bool(self._waiting)

@@ -10,6 +10,7 @@ from orjson import loads
 
 from aiorest_ws._speedups import Outbox, write
 from aiorest_ws.realtime.brokers import Broker, Item
+from aiorest_ws.realtime.crowds import Crowd
 from aiorest_ws.realtime.guards import Guards
 from aiorest_ws.realtime.messages import MSGPACK
 from aiorest_ws.realtime.pending import Pending
@@ -18,6 +19,7 @@ from aiorest_ws.realtime.presence import Presence
 from aiorest_ws.realtime.runs import Runs
 from aiorest_ws.realtime.subscriptions import Subscriptions
 from aiorest_ws.realtime.timers import Timers
+from aiorest_ws.realtime.topics import Topic
 from aiorest_ws.realtime.versions import Mark
 
 if TYPE_CHECKING:
@@ -29,18 +31,19 @@ __all__ = ("LocalNode",)
 class LocalNode:
     """All subscriptions of one process, in the loop that serves them."""
 
-    def __init__(self, broker: Broker, meter: Meter, factory: Any) -> None:
+    def __init__(self, broker: Broker, meter: Meter, factory: Any, pending: Pending) -> None:
         self.loop = asyncio.get_running_loop()
         self.factories = [factory]
         self.timers = Timers(self.loop)
         self.outbox = Outbox(self.loop, self.context)
         limits = factory.limits
         self.runs = Runs(self.loop, self.timers, limits.max_live_runs, factory.threads // 2)
+        self.changing = Crowd(self.runs, Topic.look_again)
         self.guards = Guards(self)
         self.meter = meter
         self.broker = broker
         self.presence = Presence(self)
-        self.pending = Pending()
+        self.pending = pending
         self.places: dict[str, Place] = {}
 
     @property

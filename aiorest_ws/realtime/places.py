@@ -113,6 +113,7 @@ class Place:
             self.private.pop(topic, None)
         else:
             self.topics.pop(topic.name, None)
+        self.node.changing.forget(topic)
         self.drop_if_unused()
 
     def drop_if_unused(self) -> None:
@@ -233,14 +234,13 @@ class Place:
         self._have_changed(None)
 
     def _have_changed(self, value: Item | None) -> None:
-        number = self.number
-        for topic in list(self.topics.values()):
-            if value is not None and value.topic == topic.name:
-                topic.published(value, number)
-            else:
-                topic.changed()
-        for private in list(self.private):
-            private.changed()
+        told = None if value is None else self.topics.get(value.topic)
+        others = [topic for topic in self._all() if topic is not told]
+        for topic in others:
+            topic.is_changed = True
+        self.node.changing.add(others)
+        if told is not None and value is not None:
+            told.published(value, self.number)
 
     # Guards
 
@@ -253,10 +253,9 @@ class Place:
 
     def recheck(self) -> None:
         """Have all guards asked, before anything more is sent."""
-        for topic in list(self.topics.values()):
-            for subscription in list(topic.subscribers):
-                self.node.guards.ask(subscription)
-        for private in list(self.private):
-            self.node.guards.ask(private.subscription)
+        subscriptions = [private.subscription for private in self.private]
+        for topic in self.topics.values():
+            subscriptions += topic.subscribers
+        self.node.guards.ask_all(subscriptions)
         for attempt in self.attempts:
             attempt.recheck()

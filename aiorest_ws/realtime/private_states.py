@@ -61,10 +61,9 @@ class PrivateState(Topic):
         self.stop()
         self.place.remove(self)
 
-    def recheck(self) -> None:
-        """Have the guards asked, which is a run, before anything more is sent."""
+    def hold(self) -> None:
+        """Let nothing come of a run under way: guards are asked, which is another, before anything more is sent."""
         self._is_void = self._is_running
-        self.ask()
 
     def _has_to_wait(self) -> bool:
         attempts = self.subscription.table.attempts.get(self.name, ())

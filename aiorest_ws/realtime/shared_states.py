@@ -99,8 +99,12 @@ class SharedState(Topic):
 
     def is_fresh(self, family: int) -> bool:
         """Tell whether the value can be had without a run."""
+        return not self.is_stale and self._is_young(family)
+
+    def _is_young(self, family: int) -> bool:
+        """Tell whether the value is there, is younger than `interval`, and nobody has said that it changed since."""
         is_young = self.node.timers.now() - self._as_of < self.live.interval
-        return family in self.values and is_young and not self.is_stale and not self.is_changed
+        return family in self.values and is_young and not self.is_changed
 
     def known(self, family: int) -> Known:
         """Give the value, which is there."""
@@ -154,6 +158,7 @@ class SharedState(Topic):
                 self._is_late = False
                 values = {family: fitting(data) for family, data in rerun.values.items()}
                 self._set(values, number, is_changed)
+                waiting.extend(self._joined())
             self._serve(waiting, outcome)
             if outcome is not None:
                 self.is_changed = self.is_changed or is_changed
@@ -166,6 +171,12 @@ class SharedState(Topic):
         return begin(
             self.node.pipeline, request, value, self.params, context=context, done=done, seconds=self.node.run_seconds
         )
+
+    def _joined(self) -> list[tuple[int, asyncio.Future[Known | None]]]:
+        """Give those who have come since the run began, for whom its value is as good as for who comes now."""
+        joined = [(family, future) for family, future in self._waiting if self._is_young(family)]
+        self._waiting = [(family, future) for family, future in self._waiting if not self._is_young(family)]
+        return joined
 
     def _serve(self, waiting: list[tuple[int, asyncio.Future[Known | None]]], outcome: Outcome | None) -> None:
         """Give those who are `waiting` the value, or what went wrong; who wants it in another form waits on."""

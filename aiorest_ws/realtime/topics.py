@@ -71,6 +71,11 @@ class Topic:
         self.is_changed = True
         self.ask()
 
+    def look_again(self) -> None:
+        """Have what `is_changed` looked at, unless a run that began since does so."""
+        if self.is_changed:
+            self.ask()
+
     def ask(self) -> None:
         """Have the handler run again, as soon as its interval allows."""
         if self._is_due:
@@ -86,6 +91,9 @@ class Topic:
             self._timer = timers.at(at, self._line_up)
         else:
             self._line_up()
+
+    def hold(self) -> None:
+        """Take note that guards are to be asked: where a run does so, nothing comes of one that began before."""
 
     def go_on(self) -> None:
         """Take note that what kept a run from beginning may be over."""

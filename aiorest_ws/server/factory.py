@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -34,6 +34,8 @@ from aiorest_ws.server.threads import Threads
 if TYPE_CHECKING:
     from ssl import SSLContext
 
+    from aiorest_ws.dependencies.depends import Depends
+    from aiorest_ws.middlewares import Middleware
     from aiorest_ws.realtime.feeds import Feeds
 
 __all__ = ("RequestHandlerFactory", "protocol_options")
@@ -82,8 +84,8 @@ class RequestHandlerFactory(WebSocketServerFactory):
     """
 
     protocol = RequestHandlerProtocol
-    middlewares: Iterable[Any] = ()
-    dependencies: Iterable[Any] = ()
+    middlewares: Iterable[Middleware] = ()
+    dependencies: Sequence[Depends] = ()
     stopping = False
     accepts = True
     served_path: str | None = None
@@ -124,7 +126,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
         self.complaints = Complaints(logger)
         self.refusals = Complaints(logger)  # of handshakes
         self.misses = Complaints(logger)  # about paths that are not served: scanners must not use up the others
-        self.exception_handlers: dict[type, Any] = {}
+        self.exception_handlers: dict[type[Exception], Callable[..., Any]] = {}
         self.dependency_overrides: dict[Any, Any] = {}
         self._router: AbstractRouter | None = None
         self._pipeline: Pipeline | None = None

@@ -7,12 +7,15 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from contextvars import Context, copy_context
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiorest_ws.callables.calls import call
 from aiorest_ws.exceptions import PASSED_ON, ImproperlyConfigured, sole
 from aiorest_ws.logs.loggers import enable_loggers
 from aiorest_ws.server.patience import Patience
+
+if TYPE_CHECKING:
+    from aiorest_ws.realtime.brokers import Broker
 
 __all__ = ("Lifespan", "Shared", "described")
 
@@ -67,6 +70,7 @@ class Lifespan:
     startup    called in order inside of it, before anybody connects; each may be `async def`
     shutdown   called in order before it is left, if all of `startup` went well
     shared     takes what the manager gives; None to leave it
+    broker     what carries publications elsewhere, from before all of that to behind it; None: nothing does
     context    the context variables as they were when the application was ready; None before, and if nothing set any
     """
 
@@ -77,8 +81,11 @@ class Lifespan:
         startup: Iterable[Callable[[Any], Any]] = (),
         shutdown: Iterable[Callable[[Any], Any]] = (),
         shared: Shared | None = None,
+        broker: Broker | None = None,
     ) -> None:
         self._app = app
+        self._broker = broker
+        self._is_carried = False
         self._shared = shared
         self._take_out: Callable[[], None] | None = None
         self._failure: BaseException | None = None
@@ -98,6 +105,21 @@ class Lifespan:
 
     async def start(self) -> None:
         """Run until the application may listen. Raises ImproperlyConfigured from what went wrong."""
+        if self._broker is not None:
+            await self._app.live.start(self._broker)
+            self._is_carried = True
+        try:
+            await self._begin()
+        except BaseException:  # raised again
+            await self._let_go_of_broker()
+            raise
+
+    async def _let_go_of_broker(self) -> None:
+        if self._is_carried:
+            self._is_carried = False
+            await self._app.live.close()
+
+    async def _begin(self) -> None:
         if self._manager is None and not self._startup and not self._shutdown:
             return
         loop = asyncio.get_running_loop()
@@ -158,8 +180,11 @@ class Lifespan:
     async def end(self, patience: Patience) -> None:
         """Run to the end, however long that takes while there is patience. What goes wrong is logged."""
         task, self._task = self._task, None
-        if task is None:
-            return
+        if task is not None:
+            await self._end(task, patience)
+        await patience.insist([asyncio.ensure_future(self._let_go_of_broker())])
+
+    async def _end(self, task: asyncio.Task[None], patience: Patience) -> None:
         self._over.set()
         await self._bring_to_end(task, patience)
         if not self._is_due:  # it ended before; what is around it is gone, but the others are told as always

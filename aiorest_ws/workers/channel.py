@@ -24,6 +24,7 @@ LARGEST_HEAD = 1024 * 1024
 HIGH, LOW = 4 * 1024 * 1024, 1024 * 1024  # bytes on their way: with so many it is full, with so few there is room again
 _AT_ONCE = 64 * 1024  # bytes that do not wait for the end of a turn of the loop
 _LENGTHS = Struct("!II")
+_BEFORE = _LENGTHS.size
 
 Handler = Callable[[list[Any], bytes], None]
 
@@ -55,7 +56,7 @@ class Channel(asyncio.Protocol):
         self._lost: list[Callable[[], Any]] = []
         self._room: list[Callable[[], Any]] = []
         self._came = bytearray()  # the beginning of a message
-        self._needed = _LENGTHS.size  # bytes of it that tell more
+        self._needed = _BEFORE  # bytes of it that tell more
         self._begun = False
         self._to_send: list[bytes] = []
         self._size = 0  # bytes of these
@@ -77,15 +78,16 @@ class Channel(asyncio.Protocol):
         if self.is_closed:
             return
         said = orjson.dumps((kind, *head))
-        if len(said) > LARGEST_HEAD or len(said) + len(body) > LARGEST:
+        of_head, of_body = len(said), len(body)
+        if of_head > LARGEST_HEAD or of_head + of_body > LARGEST:
             raise ValueError(
                 f"a message to {self._to} must have at most {LARGEST} bytes, {LARGEST_HEAD} of them in its head, "
-                f"got {len(said) + len(body)}, {len(said)} of them in its head: send it in parts"
+                f"got {of_head + of_body}, {of_head} of them in its head: send it in parts"
             )
         if not self._to_send:
             self._loop.call_soon(self._flush)
-        self._to_send += (_LENGTHS.pack(len(said), len(body)), said, body)
-        self._size += _LENGTHS.size + len(said) + len(body)
+        self._to_send += (_LENGTHS.pack(of_head, of_body), said, body)
+        self._size += _BEFORE + of_head + of_body
         if self._size >= _AT_ONCE:
             self._flush()
 
@@ -134,20 +136,22 @@ class Channel(asyncio.Protocol):
 
     def _take_all(self, data: bytes) -> int:
         """Take the messages that are whole; give where the next begins."""
-        at = 0
+        at, size = 0, len(data)
         while not self.is_closed:
-            self._needed = _LENGTHS.size
-            if len(data) - at < _LENGTHS.size:
+            begin = at + _BEFORE
+            self._needed = _BEFORE
+            if begin > size:
                 break
             of_head, of_body = _LENGTHS.unpack_from(data, at)
             if of_head > LARGEST_HEAD or of_head + of_body > LARGEST:
                 raise _NotUnderstood(f"a message of {of_head} and {of_body} bytes is too large")
-            self._needed += of_head + of_body
-            if len(data) - at < self._needed:
+            between = begin + of_head
+            end = between + of_body
+            if end > size:
+                self._needed = end - at
                 break
-            begin = at + _LENGTHS.size
-            at += self._needed
-            self._take(data[begin : begin + of_head], data[begin + of_head : at])
+            at = end
+            self._take(data[begin:between], data[between:end])
         return at
 
     def _take(self, said: bytes, body: bytes) -> None:

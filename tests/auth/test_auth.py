@@ -766,6 +766,10 @@ async def test_nothing_of_a_token_is_logged(clock: Clock, caplog: pytest.LogCapt
 # Permissions
 
 
+NO_REQUEST: Any = None
+NO_VIEW: Any = None
+
+
 class Says(AbstractPermission):
     """A permission with a fixed answer; one that is async, or raises, if it is told so."""
 
@@ -853,13 +857,13 @@ async def test_a_part_that_fails_lets_nobody_in_whatever_the_others_say(later: b
 
 
 def test_the_second_part_is_asked_only_if_it_matters() -> None:
-    assert (Says(False) & Says(RuntimeError())).check(None, None) is False
-    assert (Says(True) | Says(RuntimeError())).check(None, None) is True
+    assert (Says(False) & Says(RuntimeError())).check(NO_REQUEST, NO_VIEW) is False
+    assert (Says(True) | Says(RuntimeError())).check(NO_REQUEST, NO_VIEW) is True
 
 
 def test_what_is_no_permission_cannot_be_combined() -> None:
     with pytest.raises(TypeError, match="a permission must have a method 'check', got 5"):
-        Yes & 5
+        Yes & 5  # type: ignore[operator]
 
 
 @pytest.mark.parametrize(
@@ -870,9 +874,9 @@ def test_what_is_no_permission_cannot_be_combined() -> None:
     ],
 )
 def test_has_scope_reads_the_claim(granted: Any, passes: bool) -> None:
-    request = SimpleNamespace(token_payload={"scope": granted})
-    assert HasScope("read").check(request, None) is passes
-    assert HasScope("read", "other").check(request, None) is False
+    request: Any = SimpleNamespace(token_payload={"scope": granted})
+    assert HasScope("read").check(request, NO_VIEW) is passes
+    assert HasScope("read", "other").check(request, NO_VIEW) is False
 
 
 @pytest.mark.parametrize("scopes", [(), ("",), ("a b",), (5,)])

@@ -15,6 +15,7 @@ import pytest
 from aiorest_ws import Application, Depends, HTTPError, SimpleRouter, endpoint
 from aiorest_ws.callables.calls import call, is_awaitable, layers_of, may_wait
 from aiorest_ws.exceptions import ImproperlyConfigured, InvalidHandler
+from aiorest_ws.middlewares import Middleware
 from aiorest_ws.testing import AsyncTestClient, HandshakeRefused, TestClient
 from tests.serving import asynchronous
 
@@ -94,7 +95,9 @@ class Free:
 @every
 @asynchronous
 async def test_a_middleware_that_refuses_refuses_however_it_is_written(refuses: Any) -> None:
-    for middlewares in ([Before(refuses)], [Free(), Before(refuses)], [Around(refuses)], [Around(refuses), Free()]):
+    before, around, free = Before(refuses), Around(refuses), Free()
+    lists: list[list[Middleware]] = [[before], [free, before], [around], [around, free]]
+    for middlewares in lists:
         router = SimpleRouter()
         router.register_endpoint(endpoint("/hello", "GET")(hello))
         async with AsyncTestClient(Application(router=router, middlewares=middlewares)) as client:

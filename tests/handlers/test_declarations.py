@@ -120,7 +120,7 @@ def bound_to(kind: str, request: Any, number: int = 1) -> Any:
     return [kind, number]
 
 
-FUNCTIONS = {
+FUNCTIONS: dict[str, Any] = {
     "plain": plain,
     "waiting": waiting,
     "called": Callable(),

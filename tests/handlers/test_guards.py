@@ -871,16 +871,19 @@ def test_path_parameters_are_read_only_and_empty_before_routing(impl: Impl) -> N
 )
 def test_scopes_are_looked_for_in_claims(payload: Any, keywords: dict[str, Any], passes: bool) -> None:
     """H16."""
-    request = SimpleNamespace(token_payload=payload)
-    assert HasScope("read", "write", **keywords).check(request, None) is passes
+    request: Any = SimpleNamespace(token_payload=payload)
+    view: Any = None
+    assert HasScope("read", "write", **keywords).check(request, view) is passes
 
 
 def test_a_subclass_may_look_at_other_claims() -> None:
     class HasRole(HasScope):
         claims = ("roles",)
 
-    assert HasRole("admin").check(SimpleNamespace(token_payload={"roles": ["admin"]}), None) is True
-    assert HasRole("admin").check(SimpleNamespace(token_payload={"scope": "admin"}), None) is False
+    admin: Any = SimpleNamespace(token_payload={"roles": ["admin"]})
+    other: Any = SimpleNamespace(token_payload={"scope": "admin"})
+    view: Any = None
+    assert (HasRole("admin").check(admin, view), HasRole("admin").check(other, view)) == (True, False)
 
 
 @pytest.mark.parametrize("claims", ["scope", (), [""], [5], {"scope"}], ids=str)

@@ -287,7 +287,7 @@ def test_async_handlers_classes_and_threads_are_alike() -> None:
 
 def test_middlewares_and_permissions_come_before_the_check() -> None:
     class Never(MethodBasedView):
-        permission_classes = (type("No", (), {"check": staticmethod(lambda request, view: False)}),)
+        permission_classes: Any = (type("No", (), {"check": staticmethod(lambda request, view: False)}),)
 
         def get(self, request: Any, n: int) -> None: ...
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import socket
 from collections.abc import Callable
@@ -106,33 +107,96 @@ class MemoryKit(Kit):
         return len(self.broker)
 
 
+class Line:
+    """Carries what one process says to another, and may be held: then the other reads nothing."""
+
+    def __init__(self, source: socket.socket, sink: socket.socket) -> None:
+        self._source, self._sink = source, sink
+        self._is_open = asyncio.Event()
+        self._is_open.set()
+        self.task = asyncio.get_running_loop().create_task(self._carry())
+
+    def hold(self) -> None:
+        self._is_open.clear()
+
+    def let_go(self) -> None:
+        self._is_open.set()
+
+    async def _carry(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while data := await loop.sock_recv(self._source, 65536):
+                await self._is_open.wait()
+                await loop.sock_sendall(self._sink, data)
+            self._sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._source.close()  # whoever says more sees that nobody is there
+
+
 class HubKit(Kit):
     """A hub and the broker of a worker, over a real pair of sockets."""
 
     def __init__(self, most: int | None = 1024 * 1024) -> None:
         super().__init__(most)
         self.hub = Hub(most, clock=self.clock)
-        self.channels: list[Channel] = []
+        self.channels: dict[int, Channel] = {}  # of each worker, the hub's end
+        self._all: list[Channel] = []
+        self._brokers: list[HubBroker] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._sockets: list[socket.socket] = []
 
     async def worker(self, number: int) -> HubBroker:
         """Give the broker of one more worker, or of one in the place of another."""
-        ours, theirs = socket.socketpair()
-        self.channels += (await open_channel(ours, to=f"worker {number}"), await open_channel(theirs))
-        self.hub.add(self.channels[-2], number)
-        broker = HubBroker(self.channels[-1])
-        await broker.start()
-        return broker
+        return await self.started(await self.bare(number))
+
+    async def far_worker(self, number: int) -> tuple[HubBroker, Line]:
+        """Give the broker of a worker, not started, and the line over which the hub speaks to it."""
+        (near, far), sock = self.pair(), await self.bare(number)
+        line, back = Line(sock, near), Line(near, sock)
+        self._tasks += line.task, back.task
+        self._all.append(await open_channel(far, to="the supervisor"))
+        self._brokers.append(HubBroker(self._all[-1]))
+        return self._brokers[-1], line
+
+    async def started(self, sock: socket.socket) -> HubBroker:
+        """Give a broker that asks whatever is at the other end of `sock`."""
+        channel = await open_channel(sock, to="the supervisor")
+        self._all.append(channel)
+        self._brokers.append(HubBroker(channel))
+        await self._brokers[-1].start()
+        return self._brokers[-1]
+
+    async def bare(self, number: int) -> socket.socket:
+        """Give the bare socket of one more worker."""
+        ours, theirs = self.pair()
+        self.channels[number] = await open_channel(ours, to=f"worker {number}")
+        self._all.append(self.channels[number])
+        self.hub.add(self.channels[number], number)
+        return theirs
+
+    def pair(self) -> tuple[socket.socket, socket.socket]:
+        pair = socket.socketpair()
+        for sock in pair:
+            sock.setblocking(False)
+        self._sockets += pair
+        return pair
 
     async def __aenter__(self) -> Self:
         self.broker = await self.worker(1)
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        await super().__aexit__(*exc_info)
+        for broker in self._brokers:
+            await broker.stop()
         self.hub.stop()
-        for channel in self.channels:
+        for channel in self._all:
             channel.abort()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await turn_over()
+        for sock in self._sockets:
+            sock.close()
 
     async def settle(self, *brokers: HubBroker) -> None:
         for broker in brokers or (self.broker,):

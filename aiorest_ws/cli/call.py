@@ -1,0 +1,78 @@
+"""send one request to a server, and print the reply
+
+What the server gives as `data` is printed as JSON: indented on a terminal, else in one line. An error is one line on
+stderr, and its status the exit code: 4 for 4xx, 5 for 5xx; 3 if there was no reply.
+"""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from typing import Any
+
+from aiorest_ws.cli.asking import add_arguments, add_server, address_of, arguments_of, document
+from aiorest_ws.cli.failures import USAGE, Failure, code_of
+from aiorest_ws.cli.output import complain, print_json, print_text
+from aiorest_ws.cli.parser import Parser
+
+__all__ = ("EXAMPLES", "check_url", "fill", "main")
+
+EXAMPLES = """\
+  aiorest-ws call GET /hello
+  aiorest-ws call GET /sum a:=2 b:=3 --server ws://127.0.0.1:8000
+  aiorest-ws call POST /orders --data '{"item": "tea", "count": 2}'
+  aiorest-ws call PUT /orders/7 --data @order.json --token "$(aiorest-ws token --subject ada)"
+  aiorest-ws call GET /orders | jq '.[0]'"""
+
+
+def fill(parser: Parser) -> None:
+    parser.add_argument("method", metavar="METHOD", help="GET, POST, PUT, PATCH, DELETE …")
+    parser.add_argument("url", metavar="URL", help="with a slash in front: /users/7")
+    add_arguments(parser)
+    parser.add_argument("--data", metavar="JSON", help="data of the request: JSON, @file, or - for stdin")
+    parser.add_argument("--raw", action="store_true", help="a string is printed as it is, without quotes")
+    parser.add_argument("--whole", action="store_true", help="print the whole reply, also of an error, with its status")
+    add_server(parser)
+
+
+def main(given: Namespace) -> int:
+    method, url = given.method.upper(), check_url(given.url)
+    if method == "SUBSCRIBE":
+        raise Failure(f"SUBSCRIBE has more than one reply: aiorest-ws subscribe {url}", USAGE)
+    args = arguments_of(given)
+    more = {"args": args} if given.data is None else {"args": args, "data": document(given.data, "--data")}
+    with address_of(given).connect() as wire:
+        reply = wire.reply_to(wire.send(method, url, **more))
+    status = reply.get("status")
+    if not isinstance(status, int):
+        raise Failure(f"a reply without a status: {json.dumps(reply):.200}")
+    _show(reply, status, given)
+    return code_of(status)
+
+
+def _show(reply: dict[str, Any], status: int, given: Namespace) -> None:
+    if given.whole:
+        print_json({name: value for name, value in reply.items() if name != "id"})
+    elif code_of(status):
+        complain(told(reply))
+    elif given.raw and isinstance(reply.get("data"), str):
+        print_text(reply["data"])
+    else:
+        print_json(reply.get("data"))
+
+
+def told(reply: dict[str, Any]) -> str:
+    """Say in one line what a reply says that is an error."""
+    detail = reply.get("detail")
+    return f"{reply['status']}: {detail if isinstance(detail, str) else json.dumps(detail, ensure_ascii=False)}"
+
+
+def check_url(url: str) -> str:
+    """Give a url as it is sent. Raises Failure."""
+    if not url.startswith("/"):
+        raise Failure(
+            f"expected a url with a slash in front, got {url!r:.200}, did you mean {f'/{url}'!r:.200}?", USAGE
+        )
+    if "?" in url:
+        raise Failure(f"a url has no query string: {url.partition('?')[0]} key=value …", USAGE)
+    return url

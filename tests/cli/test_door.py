@@ -1,0 +1,94 @@
+"""The first thing of all: help, version, which command; and what that takes."""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+
+import pytest
+
+import aiorest_ws
+from aiorest_ws.cli.commands import COMMANDS, whole
+from aiorest_ws_cli import HELP, main
+from tests.kit.cli import Cli
+from tests.serving import asynchronous, run_program
+
+
+@asynchronous
+async def test_help_imports_nothing_at_all() -> None:
+    source = """
+import json, sys
+before = set(sys.modules)
+from aiorest_ws_cli import main
+code = main(["--help"])
+print(json.dumps([code, sorted(set(sys.modules) - before)]))
+"""
+    outcome = await run_program(source)
+    assert (outcome.code, outcome.err) == (0, "")
+    *told, last = outcome.out.splitlines(keepends=True)
+    assert "".join(told) == HELP
+    code, imported = json.loads(last)
+    assert code == 0
+    assert [name for name in imported if not name.startswith("collections")] == ["aiorest_ws_cli"]
+
+
+def test_help_is_that_of_the_commands(cli: Cli) -> None:
+    for argv in (["-h"], ["--help"], ["help"]):
+        assert cli(*argv) == (0, HELP, "")
+    for name in COMMANDS:
+        title = (import_module(f"aiorest_ws.cli.{name}").__doc__ or "").partition("\n")[0]
+        assert f"\n  {name:<11}{title}" in HELP
+    assert all(len(line) <= 80 for line in HELP.splitlines())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_has_help_with_examples_that_it_takes(name: str, cli: Cli) -> None:
+    said = cli(name, "--help")
+    assert (said.code, said.err) == (0, "")
+    assert said.out == cli("help", name).out
+    examples = said.out.partition("examples:\n")[2].splitlines()
+    assert examples
+    assert all("aiorest-ws " in line or "AIOREST_WS_" in line for line in examples)
+
+
+def test_the_version_tells_what_runs(cli: Cli) -> None:
+    said = cli("--version")
+    assert (said.code, said.err) == (0, "")
+    path = "compiled" if aiorest_ws.COMPILED else "pure Python"
+    assert said.out.startswith(f"aiorest-ws {aiorest_ws.__version__} ({path}, ")
+    assert cli("-V") == said
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        ([], "which command? One of run, routes, call, subscribe, token: see aiorest-ws --help"),
+        (["rnu"], "unknown command 'rnu', did you mean run?"),
+        (["serve"], "unknown command 'serve', expected one of run, routes, call, subscribe, token"),
+        (["--versoin"], "unknown option '--versoin', expected one of run, routes, call, subscribe, token"),
+        (["run"], "run: the following arguments are required: MODULE:ATTRIBUTE"),
+        (["call", "GET"], "call: the following arguments are required: URL"),
+        (["token", "--sbject", "ada"], "token: unknown option --sbject, did you mean --subject?"),
+        (["token", "--sub", "ada"], "token: unknown option --sub, see aiorest-ws token --help"),
+        (["routes", "a:b", "c"], "routes: one too many: 'c'"),
+    ],
+)
+def test_wrong_usage_is_one_line(argv: list[str], line: str, cli: Cli) -> None:
+    assert cli(*argv) == (2, "", f"aiorest-ws: {line}\n")
+
+
+def test_ctrl_c_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(argv: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("aiorest_ws.cli.commands.run", interrupted)
+    assert main(["call", "GET", "/"]) == 130
+
+
+def test_completions_know_commands_and_flags() -> None:
+    import shtab
+
+    for shell in ("bash", "zsh"):
+        script = shtab.complete(whole(), shell)
+        for word in (*COMMANDS, "--max-connections", "--no-compress", "--reload-dir", "--subject"):
+            assert word in script, (shell, word)
