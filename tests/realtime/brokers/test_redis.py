@@ -16,8 +16,11 @@ from aiorest_ws.realtime.brokers import Item, Retention
 from aiorest_ws.realtime.brokers.redis import RedisBroker
 from aiorest_ws.realtime.versions import Mark
 from tests.kit.brokers import KEPT, Told
+from tests.kit.systems import needs_posix
 from tests.kit.valkeys import Proxy, RedisKit, Valkey, proxied, running
 from tests.serving import TIMEOUT, asynchronous, turn_over, until
+
+pytestmark = needs_posix
 
 LOG, OTHER, STATE = "/rooms/5/messages", "/rooms/6/messages", "/orders/7"
 
