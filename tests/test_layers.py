@@ -24,7 +24,7 @@ ROOMS = (
     "callables",
     "routing",
     "_speedups",
-    *("wrappers", "renderers"),
+    *("wrappers", "markup", "renderers"),
     "limits",
     "logs",
     "realtime",
