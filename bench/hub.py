@@ -3,8 +3,8 @@
     python -m bench.hub [--loop uvloop] [--seconds 3]
 
 Hub and workers are processes of their own, joined as the supervisor joins them. Of a rate: one worker publishes in
-turns of `--batch` and waits for the numbers, itself subscribed (`one worker`), or only another (`two workers`). Of a
-delay: one publishes at a steady rate, the other has the time from `publish` to its node's `on_item`.
+turns of `--batch`, of which four are on their way; it subscribes itself (`one worker`), or only another does (`two
+workers`). Of a delay: one publishes at a steady rate, the other has the time from `publish` to its node's `on_item`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import multiprocessing
 import os
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -27,6 +28,7 @@ from aiorest_ws.workers.channel import open_channel
 
 URL = "/rooms/5/messages"
 KEPT = Retention(100, 300.0, 1024 * 1024)
+TURNS = 4
 _FORK = multiprocessing.get_context("fork")
 
 
@@ -88,12 +90,16 @@ async def joined(sock: socket.socket, subscribes: bool) -> tuple[HubBroker, Coun
 async def publish_much(sock: socket.socket, pipe: Any, subscribes: bool, seconds: float, batch: int) -> None:
     broker, node = await joined(sock, subscribes)
     data = json.dumps(["x" * 96]).encode()
-    begun, until, count = processor_seconds(), time.monotonic() + seconds, 0
-    while time.monotonic() < until:
-        said = [broker.publish(URL, Item(0, data), KEPT) for _ in range(batch)]
-        await said[-1]
+    begun, start, count = processor_seconds(), time.monotonic(), 0
+    turns: deque[Any] = deque()
+    while time.monotonic() < start + seconds:
+        turns.append([broker.publish(URL, Item(0, data), KEPT) for _ in range(batch)][-1])
         count += batch
-    pipe.send(("publisher", processor_seconds() - begun, {"count": count, "items": node.items}))
+        if len(turns) == TURNS:
+            await turns.popleft()
+    await asyncio.gather(*turns)
+    found = {"count": count, "a second": round(count / (time.monotonic() - start)), "items": node.items}
+    pipe.send(("publisher", processor_seconds() - begun, found))
 
 
 async def publish_steadily(sock: socket.socket, pipe: Any, rate: int, seconds: float) -> None:

@@ -7,8 +7,10 @@ import ssl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from ipaddress import ip_address
 from time import monotonic
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from aiorest_ws import __version__
 from aiorest_ws.cli.failures import CANNOT, NO_REPLY, USAGE, Failure, code_of
@@ -63,7 +65,7 @@ class Address:
 
     def _opened(self, stack: ExitStack) -> ClientConnection:
         try:
-            from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
+            from websockets.exceptions import InvalidStatus, InvalidURI, WebSocketException
         except ImportError:
             raise Failure("this needs websockets: pip install 'aiorest-ws[cli]>=2'", CANNOT) from None
         try:
@@ -77,7 +79,7 @@ class Address:
             raise Refused(response.status_code, line) from None
         except TimeoutError:
             raise Lost(f"no connection to {self.server} within {self.timeout:g} s") from None
-        except (OSError, InvalidHandshake, EOFError) as exc:
+        except (OSError, WebSocketException, EOFError, ImportError) as exc:  # ImportError: a library for SOCKS
             raise Lost(f"no connection to {self.server}: {_reason(exc)}") from None
 
     def _connection(self) -> AbstractContextManager[ClientConnection]:
@@ -100,6 +102,8 @@ class Address:
             return unix_connect(self.server.removeprefix("unix:"), "ws://localhost/", **options)
         if self.server.startswith("wss:"):
             options["ssl"] = self._context()
+        if _is_here(urlsplit(self.server).hostname or ""):
+            options["proxy"] = None
         return connect(self.server, **options)
 
     def _context(self) -> ssl.SSLContext:
@@ -162,6 +166,14 @@ class Wire:
         frame = exc.rcvd
         said = "" if frame is None else f": {frame.code} {frame.reason}".rstrip()
         return Lost(f"{self._address.server} closed the connection{said}")
+
+
+def _is_here(host: str) -> bool:
+    """Tell whether a host is this machine, which no proxy is asked for, whatever the environment says."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def _reason(exc: BaseException) -> str:

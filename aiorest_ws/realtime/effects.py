@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from asyncio import _get_running_loop
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -9,7 +10,8 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from aiorest_ws._speedups import renders_otherwise, write
-from aiorest_ws.exceptions import BaseAPIException, EndpointValueError, InvalidHandler, sole
+from aiorest_ws.callables.failures import sole
+from aiorest_ws.exceptions import BaseAPIException, EndpointValueError, InvalidHandler
 from aiorest_ws.realtime.messages import added
 from aiorest_ws.realtime.roles import Role
 from aiorest_ws.routing.templates import converters_by_parameter, parameter_names, replace_parameters
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from aiorest_ws.realtime.feeds import Feeds
 
 __all__ = ("Changes", "Effect")
+
+_PATIENCE = 1.0  # seconds that a reply waits for what the broker says of its changes
 
 
 class Changes:
@@ -131,26 +135,33 @@ class Effect(Role):
     def late(self, request: Any) -> None:
         self._is_answered = True
 
-    def settle(self, connection: Any, request: Any, rendered: bytes) -> bytes:
-        """Say what changed; give the reply, with the versions of what its client subscribes to."""
+    def settle(self, connection: Any, request: Any, rendered: bytes) -> bytes | None:
+        """Say what changed; give the reply, with the versions of what its client subscribes to.
+
+        None: it is put off until a broker that is elsewhere has said them.
+        """
         if self._is_answered:
             return rendered
         changed = self._over(request, connection)
         if not changed or request.id is None or (request.status < 400 and renders_otherwise(request)):
             return rendered
-        return added(rendered, request.form, "changed", write(changed, request.form))
+        if all(isinstance(version, str) for version in changed.values()):
+            return _with(rendered, request, changed)
+        self._is_answered = True
+        connection.put_off(request, _told(rendered, request, changed))
+        return None
 
     def end(self, request: Any) -> None:
         self._over(request, None)
 
-    def _over(self, request: Any, connection: Any) -> dict[str, str]:
+    def _over(self, request: Any, connection: Any) -> dict[str, Any]:
         with self._lock:
             self._has_ended, self._ended = True, request
             if self._threads:
                 return {}  # the last of them says it
         return self._say(request, connection)
 
-    def _say(self, request: Any, connection: Any) -> dict[str, str]:
+    def _say(self, request: Any, connection: Any) -> dict[str, Any]:
         if self._is_said or not (self._has_changed or self._is_inside):
             return {}
         self._is_said = True
@@ -167,6 +178,17 @@ class Effect(Role):
     def _report(self, request: Any, exc: Exception) -> None:
         if self._pipeline.report is not None:
             self._pipeline.report(request, exc)
+
+
+def _with(rendered: bytes, request: Any, changed: dict[str, str]) -> bytes:
+    return added(rendered, request.form, "changed", write(changed, request.form)) if changed else rendered
+
+
+async def _told(rendered: bytes, request: Any, changed: dict[str, Any]) -> bytes:
+    """Give the reply with the versions that the broker has said, which it gets a while for."""
+    await asyncio.wait(changed.values(), timeout=_PATIENCE)
+    said = {name: task.result() for name, task in changed.items() if task.done() and not task.cancelled()}
+    return _with(rendered, request, {name: version for name, version in said.items() if version is not None})
 
 
 def _refuses(exc: BaseException) -> bool:

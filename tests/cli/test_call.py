@@ -202,6 +202,20 @@ async def test_tls(cli: Cli, certificate: Certificate) -> None:
 
 
 @asynchronous
+async def test_this_machine_is_asked_without_a_proxy(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    async with server(cli) as ask:
+        for proxy in (f"http{ask.url[2:]}", "socks5://127.0.0.1:1"):
+            for name in ("http_proxy", "https_proxy", "all_proxy", "socks_proxy"):
+                monkeypatch.setenv(name, proxy)
+            assert (await ask("call", "GET", "/hello")).code == 0
+            said = await asyncio.to_thread(cli, "call", "GET", "/hello", "--server", "ws://elsewhere.example")
+            assert (said.code, said.err.count("\n")) == (3, 1)
+            assert said.err.startswith("aiorest-ws: no connection to ws://elsewhere.example: ")
+
+
+@asynchronous
 async def test_what_is_no_server_of_ours(cli: Cli) -> None:
     async def http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")

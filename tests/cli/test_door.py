@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -92,3 +95,27 @@ def test_completions_know_commands_and_flags() -> None:
         script = shtab.complete(whole(), shell)
         for word in (*COMMANDS, "--max-connections", "--no-compress", "--reload-dir", "--subject"):
             assert word in script, (shell, word)
+
+
+ASK = """
+source "$1"
+complete_it() {
+    COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMPREPLY=()
+    "$(complete -p aiorest-ws | sed 's/.*-F \\([^ ]*\\).*/\\1/')"
+    echo "${COMPREPLY[@]}"
+}
+complete_it aiorest-ws r
+complete_it aiorest-ws run --max-conn
+complete_it aiorest-ws call --to
+"""
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="asks bash")
+def test_bash_completes(tmp_path: Path) -> None:
+    import shtab
+
+    script = tmp_path / "completion"
+    script.write_text(shtab.complete(whole(), "bash"), "utf-8")
+    done = subprocess.run(["bash", "-c", ASK, "-", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == ["run routes", "--max-connections --max-connections-per-address", "--token"]

@@ -19,6 +19,7 @@ from aiorest_ws import Live, SimpleRouter
 from tests.serving import TIMEOUT, Outcome, Program, asynchronous, serving
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+SWITCHES = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", "PYTHONSAFEPATH": "1"}  # safe: as of the script
 ROOT = str(Path(__file__).parent.parent.parent)
 
 
@@ -34,7 +35,7 @@ async def command(
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         start_new_session=True,
-        env=os.environ | {"PYTHONPATH": ROOT, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"} | environment,
+        env=os.environ | {"PYTHONPATH": ROOT, **SWITCHES} | environment,
     )
     try:
         yield Program(process)

@@ -7,12 +7,10 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import orjson
-
 from aiorest_ws.exceptions import BrokerUnavailable
 from aiorest_ws.realtime.brokers import Item, Node, Retention
 from aiorest_ws.realtime.brokers.hub_messages import MOST_OF_ITEM, Channel, body_of, item_of
-from aiorest_ws.realtime.brokers.hub_presence import OwnMembers
+from aiorest_ws.realtime.brokers.hub_presence import OwnMembers, members_of
 from aiorest_ws.realtime.versions import Mark
 
 __all__ = ("HubBroker",)
@@ -70,7 +68,7 @@ class HubBroker:
         self._loop: Any = None
         self._why_not = "the broker was not started"  # why nothing can be asked, if so
         self._last = 0  # number of what was asked
-        # Number → what waits for its answer; of what was published, also how nodes of this process are told of it.
+        # Number → what waits for its answer; of what was published, how nodes of this process are told of it, and it.
         self._asked: dict[int, tuple[asyncio.Future[Any], str, Item | None]] = {}
         self._parts: dict[int, list[Any]] = {}  # of large answers
         self._urls: dict[str, _Subscription] = {}
@@ -104,19 +102,13 @@ class HubBroker:
     # What is asked
 
     def publish(self, url: str, item: Item, retention: Retention) -> asyncio.Future[Mark]:
-        number, future = self._ask("on_item", item)
-        if number:
-            kept = (retention.items, float(retention.seconds), retention.size)
-            self._channel.send("publish", number, url, *kept, len(item.json), body=body_of(item))
-        return future
+        kept = (retention.items, float(retention.seconds), retention.size)
+        return self._ask("publish", url, *kept, len(item.json), told="on_item", item=item)
 
     def changed(self, url: str, value: Item | None = None) -> asyncio.Future[Mark]:
-        number, future = self._ask("on_changed", value)
-        if number and value is None:
-            self._channel.send("change", number, url, "", 0)
-        elif number and value is not None:
-            self._channel.send("change", number, url, value.topic, len(value.json), body=body_of(value))
-        return future
+        if value is None:
+            return self._ask("change", url, "", 0, told="on_changed")
+        return self._ask("change", url, value.topic, len(value.json), told="on_changed", item=value)
 
     def recheck(self, url: str | None) -> asyncio.Future[Any] | None:
         """Have the guards asked again: of this process at once, whether or not the hub can be told."""
@@ -129,11 +121,10 @@ class HubBroker:
     def subscribe(self, url: str, node: Node) -> Mark | asyncio.Future[Mark]:
         subscription = self._urls.get(url)
         if subscription is None:
-            number, future = self._ask()
-            if not number:
-                return future
-            subscription = self._urls[url] = self._subscriptions[number] = _Subscription(number, url)
-            self._channel.send("subscribe", number, url)
+            future = self._ask("subscribe", url)
+            if future.done():
+                return future  # it cannot be asked
+            subscription = self._urls[url] = self._subscriptions[self._last] = _Subscription(self._last, url)
         elif subscription.mark is not None:
             if node not in subscription.nodes:
                 subscription.nodes.append(node)
@@ -157,26 +148,20 @@ class HubBroker:
             self._channel.send("unsubscribe", subscription.number)
 
     def history(self, url: str, since: Mark) -> asyncio.Future[list[Item] | None]:
-        number, future = self._ask()
-        if number:
-            self._channel.send("history", number, url, since.epoch, since.number)
-        return future
+        return self._ask("history", url, since.epoch, since.number)
 
     def members(self, url: str, node: Node | None = None, own: Mapping[Any, Any] | None = None) -> Any:
-        if node is not None:
-            if not self._why_not:
-                self._members.set(url, node, own)
-            return {}
-        number, future = self._ask()
-        if number:
+        if node is None:
             self._members.tell(url)
-            self._channel.send("members", number, url)
-        return future
+            return self._ask("members", url)
+        if not self._why_not:
+            self._members.set(url, node, own)
+        return {}
 
-    def _ask(self, what: str = "", item: Item | None = None) -> tuple[int, asyncio.Future[Any]]:
-        """Give the number and the future of a question; 0 if it cannot be asked, which the future says.
+    def _ask(self, kind: str, *head: Any, told: str = "", item: Item | None = None) -> asyncio.Future[Any]:
+        """Ask the hub; of what was published, `told` is how the nodes of this process are told of it.
 
-        Raises ValueError for an item that is too large.
+        Raises ValueError for an item that is too large, TypeError for a url that JSON cannot say.
         """
         if item is not None and item.size > MOST_OF_ITEM:
             raise ValueError(
@@ -184,13 +169,15 @@ class HubBroker:
                 "publish where to find it"
             )
         if (why_not := self._refusal()) is not None:
-            return 0, self._failed(why_not)
-        self._last += 1
-        future = self._loop.create_future()
-        self._asked[self._last] = (future, what, item)
+            return self._failed(why_not)
+        number = self._last + 1
+        self._channel.send(kind, number, *head, body=b"" if item is None else body_of(item))
+        self._last = number
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._asked[number] = (future, told, item)
         if self._watch is None:
             self._watch = self._loop.call_later(_PATIENCE, self._look)
-        return self._last, future
+        return future
 
     def _refusal(self) -> str | None:
         """Give why nothing can be asked now, None if it can."""
@@ -250,13 +237,13 @@ class HubBroker:
     def _on_answer(self, head: list[Any], body: bytes) -> None:
         number, told, epoch, at = head
         mark = Mark(epoch, at)
-        future, what, item = self._asked.pop(number, _NOBODY)
+        future, how, item = self._asked.pop(number, _NOBODY)
         if number in self._subscriptions:
             self._begin(self._subscriptions[number], mark)
-        elif told in self._subscriptions and what:
-            if item is not None and what == "on_item":
+        elif told in self._subscriptions and how:
+            if item is not None and how == "on_item":
                 item.number = at
-            self._subscriptions[told].tell(what, mark, item)
+            self._subscriptions[told].tell(how, mark, item)
         _give(future, mark)
 
     def _begin(self, subscription: _Subscription, mark: Mark) -> None:
@@ -312,7 +299,7 @@ class HubBroker:
 
     def _on_listed(self, head: list[Any], body: bytes) -> None:
         number, is_last = head
-        self._take_part(number, is_last, orjson.loads(body), dict)
+        self._take_part(number, is_last, members_of(body), dict)
 
     def _take_part(self, number: int, is_last: bool, part: list[Any], whole: Callable[[list[Any]], Any]) -> None:
         if number in self._asked:

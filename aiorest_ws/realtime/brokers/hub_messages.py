@@ -9,7 +9,7 @@
 | `recheck` | url or null | |
 | `history` | number, url, epoch, number of the item | |
 | `members` | number, url | |
-| `present` | url, whether the hub is to say that it changed | JSON: `[id, entry]` of who is there, `[id]` of who left |
+| `present` | url, whether the hub says that it changed, sizes of each (id, entry; 0 of who left) | ids and entries |
 | `leave` | | |
 
 | the hub says | head | body |
@@ -22,7 +22,7 @@
 | `items` | number, whether that is all, number of the first, sizes of each (JSON, MessagePack) or null | items |
 | `listed` | number, whether that is all | JSON: `[id, entry]` of each |
 
-The number of a `subscribe` is that of the subscription.
+The number of a `subscribe` is that of the subscription. Ids and entries are JSON, which the hub keeps as it is.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ from aiorest_ws.realtime.brokers import Item
 __all__ = ("MOST_OF_ITEM", "Channel", "body_of", "in_parts", "item_of")
 
 MOST_OF_ITEM = 16 * 1024 * 1024  # bytes of what is published, so that it fits into one message
-_PART = 1024 * 1024  # bytes of what is sent at once, of what is large
+_PART = 512 * 1024  # bytes of what is sent at once, of what is large; the last piece may be beyond them
+_WHAT = 32  # bytes in which it is said what a piece is, at most
 
 
 class Channel(Protocol):
@@ -49,7 +50,6 @@ class Channel(Protocol):
     def take(self, kind: str, handler: Callable[[list[Any], bytes], None]) -> None: ...
     def on_lost(self, function: Callable[[], Any]) -> None: ...
     def on_room(self, function: Callable[[], Any]) -> None: ...
-    def abort(self) -> None: ...
 
 
 def body_of(item: Item) -> bytes:
@@ -67,15 +67,15 @@ def item_of(body: bytes, size: int, number: int = 0, topic: str = "") -> Item:
 
 
 def in_parts(pieces: Iterable[tuple[Any, bytes]]) -> Iterator[tuple[bool, list[Any], list[bytes]]]:
-    """Give what is known of pieces, and their bytes, in parts of about a MiB; and whether a part is the last."""
+    """Give what is known of pieces, and their bytes, in parts of some size; and whether a part is the last."""
     known: list[Any] = []
     data: list[bytes] = []
     size = 0
     for what, piece in pieces:
-        if size + len(piece) > _PART and data:
+        if size > _PART:
             yield False, known, data
             known, data, size = [], [], 0
         known.append(what)
         data.append(piece)
-        size += len(piece)
+        size += len(piece) + _WHAT
     yield True, known, data

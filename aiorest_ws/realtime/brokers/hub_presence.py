@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json  # as exact as what was written: orjson takes large integers for fractions, and refuses what is deep
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +12,9 @@ from aiorest_ws._speedups import write
 from aiorest_ws.realtime.brokers import Node
 from aiorest_ws.realtime.brokers.hub_messages import Channel, in_parts
 
-__all__ = ("OwnMembers",)
+__all__ = ("OwnMembers", "members_of")
+
+logger = logging.getLogger("aiorest_ws")
 
 _FEW = 256  # members of a url of which each change is told at once; of more, it is looked at ten times a second
 _OFTEN = 0.1
@@ -56,8 +60,8 @@ class OwnMembers:
             del self._places[url]
         pieces = place.differing()
         if pieces:
-            for is_last, _, part in in_parts(pieces):
-                self._channel.send("present", url, is_late and is_last, body=b"[%b]" % b",".join(part))
+            for is_last, sizes, part in in_parts(pieces):
+                self._channel.send("present", url, is_late and is_last, sizes, body=b"".join(part))
 
     def stop(self) -> None:
         """Tell nothing more."""
@@ -82,10 +86,25 @@ class _Place:
         self.sent: dict[Any, Any] = {}
         self.timer: asyncio.TimerHandle | None = None
 
-    def differing(self) -> list[tuple[None, bytes]]:
+    def differing(self) -> list[tuple[tuple[int, int], bytes]]:
         """Give what the hub is to be told, and take it as told."""
         now = {name: entry for own in self.own.values() for name, entry in own.items()}
-        sent, self.sent = self.sent, now
-        pieces = [(None, write([name, now[name]], 0)) for name in now if now[name] is not sent.get(name)]
-        pieces += [(None, write([name], 0)) for name in sent if name not in now]
+        sent = self.sent
+        pieces = [_piece(name, write(now[name], 0)) for name in now if now[name] is not sent.get(name)]
+        pieces += [_piece(name, b"") for name in sent if name not in now]
+        self.sent = now
         return pieces
+
+
+def _piece(name: Any, entry: bytes) -> tuple[tuple[int, int], bytes]:
+    written = write(name, 0)
+    return (len(written), len(entry)), written + entry
+
+
+def members_of(body: bytes) -> list[list[Any]]:
+    """Give id and entry of each member, of which the hub has said `body`."""
+    try:
+        return json.loads(body)  # type: ignore[no-any-return]
+    except RecursionError:
+        logger.error("cannot read who is there: it is too deep")
+        return []

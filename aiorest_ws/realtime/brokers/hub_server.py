@@ -25,7 +25,6 @@ _MOST_ANSWERS = 4 * 1024 * 1024  # bytes of answers to one that asks and does no
 _MOST_LATER = 10_000  # large answers that wait for room
 _LONGEST_URL = 1024  # characters
 _LONGEST_TOPIC = 1024
-_LONGEST_ID = 4096
 _MOST_SECONDS = 1e10
 
 # What a worker says → the types in its head.
@@ -36,7 +35,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "change": (int, str, str, int),
     "history": (int, str, str, int),
     "members": (int, str),
-    "present": (str, bool),
+    "present": (str, bool, list),
     "leave": (),
 }
 
@@ -102,7 +101,7 @@ class _Worker:
         self._rechecks: dict[str | None, None] = {}  # that it has not been told
         self._later: deque[Callable[[], None]] = deque()  # large answers, for when there is room
         self._answers = 0  # bytes of them that were sent while there was none
-        self._present: dict[str, dict[Any, Any]] = {}  # who is there, by url and id
+        self._present: dict[str, dict[bytes, bytes]] = {}  # who is there, by url and id, as JSON
         self._asks = False  # what it says is being done: it is told of that by the answer
         self._told = 0  # the subscription that is told by the answer
         self._has_left = False
@@ -218,15 +217,13 @@ class _Worker:
     def _members(self, number: int, url: str) -> None:
         self._when_room(lambda: self._answer_members(number, self._broker.members(url)))
 
-    def _set_present(self, url: str, says_so: bool, body: bytes) -> None:
+    def _set_present(self, url: str, says_so: bool, sizes: list[Any], body: bytes) -> None:
         _check_url(url)
-        entries = orjson.loads(body)
-        if type(entries) is not list or not all(map(_is_entry, entries)):
-            raise ValueError("expected a list of [id, entry] and [id]")
+        changed = _members(sizes, body)
         here = self._present.setdefault(url, {})
-        for name, *entry in entries:
+        for name, entry in changed:
             if entry:
-                here[name] = entry[0]
+                here[name] = entry
             else:
                 here.pop(name, None)
         if not here:
@@ -242,7 +239,7 @@ class _Worker:
         if self._channel.is_full:
             self._answers += _ANSWER
             if self._answers > _MOST_ANSWERS:
-                self._channel.abort()
+                raise ValueError("it asks, and does not read")
 
     def on_item(self, url: str, mark: Mark, item: Item) -> None:
         if self._is_behind(url):
@@ -275,11 +272,13 @@ class _Worker:
         """Be told of breaks: there are none between the hub and its own broker."""
 
     def _is_behind(self, url: str) -> bool:
-        """Tell whether it is told nothing of `url` now; then it will be told how far that has come."""
-        if self._channel.is_full or url in self._behind:
+        """Tell whether it is told nothing of `url` now; then it will be told how far that has come.
+
+        There is room only once all that was left out has been told.
+        """
+        if self._channel.is_full:
             self._behind[url] = None
-            return True
-        return False
+        return self._channel.is_full
 
     def _when_room(self, answer: Callable[[], None]) -> None:
         """Answer now, or when there is room for what may be large."""
@@ -288,7 +287,7 @@ class _Worker:
         elif len(self._later) < _MOST_LATER:
             self._later.append(answer)
         else:
-            raise ValueError("it asks for too much, and does not read")
+            raise ValueError("it asks, and does not read")
 
     def _on_room(self) -> None:
         """Tell what was left out: first what must not be seen any more, then how far all has come."""
@@ -311,8 +310,8 @@ class _Worker:
             self._channel.send("items", number, is_last, since + 1, sizes, body=b"".join(data))
             since += len(sizes)
 
-    def _answer_members(self, number: int, members: dict[Any, Any]) -> None:
-        pieces = ((None, orjson.dumps(pair)) for pair in members.items())
+    def _answer_members(self, number: int, members: dict[bytes, bytes]) -> None:
+        pieces = ((None, b"[%b,%b]" % pair) for pair in members.items())
         for is_last, _, data in in_parts(pieces):
             self._channel.send("listed", number, is_last, body=b"[%b]" % b",".join(data))
 
@@ -329,9 +328,25 @@ def _check_url(url: str) -> None:
         raise ValueError(f"expected a url of at most {_LONGEST_URL} characters, got {len(url)}")
 
 
-def _is_entry(entry: Any) -> bool:
-    if type(entry) is not list or not 1 <= len(entry) <= 2:
-        return False
-    name = entry[0]
-    is_name = type(name) is int or (type(name) is str and len(name) <= _LONGEST_ID)
-    return is_name and (len(entry) == 1 or type(entry[1]) is dict)
+def _members(sizes: list[Any], body: bytes) -> list[tuple[bytes, bytes]]:
+    """Give id and entry of each, as JSON. Raises ValueError if that is not what there is.
+
+    They are looked at so that nobody gets what cannot be read, and kept as they are, large integers too.
+    """
+    members = []
+    at = 0
+    for each in sizes:
+        if type(each) is not list or len(each) != 2 or type(each[0]) is not int or type(each[1]) is not int:
+            raise ValueError("expected the sizes of ids and entries")
+        between = at + each[0]
+        end = between + each[1]
+        if not at < between <= end <= len(body):
+            raise ValueError("expected ids and entries of the sizes that were said")
+        name, entry = body[at:between], body[between:end]
+        if type(orjson.loads(name)) not in (int, float, str) or (entry and type(orjson.loads(entry)) is not dict):
+            raise ValueError("expected ids that are integers or strings, and entries that are objects")
+        members.append((name, entry))
+        at = end
+    if at != len(body):
+        raise ValueError("expected ids and entries, and nothing behind them")
+    return members

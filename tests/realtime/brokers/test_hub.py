@@ -19,7 +19,7 @@ from aiorest_ws.realtime.brokers.hub import HubBroker
 from aiorest_ws.realtime.brokers.hub_messages import MOST_OF_ITEM
 from aiorest_ws.realtime.versions import Mark
 from aiorest_ws.workers.channel import HIGH
-from tests.kit.brokers import KEPT, HubKit, Told
+from tests.kit.brokers import KEPT, HubKit, Line, Told
 from tests.serving import asynchronous, turn_over, until
 
 LOG, OTHER, STATE = "/rooms/5/messages", "/rooms/6/messages", "/orders/7"
@@ -367,9 +367,9 @@ async def test_a_worker_that_asks_for_ever_and_does_not_read_is_closed(asked: tu
     async with HubKit() as kit:
         bare = await stuck(kit, 2)
         kind, *rest = asked
-        asking = b"".join(message(kind, 10 + at, *rest) for at in range(200_000))
+        asking = b"".join(message(kind, 10 + at, *rest) for at in range(100_000))
         with pytest.raises(ConnectionError):
-            await bare.send(asking + asking)
+            await bare.send(asking)
         assert kit.channels[2].is_closed
         await kit.publish(LOG, b"1")
 
@@ -561,6 +561,12 @@ CONFUSED = {
     "history with a body": ["history", 2, LOG, "epoch", 1],
     "members of nothing": ["members", 2],
     "present without a list": ["present", LOG, True],
+    "present without sizes": ["present", LOG, True, [1, 3]],
+    "present without what it says": ["present", LOG, True, [[1, 2]]],
+    "present with more than it says": ["present", LOG, True, [[1, 4]]],
+    "present without an id": ["present", LOG, True, [[0, 4]]],
+    "present with less than nothing": ["present", LOG, True, [[5, -1]]],
+    "present with fractions": ["present", LOG, True, [[1.0, 3]]],
     "an answer": ["answer", 1, 0, "epoch", 1],
     "leave": ["leave", 1],
     "nothing known": ["what"],
@@ -589,13 +595,22 @@ async def test_a_confused_worker_is_closed_and_takes_nobody_along(
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b"null", b"[1]", b"[[]]", b"[[1,2]]", b"[[1,{},3]]", b"[[null,{}]]", b"[[true]]", b"[[1.5]]"]
+    ("name", "entry"),
+    [
+        (b"{", b"{}"),
+        (b"null", b"{}"),
+        (b"true", b"{}"),
+        (b"[1]", b"{}"),
+        (b"1", b"1"),
+        (b"1", b"{"),
+        (b"1", b"[" * 2000),
+    ],
 )
 @asynchronous
-async def test_members_that_are_none_close_it(body: bytes) -> None:
+async def test_members_that_are_none_close_it(name: bytes, entry: bytes) -> None:
     async with HubKit() as kit:
         bare = await Bare.of(kit, 2)
-        await bare.say("present", LOG, True, body=body)
+        await bare.say("present", LOG, True, [[len(name), len(entry)]], body=name + entry)
         await bare.end()
         assert await kit.do("members", LOG) == {}
 
@@ -630,6 +645,117 @@ async def test_whatever_a_worker_says_the_others_are_served(heads: list[tuple[st
             pass
         mark = await kit.do("changed", STATE)
         assert node.changes == [(STATE, mark, None)]
+
+
+# All at once
+
+
+class Follower(Told):
+    """A node that follows a log: whatever it is not told, it is told that it was not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.got: dict[int, bytes] = {}
+        self.position = -1
+        self.missed: list[tuple[int, int]] = []  # behind one number, up to another
+
+    def on_item(self, url: str, mark: Mark, item: Item) -> None:
+        assert self.position in (-1, mark.number - 1), "a gap, and nothing was said of it"
+        self.position = mark.number
+        self.got[mark.number] = item.json
+
+    def on_return(self, url: str, mark: Mark) -> None:
+        assert mark.number >= self.position
+        self.missed.append((self.position, mark.number))
+        self.position = mark.number
+
+
+class Play:
+    """Three workers that publish to one log and follow it; some do not read for a while, some die."""
+
+    def __init__(self, kit: HubKit) -> None:
+        self.kit = kit
+        self.brokers: list[HubBroker] = []
+        self.lines: list[Line] = []
+        self.followers: list[Follower] = []
+        self.said = [0, 0, 0]
+        self.sure: list[set[bytes]] = [set(), set(), set()]  # what was published by those who have not died since
+
+    async def begin(self, at: int) -> None:
+        broker, line = await self.kit.far_worker(at)
+        await broker.start()
+        follower = Follower()
+        if at == len(self.brokers):
+            self.brokers.append(broker)
+            self.lines.append(line)
+            self.followers.append(follower)
+        self.brokers[at], self.lines[at], self.followers[at] = broker, line, follower
+        self.follow(at)
+
+    def follow(self, at: int) -> None:
+        self.brokers[at].subscribe(LOG, self.followers[at])
+
+    def publish(self, at: int, size: int) -> None:
+        self.said[at] += 1
+        value = b"%d/%d/" % (at, self.said[at]) + b"x" * size
+        self.brokers[at].publish(LOG, item(value), Retention(10_000, 300.0, 1 << 30))
+        self.sure[at].add(value)
+
+    async def do(self, what: str, at: int) -> None:
+        if what in ("few bytes", "many bytes"):
+            self.publish(at, 10 if what == "few bytes" else 1_700_000)
+        elif what == "hold":
+            self.lines[at].hold()
+        elif what == "let go":
+            self.lines[at].let_go()
+        elif what == "wait":
+            await turn_over(20)
+        elif what == "leave":
+            self.brokers[at].unsubscribe(LOG, self.followers[at])
+            self.followers[at] = Follower()
+            self.follow(at)
+        else:
+            await turn_over(2)
+            self.kit.channels[at].abort()
+            self.sure[at].clear()
+            await self.begin(at)
+
+    async def check(self) -> None:
+        for line in self.lines:
+            line.let_go()
+        await self.kit.settle(*self.brokers)  # the hub has all that was said,
+        await self.kit.settle(*self.brokers)  # and has told it
+        mark = await got(self.brokers[0].subscribe(LOG, Told()))
+        everything = await self.brokers[0].history(LOG, Mark(mark.epoch, 0))
+        assert everything is not None
+        truth = [each.json for each in everything]
+        assert len(set(truth)) == len(truth) == mark.number
+        for at in range(3):
+            numbers = [int(value.split(b"/")[1]) for value in truth if value.startswith(b"%d/" % at)]
+            assert numbers == sorted(numbers)
+            assert self.sure[at] <= set(truth)
+        for follower in self.followers:
+            for since, to in follower.missed:
+                follower.got |= {number: truth[number - 1] for number in range(max(since, 0) + 1, to + 1)}
+            numbers = sorted(follower.got)
+            assert numbers == list(range(numbers[0], mark.number + 1)) if numbers else follower.position == -1
+            assert [follower.got[number] for number in numbers] == [truth[number - 1] for number in numbers]
+
+
+WHAT = st.sampled_from(["few bytes", "many bytes", "many bytes", "hold", "let go", "wait", "leave", "die"])
+
+
+@given(steps=st.lists(st.tuples(WHAT, st.integers(0, 2)), max_size=30))
+@settings(deadline=None, max_examples=60)
+@asynchronous
+async def test_whatever_happens_nobody_misses_an_item_without_being_told(steps: list[tuple[str, int]]) -> None:
+    async with HubKit(None) as kit:
+        play = Play(kit)
+        for at in range(3):
+            await play.begin(at)
+        for what, at in steps:
+            await play.do(what, at)
+        await play.check()
 
 
 # Who is there
@@ -675,9 +801,55 @@ async def test_only_what_differs_is_said() -> None:
         del own[1]
         broker.members(LOG, node, own)
         broker.members(LOG, node, {})
-        assert await bare.hear() == (["present", LOG, False], b'[[1,{"id":1}],[2,{"id":2}]]')
-        assert await bare.hear() == (["present", LOG, False], b'[[2,{"id":2,"new":true}],[3,{"id":3}],[1]]')
-        assert await bare.hear() == (["present", LOG, False], b"[[2],[3]]")
+        assert await bare.hear() == (["present", LOG, False, [[1, 8], [1, 8]]], b'1{"id":1}2{"id":2}')
+        head, body = await bare.hear()
+        assert (head[3], body) == ([[1, 19], [1, 8], [1, 0]], b'2{"id":2,"new":true}3{"id":3}1')
+        assert await bare.hear() == (["present", LOG, False, [[1, 0], [1, 0]]], b"23")
+
+
+def deep(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@asynchronous
+async def test_members_are_what_they_were_whatever_they_are_called_and_say() -> None:
+    async with HubKit() as kit:
+        other = await kit.worker(2)
+        own = {
+            name: {"id": name, "given": given}
+            for name, given in ((2**70, 2**70), ("2", "ü\0"), (-1, deep(254)), ("\n", None), ("", deep(300)))
+        }
+        kit.broker.members(LOG, Told(), own)
+        await kit.settle()
+        assert await other.members(LOG) == own
+
+
+@asynchronous
+async def test_members_that_cannot_be_read_disturb_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    async with HubKit() as kit:
+        bare = await Bare.of(kit, 2)
+        written = b'1{"a":' + b"[" * 1020 + b"]" * 1020 + b"}"  # the hub's own reader goes deeper than that of workers
+        await bare.say("present", LOG, False, [[1, len(written) - 1]], body=written)
+        await until(lambda: bool(kit.hub.broker.members(LOG)))
+        assert await kit.do("members", LOG) == {}
+        await kit.publish(LOG, b"1")
+    assert "too deep" in caplog.text
+
+
+@asynchronous
+async def test_a_url_that_json_cannot_say_is_refused_and_nothing_is_left_of_it() -> None:
+    async with HubKit() as kit:
+        node = Told()
+        for _ in range(2):
+            with pytest.raises(TypeError, match="surrogates"):
+                kit.broker.subscribe("/\ud800", node)
+            with pytest.raises(TypeError, match="surrogates"):
+                kit.broker.publish("/\ud800", item(b"1"), KEPT)
+        kit.broker.unsubscribe("/\ud800", node)
+        await kit.publish(LOG, b"1")
 
 
 @asynchronous
@@ -690,6 +862,18 @@ async def test_many_members_are_said_now_and_then_and_all_are_told_that_they_cha
         await until(lambda: bool(node.changes))
         assert len(node.changes) == 1
         assert await kit.do("members", LOG) == own
+
+
+@asynchronous
+async def test_very_many_come_and_go_in_parts() -> None:
+    async with HubKit() as kit:
+        other, node = await kit.worker(2), Told()
+        own = {number: {"id": number} for number in range(40_000)}
+        kit.broker.members(LOG, node, own)
+        assert len(await kit.do("members", LOG)) == len(await other.members(LOG)) == 40_000
+        own.clear()
+        kit.broker.members(LOG, node, own)
+        assert await kit.do("members", LOG) == {}
 
 
 @asynchronous
@@ -709,7 +893,7 @@ async def test_who_was_in_a_worker_that_died_stays_for_a_while_and_then_that_cou
     async with HubKit() as kit:
         node = watched(kit)
         bare = await Bare.of(kit, 2)
-        await bare.say("present", LOG, False, body=b'[[1,{"id":1}],[2,{"id":2}]]')
+        await bare.say("present", LOG, False, [[1, 8], [1, 8]], body=b'1{"id":1}2{"id":2}')
         bare.sock.close()
         await until(lambda: kit.channels[2].is_closed)
         kit.hub.timers.advance(GRACE - 0.1)
@@ -725,7 +909,7 @@ async def test_who_came_back_meanwhile_elsewhere_has_never_been_away() -> None:
     async with HubKit() as kit:
         node = watched(kit)
         bare = await Bare.of(kit, 2)
-        await bare.say("present", LOG, False, body=b'[[1,{"id":1}]]')
+        await bare.say("present", LOG, False, [[1, 8]], body=b'1{"id":1}')
         bare.sock.close()
         await until(lambda: kit.channels[2].is_closed)
         new = await kit.worker(2)
@@ -758,7 +942,7 @@ async def test_nobody_waits_for_a_stuck_worker_to_know_who_is_there() -> None:
     """The hub knows them: no worker is asked (socketio/socket.io-cluster-adapter#11)."""
     async with HubKit() as kit:
         bare = await stuck(kit, 2)
-        await bare.say("present", LOG, False, body=b'[[1,{"id":1}]]')
+        await bare.say("present", LOG, False, [[1, 8]], body=b'1{"id":1}')
         await until(lambda: bool(kit.hub.broker.members(LOG)))
         assert await kit.do("members", LOG) == {1: {"id": 1}}
 
