@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import fields
+from itertools import count
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 from weakref import WeakSet
@@ -24,8 +25,9 @@ from aiorest_ws.server.calling import call_soon, run_coroutine
 from aiorest_ws.server.factory import protocol_options
 from aiorest_ws.server.lifespan import Lifespan, Shared
 from aiorest_ws.server.listeners import tls_context
+from aiorest_ws.server.process import TOLD
 from aiorest_ws.server.program import Program
-from aiorest_ws.server.server import EndedEarly, Server
+from aiorest_ws.server.server import EndedEarly, Seat, Server
 from aiorest_ws.urls.base import set_urlconf
 from aiorest_ws.views import AROUND
 
@@ -42,6 +44,8 @@ __all__ = ("Application", "deflate_offer_accept")
 
 H = TypeVar("H", bound=Callable[..., Any])
 T = TypeVar("T")
+
+_turns = count()  # of `run`
 
 
 class Application:
@@ -73,6 +77,7 @@ class Application:
         self._channel: Any = None  # to the supervisor, in a worker
         self._loop: asyncio.AbstractEventLoop | None = None  # that serves
         self._server: Server | None = None
+        self._seat: Seat | None = None  # in a worker: what it has of its supervisor
         self.addresses: list[Any] = []
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -369,6 +374,9 @@ class Application:
     def run(self, **options: Unpack[AllOptions]) -> None:
         """Serve until SIGINT or SIGTERM, then `stop`; at the second signal at once.
 
+        With `workers`, the same command line is run again in each of so many processes: it has to come to this call
+        there, too, where it serves and does not return. What is behind it runs here only.
+
         Blocks; what keeps it from starting is one line on stderr and exit code 1. So does a lifespan that ends before
         its time: that is logged, and ends it as a signal does, but with exit code 1.
         """
@@ -382,7 +390,13 @@ class Application:
             pass
         else:
             raise RuntimeError("run() cannot be called where an event loop is running: use `await app.serve()` there")
-        Program(self, self._options).run()
+        turn = next(_turns)
+        if TOLD is None and self._options["workers"] == 1:
+            Program(self, self._options).run()
+        else:
+            from aiorest_ws.workers import program_of
+
+            program_of(self, self._options, turn).run()
 
     def _take(self, options: Mapping[str, Any]) -> None:
         """Let options of `run`, `start` and `serve` win over those of the constructor, and these over the settings."""

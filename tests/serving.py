@@ -40,28 +40,36 @@ def asynchronous(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, No
 
     Fails when the loop's exception handler was called, and when something was never awaited.
     """
+    return within(TIMEOUT)(test)
 
-    @wraps(test)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        trouble: list[dict[str, Any]] = []
-        gc.freeze()  # what was there before need not be searched for what this test leaves behind
 
-        async def guarded() -> None:
-            asyncio.get_running_loop().set_exception_handler(lambda _, context: trouble.append(context))
-            async with asyncio.timeout(TIMEOUT):
-                await test(*args, **kwargs)
-            gc.collect()
-            await turn_over()
+def within(seconds: float) -> Callable[[Callable[P, Coroutine[Any, Any, None]]], Callable[P, None]]:
+    """Give `asynchronous` for tests that may take so long."""
 
-        try:
-            with asyncio.Runner(loop_factory=loop_factory(str(kwargs.get("loop", "asyncio")))) as runner:
-                runner.run(guarded())
-            gc.collect()
-        finally:
-            gc.unfreeze()
-        assert trouble == []
+    def decorate(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+        @wraps(test)
+        def run(*args: P.args, **kwargs: P.kwargs) -> None:
+            trouble: list[dict[str, Any]] = []
+            gc.freeze()  # what was there before need not be searched for what this test leaves behind
 
-    return run
+            async def guarded() -> None:
+                asyncio.get_running_loop().set_exception_handler(lambda _, context: trouble.append(context))
+                async with asyncio.timeout(seconds):
+                    await test(*args, **kwargs)
+                gc.collect()
+                await turn_over()
+
+            try:
+                with asyncio.Runner(loop_factory=loop_factory(str(kwargs.get("loop", "asyncio")))) as runner:
+                    runner.run(guarded())
+                gc.collect()
+            finally:
+                gc.unfreeze()
+            assert trouble == []
+
+        return run
+
+    return decorate
 
 
 def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
@@ -455,18 +463,25 @@ class Program:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
         self._lines: list[str] = []
+        self._errors: list[str] = []
 
     @classmethod
     async def start(cls, source: str, **environment: str) -> Program:
+        return await cls.launch("-c", source, **environment)
+
+    @classmethod
+    async def launch(cls, *command: str, **environment: str) -> Program:
+        """Run Python with `command` behind it, in a session of its own."""
         root = str(Path(__file__).parent.parent)
         path = os.pathsep.join([root, os.environ["PYTHONPATH"]]) if os.environ.get("PYTHONPATH") else root
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-W", "error", "-c", source),
+            *("-W", "error", *command),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env=os.environ | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"} | environment,
+            start_new_session=True,
         )
         return cls(process)
 
@@ -486,6 +501,15 @@ class Program:
                 return lines
         raise AssertionError(f"it did not start: {await self.end()}")
 
+    async def error(self, part: str) -> str:
+        """Give the next line on stderr with `part` in it."""
+        assert self.process.stderr is not None
+        while line := (await asyncio.wait_for(self.process.stderr.readline(), TIMEOUT)).decode():
+            self._errors.append(line)
+            if part in line:
+                return line.rstrip("\n")
+        raise AssertionError(f"it never said {part!r}, but {''.join(self._errors)}")
+
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
 
@@ -497,7 +521,8 @@ class Program:
             self.process.kill()
             await self.process.wait()
             raise
-        return Outcome(self.process.returncode, "".join(self._lines) + out.decode(), err.decode())
+        said = "".join(self._errors) + err.decode()
+        return Outcome(self.process.returncode, "".join(self._lines) + out.decode(), said)
 
     async def __aenter__(self) -> Program:
         return self

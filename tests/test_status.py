@@ -19,6 +19,7 @@ CODES = {
     "WS_MESSAGE_TOO_BIG": 1009,
     "WS_SERVER_DIDNT_RETURN_EXTENSIONS": 1010,
     "WS_UNEXPECTED_CONDITION": 1011,
+    "WS_SERVICE_RESTART": 1012,
     "WS_FAILURE_TLS": 1015,
 }
 RANGES = {"is_not_used": (0, 999), "is_reserved": (1000, 2999), "is_library": (3000, 3999), "is_private": (4000, 4999)}

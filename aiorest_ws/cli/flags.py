@@ -28,7 +28,7 @@ _GROUPS: dict[str, tuple[str, ...]] = {
     "compression": ("compress", "compress_threshold"),
     "limits": tuple(field.name for field in fields(Limits)),
 }
-_METAVARS = {"number": "N", "octal": "MODE", "list": "A,B,…", "text": "TEXT", "word": "WORD"}
+_METAVARS = {"number": "N", "count": "N", "octal": "MODE", "list": "A,B,…", "text": "TEXT", "word": "WORD"}
 _FORMS = (
     "yes",
     "text",
@@ -104,7 +104,7 @@ def _help(name: str) -> str:
     """Give the line of README's table as plain text, with the default."""
     option = TABLE[name]
     text = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", option.help).replace("`", "")
-    text = re.sub(r": see below|; only for run\b| \(performance\)|; ip is another name for it", "", text)
+    text = re.sub(r": see below|; only for run\b| \((?:performance|workers)\)|; ip is another name for it", "", text)
     text = text.replace("None", "none")
     if option.default is None:
         return f"{text} (none)".replace("%", "%%")

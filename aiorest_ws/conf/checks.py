@@ -34,6 +34,8 @@ __all__ = (
     "check_text",
     "check_threads",
     "check_unix_path",
+    "check_worker_timeout",
+    "check_workers",
 )
 
 
@@ -183,3 +185,21 @@ def check_factory_options(name: str, value: Any) -> None:
 def check_router(name: str, value: Any) -> None:
     if value is not None and (isinstance(value, type) or not hasattr(value, "process_request")):
         raise TypeError(f"{name} must be an instance of AbstractRouter, got {value!r}")
+
+
+def check_workers(name: str, value: Any) -> None:
+    if value == "auto":
+        return
+    if type(value) is not int:
+        raise TypeError(f"{name} must be a number of processes or 'auto', got {value!r}")
+    if not 1 <= value <= 1000:
+        raise ValueError(f"{name} must be from 1 to 1000, or 'auto', got {value}")
+
+
+def check_worker_timeout(name: str, value: Any) -> None:
+    if value is None:
+        return
+    if type(value) not in (int, float):
+        raise TypeError(f"{name} must be a number of seconds or None, got {value!r}")
+    if not 0 < value < 1e9:
+        raise ValueError(f"{name} must be greater than 0, got {value!r}")

@@ -18,13 +18,15 @@ from aiorest_ws.conf import VARIABLE, settings
 from aiorest_ws.conf.options import OPTIONS, TABLE, checked, middleware_of
 from aiorest_ws.exceptions import ImproperlyConfigured
 from aiorest_ws.limits import Limits
+from aiorest_ws.server.process import TOLD
 
 __all__ = ("configured", "may_be_none", "parsed", "strangers")
 
 _PREFIX = "AIOREST_WS_"
 _SWITCHES = ("AIOREST_WS_NO_EXTENSIONS", "AIOREST_WS_REQUIRE_EXTENSIONS")  # of the package, not of an application
+_WORKER = "AIOREST_WS_WORKER"  # what a supervisor tells its workers; nobody else sets it
 _NAMES = {option: f"{_PREFIX}{option.upper()}" for option in OPTIONS}
-_NAMES |= {"settings_module": VARIABLE} | {name.removeprefix(_PREFIX).lower(): name for name in _SWITCHES}
+_NAMES |= {"settings_module": VARIABLE} | {name.removeprefix(_PREFIX).lower(): name for name in (*_SWITCHES, _WORKER)}
 # Of the command line's clients: known, and no near name of anything, as no server reads them.
 _OF_CLIENTS = ("AIOREST_WS_SECRET", "AIOREST_WS_SERVER", "AIOREST_WS_TOKEN")
 
@@ -43,6 +45,11 @@ _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 def configured() -> dict[str, Any]:
     """Give the options that are set outside of the program, as they are now. Raises ImproperlyConfigured, one line."""
     options: dict[str, Any] = {}
+    if TOLD is not None and not TOLD.startswith("{"):
+        raise ImproperlyConfigured(
+            f"environment variable {_WORKER} is what a supervisor tells its workers, nobody else may set it: "
+            f"did you mean {_WORKER}S?"
+        )
     for name in dir(settings):
         if name.startswith(_PREFIX):
             where = f"{name} in settings module {os.environ.get(VARIABLE)!r}"
@@ -51,7 +58,7 @@ def configured() -> dict[str, Any]:
                 raise ImproperlyConfigured(f"{where}: unknown setting, expected the name of an option")
             options[option] = _checked(option, getattr(settings, name), where)
     for name, text in os.environ.items():
-        if not name.startswith(_PREFIX) or name in _SWITCHES or name in _OF_CLIENTS:
+        if not name.startswith(_PREFIX) or name in (*_SWITCHES, _WORKER, *_OF_CLIENTS):
             continue
         if text and not _is_of_a_service(name, text):
             where = f"environment variable {name}"
@@ -160,6 +167,11 @@ def _access_log(text: str) -> bool | str:
     return text.lower() if text.lower() in ("text", "json") else _flag(text)
 
 
+def _count(text: str) -> int | str:
+    """Give a whole number, or a word as it is: which words there are, the check knows."""
+    return int(text) if text.isdecimal() else text.lower()
+
+
 def _word(text: str) -> str:
     return text.lower()
 
@@ -173,6 +185,7 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "text": str,
     "word": _word,
     "number": _number,
+    "count": _count,
     "octal": _mode,
     "flag": _flag,
     "list": _list,

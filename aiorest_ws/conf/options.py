@@ -35,6 +35,8 @@ from aiorest_ws.conf.checks import (
     check_text,
     check_threads,
     check_unix_path,
+    check_worker_timeout,
+    check_workers,
 )
 from aiorest_ws.connection.compression import deflate_offer_accept
 from aiorest_ws.connection.protocol import RequestHandlerProtocol
@@ -100,6 +102,8 @@ class Options(LimitOptions, total=False):
     factory: type[RequestHandlerFactory]
     protocol: type[RequestHandlerProtocol]
     factory_options: Mapping[str, Any]
+    workers: int | Literal["auto"]
+    worker_timeout: float | None
     loop: Literal["auto", "asyncio", "uvloop"]
     log_level: Literal["critical", "error", "warn", "warning", "info", "debug", "trace"]
     access_log: bool | Literal["text", "json"]
@@ -122,7 +126,8 @@ class Option:
 
     default     where nobody gives it
     check       (name, value): raises TypeError or ValueError, one line, for what cannot be; None: anything goes
-    written     how the environment says it: "text", "word", "number", "octal", "flag", "list" or "access log"; None:
+    written     how the environment says it: "text", "word", "number", "count" (a whole number, or a word),
+                "octal", "flag", "list" or "access log"; None:
                 it is an object, which no text can say
     help        its row in README.md
     of_factory  a factory class may bring it itself, and keeps it unless it is given
@@ -258,6 +263,19 @@ TABLE: dict[str, Option] = {
         RequestHandlerProtocol, check_subclass(RequestHandlerProtocol), None, "subclass of `RequestHandlerProtocol`"
     ),
     "factory_options": Option({}, check_factory_options, None, "keyword arguments of the factory"),
+    "workers": Option(
+        1,
+        check_workers,
+        "count",
+        'how many processes serve, under one more that restarts them; `"auto"`: as many as processors; only for `run` '
+        "([workers](docs/how-to/workers.md))",
+    ),
+    "worker_timeout": Option(
+        None,
+        check_worker_timeout,
+        "number",
+        "seconds in which a worker whose loop does not turn is killed, its stack logged, and replaced; only for `run`",
+    ),
     "loop": Option(
         "auto",
         check_choice(("auto", "asyncio", "uvloop")),

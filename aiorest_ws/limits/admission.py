@@ -9,18 +9,32 @@ from __future__ import annotations
 
 from collections import Counter
 from ipaddress import IPv6Address, ip_address
-from typing import Any
+from typing import Any, Protocol
 
 from aiorest_ws.exceptions import ConnectionRefused
 from aiorest_ws.limits import Limits
 
-__all__ = ("Admissions", "network_of")
+__all__ = ("Admissions", "Elsewhere", "network_of")
+
+
+class Elsewhere(Protocol):
+    """The connections that other processes have let in, which count with ours."""
+
+    def others(self) -> int:
+        """How many they have."""
+
+    def tell(self, count: int) -> None:
+        """Say how many we have."""
 
 
 class Admissions:
-    """The connections of one listener that have been let in, and those that are half open."""
+    """The connections of one listener that have been let in, and those that are half open.
+
+    elsewhere    the connections of other processes, where `max_connections` is for all together
+    """
 
     def __init__(self) -> None:
+        self.elsewhere: Elsewhere | None = None
         self._addresses: dict[Any, str | None] = {}  # of each connection that was let in; None where it does not matter
         self._counts: Counter[str] = Counter()
         self._half_open = _HalfOpen()
@@ -55,7 +69,8 @@ class Admissions:
 
     def admit(self, connection: Any, address: str | None, limits: Limits) -> None:
         """Let a connection of the client at `address` in. Raises ConnectionRefused for one too many."""
-        if limits.max_connections is not None and len(self._addresses) >= limits.max_connections:
+        others = 0 if self.elsewhere is None else self.elsewhere.others()
+        if limits.max_connections is not None and len(self._addresses) + others >= limits.max_connections:
             raise ConnectionRefused(503)
         most = limits.max_connections_per_address
         network = None if most is None else network_of(address)
@@ -65,6 +80,7 @@ class Admissions:
             self._counts[network] += 1
         self._half_open.discard(connection)
         self._addresses[connection] = network
+        self._tell()
 
     def release(self, connection: Any) -> None:
         """Take note that a connection is gone, whether it had been let in or not."""
@@ -74,6 +90,11 @@ class Admissions:
             self._counts[network] -= 1
             if not self._counts[network]:
                 del self._counts[network]
+        self._tell()
+
+    def _tell(self) -> None:
+        if self.elsewhere is not None:
+            self.elsewhere.tell(len(self._addresses))
 
 
 class _HalfOpen:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ("Listening", "listen", "tls_context")
 
 _BACKLOG = 1024
+_TURNS = 3  # of the loop from the moment that it accepts a connection until the protocol knows
 _INTERNET = (socket.AF_INET, socket.AF_INET6)
 
 
@@ -44,14 +45,26 @@ class Listening:
             self._file.remove()
             self._file = None
 
+    async def leave(self) -> None:
+        """Accept nothing more, but for what the loop has accepted by now: that still gets its protocol."""
+        loop = asyncio.get_running_loop()
+        if isinstance(loop, asyncio.SelectorEventLoop):
+            for server in self.servers:
+                for sock in server.sockets:
+                    loop.remove_reader(sock.fileno())
+        for _ in range(_TURNS):  # asyncio would drop what is accepted, and has no transport yet, when it closes
+            await asyncio.sleep(0)
+        self.close()
+
     async def wait_closed(self) -> None:
         for server in self.servers:
             await server.wait_closed()
 
 
-async def listen(factory: Any, place: Place, *, trusted_proxies: int = 0) -> Listening:
-    """Listen at `place`. Raises ImproperlyConfigured, one line."""
-    bound = await bind(place)
+async def listen(factory: Any, place: Place, bound: Bound | None = None, *, trusted_proxies: int = 0) -> Listening:
+    """Listen at `place`, on sockets that are `bound` there already, if any. Raises ImproperlyConfigured, one line."""
+    if bound is None:
+        bound = await bind(place)
     servers: list[asyncio.Server] = []
     try:
         if factory.proxy_protocol and not trusted_proxies:

@@ -10,17 +10,31 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from aiorest_ws.exceptions import ImproperlyConfigured
 from aiorest_ws.logs.access import set_up_handler
 
-__all__ = ("Signals", "loop_factory", "notify", "set_up_logging")
+__all__ = ("STARTED_IN", "TOLD", "Signals", "loop_factory", "notify", "set_up_logging")
 
 LOG_LEVELS = {"critical": 50, "error": 40, "warn": 30, "warning": 30, "info": 20, "debug": 10, "trace": 10}
 
 logger = logging.getLogger("aiorest_ws")
+
+# What a supervisor tells this process, if it is one of its workers. It is taken as soon as this is imported: what the
+# program starts itself is none.
+TOLD = os.environ.pop("AIOREST_WS_WORKER", None)
+
+
+def _here() -> str | None:
+    try:
+        return os.getcwd()
+    except OSError:  # it has been removed
+        return None
+
+
+STARTED_IN = _here()  # where the command line of this program means what it says, wherever the program goes
 
 _AT_ONCE = 2.5  # seconds between the second signal and the end of the process, whatever it does
 
@@ -46,9 +60,12 @@ class Signals:
     The first asks for the end. The second has no patience with it any more: if it is not over very soon, whatever it
     hangs in, the process ends as one that takes no signals; and with a third at once. These are Python's own handlers:
     unlike those of a loop they are called while it is blocked. Only the main thread has them.
+
+    numbers    which ask for the end
     """
 
-    def __init__(self) -> None:
+    def __init__(self, numbers: Iterable[signal.Signals] = (signal.SIGINT, signal.SIGTERM)) -> None:
+        self._numbers = tuple(numbers)
         self._before: dict[signal.Signals, Any] = {}
         self._threads: set[threading.Thread] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -61,7 +78,7 @@ class Signals:
     def __enter__(self) -> None:
         if threading.current_thread() is threading.main_thread():
             self._threads.update(threading.enumerate())
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in self._numbers:
                 self._before[number] = signal.signal(number, self._take)
 
     def __exit__(self, *exc_info: object) -> None:
@@ -75,6 +92,11 @@ class Signals:
         self._loop, self._first, self._second = asyncio.get_running_loop(), first, second
         if self._taken is not None:
             first(self._taken)
+
+    def take_first(self, number: signal.Signals) -> None:
+        """Ask for the end as the first signal does, if none has come."""
+        if self._taken is None:
+            self._take(number, None)
 
     def _take(self, number: int, frame: object) -> None:
         if self._taken is None:

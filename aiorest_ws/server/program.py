@@ -32,7 +32,7 @@ class Program:
     def run(self) -> None:
         """Serve to the end. Raises SystemExit: one line for what keeps it from starting, or exit code 1."""
         set_up_logging(self._options["log_level"], as_json=self._options["access_log"] == "json")
-        signals = Signals()
+        signals = self._signals()
         try:
             with signals, asyncio.Runner(loop_factory=loop_factory(self._options["loop"])) as runner:
                 is_lost = runner.run(self._run(signals))
@@ -43,6 +43,9 @@ class Program:
             raise SystemExit(f"aiorest-ws: {exc}") from None
         if is_lost:
             raise SystemExit(1)
+
+    def _signals(self) -> Signals:
+        return Signals()
 
     async def _run(self, signals: Signals) -> bool:
         """Start and serve. Tells whether it ended because the lifespan did."""
@@ -59,8 +62,7 @@ class Program:
             await starting
         except EndedEarly:
             return False
-        for line in self.banner():
-            print(line, flush=True)
+        self._on_started()
         server = self._app._server
         try:
             await self._app._serve_on()
@@ -70,12 +72,20 @@ class Program:
             return True
         return False
 
+    def _on_started(self) -> None:
+        for line in self.banner():
+            print(line, flush=True)
+
     def _on_signal(self, asked: asyncio.Event, number: signal.Signals) -> None:
         asked.set()
         factory = self._app._listening
         running = 0 if factory is None else sum(connection._in_flight for connection in factory.connections)
         if self._app._server is not None:
             self._app._server.ask()
+        self.say_what_runs(running, number)
+
+    def say_what_runs(self, running: int, number: signal.Signals) -> None:
+        """Say for how many requests the end waits, and what ends it at once; nothing if there are none."""
         if running:
             again = "Ctrl-C" if number == signal.SIGINT else number.name
             requests = "1 request" if running == 1 else f"{running} requests"

@@ -6,11 +6,12 @@ import asyncio
 import logging
 from collections.abc import Coroutine
 from contextvars import ContextVar, copy_context
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from aiorest_ws.callables.calls import call
-from aiorest_ws.exceptions import PASSED_ON, ImproperlyConfigured
+from aiorest_ws.callables.failures import PASSED_ON
+from aiorest_ws.exceptions import ImproperlyConfigured
 from aiorest_ws.http.hosts import is_loopback
 from aiorest_ws.logs.loggers import enable_loggers
 from aiorest_ws.routers import warn_if_empty
@@ -18,19 +19,23 @@ from aiorest_ws.server.lifespan import described
 from aiorest_ws.server.listeners import Listening, listen
 from aiorest_ws.server.patience import Patience
 from aiorest_ws.server.process import notify
-from aiorest_ws.server.shutdown import shut_down
-from aiorest_ws.server.sockets import Place
+from aiorest_ws.server.shutdown import SHUTTING_DOWN, Goodbye, shut_down
+from aiorest_ws.server.sockets import Bound, Place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from aiorest_ws.app import Application
+    from aiorest_ws.limits.admission import Elsewhere
     from aiorest_ws.metrics import Exposition
     from aiorest_ws.request import RequestHandlerFactory
 
-__all__ = ("EndedEarly", "Server")
+__all__ = ("EndedEarly", "Seat", "Server")
 
 logger = logging.getLogger("aiorest_ws")
+
+_COME_IN = 1.0  # seconds that a handshake may take which has begun
+_LOOK = 0.01  # seconds between two looks at them
 
 # The mark of the server whose end waits for what runs in this context: its handlers and hooks, and what they begin.
 # Not the server itself: contexts may live longer, in timers that were cancelled.
@@ -39,6 +44,18 @@ _within: ContextVar[object] = ContextVar("_within", default=None)
 
 class EndedEarly(RuntimeError):
     """Somebody asked for the end before the server listened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """What a server has of the supervisor whose worker it is in.
+
+    bound        the sockets
+    elsewhere    the connections of the other workers, where all are counted
+    """
+
+    bound: Bound
+    elsewhere: Elsewhere | None = None
 
 
 class Server:
@@ -59,8 +76,10 @@ class Server:
         self.exposition: Exposition | None = None
         self.lost: RuntimeError | None = None
         self._mark = object()
+        self._goodbye = SHUTTING_DOWN
         self._app = app
         self._options = options
+        self._seat: Seat | None = app._seat
         self._loop = asyncio.get_running_loop()
         self._listening: Listening | None = None
         self._ready: asyncio.Future[None] = self._loop.create_future()
@@ -91,12 +110,14 @@ class Server:
         if not self._ready.done():
             raise EndedEarly("the application was stopped before it had started")
 
-    def ask(self) -> None:
+    def ask(self, goodbye: Goodbye = SHUTTING_DOWN) -> None:
         """Begin the end, unless it has begun. Nothing more is accepted, but for probes until nothing is in flight."""
         if self._asked.is_set():
             return
+        self._goodbye = goodbye
         self._asked.set()
-        if self._listening is not None and (self.factory.health_path is None or self._listening.is_shared):
+        listening = None if goodbye.others_serve else self._listening
+        if listening is not None and (self.factory.health_path is None or listening.is_shared):
             self._stop_listening()
         if self._is_beginning:
             self._task.cancel()
@@ -151,7 +172,11 @@ class Server:
         warn_if_empty(self.factory.router)
         self._expose()
         place = Place(**{field.name: self._options[field.name] for field in fields(Place)})
-        self._listening = await listen(self.factory, place, trusted_proxies=self._options["trusted_proxies"])
+        seat, proxies = self._seat, self._options["trusted_proxies"]
+        if seat is not None:
+            self.factory.admissions.elsewhere = seat.elsewhere
+        bound = None if seat is None else seat.bound
+        self._listening = await listen(self.factory, place, bound, trusted_proxies=proxies)
         self.addresses = self._listening.addresses
         self.factory.is_local = not self._options["trusted_proxies"] and all(map(_is_loopback, self.addresses))
         self._app._on_addresses(self)
@@ -204,13 +229,30 @@ class Server:
         self.ask()
         if self._listening is not None:
             notify("STOPPING=1")
+            if self._goodbye.others_serve:
+                await self._step(self._leave())
             grace = self.factory.limits.shutdown_timeout
-            end = shut_down(self.factory, grace=grace, patience=self.patience, stop_listening=self._stop_listening)
+            end = shut_down(
+                self.factory,
+                grace=grace,
+                patience=self.patience,
+                goodbye=self._goodbye,
+                stop_listening=self._stop_listening,
+            )
             await self._step(end)
             await self.patience.cancel_late([asyncio.ensure_future(self._listening.wait_closed())])
         await self._step(self.lifespan.end(self.patience))
         await self._step(self._conceal())
         self._app._on_end(self)
+
+    async def _leave(self) -> None:
+        """Leave the sockets to who takes our place. Whoever has begun to connect here still comes in."""
+        if self._listening is not None:
+            await self._listening.leave()
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _COME_IN
+        while self.factory.admissions.half_open and not self.patience.is_lost and loop.time() < until:
+            await self.patience.wait([loop.create_future()], _LOOK)
 
     async def _step(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Do a part of the end; whatever goes wrong in it, the others follow."""

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aiorest_ws.server.patience import Patience
-from aiorest_ws.status import WS_GOING_AWAY
+from aiorest_ws.status import WS_GOING_AWAY, WS_SERVICE_RESTART
 
 if TYPE_CHECKING:
     from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
 
-__all__ = ("shut_down",)
+__all__ = ("RESTARTING", "SHUTTING_DOWN", "Goodbye", "shut_down")
 
 logger = logging.getLogger("aiorest_ws")
 
@@ -24,14 +25,33 @@ _COME_BACK = 2.0  # seconds, about, after which subscribers are told to come bac
 _LEAVE = 2.0  # seconds that clients get to answer our close frame
 
 
+@dataclass(frozen=True, slots=True)
+class Goodbye:
+    """What clients are told at the end.
+
+    code           of the close frame
+    reason         for a person
+    others_serve   another process listens on the same sockets: whoever has begun to connect here still may
+    """
+
+    code: int
+    reason: str
+    others_serve: bool = False
+
+
+SHUTTING_DOWN = Goodbye(WS_GOING_AWAY, "server is shutting down")
+RESTARTING = Goodbye(WS_SERVICE_RESTART, "server is restarting", others_serve=True)
+
+
 async def shut_down(
     factory: RequestHandlerFactory,
     *,
     grace: float,
     patience: Patience,
+    goodbye: Goodbye = SHUTTING_DOWN,
     stop_listening: Callable[[], None] = lambda: None,
 ) -> None:
-    """Refuse new requests with 503, give those in flight `grace` seconds, then close every connection with 1001.
+    """Refuse new requests with 503, give those in flight `grace` seconds, then close every connection, with `goodbye`.
 
     `stop_listening` is called when nothing is in flight any more. Nothing of them is left in the end, but for handlers
     that do not end when they are cancelled; these are logged.
@@ -46,7 +66,7 @@ async def shut_down(
     stop_listening()
     _drop_half_open(factory)
     empty = factory.when_empty()
-    await _close(list(factory.connections), patience)
+    await _close(list(factory.connections), patience, goodbye)
     await _leave(factory.connections, empty, patience, deadline)
     for connection in list(factory.connections):
         if connection.transport is not None:
@@ -84,20 +104,20 @@ async def _leave(
         await patience.wait([empty], _LOOK)
 
 
-async def _close(connections: list[RequestHandlerProtocol], patience: Patience) -> None:
+async def _close(connections: list[RequestHandlerProtocol], patience: Patience, goodbye: Goodbye) -> None:
     for at in range(0, len(connections), _BATCH):
         if at:
             await patience.wait([asyncio.get_running_loop().create_future()], _PAUSE)
         for connection in connections[at : at + _BATCH]:
-            _say_goodbye(connection)
+            _say_goodbye(connection, goodbye)
 
 
-def _say_goodbye(connection: RequestHandlerProtocol) -> None:
+def _say_goodbye(connection: RequestHandlerProtocol, goodbye: Goodbye) -> None:
     try:
         if connection.state == connection.STATE_OPEN:
             if connection._live is not None:
-                connection._live.end_all(503, "server is shutting down", _COME_BACK)
-            connection.close(WS_GOING_AWAY, "server is shutting down")
+                connection._live.end_all(503, goodbye.reason, _COME_BACK)
+            connection.close(goodbye.code, goodbye.reason)
         elif connection.state != connection.STATE_CLOSING and connection.transport is not None:
             connection.transport.abort()
     except Exception:  # of an override: the others are still to be told

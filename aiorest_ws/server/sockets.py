@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 import stat
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -15,7 +16,7 @@ from typing import Any
 
 from aiorest_ws.exceptions import ImproperlyConfigured
 
-__all__ = ("Bound", "Place", "SocketFile", "bind", "check_host", "check_mode", "check_sock")
+__all__ = ("Bound", "Listener", "Place", "SocketFile", "bind", "bind_each", "check_host", "check_mode", "check_sock")
 
 logger = logging.getLogger("aiorest_ws")
 
@@ -62,22 +63,32 @@ class Bound:
     """Sockets that are bound, and the file that leads to them, where it is not there yet.
 
     is_shared    others listen there, or will once we are gone: the sockets are copies, or the port may be taken again
+    is_of_port   they were made for host and port: more of them can be bound there
+    called       what the addresses are, where the sockets do not know
     """
 
     sockets: list[socket.socket]
     file: SocketFile | None = None
     is_shared: bool = False
+    is_of_port: bool = False
+    called: list[Any] | None = None
 
     @property
     def addresses(self) -> list[Any]:
         """Give host and port of each, the path of a Unix socket, or its abstract name behind an @."""
+        if self.called is not None:
+            return self.called
         if self.file is not None:
             return [self.file.path]
         return [_address(bound) for bound in self.sockets]
 
-    def close(self) -> None:
+    def close_sockets(self) -> None:
+        """Close them; the file stays."""
         for bound in self.sockets:
             bound.close()
+
+    def close(self) -> None:
+        self.close_sockets()
         if self.file is not None:
             self.file.remove()
 
@@ -116,10 +127,34 @@ async def bind(place: Place) -> Bound:
         if inherited:
             return Bound(inherited, is_shared=True)
         addresses = await _resolved(place.host, place.port)
-        return Bound(_each(addresses, place.reuse_port), is_shared=place.reuse_port)
+        return Bound(_each(addresses, place.reuse_port), is_shared=place.reuse_port, is_of_port=True)
     except (OSError, UnicodeError) as exc:  # the latter of a name that no host can have
         reason = getattr(exc, "strerror", None) or str(exc)
         raise ImproperlyConfigured(f"cannot listen on {place}: {reason.lower()}") from exc
+
+
+async def bind_each(place: Place, count: int) -> list[Bound]:
+    """Give what each of `count` processes listens on: sockets of its own, where the system spreads connections over
+    those of one port, else the same for all. Raises ImproperlyConfigured, one line.
+    """
+    first = await bind(place)
+    if not first.is_of_port or sys.platform != "linux":
+        return [first] * count
+    each = [first]
+    try:
+        for bound in first.sockets:
+            # Only now: the first was bound as one that shares the port with nobody, so that it is free or refused.
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        for _ in range(count - 1):
+            sockets: list[socket.socket] = []
+            each.append(Bound(sockets, is_shared=first.is_shared))
+            for bound in first.sockets:
+                sockets.append(_bound(bound.family, bound.getsockname(), reuse_port=True))  # noqa: PERF401
+    except OSError as exc:
+        for bound_there in each:
+            bound_there.close()
+        raise ImproperlyConfigured(f"cannot listen on {place}: {(exc.strerror or str(exc)).lower()}") from exc
+    return each
 
 
 def _check_mode_has_file(place: Place) -> None:

@@ -50,6 +50,9 @@ def prepared(app: Application, **options: Any) -> RequestHandlerFactory:
         ("PING_INTERVAL", "0.5", 0.5),
         ("PING_INTERVAL", "None", None),
         ("MAX_HEADERS", "50", 50),
+        ("WORKERS", "4", 4),
+        ("WORKERS", "Auto", "auto"),
+        ("WORKER_TIMEOUT", "30", 30),
     ],
 )
 def test_environment_variables_are_options(name: str, text: str, value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,6 +107,9 @@ def test_what_is_empty_is_not_set_and_the_switches_of_the_package_are_no_setting
         ("PATH", "/a b", "path must be as clients send it"),
         ("ALLOWED_ORIGINS", "example.com", "allowed_origins "),
         ("ROUTER", "shop.router", "router is an object, give it in a settings module or in the program"),
+        ("WORKERS", "many", "workers must be a number of processes or 'auto', got 'many'"),
+        ("WORKERS", "0", "workers must be from 1 to 1000, or 'auto', got 0"),
+        ("WORKER_TIMEOUT", "0", "worker_timeout must be greater than 0, got 0"),
         ("PROT", "80", "unknown setting, did you mean AIOREST_WS_PORT?"),
         ("SETTINGS_MODULE", "shop", "unknown setting, did you mean AIORESTWS_SETTINGS_MODULE?"),
     ],

@@ -1,0 +1,386 @@
+"""An application → workers that serve it, each a process, on sockets that outlive them; what dies is started again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Coroutine, Mapping
+from dataclasses import fields
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from aiorest_ws.exceptions import ImproperlyConfigured
+from aiorest_ws.realtime.brokers.hub_server import Hub
+from aiorest_ws.server.process import Signals, notify
+from aiorest_ws.server.program import Program
+from aiorest_ws.server.sockets import Bound, Place, bind_each
+from aiorest_ws.workers.backoff import Backoff
+from aiorest_ws.workers.child import Child
+from aiorest_ws.workers.counts import Page
+
+if TYPE_CHECKING:
+    from aiorest_ws.app import Application
+
+__all__ = ("Supervisor",)
+
+T = TypeVar("T")
+
+logger = logging.getLogger("aiorest_ws")
+
+_LONG = 1.0  # seconds: connections do not wait so long for a worker that is to come, others take them
+_ONE_BY_ONE = 5.0  # seconds that a worker that is replaced may drain before it is the next one's turn
+_ANSWER = 0.5  # seconds for workers to say how many requests they have
+_AT_ONCE = 2.0  # seconds that they get when nobody has patience any more
+_STDIN = ("", "-")  # what a program is called that was read from there
+
+
+class _Worker:
+    """One place of a worker: its number, its sockets, and the process that serves on them.
+
+    wanted    done when somebody wants another process in its place
+    answer    done when that has been tried: whether it serves
+    """
+
+    def __init__(self, number: int, bound: Bound) -> None:
+        self.number = number
+        self.bound = bound
+        self.child: Child
+        self.backoff = Backoff()
+        self.wanted = self.answer = asyncio.get_running_loop().create_future()
+
+    def want(self) -> asyncio.Future[bool]:
+        self.answer = asyncio.get_running_loop().create_future()
+        if not self.wanted.done():
+            self.wanted.set_result(True)
+        return self.answer
+
+    def tell(self, is_replaced: bool) -> None:
+        self.wanted = asyncio.get_running_loop().create_future()
+        if not self.answer.done():
+            self.answer.set_result(is_replaced)
+
+    def turn_away(self) -> None:
+        """Let nobody wait in the queue of these sockets, while there are others: they may be long without a worker."""
+        for sock in self.bound.sockets:
+            try:
+                sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # nobody has listened there
+
+
+class Supervisor(Program):
+    """What `Application.run` is with more than one worker.
+
+    count    of workers
+    turn     how often `run` was called before
+
+    Raises ImproperlyConfigured where there cannot be workers.
+    """
+
+    def __init__(self, app: Application, options: Mapping[str, Any], count: int, turn: int) -> None:
+        super().__init__(app, options)
+        _check(options)
+        self._count = count
+        self._turn = turn
+        self._workers: list[_Worker] = []
+        self._children: set[Child] = set()
+        self._serial = 0
+        self._page: Page | None = None
+        self._hub: Hub | None = None
+        self._asked: asyncio.Event
+        self._ends_by: signal.Signals | None = None
+        self._had_terminal = _has_terminal()
+        self._replacing: asyncio.Task[None] | None = None
+        self._wants_replaced = False
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def _run(self, signals: Signals) -> bool:
+        """Start the workers, and keep them. Tells whether it failed, and has said why."""
+        self._asked = asyncio.Event()
+        place = Place(**{field.name: self._options[field.name] for field in fields(Place)})
+        bounds = await bind_each(place, self._count)
+        try:
+            signals.lead_to(self._on_signal_of_end, self._on_impatience)
+            with _Hangups(self._on_hangup):
+                return await self._supervise(bounds)
+        finally:
+            for bound in bounds:
+                bound.close()
+            if self._hub is not None:
+                self._hub.stop()
+            if self._page is not None:
+                self._page.close()
+
+    async def _supervise(self, bounds: list[Bound]) -> bool:
+        if self._options["max_connections"] is not None:
+            self._page = Page(2 * self._count + 8)  # who is replaced is there beside who takes its place
+        if self._options["broker"] is None:
+            self._hub = Hub(self._options["max_history"])
+        self._workers = [_Worker(number, bound) for number, bound in enumerate(bounds, 1)]
+        try:
+            failed = await self._until_asked(self._start_all())
+            if failed is None and not self._asked.is_set():
+                self._on_ready(bounds)
+                await self._asked.wait()
+        finally:
+            for bound in bounds:
+                bound.close_sockets()  # who answers probes while it drains has them, too
+            await self._end()
+        return failed is not None and self._say_why(failed)
+
+    # Ready
+
+    async def _start_all(self) -> Child | None:
+        """Start the workers; gives the one that cannot start, if any.
+
+        One comes first: what keeps all of them from starting happens once.
+        """
+        first, *others = self._workers
+        if not await self._started(first):
+            return first.child
+        starts = {self._begin(self._started(worker)): worker for worker in others}
+        while starts:
+            done, _ = await asyncio.wait(starts, return_when=asyncio.FIRST_COMPLETED)
+            for start in done:
+                worker = starts.pop(start)
+                if not start.result():
+                    return worker.child
+        return None
+
+    async def _started(self, worker: _Worker) -> bool:
+        worker.child = self._new_child(worker)
+        if not await self._start(worker, worker.child):
+            return False
+        self._begin(self._keep(worker))
+        return True
+
+    def _new_child(self, worker: _Worker) -> Child:
+        self._serial += 1
+        child = Child(worker.number, self._serial, self._page)
+        self._children.add(child)
+        child.exited.add_done_callback(partial(self._forget, child))
+        return child
+
+    async def _start(self, worker: _Worker, child: Child) -> bool:
+        return await child.start(worker.bound, self._turn, self._greet, self._options["worker_timeout"])
+
+    def _greet(self, child: Child) -> None:
+        if self._hub is not None and child.channel is not None:
+            self._hub.add(child.channel, child.serial)
+
+    def _forget(self, child: Child, exited: asyncio.Future[int]) -> None:
+        self._children.discard(child)
+        if self._hub is not None and child.channel is not None:
+            self._hub.remove(child.serial)
+
+    def _begin(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._on_task_done)
+        return task
+
+    def _on_task_done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            logger.error("the supervisor failed, it ends", exc_info=task.exception())
+            self._asked.set()
+
+    async def _until_asked(self, coroutine: Coroutine[Any, Any, Child | None]) -> Child | None:
+        """Give what `coroutine` gives; None when somebody asks for the end before."""
+        task, asked = self._begin(coroutine), self._begin(self._asked.wait())
+        await asyncio.wait([task, asked], return_when=asyncio.FIRST_COMPLETED)
+        asked.cancel()
+        return task.result() if task.done() else None
+
+    def _on_ready(self, bounds: list[Bound]) -> None:
+        if bounds[0].file is not None:
+            bounds[0].file.put()
+        self._app.addresses = bounds[0].addresses
+        for line in self.banner():
+            print(line, flush=True)
+        notify("READY=1")
+
+    def banner(self) -> list[str]:
+        *lines, last = super().banner()
+        return [*lines, f"Workers: {self._count}", last]
+
+    def _say_why(self, child: Child) -> bool:
+        """Say why `child` could not start: True once a traceback is written, else raises ImproperlyConfigured."""
+        if child.failure is None:
+            raise ImproperlyConfigured(f"worker {child.number} {_how(child)} before it served")
+        if not child.failure.is_traceback:
+            raise ImproperlyConfigured(child.failure.text)
+        sys.stderr.write(child.failure.text)
+        return True
+
+    # A worker's life
+
+    async def _keep(self, worker: _Worker) -> None:
+        """See to it that there is a process that serves, and that it is replaced when that is wanted."""
+        while True:
+            await asyncio.wait([worker.child.exited, worker.wanted], return_when=asyncio.FIRST_COMPLETED)
+            if not worker.child.exited.done():
+                worker.tell(await self._replace(worker))
+            elif worker.child.is_over:
+                self._asked.set()
+                return
+            else:
+                await self._restart(worker)
+
+    async def _restart(self, worker: _Worker) -> None:
+        """Start processes until one serves."""
+        while True:
+            served = worker.child.ready.result()
+            wait = worker.backoff.after(worker.child.age, served=served)
+            when = f"in {wait:g} s" if wait else "at once"
+            logger.error("%s %s, another is started %s%s", worker.child, _how(worker.child), when, _why(worker.child))
+            if wait >= _LONG and len({id(each.bound) for each in self._workers}) > 1:
+                worker.turn_away()
+            if wait:
+                await asyncio.wait([worker.wanted], timeout=wait)
+            was_wanted = worker.wanted.done()
+            worker.child = child = self._new_child(worker)
+            serves = await self._start(worker, child)
+            if was_wanted:
+                worker.tell(serves)
+            if serves:
+                logger.info("%s serves", child)
+                return
+
+    async def _replace(self, worker: _Worker) -> bool:
+        """Let another process serve in the place of one, which then drains; tells whether it does."""
+        old, new = worker.child, self._new_child(worker)
+        if not await self._start(worker, new):
+            logger.error("%s %s before it served, %s stays%s", new, _how(new), old, _why(new))
+            return False
+        worker.child = new
+        old.order("drain", True)
+        logger.info("%s serves in the place of %s, which drains", new, old)
+        await asyncio.wait([old.exited], timeout=_ONE_BY_ONE)
+        return True
+
+    def _on_hangup(self) -> None:
+        """Replace all workers; or end, as other programs do, when it was the terminal that has gone."""
+        if self._had_terminal and not _has_terminal():
+            self._asked.set()
+        elif self._replacing is None and not self._asked.is_set():
+            self._replacing = self._begin(self._replace_all())
+        else:
+            self._wants_replaced = True  # who has been replaced may be older than what has changed
+
+    async def _replace_all(self) -> None:
+        notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        self._wants_replaced = True
+        while self._wants_replaced:
+            self._wants_replaced = False
+            for worker in self._workers:
+                if not await worker.want():
+                    logger.error("the other workers stay as they are: send SIGHUP again when this is mended")
+                    break
+        self._replacing = None
+        notify("READY=1")
+
+    # The end
+
+    def _on_signal_of_end(self, number: signal.Signals) -> None:
+        self._ends_by = number
+        self._asked.set()
+
+    def _on_impatience(self) -> None:
+        for child in list(self._children):
+            child.order("hurry")
+        asyncio.get_running_loop().call_later(_AT_ONCE, self._kill)
+
+    def _kill(self) -> None:
+        for child in list(self._children):
+            child.signal(signal.SIGKILL)
+
+    async def _end(self) -> None:
+        """Drain every worker, and wait for them."""
+        notify("STOPPING=1")
+        self._asked.set()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        children = list(self._children)
+        for child in children:
+            child.order("drain", False)
+        if self._ends_by is not None:
+            await self._say_what_runs(children, self._ends_by)
+        while self._children:
+            await asyncio.wait([child.exited for child in self._children])
+
+    async def _say_what_runs(self, children: list[Child], number: signal.Signals) -> None:
+        known = [child.in_flight for child in children]
+        if known:
+            await asyncio.wait(known, timeout=_ANSWER)
+        self.say_what_runs(sum(future.result() for future in known if future.done()), number)
+
+
+class _Hangups:
+    """SIGHUP while workers are there: calls `function` in the loop. Only the main thread has signals."""
+
+    def __init__(self, function: Any) -> None:
+        self._function = function
+        self._before: Any = None
+        self._is_set = False
+
+    def __enter__(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            self._before = signal.signal(signal.SIGHUP, lambda number, frame: loop.call_soon_threadsafe(self._function))
+            self._is_set = True
+        except ValueError:  # another thread
+            pass
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._is_set:
+            signal.signal(signal.SIGHUP, signal.SIG_DFL if self._before is None else self._before)
+
+
+def _check(options: Mapping[str, Any]) -> None:
+    """Raise ImproperlyConfigured where there cannot be workers."""
+    is_command = bool(sys.orig_argv[1:]) or getattr(sys, "frozen", False)
+    if not is_command or (sys.argv and sys.argv[0] in _STDIN):
+        raise ImproperlyConfigured(
+            "workers run the command line of this program again, and it was read from standard input: "
+            "put it into a file"
+        )
+    if options["metrics_port"] is not None:
+        raise ImproperlyConfigured("metrics_port cannot be served with more than one worker yet: give workers=1")
+
+
+def _has_terminal() -> bool:
+    """Tell whether a terminal controls this process."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
+def _how(child: Child) -> str:
+    """Say how a process has ended."""
+    code = child.exited.result()
+    if child.is_stuck:
+        return "did not answer, and was killed"
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"
+
+
+def _why(child: Child) -> str:
+    failure = child.failure
+    if failure is None:
+        return ""
+    return f":\n{failure.text.rstrip()}" if failure.is_traceback else f": {failure.text}"
