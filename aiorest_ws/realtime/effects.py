@@ -91,15 +91,16 @@ class Effect(Role):
         self._has_changed = False  # its handler has ended, and may have changed something
         self._is_said = False
         self._is_answered = False  # and has not ended
-        self._lock = Lock()  # for the next two
+        self._lock = Lock()  # for the next three
         self._threads = 1 if changes is None and _get_running_loop() is None else 0  # that are at it
-        self._ended: Any = None  # the request, once it has
+        self._has_ended = False
+        self._ended: Any = None  # the request, from then on until it is said: it has this, too
 
     def add(self, url: str) -> None:
         """Say that `url` changes, too: at once, if all is said already. Raises NotLive now, where somebody sees it."""
         self._feeds.find(url)
         with self._lock:
-            is_late = self._ended is not None and not self._threads
+            is_late = self._has_ended and not self._threads
             if not is_late:
                 self._urls.append(url)
         if is_late:
@@ -125,7 +126,7 @@ class Effect(Role):
     def out_of_thread(self) -> None:
         with self._lock:
             self._threads -= 1
-            is_last = self._ended is not None and not self._threads
+            is_last = self._has_ended and not self._threads
         if is_last:
             self._feeds.call_soon(self._say, self._ended, None)
 
@@ -155,7 +156,7 @@ class Effect(Role):
 
     def _over(self, request: Any, connection: Any) -> dict[str, Any]:
         with self._lock:
-            self._ended = request
+            self._has_ended, self._ended = True, request
             if self._threads:
                 return {}  # the last of them says it
         return self._say(request, connection)
@@ -164,6 +165,7 @@ class Effect(Role):
         if self._is_said or not (self._has_changed or self._is_inside):
             return {}
         self._is_said = True
+        self._ended = None
         report = partial(self._report, request)
         urls = list(self._urls)
         for filled in () if self._changes is None else self._changes.urls(self._params):
