@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ except ImportError as exc:
     raise pytest.UsageError(f"aiorest_ws cannot be imported: {exc}") from exc
 
 if TYPE_CHECKING:
+    from tests.kit.valkeys import Valkey
     from tests.serving import Certificate
 
 settings.register_profile("dev", deadline=None)
@@ -77,6 +79,15 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     from tests.serving import make_certificate
 
     return make_certificate(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[Valkey]:
+    """Give a server that speaks as Redis does."""
+    from tests.kit.valkeys import running
+
+    with running() as valkey:
+        yield valkey
 
 
 _numbers = itertools.count()

@@ -39,7 +39,7 @@ for name in names:
 """
 # What could be missing or different in a wheel, and not in the checkout whose suite has passed: what is imported, which
 # path, what stands on data and entry points of the package (pytest's plugin, the command line), on each extra (typed
-# and msgpack: msgspec; jwt; metrics; uvloop; compress), and the examples and pages as users run them.
+# and msgpack: msgspec; jwt; metrics; uvloop; compress; cli), and the examples and pages as users run them.
 SEEN = [
     f"tests/{name}.py"
     for name in (
@@ -55,6 +55,7 @@ SEEN = [
         "test_metrics",
         "connection/test_compression",
         "test_app",
+        "cli/test_call",
         "test_examples",
         "test_todo_api",
         "test_docs",

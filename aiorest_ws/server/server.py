@@ -10,7 +10,8 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from aiorest_ws.callables.calls import call
-from aiorest_ws.exceptions import PASSED_ON, ImproperlyConfigured
+from aiorest_ws.callables.failures import PASSED_ON
+from aiorest_ws.exceptions import ImproperlyConfigured
 from aiorest_ws.http.hosts import is_loopback
 from aiorest_ws.logs.loggers import enable_loggers
 from aiorest_ws.routers import warn_if_empty
@@ -185,15 +186,17 @@ class Server:
         self.lifespan.watch(self._on_lost)
 
     def _expose(self) -> None:
-        """Serve the metrics, if there is a port for them."""
+        """Serve the metrics, if there is a port for them; those of a worker are its supervisor's to serve."""
         port = self._options["metrics_port"]
         if port is None:
             return
         try:
-            from aiorest_ws.metrics import Exposition
+            from aiorest_ws.metrics import Exposition, metrics_of
         except ImportError as exc:
             raise ImproperlyConfigured(str(exc)) from exc
-        self.exposition = Exposition(self.factory, self._options["metrics_host"], port)
+        metrics = metrics_of(self.factory)
+        if self._seat is None:
+            self.exposition = Exposition(metrics.exposed, self._options["metrics_host"], port)
 
     async def _tell_listening(self) -> None:
         """Call the hooks, in a task of their own: one that goes on although it is cancelled must not hold the end."""

