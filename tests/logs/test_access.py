@@ -396,6 +396,21 @@ async def test_lines_of_one_turn_are_written_at_once(loop: str) -> None:
 
 @on_each_loop
 @asynchronous
+async def test_lines_on_a_stream_of_many_processes_are_written_in_what_a_pipe_takes_at_once(loop: str) -> None:
+    prepare = "from aiorest_ws.logs.access import share_stream; share_stream()"
+    outcome = await served(["/hello"] * 200, loop=loop, prepare=prepare)
+    lines = lines_in(outcome)
+    assert len(lines) == 200
+    assert all(re.fullmatch(LINE, line) for line in lines), lines
+    longest = max(len(line) + 1 for line in lines)
+    writes = [int(number) for number in outcome.out.splitlines()[-1].removeprefix("writes: ").split()]
+    assert sum(writes) == 200
+    assert max(writes) * longest <= 4096 + longest
+    assert min(writes[:-1]) > 1  # not one by one
+
+
+@on_each_loop
+@asynchronous
 async def test_json_lines_of_one_turn_are_written_at_once(loop: str) -> None:
     outcome = await served(["/hello"] * 16 + ["/none"], form="json", loop=loop)
     logged = [json.loads(line) for line in lines_in(outcome, '"time"')]
