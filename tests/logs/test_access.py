@@ -357,7 +357,7 @@ Application(router=router, port=0, shutdown_timeout=1, access_log=FORM, on_liste
 print("writes:", *filter(None, stream.writes))
 """
 DATED = r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}\] \[INFO\] "
-LINE = rf"{DATED}tcp4:127\.0\.0\.1:\d+ GET /hello/ 200 \d+\.\d{{3}} ms 4[45] bytes"
+LINE = rf"{DATED}tcp4:127\.0\.0\.1:\d+ GET /hello/ 200 \d+\.\d{{3}} ms 4[456] bytes"
 
 
 async def served(
