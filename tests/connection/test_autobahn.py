@@ -36,6 +36,7 @@ from aiorest_ws import RequestHandlerProtocol, _speedups
 from aiorest_ws._speedups import frames
 from aiorest_ws.connection import autobahn as adapter
 from aiorest_ws.connection import handshake as opening
+from aiorest_ws.connection.kernel import descriptor
 from tests.kit.commands import NO, run
 from tests.kit.pages import ROOT
 from tests.kit.transports import REQUEST, Transport, made, opened, our_factory, plain_factory
