@@ -17,7 +17,7 @@ from aiorest_ws.realtime.brokers.redis import RedisBroker
 from aiorest_ws.realtime.versions import Mark
 from tests.kit.brokers import KEPT, Told
 from tests.kit.systems import needs_posix
-from tests.kit.valkeys import Proxy, RedisKit, Valkey, proxied, running
+from tests.kit.valkeys import Proxy, RedisKit, Valkey, clustered, proxied, running
 from tests.serving import TIMEOUT, asynchronous, turn_over, until
 
 pytestmark = needs_posix
@@ -502,6 +502,47 @@ async def test_messagepack_and_topics_come_through(valkey: Valkey) -> None:
         assert values == sent
         first, last = await kit.do("history", STATE, Mark(kit.broker._records[STATE].mark.epoch, 0)) or (None, None)
         assert (first, last) == (None, None), "the second number is no item's"
+
+
+# A cluster
+
+
+@asynchronous
+async def test_a_cluster_has_each_url_in_one_slot_and_tells_of_it_there() -> None:
+    async with clustered() as servers:
+        one, other = servers
+        async with RedisKit(one, f"redis://127.0.0.1:{one.port}") as kit:
+            urls = [f"/logs/{number}" for number in range(40)]
+            follower, node = await kit.another(), Told()
+            for url in urls:
+                await follower.subscribe(url, node)
+            marks = await asyncio.gather(*(kit.broker.publish(url, Item(0, b"1"), KEPT) for url in urls))
+            await kit.broker.changed(STATE)
+            await kit.settle()
+            assert sorted(url for url, _, _ in node.items) == sorted(urls)
+            kept = [len(server.do("KEYS", "*:s")) for server in servers]
+            assert sum(kept) == 40
+            assert all(kept), "both have some"
+            for url, mark in zip(urls, marks, strict=True):
+                assert await kit.history(url, Mark(mark.epoch, 0)) == [b"1"]
+            await kit.broker.recheck(None)
+            await kit.settle()
+            assert node.rechecks[-1:] == [None]
+            await kit.do("members", LOG, node, {1: {"id": 1}})
+            assert await follower.members(LOG) == {1: {"id": 1}}
+
+            # One slot goes to the other server, without what was in it.
+            url = one.do("KEYS", "*:s")[0].decode().removeprefix("aw:{").removesuffix("}:s")
+            slot, mark = one.do("CLUSTER", "KEYSLOT", f"{{{url}}}"), marks[urls.index(url)]
+            one.do("DEL", f"aw:{{{url}}}:m", f"aw:{{{url}}}:s")
+            for server in (other, one):
+                server.do("CLUSTER", "SETSLOT", slot, "NODE", other.do("CLUSTER", "MYID").decode())
+            assert (await published(kit.broker, url, b"2")).epoch != mark.epoch
+            await until(lambda: any(told == url for told, _ in node.returns))
+            node.items.clear()
+            await published(kit.broker, url, b"3")
+            await kit.settle()
+            assert node.said == [b"3"]
 
 
 # Who is there

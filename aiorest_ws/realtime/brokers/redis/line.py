@@ -106,7 +106,7 @@ class Line(Link):
 
     @property
     def is_cluster(self) -> bool:
-        return self.server.get("redis_mode") == "cluster"
+        return "cluster" in (self.server.get("redis_mode"), self.server.get("server_mode"))  # of redis, of valkey
 
     def ask(self, *args: Any, is_patient: bool = False, take: Callable[[Any], Any] | None = None) -> Any:
         """Give a future of the reply to a command, or of what `take` makes of it.
