@@ -45,9 +45,10 @@ aiorest-ws 1.1.1 gave the class and is never sent in a reply.
 
 from __future__ import annotations
 
-from asyncio import CancelledError
 from collections.abc import Callable, Iterable
 from typing import Any, Self
+
+from aiorest_ws.portable import Portable
 
 __all__ = (
     "BaseAPIException",
@@ -85,30 +86,6 @@ __all__ = (
     "TooManyRequests",
     "ValidationError",
 )
-
-# What no call of the application's functions keeps from its way; everything else, SystemExit too, is their failure.
-PASSED_ON = (CancelledError, GeneratorExit, KeyboardInterrupt)
-
-
-def sole(exc: BaseException) -> BaseException:
-    """Give the only exception in a group of one, however deep, as task groups raise them; anything else as it is."""
-    while isinstance(exc, BaseExceptionGroup) and len(exc.exceptions) == 1:
-        exc = exc.exceptions[0]
-    return exc
-
-
-class Portable(Exception):
-    """What can be copied and pickled with all its attributes, whatever its `__init__` takes."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _made_again, (type(self), self.args, self.__dict__)
-
-
-def _made_again(cls: type[Exception], args: tuple[Any, ...], attributes: dict[str, Any]) -> Exception:
-    exc = cls.__new__(cls, *args)
-    exc.args = args
-    exc.__dict__.update(attributes)
-    return exc
 
 
 class BaseAPIException(Portable):

@@ -175,6 +175,25 @@ def wrappers() -> Iterator[Case]:
     yield "append", lambda: partial(wrappers.Response(1).append_request, wrappers.wrap(envelope, 0, None))
 
 
+def keeping() -> Iterator[Case]:
+    module = compiled("keeping")
+    sent = {"method": "GET", "url": "/", "args": {"a": [1]}, "event_name": ["e"], "id": 1, "since": 3, "token": "t"}
+
+    class Other(compiled("wrappers").Request):  # type: ignore[misc]
+        pass
+
+    def request() -> Any:
+        return compiled("wrappers").wrap(dict(sent), 0, None)
+
+    yield "again", lambda: partial(module.again, request())
+    yield "again, as another", lambda: partial(module.again, request(), Other)
+    yield "kept", lambda: partial(module.kept, request(), True)
+    yield "weight", lambda: partial(module.weight_of, request())
+    yield "method", lambda: partial(module.set_method, request(), "POST")
+    yield "status", lambda: partial(module.set_status, request(), 201)
+    yield "renderers", lambda: partial(module.renders_otherwise, request())
+
+
 def envelope() -> Iterator[Case]:
     envelope = compiled("envelope")
 
@@ -391,6 +410,7 @@ def frames() -> Iterator[Case]:
         for at in range(len(sizes) + 1):
             yield f"pieces of {sizes}, {at}", partial(Part, impl, sizes, at)
     for size in (5, 600, 5000, 70_000):
+        yield f"header {size}", partial(call_of, lambda: impl.frames, "header", 0x81, size)
         for name in ("_write", "_write_base64"):
             yield f"{name} {size}", partial(writing, name, size)
     compressed = {
@@ -487,6 +507,34 @@ def tasks() -> Iterator[Case]:
     loop.close()
 
 
+def flow() -> Iterator[Case]:
+    from tests.kit.frames import Transport
+
+    module = compiled("flow")
+
+    def opened() -> Any:
+        flow = module.Flow()
+        flow.state, flow._transport, flow._loop = 3, Transport([]), Turns()
+        return flow
+
+    def paused() -> Any:
+        flow = opened()
+        flow.pause_writing()
+        flow._push([b"x" * 300], 0)
+        return flow
+
+    def sliced(flow: Any) -> None:
+        flow._on_slice()
+        flow._loop.turn()
+
+    yield "new", same(module.Flow)
+    for form in (0, 1, 6):
+        yield f"push, {form}", partial(call_of, opened, "_push", [b"x" * 300, b"{}"], form)
+    yield "slice", lambda: partial(sliced, opened())
+    yield "pause", partial(call_of, opened, "pause_writing")
+    yield "resume", partial(call_of, paused, "resume_writing")
+
+
 def connection() -> Iterator[Case]:
     from tests.kit.frames import Transport, wire
 
@@ -521,8 +569,11 @@ class Turns:
     def __init__(self) -> None:
         self.calls: list[Call] = []
 
-    def call_soon(self, call: Call, *, context: Any) -> None:
-        self.calls.append(call)
+    def call_soon(self, call: Callable[..., Any], *args: Any, context: Any = None) -> None:
+        self.calls.append(partial(call, *args))
+
+    def time(self) -> float:
+        return 1.0
 
     def turn(self) -> None:
         calls, self.calls = self.calls, []
@@ -565,9 +616,9 @@ def fanout() -> Iterator[Case]:
 CASES: dict[str, Callable[[], Iterator[Case]]] = {
     function.__name__: function
     for function in (
-        *(msgpack, codec, wrappers, envelope, trie, proof, plan, meter, replies, guards, passage, pipeline),
+        *(msgpack, codec, wrappers, keeping, envelope, trie, proof, plan, meter, replies, guards, passage, pipeline),
         *(deflate, frames, eager, tasks),
-        *(connection, fanout),
+        *(flow, connection, fanout),
     )
 }
 

@@ -29,6 +29,7 @@ class Impl:
     msgpack: Any
     codec: Any
     wrappers: Any
+    keeping: Any
     envelope: Any
     trie: Any
     proof: Any
@@ -40,6 +41,7 @@ class Impl:
     pipeline: Any
     deflate: Any
     frames: Any
+    flow: Any
     eager: Any
     tasks: Any
     connection: Any

@@ -22,6 +22,7 @@ from aiorest_ws.exceptions import (
     NotSpecifiedHandler,
     ValidationError,
 )
+from aiorest_ws.portable import Portable
 from aiorest_ws.testing import ConnectionClosed, HandshakeRefused
 
 # class, close code of 1.1.1, status on the wire, default detail
@@ -224,7 +225,7 @@ def test_every_class_of_ours_that_takes_what_it_likes_can_be_pickled() -> None:
     ours = {cls for cls in below(Exception) if cls.__module__.startswith("aiorest_ws.")}
     own = {cls for cls in ours if inspect.isfunction(cls.__init__)}  # type: ignore[misc]
     assert own
-    assert own == {cls for cls in own if issubclass(cls, exceptions.Portable)}
+    assert own == {cls for cls in own if issubclass(cls, Portable)}
 
 
 def test_every_error_says_what_it_means() -> None:

@@ -62,9 +62,9 @@ __all__ = (
 )
 
 MODULES = (
-    *("msgpack", "codec", "wrappers", "envelope", "trie", "proof", "plan", "meter", "replies", "guards"),
+    *("msgpack", "codec", "wrappers", "keeping", "envelope", "trie", "proof", "plan", "meter", "replies", "guards"),
     *("passage", "pipeline"),
-    *("deflate", "frames", "eager", "tasks", "connection", "fanout"),
+    *("deflate", "frames", "flow", "eager", "tasks", "connection", "fanout"),
 )
 
 # Without --no-cache-dir pip takes the pure wheel that it has built before.
@@ -126,6 +126,7 @@ if TYPE_CHECKING or not COMPILED:
     from .deflate import Packer, Unpacker, quickest
     from .fanout import Fan, Outbox, Subscriber, fan_out, fan_out_state, forms_of
     from .guards import is_authenticated, refusal_of, verdict
+    from .keeping import again, kept, renders_otherwise, set_method, set_status, weight_of
     from .meter import Meters
     from .msgpack import is_installed
     from .pipeline import Pipeline
@@ -133,19 +134,7 @@ if TYPE_CHECKING or not COMPILED:
     from .proof import Proof
     from .tasks import Begun, Resumed, SpareTasks
     from .trie import Trie
-    from .wrappers import (
-        Request,
-        Response,
-        again,
-        failed,
-        kept,
-        renders_otherwise,
-        set_method,
-        set_status,
-        texts_of,
-        weight_of,
-        wrap,
-    )
+    from .wrappers import Request, Response, failed, texts_of, wrap
 else:
     from .codec_c import (
         BINARY_BASE64,
@@ -164,6 +153,7 @@ else:
     from .deflate_c import Packer, Unpacker, quickest
     from .fanout_c import Fan, Outbox, Subscriber, fan_out, fan_out_state, forms_of
     from .guards_c import is_authenticated, refusal_of, verdict
+    from .keeping_c import again, kept, renders_otherwise, set_method, set_status, weight_of
     from .meter_c import Meters
     from .msgpack_c import is_installed
     from .pipeline_c import Pipeline
@@ -171,16 +161,4 @@ else:
     from .proof_c import Proof
     from .tasks_c import Begun, Resumed, SpareTasks
     from .trie_c import Trie
-    from .wrappers_c import (
-        Request,
-        Response,
-        again,
-        failed,
-        kept,
-        renders_otherwise,
-        set_method,
-        set_status,
-        texts_of,
-        weight_of,
-        wrap,
-    )
+    from .wrappers_c import Request, Response, failed, texts_of, wrap

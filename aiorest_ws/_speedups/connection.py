@@ -1,7 +1,6 @@
 """Requests of one connection in, replies out: each exactly once, those without `id` in order.
 
-`Connection` stands between the frames of a connection and the pipeline of its application. It knows tasks, and of the
-transport no more than `write`, `pause_reading` and `resume_reading`.
+`Connection` stands between the flow of a connection and the pipeline of its application, and knows tasks.
 """
 
 from __future__ import annotations
@@ -15,15 +14,16 @@ from typing import TYPE_CHECKING, Any
 from aiorest_ws.exceptions import HandlerFailed, RequestTimeout, ServerStopping, TooManyRequests
 
 if TYPE_CHECKING or not __name__.endswith("_c"):
-    from . import eager, frames
+    from . import eager, flow
     from .tasks import Begun, Resumed, raised
 else:
     from . import eager_c as eager
-    from . import frames_c as frames
+    from . import flow_c as flow
     from .tasks_c import Begun, Resumed, raised
 
 if TYPE_CHECKING:
     from asyncio import Task
+    from collections.abc import Coroutine
 
     from .eager import Lookout
     from .tasks import SpareTasks
@@ -34,34 +34,17 @@ __all__ = ("Connection",)
 _OPEN = 3
 _CLOSING = 2
 
-# Reasons to hold (`Frames._held`).
-_FULL = 1
-_CHOKED = 2
-_SLICED = 4
 
-_CONTAINER = 64  # bytes of memory, beside those on the wire, that an array or object of a request takes at least
-_DECODED = 8  # times the bytes on the wire that requests in flight may take
-
-
-class Connection(frames.Frames):
+class Connection(flow.Flow):
     """Runs the requests of one connection.
 
-    Requests without `id` form a lane: one runs, the others wait. Requests with `id` run beside it. Those that run and
-    those that wait are in flight; at `_limit_in_flight` of them, or at `_limit_octets`, nothing more is parsed, and
-    nothing is read. Nor is it while the client does not read, and then nothing that waits begins.
-
-    _limit_octets       bytes of messages in flight, 0 for any number; in memory they may take eight times as many
+    Requests without `id` form a lane: one runs, the others wait. Requests with `id` run beside it.
 
     _request_timeout    seconds that a handler may take, 0 for any time
     _rate               decides with `allow()` about every message, or None
     _stopping           what comes from now on is refused
-    _context            what is read is read in it, and every request runs in it or in a copy: nobody else's context
-                        variables are seen there. None leaves that to who calls
-    _choked_at          time of the loop since when the transport takes no more, 0 if it does
     _unsent             replies that came too late for their client
     _left, _left_at, _acked, _silent_since, _pinged, _idle_since, _asked    what the watch remembers of this one
-    _live               its subscriptions, a `realtime.subscriptions.Subscriptions`, or None
-    _writes_replies     replies leave here; else the subclass gets them as `_send_reply`
     _observes           somebody wants to know of each reply: one of the next two is set
     _logs_replies       the subclass gets every request that has been answered as `_log_reply`
     _meters             count every request that has been answered, or None
@@ -70,59 +53,35 @@ class Connection(frames.Frames):
     __slots__ = (  # or an idle connection would hold a dict of 1.5 KiB
         "_acked",
         "_asked",
-        "_choked",
-        "_choked_at",
-        "_context",
         "_dropped",
-        "_flushes_late",
-        "_holds_in_flight",
         "_idle_since",
-        "_in_flight",
         "_lane",
         "_left",
         "_left_at",
-        "_limit_in_flight",
-        "_limit_octets",
-        "_live",
         "_logs_replies",
-        "_loop",
         "_meters",
         "_observes",
-        "_octets_in_flight",
         "_pinged",
         "_pipeline",
         "_rate",
         "_request_timeout",
         "_silent_since",
         "_spare_tasks",
-        "_stalled",
         "_stopping",
         "_tasks",
         "_unsent",
-        "_writes_replies",
     )
 
     def __init__(self) -> None:
-        self._writes_replies = True
+        super().__init__()
         self._observes = False
         self._logs_replies = False
         self._meters: Any = None
         self._pipeline: Any = None
-        self._loop: Any = None
         self._spare_tasks: SpareTasks | None = None
-        self._context: Context | None = None
-        self._flushes_late = False
-        self._limit_in_flight = 64
-        self._in_flight = 0
-        self._limit_octets = 0
-        self._octets_in_flight = 0
-        self._holds_in_flight = 0
-        self._choked = False
-        self._stalled = False  # the lane waits until the client reads
         self._request_timeout = 0.0
         self._rate: Any = None
         self._stopping = False
-        self._choked_at = 0.0
         self._unsent = 0
         self._left = 0
         self._left_at = 0.0
@@ -132,7 +91,6 @@ class Connection(frames.Frames):
         self._idle_since = 0.0
         self._asked = 0
         self._dropped = False
-        self._live: Any = None
         self._lane: deque[Request] | None = None  # None: free; else what waits for the one that runs
         self._tasks: set[Task[None]] | None = None
 
@@ -198,7 +156,7 @@ class Connection(frames.Frames):
         """Drop what waits: the connection is closing. What runs goes on, and reading: a close frame is to come."""
         while self._lane:
             self._discount(self._lane.popleft())
-        self._go_on(_FULL)
+        self._go_on(flow.FULL)
 
     def _drop(self) -> None:
         """Drop what waits and cancel what runs: the connection is gone."""
@@ -247,11 +205,14 @@ class Connection(frames.Frames):
             return True  # a task factory started it at once, and `_finish` was that quick
         if request._id is None and self._lane is None:
             self._lane = deque()
+        self._keep(task)
+        return True
+
+    def _keep(self, task: Task[None]) -> None:
         if self._tasks is None:
             self._tasks = set()
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return True
 
     def _first_step(self, request: Request, pending: Any, context: Context, lookout: Lookout) -> Any:
         """Give the rendered reply, if one step was all, else the `Resumed` that goes on from there."""
@@ -329,23 +290,17 @@ class Connection(frames.Frames):
         if request._id is None:
             self._next()
         if not self._is_full():
-            self._go_on(_FULL)
+            self._go_on(flow.FULL)
 
-    def _flush_soon(self) -> None:
-        """Gather what is written from now on, until the loop comes round."""
-        if not self._flushes_late:
-            self._flushes_late = self._gathers = True
-            self._loop.call_soon(self._flush_late)
+    def put_off(self, request: Request, coming: Coroutine[Any, Any, bytes]) -> None:
+        """Have `request`, which has an `id`, in flight until its reply has come."""
+        self._count(request)
+        self._keep(self._loop.create_task(self._reply_late(request, coming), context=Context()))
 
-    def _flush_late(self) -> None:
-        self._end_turn()
-
-    def _end_turn(self) -> None:
-        """Let go of what was gathered in this turn, if the client takes it."""
-        self._flushes_late = False
-        self._gathers = self._choked
-        if not self._choked:
-            self._flush_out()
+    async def _reply_late(self, request: Request, coming: Coroutine[Any, Any, bytes]) -> None:
+        rendered = await coming
+        if not self._dropped:
+            self._finish(request, rendered)
 
     def _next(self) -> None:
         """Answer what waits in the lane, up to the next request that takes time, while the client reads."""
@@ -359,29 +314,12 @@ class Connection(frames.Frames):
             self._discount(request)
         self._lane = None
 
-    def _count(self, request: Request) -> None:
-        self._in_flight += 1
-        self._octets_in_flight += request._size
-        self._holds_in_flight += request._holds
-        if self._is_full():
-            self._hold(_FULL)
-
-    def _discount(self, request: Request) -> None:
-        self._in_flight -= 1
-        self._octets_in_flight -= request._size
-        self._holds_in_flight -= request._holds
-
-    def _is_full(self) -> bool:
-        """Tell whether no more may be in flight. What one request brings always may, however much that is."""
-        if self._in_flight >= self._limit_in_flight:
-            return True
-        octets, most = self._octets_in_flight, self._limit_octets
-        return most > 0 and (octets >= most or octets + _CONTAINER * self._holds_in_flight >= _DECODED * most)
-
     def _reply(self, request: Request, rendered: bytes) -> None:
         request._is_over = True
         if request._live is not None:
             rendered = request._live.settle(self, request, rendered)
+            if rendered is None:
+                return  # it was put off
         if self.state != _OPEN:
             self._unsent += 1
             return
@@ -408,89 +346,6 @@ class Connection(frames.Frames):
             if request._form & 1:
                 size = (size + 2) // 3 * 4  # in base64
             self._log_reply(request, size, seconds)
-
-    # Pushes
-
-    def _takes_pushes(self) -> bool:
-        """Tell whether the client takes what it is sent."""
-        return self.state == _OPEN and not self._choked
-
-    def _push(self, rendered: list[bytes], form: int) -> None:
-        """Send messages that answer nothing, in `form`."""
-        opcode = 2 if form & 2 else 1
-        for message in rendered:
-            if not self._writes_replies:
-                self._send_push(message, form)
-            elif form & 1:
-                self._put_base64(message, opcode)
-            else:
-                self._put(message, opcode)
-
-    def _send_push(self, rendered: bytes, form: int) -> None:
-        """Send a rendered push, where replies do not leave here."""
-
-    # Flow
-
-    def pause_writing(self) -> None:
-        """Parse nothing more: the client does not read what it is sent. Called by the transport.
-
-        What is written from now on is gathered, up to 64 KiB at a time: a transport may count its buffer anew, write by
-        write, whenever its size is asked for (asyncio does from Python 3.12 on, with each write, too).
-        """
-        self._choked = self._gathers = True
-        self._choked_at = 0.0 if self._loop is None else self._loop.time()
-        self._hold(_CHOKED)
-
-    def resume_writing(self) -> None:
-        """Go on. Called by the transport."""
-        self._choked = False
-        self._choked_at = 0.0
-        self._gathers = self._flushes_late
-        if not self._gathers:
-            self._flush_out()
-        if self._context is None:
-            self._breathe()
-        else:
-            self._context.copy().run(self._breathe)  # the transport is in that of whoever wrote to it
-
-    def _breathe(self) -> None:
-        """Go on with the lane, then with what has been read, as far as the client takes it."""
-        if self._stalled:
-            self._stalled = False
-            self._flush_soon()
-            self._next()
-            if not self._is_full():
-                self._go_on(_FULL)
-        if self._live is not None and not self._choked:
-            self._live.breathe()
-        if not self._choked:
-            self._go_on(_CHOKED)
-
-    def _on_slice(self) -> None:
-        """Let others have their turn."""
-        if self.state == _OPEN:
-            self._hold(_SLICED)
-            self._loop.call_soon(self._go_on, _SLICED)
-
-    def _hold(self, reason: int) -> None:
-        if not self._held and self.state == _OPEN and not self._transport.is_closing():
-            self._transport.pause_reading()
-        self._held |= reason
-
-    def _go_on(self, reason: int) -> None:
-        """Take a reason to hold away; with the last one gone, first serve what has been read, then read on."""
-        if not self._held:
-            return
-        self._held &= ~reason
-        if self._held and self.state == _OPEN:
-            return
-        self._resume()
-        if (
-            (not self._held or self.state == _CLOSING)
-            and self._transport is not None
-            and not self._transport.is_closing()
-        ):
-            self._transport.resume_reading()
 
 
 def _context_of(pending: Any) -> Context:

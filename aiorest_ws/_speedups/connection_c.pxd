@@ -1,6 +1,6 @@
 cimport cython
 
-from aiorest_ws._speedups cimport frames_c as frames
+from aiorest_ws._speedups cimport flow_c as flow
 from aiorest_ws._speedups cimport eager_c as eager
 from aiorest_ws._speedups.meter_c cimport Meters as _Meters
 from aiorest_ws._speedups.pipeline_c cimport Pipeline as _Pipeline
@@ -13,32 +13,17 @@ from cpython cimport time
 
 cdef int _OPEN
 cdef int _CLOSING
-cdef int _FULL
-cdef int _CHOKED
-cdef int _SLICED
 
 
-cdef class Connection(frames.Frames):
-    cdef public bint _writes_replies
+cdef class Connection(flow.Flow):
     cdef public bint _observes
     cdef public bint _logs_replies
     cdef public _Meters _meters
     cdef public _Pipeline _pipeline
-    cdef public object _loop
     cdef public _SpareTasks _spare_tasks
-    cdef public object _context
-    cdef bint _flushes_late
-    cdef public int _limit_in_flight
-    cdef public int _in_flight
-    cdef public long long _limit_octets
-    cdef long long _octets_in_flight
-    cdef long long _holds_in_flight
-    cdef bint _choked
-    cdef bint _stalled
     cdef public double _request_timeout
     cdef public object _rate
     cdef public bint _stopping
-    cdef public double _choked_at
     cdef public unsigned long long _unsent
     cdef public long long _left
     cdef public double _left_at
@@ -50,7 +35,6 @@ cdef class Connection(frames.Frames):
     cdef public bint _dropped
     cdef public object _lane
     cdef public set _tasks
-    cdef public object _live
 
     cdef int _arrived(self, bytes data) except -1
     cdef int _serve_request(self, _Request request) except -1
@@ -60,20 +44,9 @@ cdef class Connection(frames.Frames):
     cdef bint _begin(self, _Request request, object pending) except -1
     cdef _end(self, _Request request)
     cpdef _answer_with(self, _Request request, object exc)
-    cpdef bint _takes_pushes(self)
-    @cython.locals(opcode=int, message=bytes)
-    cpdef _push(self, list rendered, int form)
     cpdef _time_out(self, _Request request, object task)
     cpdef _finish(self, _Request request, bytes rendered)
     cdef _next(self)
-    cdef _flush_soon(self)
-    cdef _end_turn(self)
-    cdef _count(self, _Request request)
-    cdef _discount(self, _Request request)
-    cdef bint _is_full(self) noexcept
-    cpdef _breathe(self)
     cdef _reply(self, _Request request, bytes rendered)
     @cython.locals(seconds=double)
     cdef _observe(self, _Request request, Py_ssize_t size)
-    cpdef _hold(self, int reason)
-    cpdef _go_on(self, int reason)

@@ -15,6 +15,7 @@ from libc.string cimport memcmp, memcpy
 
 from orjson import loads
 
+from aiorest_ws._speedups.base64_c cimport decode_small
 from aiorest_ws._speedups.codec_c cimport decode, decode_base64, recognise, write
 from aiorest_ws._speedups.codec_c import EMPTY, write as write_it
 from aiorest_ws._speedups.msgpack_c cimport check, made
@@ -114,48 +115,6 @@ cpdef Py_ssize_t holds_of(bytes payload, int form) except -1:
 cdef Py_ssize_t containers_in(bytes text) except -1:
     """Give how many arrays and objects there may be in JSON: brackets in strings are counted, too."""
     return text.count(b"{") + text.count(b"[")
-
-
-cdef unsigned char[256] DIGIT
-for _at in range(256):
-    DIGIT[_at] = 0xFF
-for _at, _character in enumerate(bytearray(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")):
-    DIGIT[_character] = _at
-
-
-cdef Py_ssize_t decode_small(const unsigned char* data, Py_ssize_t size, unsigned char* to) noexcept nogil:
-    """Decode canonical base64 (RFC 4648 §3.5, §4) to at most size / 4 * 3 bytes; give their number, or -1."""
-    cdef Py_ssize_t at = 0, n = 0
-    cdef unsigned int a, b, c, d
-    cdef int padding = 0
-    if size == 0 or size & 3:
-        return -1
-    if data[size - 1] == c"=":
-        padding = 2 if data[size - 2] == c"=" else 1
-    while at < size - (4 if padding else 0):
-        a = DIGIT[data[at]]
-        b = DIGIT[data[at + 1]]
-        c = DIGIT[data[at + 2]]
-        d = DIGIT[data[at + 3]]
-        if (a | b | c | d) & 0x80:
-            return -1
-        to[n] = <unsigned char>(a << 2 | b >> 4)
-        to[n + 1] = <unsigned char>((b & 15) << 4 | c >> 2)
-        to[n + 2] = <unsigned char>((c & 3) << 6 | d)
-        n += 3
-        at += 4
-    if padding:
-        a = DIGIT[data[at]]
-        b = DIGIT[data[at + 1]]
-        c = DIGIT[data[at + 2]] if padding == 1 else 0
-        if (a | b | c) & 0x80 or (b & 15 if padding == 2 else c & 3):
-            return -1
-        to[n] = <unsigned char>(a << 2 | b >> 4)
-        n += 1
-        if padding == 1:
-            to[n] = <unsigned char>((b & 15) << 4 | c >> 2)
-            n += 1
-    return n
 
 
 cpdef bytes render(Request request, object data):

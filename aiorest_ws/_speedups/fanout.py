@@ -11,6 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from pybase64 import b64encode
 
+# A module, not names: `fanout_c.pxd` cimports the compiled one under this name.
+if TYPE_CHECKING or not __name__.endswith("_c"):
+    from . import frames
+else:
+    from . import frames_c as frames
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextvars import Context
@@ -138,18 +144,9 @@ class _Bundle:
                     payload = packed
                     size = len(packed)
             self.octets += size
-            pieces.append(_header(first, size))
+            pieces.append(frames.header(first, size))
             pieces.append(payload)
         self.frames = b"".join(pieces)
-
-
-def _header(first: int, size: int) -> bytes:
-    """Give the header of a frame that is not masked (RFC 6455 §5.2)."""
-    if size < 126:
-        return bytes((first, size))
-    if size < 65536:
-        return bytes((first, 126)) + size.to_bytes(2, "big")
-    return bytes((first, 127)) + size.to_bytes(8, "big")
 
 
 class Fan:

@@ -1,5 +1,6 @@
 cimport cython
 
+from aiorest_ws._speedups cimport frames_c as frames
 from aiorest_ws._speedups.connection_c cimport Connection as _Connection
 from aiorest_ws._speedups.deflate_c cimport Packer as _Packer
 
@@ -62,9 +63,6 @@ cdef class Fan:
     cdef list _payloads(self, int form)
     @cython.locals(form=int, payloads=list, connection=_Connection)
     cdef bint _send_by_hand(self, Subscriber subscriber, long long number, long long seen) except -1
-
-
-cdef bytes _header(int first, Py_ssize_t size)
 
 
 @cython.locals(subscriber=Subscriber, told=Py_ssize_t, left=list)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .deflate import Packer, Unpacker
     from .wrappers import Request
 
-__all__ = ("CLOSED", "CLOSING", "CONNECTING", "OPEN", "Frames")
+__all__ = ("CLOSED", "CLOSING", "CONNECTING", "OPEN", "Frames", "header")
 
 # The states are Autobahn's, by its own numbers.
 CLOSED, CONNECTING, CLOSING, OPEN = range(4)
@@ -474,16 +474,11 @@ class Frames:
         if size >= self._packs_from:
             payload, opcode = self._packed(payload, opcode)
             size = len(payload)
-        if size < 126:
-            header = bytes((0x80 | opcode, size))
-        elif size < 65536:
-            header = bytes((0x80 | opcode, 126)) + size.to_bytes(2, "big")
-        else:
-            header = bytes((0x80 | opcode, 127)) + size.to_bytes(8, "big")
+        frame = header(0x80 | opcode, size) + payload
         if self._out is None:
             self._out = []
-        self._out.append(header + payload)
-        self._out_size += len(header) + size
+        self._out.append(frame)
+        self._out_size += len(frame)
         if not opcode & 8:
             self._octets_out += size
             self._frames_out += 1
@@ -543,6 +538,18 @@ class Frames:
                 data = out[0] if len(out) == 1 else b"".join(out)
                 self._octets_on_wire_out += len(data)
                 self._transport.write(data)
+
+
+def header(first: int, size: int) -> bytes:
+    """Give the header of a frame that is not masked, of a payload of `size` bytes (RFC 6455 §5.2).
+
+    first    its first byte: FIN, RSV1 to RSV3 and the opcode
+    """
+    if size < 126:
+        return bytes((first, size))
+    if size < 65536:
+        return bytes((first, 126)) + size.to_bytes(2, "big")
+    return bytes((first, 127)) + size.to_bytes(8, "big")
 
 
 def _header_size(head: bytes) -> int:

@@ -89,3 +89,6 @@ cdef class Frames:
     cdef int begin_unusual(self) except -1
     cdef int unusual_header(self) except -1
     cdef int write_raw(self, const unsigned char* payload, Py_ssize_t size, int opcode) except -1
+
+
+cpdef bytes header(int first, Py_ssize_t size)

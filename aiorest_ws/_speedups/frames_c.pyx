@@ -14,11 +14,12 @@ from libc.string cimport memcpy
 
 from pybase64 import b64encode
 
+from aiorest_ws._speedups.base64_c cimport encode_small
 from aiorest_ws._speedups.deflate_c cimport Packer, Unpacker
 from aiorest_ws._speedups.envelope_c cimport read, read_raw
 from aiorest_ws._speedups.wrappers_c cimport Request
 
-__all__ = ("CLOSED", "CLOSING", "CONNECTING", "OPEN", "Frames")
+__all__ = ("CLOSED", "CLOSING", "CONNECTING", "OPEN", "Frames", "header")
 
 cdef extern from "Python.h":
     Py_ssize_t PY_SSIZE_T_MAX
@@ -610,28 +611,18 @@ cdef class Frames:
 
     cdef unsigned char* reserve(self, Py_ssize_t size, int opcode) except NULL:
         """Add the header of a frame to what is gathered, and room for its payload of `size` bytes, which comes back."""
-        cdef int header = 2 if size < 126 else 4 if size < 65536 else 10, i
-        cdef Py_ssize_t need = self.out_size + header + size
+        cdef int head = room_of_header(size)
+        cdef Py_ssize_t need = self.out_size + head + size
         cdef unsigned char* p
         if need > self.out_room:
             self.make_room(need)
         p = <unsigned char*>BytesData(self.out) + self.out_size
-        p[0] = <unsigned char>(0x80 | opcode)
-        if header == 2:
-            p[1] = <unsigned char>size
-        elif header == 4:
-            p[1] = 126
-            p[2] = <unsigned char>(size >> 8)
-            p[3] = <unsigned char>(size & 0xFF)
-        else:
-            p[1] = 127
-            for i in range(8):
-                p[2 + i] = <unsigned char>((<unsigned long long>size >> (56 - 8 * i)) & 0xFF)
+        write_header(p, 0x80 | opcode, size)
         self.out_size = need
         if opcode & 8 == 0:
             self._octets_out += <unsigned long long>size
             self._frames_out += 1
-        return p + header
+        return p + head
 
     cdef int make_room(self, Py_ssize_t need) except -1:
         """Have room for `need` bytes of what is gathered, in an object that nobody else has."""
@@ -707,29 +698,32 @@ cdef class Frames:
         return 0
 
 
-cdef const unsigned char* DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+cpdef bytes header(int first, Py_ssize_t size):
+    """Give the header of a frame that is not masked, of a payload of `size` bytes; see `frames.py`."""
+    cdef unsigned char[10] head
+    write_header(head, first, size)
+    return PyBytes_FromStringAndSize(<char*>head, room_of_header(size))
 
 
-cdef void encode_small(const unsigned char* data, Py_ssize_t size, unsigned char* to) noexcept nogil:
-    """Write (size + 2) / 3 * 4 characters of base64 (RFC 4648 §4)."""
-    cdef Py_ssize_t at = 0
-    cdef unsigned int word
-    while at + 3 <= size:
-        word = <unsigned int>data[at] << 16 | <unsigned int>data[at + 1] << 8 | data[at + 2]
-        to[0] = DIGITS[word >> 18]
-        to[1] = DIGITS[word >> 12 & 63]
-        to[2] = DIGITS[word >> 6 & 63]
-        to[3] = DIGITS[word & 63]
-        to += 4
-        at += 3
-    if at < size:
-        word = <unsigned int>data[at] << 16
-        if at + 1 < size:
-            word |= <unsigned int>data[at + 1] << 8
-        to[0] = DIGITS[word >> 18]
-        to[1] = DIGITS[word >> 12 & 63]
-        to[2] = DIGITS[word >> 6 & 63] if at + 1 < size else c"="
-        to[3] = c"="
+cdef inline int room_of_header(Py_ssize_t size) noexcept nogil:
+    """Give the bytes that `write_header` writes: 2, 4 or 10."""
+    return 2 if size < 126 else 4 if size < 65536 else 10
+
+
+cdef inline void write_header(unsigned char* to, int first, Py_ssize_t size) noexcept nogil:
+    """Write `room_of_header(size)` bytes."""
+    cdef int i
+    to[0] = <unsigned char>first
+    if size < 126:
+        to[1] = <unsigned char>size
+    elif size < 65536:
+        to[1] = 126
+        to[2] = <unsigned char>(size >> 8)
+        to[3] = <unsigned char>(size & 0xFF)
+    else:
+        to[1] = 127
+        for i in range(8):
+            to[2 + i] = <unsigned char>((<unsigned long long>size >> (56 - 8 * i)) & 0xFF)
 
 
 cdef uint64_t unmask(unsigned char* to, const unsigned char* data, Py_ssize_t size, const unsigned char* mask) noexcept nogil:

@@ -9,7 +9,8 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from aiorest_ws.callables.calls import is_awaitable
-from aiorest_ws.exceptions import BaseAPIException, BaseAuthException, NotAuthenticated, PermissionDeniedException, sole
+from aiorest_ws.callables.failures import sole
+from aiorest_ws.exceptions import BaseAPIException, BaseAuthException, NotAuthenticated, PermissionDeniedException
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -201,10 +201,13 @@ class Pipeline(passage.Passage):
 
     async def _wait_for(self, coming: Any, request: Request, plan: Plan, params: Any) -> bytes:
         await shield(coming)
-        answer = self.go_on(request, plan, params)
-        if request._is_bare:
-            answer = self.rest(request, answer)
+        answer = self._whole(request, plan, params)
         return answer if type(answer) is bytes else await answer
+
+    def _whole(self, request: Request, plan: Plan, params: Any) -> Any:
+        """As `go_on`; but what it gives is no bare coroutine."""
+        answer = self.go_on(request, plan, params)
+        return self.rest(request, answer) if request._is_bare else answer
 
     def _follow(self, request: Request, plan: Plan, params: Any) -> Any:
         request._plan = plan

@@ -30,6 +30,7 @@ cdef class Pipeline(passage.Passage):
     cpdef bytes say(self, _Request request, object data)
     cpdef object run(self, _Request request, _Plan plan, object params)
     cpdef object go_on(self, _Request request, _Plan plan, object params)
+    cdef object _whole(self, _Request request, _Plan plan, object params)
     cdef object _follow(self, _Request request, _Plan plan, tuple params)
     cpdef object rest(self, _Request request, object bare)
     @cython.locals(plan=_Plan, params=tuple)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from aiorest_ws._speedups.unsendable import unsendable
 from aiorest_ws.callables import calls
-from aiorest_ws.exceptions import BaseAPIException, HandlerFailed, InvalidMessage, SerializerError, sole
+from aiorest_ws.callables.failures import sole
+from aiorest_ws.exceptions import BaseAPIException, HandlerFailed, InvalidMessage, SerializerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable

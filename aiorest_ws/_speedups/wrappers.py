@@ -11,25 +11,21 @@ if TYPE_CHECKING:
     from contextvars import Context
 
 __all__ = (
+    "CONTAINER",
     "Request",
     "Response",
-    "again",
     "blank",
     "body",
     "check_id",
+    "clear",
     "extra_of",
     "failed",
-    "kept",
-    "renders_otherwise",
-    "set_method",
-    "set_status",
     "texts_of",
-    "weight_of",
     "wrap",
 )
 
 _MAX_ID_BYTES = 256
-_CONTAINER = 64  # bytes of memory, beside those on the wire, that an array or object takes at least
+CONTAINER = 64  # bytes of memory, beside those on the wire, that an array or object of a message takes at least
 
 _ABSENT: Any = object()
 _KNOWN = frozenset(("method", "url", "args", "data", "event_name", "id"))
@@ -130,7 +126,7 @@ class Request:
     token_payload: Any
 
     def __init__(self, **kwargs: Any) -> None:
-        _clear(self)
+        clear(self)
         self._form = 0
         self._status = 200
         self.connection = None
@@ -258,7 +254,7 @@ def blank(form: int, connection: Any) -> Request:
     """Give a request in which nothing was sent."""
     request = Request.__new__(Request)
     if not _IS_BLANK:
-        _clear(request)
+        clear(request)
     request._form = form
     request._status = 200
     request.connection = connection
@@ -270,70 +266,6 @@ def wrap(envelope: dict[str, Any], form: int, connection: Any) -> Request:
     request = blank(form, connection)
     _fill(request, envelope)
     return request
-
-
-def again(request: Request, kind: Any = Request) -> Any:
-    """Give a GET with what the client sent in `request`, and nothing of what was found out about it.
-
-    kind    a subclass, of a request that is made by nobody: it has the url and `args`, and nothing else
-    """
-    fresh: Request = kind.__new__(kind)
-    _clear(fresh)
-    fresh._status = 200
-    fresh._method = "GET"
-    fresh._url = request._url
-    fresh._args = _copied(request._args)  # a handler may have its way with what it gets
-    fresh._text = request._text
-    if kind is Request:
-        fresh._form = request._form
-        fresh.connection = request.connection
-        fresh._event_name = _copied(request._event_name)
-        fresh._id = request._id
-        fresh._envelope = _copied(request._envelope)
-        fresh._extra = _copied(request._extra)  # the compiled reader makes no more of a small message
-    else:
-        fresh._form = 0
-        fresh.connection = None
-    return fresh
-
-
-def kept(request: Request, is_exact: bool) -> Request:
-    """Give `again(request)` to be kept, and asked again and again: without `since`, which says what was known once.
-
-    is_exact    its plan reads the text of the message
-    """
-    fresh: Request = again(request)
-    if fresh._envelope is not None:
-        fresh._envelope.pop("since", None)
-    if not is_exact and type(fresh._text) is not tuple:
-        fresh._text = None
-    return fresh
-
-
-def weight_of(request: Request) -> int:
-    """Give the bytes of memory that the message takes, about, 0 where nobody has counted."""
-    return request._size + _CONTAINER * request._holds
-
-
-def _copied(value: Any) -> Any:
-    """Give `value`, which came in a message, in containers of its own."""
-    kind = type(value)
-    if kind is dict:
-        return {key: _copied(member) for key, member in value.items()}
-    return [_copied(member) for member in value] if kind is list else value
-
-
-def set_method(request: Request, method: str) -> None:
-    request._method = method
-
-
-def set_status(request: Request, status: int) -> None:
-    request._status = status
-
-
-def renders_otherwise(request: Request) -> bool:
-    """Tell whether the view that answers `request` has renderers of its own."""
-    return request._plan is not None and request._plan.render is not None
 
 
 def failed(exc: BaseException, form: int, connection: Any) -> Request:
@@ -398,7 +330,7 @@ def body(request: Request, content: dict[str, Any]) -> dict[str, Any]:
 _IS_BLANK = __name__.endswith("_c")
 
 
-def _clear(request: Request) -> None:
+def clear(request: Request) -> None:
     """Set what is neither form, nor status, nor connection to what it is before anything was sent."""
     request._method = None
     request._url = None

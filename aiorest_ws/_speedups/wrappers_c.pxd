@@ -31,6 +31,7 @@ cdef class Request:
     cdef public object token_payload
 
 
+cdef Py_ssize_t CONTAINER
 cdef bint _IS_BLANK
 
 
@@ -39,19 +40,11 @@ cpdef Request blank(int form, object connection)
 cpdef Request failed(object exc, int form, object connection)
 cpdef dict body(Request request, dict content)
 cpdef check_id(Request request)
-@cython.locals(fresh=Request)
-cpdef object again(Request request, object kind=*)
-@cython.locals(fresh=Request)
-cpdef object kept(Request request, bint is_exact)
-cpdef object weight_of(Request request)
-cpdef object renders_otherwise(Request request)
-cpdef set_method(Request request, object method)
-cpdef set_status(Request request, int status)
 cdef object _sent(Request request, object name)
 cpdef object extra_of(Request request, object name)
 cpdef tuple texts_of(Request request)
 cpdef Request wrap(dict envelope, int form, object connection)
-cdef int _clear(Request request) except -1
+cdef int clear(Request request) except -1
 cdef int _fill(Request request, dict envelope) except -1
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aiorest_ws.exceptions import Portable
+from aiorest_ws.portable import Portable
 
 __all__ = ("CANNOT", "NO_REPLY", "USAGE", "Failure", "code_of")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 from aiorest_ws.cli.failures import USAGE, Failure
-from aiorest_ws.cli.flags import FLAGS, flag_of
+from aiorest_ws.cli.flags import flag_of
 from aiorest_ws.cli.output import complain
 
 __all__ = ("PARENT", "Reloader", "command_again", "end_with")
@@ -128,7 +128,7 @@ def command_again() -> list[str]:
     words = sys.orig_argv[len(sys.orig_argv) - count :] if count else []
     command = [sys.executable, *sys.orig_argv[1 : len(sys.orig_argv) - count]]
     words = list(_without_reload(words))
-    return [*command, *words, PARENT, str(os.getpid()), *((flag_of("workers"), "1") if "workers" in FLAGS else ())]
+    return [*command, *words, PARENT, str(os.getpid()), flag_of("workers"), "1"]
 
 
 def end_with(parent: int) -> None:

@@ -17,8 +17,9 @@ import txaio
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 
 from aiorest_ws.callables.calls import call
+from aiorest_ws.callables.failures import PASSED_ON, sole
 from aiorest_ws.connection.compression import agree, extensions
-from aiorest_ws.exceptions import PASSED_ON, BaseAPIException, ConnectionRefused, sole
+from aiorest_ws.exceptions import BaseAPIException, ConnectionRefused
 from aiorest_ws.http.head import Handshake, check_upgrade, client_address, end_of_head, health, is_probe, read, refusal
 from aiorest_ws.http.proxy_protocol import Announced
 from aiorest_ws.status import WS_UNEXPECTED_CONDITION

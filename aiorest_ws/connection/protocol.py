@@ -26,9 +26,10 @@ from aiorest_ws._speedups import (
     wrap,
 )
 from aiorest_ws._speedups.unsendable import why_not
+from aiorest_ws.callables.failures import PASSED_ON
 from aiorest_ws.connection.gate import Gate
 from aiorest_ws.connection.handshake import Derived, Memoised
-from aiorest_ws.exceptions import PASSED_ON, ConnectionRefused
+from aiorest_ws.exceptions import ConnectionRefused
 from aiorest_ws.http.proxy_protocol import other_end
 from aiorest_ws.limits import Limits
 from aiorest_ws.limits.bucket import Rate

@@ -320,6 +320,7 @@ class Attempt(Role):
         if self._is_over:
             return
         self._is_over = True
+        self._request = None  # which has this: the two would be left to the garbage collector
         if self._awaits is not None and not self._awaits.done():
             self._awaits.set_result(None)  # nobody may ask for the value any more: what waits for it goes on to its end
         attempts = self.table.attempts[self.name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from asyncio import _get_running_loop
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -9,7 +10,8 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from aiorest_ws._speedups import renders_otherwise, write
-from aiorest_ws.exceptions import BaseAPIException, EndpointValueError, InvalidHandler, sole
+from aiorest_ws.callables.failures import sole
+from aiorest_ws.exceptions import BaseAPIException, EndpointValueError, InvalidHandler
 from aiorest_ws.realtime.messages import added
 from aiorest_ws.realtime.roles import Role
 from aiorest_ws.routing.templates import converters_by_parameter, parameter_names, replace_parameters
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from aiorest_ws.realtime.feeds import Feeds
 
 __all__ = ("Changes", "Effect")
+
+_PATIENCE = 1.0  # seconds that a reply waits for what the broker says of its changes
 
 
 class Changes:
@@ -87,15 +91,16 @@ class Effect(Role):
         self._has_changed = False  # its handler has ended, and may have changed something
         self._is_said = False
         self._is_answered = False  # and has not ended
-        self._lock = Lock()  # for the next two
+        self._lock = Lock()  # for the next three
         self._threads = 1 if changes is None and _get_running_loop() is None else 0  # that are at it
-        self._ended: Any = None  # the request, once it has
+        self._has_ended = False
+        self._ended: Any = None  # the request, from then on until it is said: it has this, too
 
     def add(self, url: str) -> None:
         """Say that `url` changes, too: at once, if all is said already. Raises NotLive now, where somebody sees it."""
         self._feeds.find(url)
         with self._lock:
-            is_late = self._ended is not None and not self._threads
+            is_late = self._has_ended and not self._threads
             if not is_late:
                 self._urls.append(url)
         if is_late:
@@ -121,7 +126,7 @@ class Effect(Role):
     def out_of_thread(self) -> None:
         with self._lock:
             self._threads -= 1
-            is_last = self._ended is not None and not self._threads
+            is_last = self._has_ended and not self._threads
         if is_last:
             self._feeds.call_soon(self._say, self._ended, None)
 
@@ -130,29 +135,37 @@ class Effect(Role):
     def late(self, request: Any) -> None:
         self._is_answered = True
 
-    def settle(self, connection: Any, request: Any, rendered: bytes) -> bytes:
-        """Say what changed; give the reply, with the versions of what its client subscribes to."""
+    def settle(self, connection: Any, request: Any, rendered: bytes) -> bytes | None:
+        """Say what changed; give the reply, with the versions of what its client subscribes to.
+
+        None: it is put off until a broker that is elsewhere has said them.
+        """
         if self._is_answered:
             return rendered
         changed = self._over(request, connection)
         if not changed or request.id is None or (request.status < 400 and renders_otherwise(request)):
             return rendered
-        return added(rendered, request.form, "changed", write(changed, request.form))
+        if all(isinstance(version, str) for version in changed.values()):
+            return _with(rendered, request, changed)
+        self._is_answered = True
+        connection.put_off(request, _told(rendered, request, changed))
+        return None
 
     def end(self, request: Any) -> None:
         self._over(request, None)
 
-    def _over(self, request: Any, connection: Any) -> dict[str, str]:
+    def _over(self, request: Any, connection: Any) -> dict[str, Any]:
         with self._lock:
-            self._ended = request
+            self._has_ended, self._ended = True, request
             if self._threads:
                 return {}  # the last of them says it
         return self._say(request, connection)
 
-    def _say(self, request: Any, connection: Any) -> dict[str, str]:
+    def _say(self, request: Any, connection: Any) -> dict[str, Any]:
         if self._is_said or not (self._has_changed or self._is_inside):
             return {}
         self._is_said = True
+        self._ended = None
         report = partial(self._report, request)
         urls = list(self._urls)
         for filled in () if self._changes is None else self._changes.urls(self._params):
@@ -165,6 +178,17 @@ class Effect(Role):
     def _report(self, request: Any, exc: Exception) -> None:
         if self._pipeline.report is not None:
             self._pipeline.report(request, exc)
+
+
+def _with(rendered: bytes, request: Any, changed: dict[str, str]) -> bytes:
+    return added(rendered, request.form, "changed", write(changed, request.form)) if changed else rendered
+
+
+async def _told(rendered: bytes, request: Any, changed: dict[str, Any]) -> bytes:
+    """Give the reply with the versions that the broker has said, which it gets a while for."""
+    await asyncio.wait(changed.values(), timeout=_PATIENCE)
+    said = {name: task.result() for name, task in changed.items() if task.done() and not task.cancelled()}
+    return _with(rendered, request, {name: version for name, version in said.items() if version is not None})
 
 
 def _refuses(exc: BaseException) -> bool:

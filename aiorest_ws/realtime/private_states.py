@@ -60,6 +60,7 @@ class PrivateState(Topic):
     def remove(self, subscription: Subscription) -> None:
         self.stop()
         self.place.remove(self)
+        subscription.topic = None  # which has this one
 
     def hold(self) -> None:
         """Let nothing come of a run under way: guards are asked, which is another, before anything more is sent."""

@@ -65,8 +65,11 @@ class Role:
     def late(self, request: Any) -> None:
         """Take note that it will be answered now, in the place of a handler that goes on; `end` is to come."""
 
-    def settle(self, connection: Any, request: Any, rendered: bytes) -> bytes:
-        """Do what is to be done when it is answered, or was by somebody `late`; give what is to be sent."""
+    def settle(self, connection: Any, request: Any, rendered: bytes) -> bytes | None:
+        """Do what is to be done when it is answered, or was by somebody `late`; give what is to be sent.
+
+        None: nothing yet, as `connection.put_off` was called; then it is asked once more.
+        """
         return rendered
 
     def end(self, request: Any) -> None:

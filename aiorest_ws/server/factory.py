@@ -13,11 +13,12 @@ from autobahn.asyncio.websocket import WebSocketServerFactory
 from aiorest_ws._speedups import Pipeline, Request, SpareTasks, is_installed, quickest
 from aiorest_ws._speedups.unsendable import giver
 from aiorest_ws.abstract import AbstractRouter
+from aiorest_ws.callables.failures import sole
 from aiorest_ws.connection.autobahn import ExactTimer
 from aiorest_ws.connection.compression import Packers
 from aiorest_ws.connection.protocol import RequestHandlerProtocol
 from aiorest_ws.dependencies.order import effects_of
-from aiorest_ws.exceptions import ImproperlyConfigured, RouterNotDefined, SerializerError, sole
+from aiorest_ws.exceptions import ImproperlyConfigured, RouterNotDefined, SerializerError
 from aiorest_ws.http.hosts import Hosts
 from aiorest_ws.http.origins import Origins
 from aiorest_ws.limits import Limits

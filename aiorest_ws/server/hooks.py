@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from aiorest_ws.callables.calls import finished, is_awaitable
-from aiorest_ws.exceptions import PASSED_ON
+from aiorest_ws.callables.failures import PASSED_ON
 from aiorest_ws.logs.throttled import Complaints
 from aiorest_ws.server.patience import Patience
 

@@ -10,7 +10,8 @@ from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 
 from aiorest_ws.callables.calls import call
-from aiorest_ws.exceptions import PASSED_ON, ImproperlyConfigured, sole
+from aiorest_ws.callables.failures import PASSED_ON, sole
+from aiorest_ws.exceptions import ImproperlyConfigured
 from aiorest_ws.logs.loggers import enable_loggers
 from aiorest_ws.server.patience import Patience
 

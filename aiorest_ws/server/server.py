@@ -10,7 +10,8 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from aiorest_ws.callables.calls import call
-from aiorest_ws.exceptions import PASSED_ON, ImproperlyConfigured
+from aiorest_ws.callables.failures import PASSED_ON
+from aiorest_ws.exceptions import ImproperlyConfigured
 from aiorest_ws.http.hosts import is_loopback
 from aiorest_ws.logs.loggers import enable_loggers
 from aiorest_ws.routers import warn_if_empty

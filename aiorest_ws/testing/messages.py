@@ -20,7 +20,8 @@ from aiorest_ws._speedups import (
     recognise,
     write,
 )
-from aiorest_ws.exceptions import InvalidMessage, Portable
+from aiorest_ws.exceptions import InvalidMessage
+from aiorest_ws.portable import Portable
 
 __all__ = (
     "FORMS",

@@ -83,6 +83,22 @@ async def test_a_server_is_asked_and_ends_with_ctrl_c(module: str, tmp_path: Pat
 
 
 @asynchronous
+async def test_workers(tmp_path: Path) -> None:
+    write(tmp_path, "__import__('os').getpid()")
+    async with command(tmp_path, "run", "main:app", "--port", "0", "--workers", "2") as program:
+        lines = await program.started()
+        assert "Workers: 2" in lines
+        url = re.search(r"ws://127\.0\.0\.1:\d+", "\n".join(lines))
+        assert url
+        outcome = await ended(tmp_path, "call", "GET", "/value", "--server", url[0])
+        assert (outcome.code, outcome.err) == (0, "")
+        assert int(outcome.out) != program.process.pid
+        program.signal(signal.SIGTERM)
+        end = await program.end()
+    assert (end.code, end.err) == (0, "")
+
+
+@asynchronous
 async def test_what_keeps_it_from_starting_is_one_line(tmp_path: Path) -> None:
     write(tmp_path)
     outcome = await ended(tmp_path, "run", "main:app", "--certificate", "nowhere.pem", "--key", "nowhere.pem")
@@ -161,6 +177,14 @@ async def test_reload_starts_anew_when_a_python_file_changes(tmp_path: Path) -> 
         assert (await program.started())[0] == "value 2"
         program.signal(signal.SIGTERM)
         assert await program.end() == Outcome(0, "".join(program._lines), "")
+
+
+@asynchronous
+async def test_reload_has_one_worker_and_says_so(tmp_path: Path) -> None:
+    write(tmp_path)
+    async with command(tmp_path, "run", "main:app", "--reload", "--workers", "2", "--port", "0") as program:
+        assert await complaint(program) == "aiorest-ws: --reload serves with one process, whatever --workers says"
+        assert not [line for line in await program.started() if line.startswith("Workers")]
 
 
 @asynchronous

@@ -7,11 +7,10 @@ import sys
 
 import pytest
 
-from aiorest_ws.cli import reloading
 from aiorest_ws.cli.reloading import command_again
 from tests.kit.cli import Cli
 
-ENDS = ["--reloaded-by", str(os.getpid())]
+ENDS = ["--reloaded-by", str(os.getpid()), "--workers", "1"]
 
 
 @pytest.mark.parametrize(
@@ -35,10 +34,7 @@ def test_the_same_interpreter_and_command_without_what_reloads(
 ) -> None:
     monkeypatch.setattr(sys, "orig_argv", [*before, *typed])
     monkeypatch.setattr(sys, "argv", [argv0, *typed])
-    monkeypatch.setattr(reloading, "FLAGS", ("port",))
     assert command_again() == [sys.executable, *before[1:], *kept, *ENDS]
-    monkeypatch.setattr(reloading, "FLAGS", ("port", "workers"))
-    assert command_again() == [sys.executable, *before[1:], *kept, *ENDS, "--workers", "1"]
 
 
 def test_what_it_watches_has_to_be_there(cli: Cli) -> None:

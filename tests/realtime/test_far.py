@@ -11,6 +11,7 @@ import pytest
 
 from aiorest_ws import Application, Live, Request, SimpleRouter
 from aiorest_ws.exceptions import BrokerUnavailable, ImproperlyConfigured
+from aiorest_ws.realtime import effects
 from aiorest_ws.testing import AsyncTestClient, SubscriptionEnded, SubscriptionRefused
 from tests.kit.far import FarBroker
 from tests.kit.live import rest
@@ -87,6 +88,54 @@ async def test_all_is_as_with_a_broker_of_the_process() -> None:
         assert (await client.get(f"{LOG}/presence")).data["members"] == [{"id": "anybody"}]
     assert not far.broker.runs
     assert len(far.broker.memory) == 1  # the items of the log
+
+
+@asynchronous
+async def test_a_reply_waits_for_the_version_of_what_its_client_has_changed() -> None:
+    far = Far()
+    async with far.client() as client:
+        shared = await client.subscribe(SHARED)
+        reply = await client.put(SHARED, data=1)
+        push = await shared.receive()
+        assert reply.changed == {SHARED: ".".join((push.version or "").split(".")[:2])}
+        assert push.data == 1
+        far.broker.holds = True
+        waiting = asyncio.ensure_future(client.put(SHARED, data=2))
+        await rest(client)
+        assert not waiting.done()
+        assert client.connection._in_flight == 1
+        far.broker.let_go()
+        assert (await waiting).changed
+        far.broker.is_down = True
+        reply = await client.put(SHARED, data=3)
+        assert (reply.status, reply.changed) == (200, None)
+
+
+@asynchronous
+async def test_a_reply_does_not_wait_for_ever(monkeypatch: Any) -> None:
+    monkeypatch.setattr(effects, "_PATIENCE", 0.01)
+    far = Far()
+    async with far.client() as client:
+        await client.subscribe(SHARED)
+        far.broker.holds = True
+        reply = await client.put(SHARED, data=1)
+        assert (reply.status, reply.changed) == (200, None)
+        far.broker.let_go()
+
+
+@asynchronous
+async def test_who_leaves_while_a_reply_waits_is_not_answered() -> None:
+    far = Far()
+    async with far.client() as client:
+        async with client.connect() as other:
+            await other.subscribe(SHARED)
+            far.broker.holds = True
+            waiting = asyncio.ensure_future(other.put(SHARED, data=1))
+            await rest(client)
+            connection = other.connection
+        await asyncio.gather(waiting, return_exceptions=True)
+        assert not connection.tasks
+        far.broker.let_go()
 
 
 @asynchronous

@@ -8,7 +8,7 @@ from typing import Any
 
 from aiorest_ws.auth.token.budget import Budget
 from aiorest_ws.auth.token.credentials import Credentials
-from aiorest_ws.exceptions import PASSED_ON
+from aiorest_ws.callables.failures import PASSED_ON
 
 __all__ = ("Flight", "Wallet", "wallet_of")
 
