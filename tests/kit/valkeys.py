@@ -15,7 +15,7 @@ import redis
 
 from aiorest_ws.realtime.brokers.redis import RedisBroker
 from tests.kit.brokers import Kit
-from tests.serving import TIMEOUT
+from tests.serving import until
 
 __all__ = ("Proxy", "RedisKit", "Valkey", "clustered", "proxied", "running")
 
@@ -184,7 +184,5 @@ async def clustered() -> AsyncIterator[tuple[Valkey, Valkey]]:
         other.do("CLUSTER", "ADDSLOTSRANGE", 8192, 16383)
         other.do("CLUSTER", "SET-CONFIG-EPOCH", 2)
         one.do("CLUSTER", "MEET", "127.0.0.1", other.port)
-        async with asyncio.timeout(TIMEOUT):
-            while not all(b"cluster_state:ok" in server.do("CLUSTER", "INFO") for server in (one, other)):
-                await asyncio.sleep(SOON)
+        await until(lambda: all(b"cluster_state:ok" in server.do("CLUSTER", "INFO") for server in (one, other)))
         yield one, other

@@ -16,6 +16,7 @@ from aiorest_ws.realtime.brokers import Item, Retention
 from aiorest_ws.realtime.brokers.redis import RedisBroker
 from aiorest_ws.realtime.versions import Mark
 from tests.kit.brokers import KEPT, Told
+from tests.kit.pages import ROOT
 from tests.kit.systems import needs_posix
 from tests.kit.valkeys import Proxy, RedisKit, Valkey, clustered, proxied, running
 from tests.serving import TIMEOUT, asynchronous, turn_over, until
@@ -455,8 +456,9 @@ async def test_a_full_server_refuses_items_loudly_and_changes_are_told() -> None
             await kit.broker.subscribe(STATE, node)
             first = await kit.publish(LOG, b"1")
             valkey.do("CONFIG", "SET", "maxmemory", "1")
-            with pytest.raises(BrokerUnavailable, match="maxmemory"):
+            with pytest.raises(BrokerUnavailable, match="refuses") as caught:
                 await kit.publish(LOG, b"2")
+            assert "maxmemory" in caught.value.__notes__[0]
             mark = await kit.do("changed", STATE)
             await kit.settle()
             assert [each for _, each, _ in node.changes] == [mark]
@@ -646,6 +648,30 @@ def test_a_wrong_password_is_said_at_the_start(valkey: Valkey) -> None:
             await broker.stop()
 
         asyncio.run(start())
+
+
+def test_a_user_of_its_own_needs_no_more_than_the_docs_say() -> None:
+    page = (ROOT / "docs/how-to/machines.md").read_text("utf-8")
+    rights = " ".join(page.partition("restricted to `")[2].partition("`")[0].split()).split(" ")
+    with running() as valkey:
+        valkey.do("ACL", "SETUSER", "app", "on", ">s3cret", *rights)
+
+        @asynchronous
+        async def use() -> None:
+            async with RedisKit(valkey, f"unix://app:s3cret@{valkey.path}") as kit:
+                node = Told()
+                await kit.do("subscribe", LOG, node)
+                mark = await kit.publish(LOG, b"1", b"2", b"3", kept=Retention(1, 10.0, 1000))
+                await kit.do("changed", STATE)
+                await kit.do("recheck", None)
+                await kit.do("members", LOG, node, {1: {"id": 1}})
+                await kit.do("members", LOG, node, {})
+                await kit.settle()
+                assert await kit.do("members", LOG) == {}
+                assert await kit.history(LOG, Mark(mark.epoch, 2)) == [b"3"]
+                await kit.do("unsubscribe", LOG, node)
+
+        use()
 
 
 def answered_with(answer: bytes | None, **options: Any) -> str:

@@ -216,7 +216,7 @@ class Servers:
     def of(self, key: bytes) -> Server:
         """Give the server that has `key`. Raises BrokerUnavailable before it is open."""
         if self._first is None:
-            raise BrokerUnavailable(f"the broker at {self.address.name} has not started, or has stopped")
+            raise BrokerUnavailable("the broker has not started, or has stopped")
         return self._slots.get(key_slot(key), self._first) if self._slots else self._first
 
     # A cluster
