@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiorest_ws.exceptions import BrokerUnavailable
+from aiorest_ws.logs.throttled import Complaints, path_of
 from aiorest_ws.realtime.brokers import Item, Node, Retention
 from aiorest_ws.realtime.brokers.hub_messages import MOST_OF_ITEM, Channel, body_of, item_of
 from aiorest_ws.realtime.brokers.hub_presence import OwnMembers, members_of
@@ -15,7 +16,7 @@ from aiorest_ws.realtime.versions import Mark
 
 __all__ = ("HubBroker",)
 
-logger = logging.getLogger("aiorest_ws")
+_complaints = Complaints(logging.getLogger("aiorest_ws"))
 
 _MOST_PENDING = 32 * 1024 * 1024  # bytes that wait for the hub to take them; what comes then is refused
 _PATIENCE = 5.0  # seconds in which the hub answers; what it has not answered after twice as many is refused
@@ -45,8 +46,8 @@ class _Subscription:
             if node in self.nodes:
                 try:
                     getattr(node, what)(self.url, mark, *more)
-                except Exception:
-                    logger.exception("cannot tell subscribers of %s what came", self.url)
+                except Exception as exc:
+                    _complaints.write(logging.ERROR, f"cannot tell subscribers of {path_of(self.url)} what came", exc)
 
     def all_nodes(self) -> list[Node]:
         """Give who is told of it, and who will be."""
@@ -281,8 +282,8 @@ class HubBroker:
         for node in dict.fromkeys(node for each in found for node in each.all_nodes()):
             try:
                 node.on_recheck(url)
-            except Exception:
-                logger.exception("cannot have the guards of subscriptions asked again")
+            except Exception as exc:
+                _complaints.write(logging.ERROR, "cannot have the guards of subscriptions asked again", exc)
 
     def _on_items(self, head: list[Any], body: bytes) -> None:
         number, is_last, first, sizes = head

@@ -32,9 +32,10 @@ from typing import Any, Protocol
 
 from aiorest_ws.realtime.brokers import Item
 
-__all__ = ("MOST_OF_ITEM", "Channel", "body_of", "in_parts", "item_of")
+__all__ = ("MOST_OF_ITEM", "MOST_OF_MEMBER", "Channel", "body_of", "in_parts", "item_of")
 
 MOST_OF_ITEM = 16 * 1024 * 1024  # bytes of what is published, so that it fits into one message
+MOST_OF_MEMBER = 1024 * 1024  # bytes of what is listed of one who is there, with the id
 _PART = 512 * 1024  # bytes of what is sent at once, of what is large; the last piece may be beyond them
 _WHAT = 32  # bytes in which it is said what a piece is, at most
 
@@ -59,8 +60,8 @@ def body_of(item: Item) -> bytes:
 
 def item_of(body: bytes, size: int, number: int = 0, topic: str = "") -> Item:
     """Give the item that was sent as `body`, its first `size` bytes as JSON. Raises ValueError if that cannot be."""
-    if not 0 < size <= len(body):
-        raise ValueError(f"expected from 1 to {len(body)} bytes of JSON, got {size}")
+    if not 0 < size <= len(body) <= MOST_OF_ITEM:
+        raise ValueError(f"expected an item of at most {MOST_OF_ITEM} bytes, got {len(body)}, {size} of them JSON")
     if size == len(body):
         return Item(number, body, None, topic)
     return Item(number, body[:size], body[size:], topic)

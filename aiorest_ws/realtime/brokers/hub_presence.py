@@ -10,7 +10,7 @@ from typing import Any
 
 from aiorest_ws._speedups import write
 from aiorest_ws.realtime.brokers import Node
-from aiorest_ws.realtime.brokers.hub_messages import Channel, in_parts
+from aiorest_ws.realtime.brokers.hub_messages import MOST_OF_MEMBER, Channel, in_parts
 
 __all__ = ("OwnMembers", "members_of")
 
@@ -93,12 +93,19 @@ class _Place:
         pieces = [_piece(name, write(now[name], 0)) for name in now if now[name] is not sent.get(name)]
         pieces += [_piece(name, b"") for name in sent if name not in now]
         self.sent = now
-        return pieces
+        return [piece for piece in pieces if _fits(piece[1])]
 
 
 def _piece(name: Any, entry: bytes) -> tuple[tuple[int, int], bytes]:
     written = write(name, 0)
     return (len(written), len(entry)), written + entry
+
+
+def _fits(piece: bytes) -> bool:
+    if len(piece) <= MOST_OF_MEMBER:
+        return True
+    logger.error("a member is not listed elsewhere: expected at most %d bytes, got %d", MOST_OF_MEMBER, len(piece))
+    return False
 
 
 def members_of(body: bytes) -> list[list[Any]]:

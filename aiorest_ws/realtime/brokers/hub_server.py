@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from aiorest_ws.realtime.brokers import Item, Retention
-from aiorest_ws.realtime.brokers.hub_messages import Channel, body_of, in_parts, item_of
+from aiorest_ws.realtime.brokers.hub_messages import MOST_OF_MEMBER, Channel, body_of, in_parts, item_of
 from aiorest_ws.realtime.brokers.memory import MOST_HISTORY, MemoryBroker
 from aiorest_ws.realtime.presence import PATH
 from aiorest_ws.realtime.timers import Timers
@@ -340,7 +340,7 @@ def _members(sizes: list[Any], body: bytes) -> list[tuple[bytes, bytes]]:
             raise ValueError("expected the sizes of ids and entries")
         between = at + each[0]
         end = between + each[1]
-        if not at < between <= end <= len(body):
+        if not at < between <= end <= min(len(body), at + MOST_OF_MEMBER):
             raise ValueError("expected ids and entries of the sizes that were said")
         name, entry = body[at:between], body[between:end]
         if type(orjson.loads(name)) not in (int, float, str) or (entry and type(orjson.loads(entry)) is not dict):

@@ -20,10 +20,11 @@ from aiorest_ws.realtime.brokers.hub_messages import MOST_OF_ITEM
 from aiorest_ws.realtime.versions import Mark
 from aiorest_ws.workers.channel import HIGH
 from tests.kit.brokers import KEPT, HubKit, Line, Told
-from tests.serving import asynchronous, turn_over, until
+from tests.serving import LOOPS, asynchronous, turn_over, until
 
 LOG, OTHER, STATE = "/rooms/5/messages", "/rooms/6/messages", "/orders/7"
 GRACE = 5.0
+on_each_loop = pytest.mark.parametrize("loop", LOOPS)
 
 
 class Bare:
@@ -85,8 +86,9 @@ async def got(given: Any) -> Any:
 # Who is told
 
 
+@on_each_loop
 @asynchronous
-async def test_every_worker_is_told_the_same_in_the_same_order() -> None:
+async def test_every_worker_is_told_the_same_in_the_same_order(loop: str) -> None:
     async with HubKit() as kit:
         brokers = [kit.broker, await kit.worker(2), await kit.worker(3)]
         nodes = [Told() for _ in brokers]
@@ -254,8 +256,9 @@ async def test_a_history_larger_than_a_message_comes_in_parts() -> None:
         assert await kit.history(LOG, mark) == []
 
 
+@on_each_loop
 @asynchronous
-async def test_both_sides_may_say_much_before_they_hear() -> None:
+async def test_both_sides_may_say_much_before_they_hear(loop: str) -> None:
     """No side waits for the other to read before it reads itself (nodejs/node#7657)."""
     async with HubKit(None) as kit:
         other, node, mine = await kit.worker(2), Told(), Told()
@@ -285,8 +288,9 @@ async def stuck(kit: HubKit, number: int) -> Bare:
     return bare
 
 
+@on_each_loop
 @asynchronous
-async def test_a_stuck_worker_is_bounded_and_nobody_waits_for_it() -> None:
+async def test_a_stuck_worker_is_bounded_and_nobody_waits_for_it(loop: str) -> None:
     async with HubKit() as kit:
         other, node = await kit.worker(3), Told()
         await got(other.subscribe(LOG, node))
@@ -301,8 +305,9 @@ async def test_a_stuck_worker_is_bounded_and_nobody_waits_for_it() -> None:
         assert kit.channels[2].pending <= before
 
 
+@on_each_loop
 @asynchronous
-async def test_who_reads_again_is_told_once_how_far_each_url_has_come() -> None:
+async def test_who_reads_again_is_told_once_how_far_each_url_has_come(loop: str) -> None:
     async with HubKit() as kit:
         bare = await stuck(kit, 2)
         last = await kit.publish(LOG, b"1", b"2", b"3")
@@ -405,8 +410,9 @@ async def test_a_publication_that_a_worker_dies_in_is_none_and_those_before_it_a
             assert node.said == [b"first"]
 
 
+@on_each_loop
 @asynchronous
-async def test_nothing_is_left_of_the_subscriptions_of_a_worker_that_died() -> None:
+async def test_nothing_is_left_of_the_subscriptions_of_a_worker_that_died(loop: str) -> None:
     async with HubKit() as kit:
         bare = await Bare.of(kit, 2)
         await bare.subscribe(1, STATE)
@@ -451,8 +457,9 @@ async def test_one_in_the_place_of_another_is_told_and_that_other_no_longer() ->
         assert node.said == [b"1", b"2"]
 
 
+@on_each_loop
 @asynchronous
-async def test_without_the_supervisor_all_is_unavailable() -> None:
+async def test_without_the_supervisor_all_is_unavailable(loop: str) -> None:
     async with HubKit() as kit:
         node, coming = Told(), Told()
         await got(kit.broker.subscribe(LOG, node))
