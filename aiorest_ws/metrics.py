@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from aiorest_ws.realtime.meter import Meter
     from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
 
-__all__ = ("Exposition", "Metrics")
+__all__ = ("Exposition", "Metrics", "metrics_of")
 
 
 @dataclass(slots=True)
@@ -225,17 +225,20 @@ def _close_label(connection: RequestHandlerProtocol) -> str:
     return str(code) if code < 3000 else f"{code // 1000}xxx"
 
 
+def metrics_of(factory: RequestHandlerFactory) -> Metrics:
+    """Give the metrics of `factory`; one that has none gets its own."""
+    metrics: Metrics | None = factory.metrics
+    if metrics is None:
+        factory.metrics = metrics = Metrics()
+    return metrics
+
+
 class Exposition:
-    """Serves the metrics of `factory` over HTTP, by prometheus_client and in a thread of its own, until it is closed.
+    """Serves what is in a registry over HTTP, by prometheus_client and in a thread of its own, until it is closed."""
 
-    A factory that has none gets its own.
-    """
-
-    def __init__(self, factory: RequestHandlerFactory, host: str, port: int) -> None:
-        if factory.metrics is None:
-            factory.metrics = Metrics()
+    def __init__(self, registry: CollectorRegistry, host: str, port: int) -> None:
         try:
-            self._server, self._thread = start_http_server(port, host, factory.metrics.exposed)
+            self._server, self._thread = start_http_server(port, host, registry)
         except OSError as exc:
             reason = os.strerror(exc.errno) if exc.errno and exc.errno > 0 else str(exc)
             raise ImproperlyConfigured(f"cannot serve metrics on {host}:{port}: {reason.lower()}") from exc

@@ -96,6 +96,11 @@ class Program:
             self._app._server.ask()
             self._app._server.patience.lose()
 
+    @property
+    def metrics_address(self) -> tuple[str, int] | None:
+        """Where the metrics are served, if they are."""
+        return self._app.metrics_address
+
     def banner(self) -> list[str]:
         """Give the lines that say what serves, and where."""
         from aiorest_ws import __version__
@@ -104,7 +109,7 @@ class Program:
         urls = [
             f"unix:{a}" if isinstance(a, str) else self._app.generate_url(a[0], a[1], path) for a in self._app.addresses
         ]
-        metrics = ["Metrics at http://{}:{}/metrics".format(*where)] if (where := self._app.metrics_address) else []
+        metrics = ["Metrics at http://{}:{}/metrics".format(*where)] if (where := self.metrics_address) else []
         python = f"{sys.implementation.name} {sys.version_info[0]}.{sys.version_info[1]}"
         return [
             strftime("%d %b, %Y - %X", gmtime()),

@@ -186,15 +186,17 @@ class Server:
         self.lifespan.watch(self._on_lost)
 
     def _expose(self) -> None:
-        """Serve the metrics, if there is a port for them."""
+        """Serve the metrics, if there is a port for them; those of a worker are its supervisor's to serve."""
         port = self._options["metrics_port"]
         if port is None:
             return
         try:
-            from aiorest_ws.metrics import Exposition
+            from aiorest_ws.metrics import Exposition, metrics_of
         except ImportError as exc:
             raise ImproperlyConfigured(str(exc)) from exc
-        self.exposition = Exposition(self.factory, self._options["metrics_host"], port)
+        metrics = metrics_of(self.factory)
+        if self._seat is None:
+            self.exposition = Exposition(metrics.exposed, self._options["metrics_host"], port)
 
     async def _tell_listening(self) -> None:
         """Call the hooks, in a task of their own: one that goes on although it is cancelled must not hold the end."""

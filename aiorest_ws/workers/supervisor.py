@@ -25,6 +25,8 @@ from aiorest_ws.workers.counts import Page
 
 if TYPE_CHECKING:
     from aiorest_ws.app import Application
+    from aiorest_ws.metrics import Exposition
+    from aiorest_ws.workers.scrapes import Scrapes
 
 __all__ = ("Supervisor",)
 
@@ -92,6 +94,8 @@ class Supervisor(Program):
         self._serial = 0
         self._page: Page | None = None
         self._hub: Hub | None = None
+        self._scrapes: Scrapes | None = None
+        self._exposition: Exposition | None = None
         self._asked: asyncio.Event
         self._ends_by: signal.Signals | None = None
         self._had_terminal = _has_terminal()
@@ -111,6 +115,8 @@ class Supervisor(Program):
         finally:
             for bound in bounds:
                 bound.close()
+            if self._exposition is not None:
+                await self._exposition.close()
             if self._hub is not None:
                 self._hub.stop()
             if self._page is not None:
@@ -121,6 +127,7 @@ class Supervisor(Program):
             self._page = Page(2 * self._count + 8)  # who is replaced is there beside who takes its place
         if self._options["broker"] is None:
             self._hub = Hub(self._options["max_history"])
+        self._expose()
         self._workers = [_Worker(number, bound) for number, bound in enumerate(bounds, 1)]
         try:
             failed = await self._until_asked(self._start_all())
@@ -132,6 +139,23 @@ class Supervisor(Program):
                 bound.close_sockets()  # who answers probes while it drains has them, too
             await self._end()
         return failed is not None and self._say_why(failed)
+
+    def _expose(self) -> None:
+        """Serve the metrics of all workers, if there is a port for them."""
+        port = self._options["metrics_port"]
+        if port is None:
+            return
+        try:
+            from aiorest_ws.metrics import Exposition
+            from aiorest_ws.workers.scrapes import Scrapes
+        except ImportError as exc:
+            raise ImproperlyConfigured(str(exc)) from exc
+        self._scrapes = Scrapes(asyncio.get_running_loop())
+        self._exposition = Exposition(self._scrapes, self._options["metrics_host"], port)
+
+    @property
+    def metrics_address(self) -> tuple[str, int] | None:
+        return None if self._exposition is None else self._exposition.address
 
     # Ready
 
@@ -170,8 +194,12 @@ class Supervisor(Program):
         return await child.start(worker.bound, self._turn, self._greet, self._options["worker_timeout"])
 
     def _greet(self, child: Child) -> None:
-        if self._hub is not None and child.channel is not None:
+        if child.channel is None:
+            return
+        if self._hub is not None:
             self._hub.add(child.channel, child.serial)
+        if self._scrapes is not None:
+            self._scrapes.add(child.serial, child.number, child.channel)
 
     def _forget(self, child: Child, exited: asyncio.Future[int]) -> None:
         self._children.discard(child)
@@ -353,8 +381,6 @@ def _check(options: Mapping[str, Any]) -> None:
             "workers run the command line of this program again, and it was read from standard input: "
             "put it into a file"
         )
-    if options["metrics_port"] is not None:
-        raise ImproperlyConfigured("metrics_port cannot be served with more than one worker yet: give workers=1")
 
 
 def _has_terminal() -> bool:

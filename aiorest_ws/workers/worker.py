@@ -15,7 +15,7 @@ import socket
 import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +55,7 @@ class Worker(Program):
         self._life = _Life()
         self._is_told_to_end = False
         self._hangs_up = False
+        self._say_counted: Callable[[], None] | None = None
 
     def run(self) -> None:
         """Serve to the end, and end the process: what is behind `run` is the supervisor's. Raises SystemExit."""
@@ -93,6 +94,8 @@ class Worker(Program):
             self._channel.send("failed", traceback.format_exc()[-100_000:], True)
             return True
         finally:
+            if self._say_counted is not None:
+                self._say_counted()
             app._channel = app._seat = None
             seat.bound.close_sockets()
             await self._hang_up()
@@ -146,6 +149,11 @@ class Worker(Program):
     # What happens here
 
     def _on_started(self) -> None:
+        if self._options["metrics_port"] is not None and self._app._listening is not None:
+            from aiorest_ws.metrics import metrics_of
+            from aiorest_ws.workers.scrapes import answer_scrapes
+
+            self._say_counted = answer_scrapes(self._channel, metrics_of(self._app._listening).exposed)
         self._channel.send("ready")
 
     def _on_signal(self, asked: asyncio.Event, number: signal.Signals) -> None:

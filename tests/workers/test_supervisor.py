@@ -9,6 +9,7 @@ import re
 import signal
 import socket
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -406,3 +407,44 @@ async def health_of(where: tuple[str, int]) -> int:
     writer.close()
     await writer.wait_closed()
     return status
+
+
+# One face
+
+
+def counted(page: str, sample: str) -> float:
+    (line,) = [line for line in page.splitlines() if line.startswith(f"{sample} ")]
+    return float(line.rpartition(" ")[2])
+
+
+@patiently
+async def test_one_page_has_the_sums_of_all_workers_and_they_do_not_fall() -> None:
+    asked = 'aiorest_ws_requests_total{method="GET",route="/pid/",status="200"}'
+    async with program_of("app.run(metrics_port=0)") as program:
+        lines = await program.started()
+        (url,) = [line.removeprefix("Metrics at ") for line in lines if line.startswith("Metrics at ")]
+
+        async def page() -> str:
+            return await asyncio.to_thread(lambda: urlopen(url, timeout=10).read().decode())
+
+        first, pid = await client_of(address_in(lines))
+        second, other = await client_of(address_in(lines), lambda found: found != pid)
+        before = counted(await page(), asked)
+        for client in (first, second, second):
+            await pid_of(client)
+        text = await page()
+        assert counted(text, asked) == before + 3
+        assert counted(text, "aiorest_ws_connections") == 2
+        assert counted(text, "aiorest_ws_workers") == 2
+        for worker in ("1", "2", "supervisor"):
+            assert counted(text, f'process_start_time_seconds{{worker="{worker}"}}') > 0
+        os.kill(pid, signal.SIGKILL)
+        await program.error(f"(process {pid}) was killed by SIGKILL")
+        await first.drop()
+        assert counted(await page(), asked) == before + 3
+        await pid_of(second)
+        assert counted(await page(), asked) == before + 4
+        program.signal(signal.SIGTERM)
+        assert (await second.left()).close_code == 1001
+        assert (await program.end()).code == 0
+    assert other != pid

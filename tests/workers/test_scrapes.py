@@ -16,9 +16,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from aiorest_ws import Application, SimpleRouter
 from aiorest_ws.metrics import Metrics
 from aiorest_ws.testing import AsyncTestClient
-from aiorest_ws.workers import metrics
+from aiorest_ws.workers import scrapes
 from aiorest_ws.workers.channel import Channel, open_channel
-from aiorest_ws.workers.metrics import Scrapes, answer_scrapes
+from aiorest_ws.workers.scrapes import Scrapes, answer_scrapes
 from tests.serving import asynchronous, until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="workers need Unix sockets, which Windows has not")
@@ -134,7 +134,7 @@ async def test_a_counter_does_not_fall_when_its_worker_is_gone(says_it: bool) ->
 
 @asynchronous
 async def test_one_that_does_not_answer_is_waited_for_no_longer(monkeypatch: Any) -> None:
-    monkeypatch.setattr(metrics, "_PATIENCE", 0.05)
+    monkeypatch.setattr(scrapes, "_PATIENCE", 0.05)
     async with kit() as made:
         first, second = await made.start(1), await made.start(2)
         for each in (first, second):
