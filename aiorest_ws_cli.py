@@ -6,6 +6,7 @@ It stands beside the package, not in it: whoever imports a module of a package i
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -45,10 +46,11 @@ _INTERRUPTED = 128 + 2  # as if ended by SIGINT
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that `argv`, or the command line, says; give its exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    if sys.stdout is None:  # closed by who started it: `>&-`
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (for good)
     try:
         code = _run(argv)
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:
@@ -68,8 +70,6 @@ def _run(argv: list[str]) -> int:
 
 def _let_go_of_output() -> None:
     """Leave nothing to write to a pipe that nobody reads, which Python would try, and complain of, at its end."""
-    import os
-
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

@@ -122,6 +122,19 @@ async def test_a_pipe_that_nobody_reads_is_no_error(tmp_path: Path) -> None:
 
 
 @asynchronous
+async def test_an_output_that_is_closed_is_no_error(tmp_path: Path) -> None:
+    write(tmp_path)
+    process = await asyncio.create_subprocess_shell(
+        f"{sys.executable} -m aiorest_ws_cli routes main:app >&-",
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": ROOT},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, err = await asyncio.wait_for(process.communicate(), TIMEOUT)
+    assert (process.returncode, err) == (0, b"")
+
+
+@asynchronous
 async def test_a_subscription_survives_its_connection_and_ends_with_ctrl_c(tmp_path: Path) -> None:
     router = SimpleRouter()
 

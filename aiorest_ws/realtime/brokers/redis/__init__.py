@@ -95,7 +95,7 @@ class RedisBroker:
             if (exc.name or "").partition(".")[0] != "redis":
                 raise
             raise ImproperlyConfigured(
-                "a broker at redis:// needs the package redis: pip install 'aiorest-ws[redis]'"
+                "a broker at redis:// needs the package redis: pip install 'aiorest-ws[redis]>=2'"
             ) from None
         self.address = Address(url, prefix)
         self.timeout = timeout
