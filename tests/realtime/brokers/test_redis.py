@@ -718,5 +718,5 @@ def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyP
         monkeypatch.delitem(sys.modules, name)
     for name in [name for name in sys.modules if name == "redis" or name.startswith("redis.")]:
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(ImproperlyConfigured, match=r"pip install 'aiorest-ws\[redis\]'"):
+    with pytest.raises(ImproperlyConfigured, match=r"pip install 'aiorest-ws\[redis\]>=2'"):
         RedisBroker("redis://127.0.0.1")
