@@ -342,7 +342,7 @@ async def test_a_paused_server_fails_publications_in_time_and_is_there_again_aft
 
 @asynchronous
 async def test_stopping_waits_for_nobody(valkey: Valkey) -> None:
-    async with through(valkey) as (kit, proxy):
+    async with through(valkey, timeout=0.05) as (kit, proxy):
         await kit.broker.subscribe(LOG, Told())
         proxy.is_deaf = True
         asked = kit.broker.publish(LOG, Item(0, b"1"), KEPT)
@@ -581,6 +581,58 @@ async def test_members_are_there_again_after_the_server_lost_them(valkey: Valkey
         kit.broker.timers.advance(1.1)
         await until(lambda: valkey.do("HLEN", f"aw:{{{LOG}}}:p") == 2)
         assert await kit.do("members", LOG) == {1: {"id": 1}, "x": {"id": "x", "given": {}}}
+
+
+@asynchronous
+async def test_who_left_while_nobody_could_be_told_is_gone_afterwards(valkey: Valkey) -> None:
+    async with through(valkey) as (kit, proxy):
+        node = Told()
+        await kit.do("members", LOG, node, {1: {"id": 1}})
+        await kit.do("members", OTHER, node, {1: {"id": 1}})
+        await kit.do("members", LOG)
+        proxy.is_deaf = True
+        asked = kit.broker.members(LOG, node, {})
+        await turn_over()
+        kit.broker.timers.advance(1.1)
+        with pytest.raises(BrokerUnavailable):
+            await asked
+        proxy.is_deaf = False
+        await until(lambda: valkey.do("HLEN", f"aw:{{{LOG}}}:p") == 0)
+        assert valkey.do("HLEN", f"aw:{{{OTHER}}}:p") == 1
+
+
+@asynchronous
+async def test_who_gives_up_while_it_is_asked_leaves_nothing(valkey: Valkey) -> None:
+    async with RedisKit(valkey) as kit:
+        task = asyncio.create_task(kit.broker.subscribe(LOG, Told()))
+        await turn_over(1)
+        task.cancel()
+        await asyncio.wait({task})
+        await kit.settle()
+        assert valkey.do("PUBSUB", "NUMSUB", f"aw:{{{LOG}}}")[1] == 0
+        node = Told()
+        await kit.broker.subscribe(LOG, node)
+        await kit.publish(LOG, b"1")
+        await kit.settle()
+        assert node.said == [b"1"]
+
+
+@asynchronous
+async def test_an_ear_that_is_lost_while_it_is_asked_how_far_a_url_has_come_misses_nothing(valkey: Valkey) -> None:
+    async with RedisKit(valkey) as kit:
+        other = await kit.another()
+        followers = []
+        for number in range(20):
+            follower = Follower(kit)
+            followers.append(follower)
+            following = asyncio.create_task(follower.follow(f"/logs/{number}"))
+            await turn_over(number)
+            valkey.do("CLIENT", "KILL", "TYPE", "pubsub")
+            await other.publish(f"/logs/{number}", Item(0, b"1"), KEPT)
+            await following
+            await other.publish(f"/logs/{number}", Item(0, b"2"), KEPT)
+        await until(lambda: all(each.is_caught and each.mark.number == 2 for each in followers))
+        assert all(each.losses == 0 and each.got[-1] == b"2" for each in followers)
 
 
 @asynchronous
