@@ -124,7 +124,7 @@ class RedisBroker:
     def timers(self) -> Timers:
         """What measures the time of this broker: a test lets it pass."""
         if self._timers is None:
-            raise BrokerUnavailable(f"the broker at {self.address.name} has not started")
+            raise BrokerUnavailable("the broker has not started")
         return self._timers
 
     async def start(self) -> None:
@@ -183,7 +183,7 @@ class RedisBroker:
     def servers(self) -> Servers:
         """Where everything is. Raises BrokerUnavailable before the start, and after the end."""
         if self._servers is None:
-            raise BrokerUnavailable(f"the broker at {self.address.name} has not started, or has stopped")
+            raise BrokerUnavailable("the broker has not started, or has stopped")
         return self._servers
 
     def _key(self, url: str, kind: str = "") -> bytes:

@@ -104,7 +104,7 @@ class Ear(Link):
         return future
 
     def _refuse(self, future: asyncio.Future[None]) -> None:
-        future.set_exception(BrokerUnavailable(f"redis at {self.name} cannot be reached: nobody is told of anything"))
+        future.set_exception(BrokerUnavailable("the broker cannot be reached: nothing is heard"))
 
     # What it does
 

@@ -98,7 +98,7 @@ class Members:
         server, _ = broker.keys(place[0], ":p")
         self._note(place[0])
         future = self._said(server, place, is_all, gone, new)
-        future.add_done_callback(lambda done: self._failed(place, done))
+        future.add_done_callback(lambda done: self._done(place, done))
         return future
 
     def _said(
@@ -116,9 +116,12 @@ class Members:
         args = (own, int(is_all), len(fields), *fields, *flat)
         return server.line.run(script, (broker._key(url, ":p"),), *args, take=lambda _: {})
 
-    def _failed(self, place: tuple[str, Node], done: Any) -> None:
-        if not done.cancelled() and done.exception() is not None:
+    def _done(self, place: tuple[str, Node], done: Any) -> None:
+        if done.cancelled() or done.exception() is not None:
             self._sent.pop(place, None)  # nobody knows: all of it is sent when there is a server
+        elif self._beats and self._broker.servers.is_cluster:
+            # That it has changed was said at another server, and may have been heard before.
+            self._broker.changed(f"{place[0].rstrip('/')}{PATH}")
 
     def _note(self, url: str) -> None:
         """Write down where this process has members, for who finds it dead."""
