@@ -241,9 +241,9 @@ class Application:
         """Give what carries publications to other processes, None if there are none."""
         given: str | Broker | None = self._options["broker"]
         if isinstance(given, str):
-            from aiorest_ws.realtime.brokers.redis import RedisBroker  # type: ignore[import-not-found,unused-ignore]
+            from aiorest_ws.realtime.brokers.redis import RedisBroker
 
-            return RedisBroker(given)  # type: ignore[no-any-return,unused-ignore]
+            return RedisBroker(given)
         if given is None and self._channel is not None:
             from aiorest_ws.realtime.brokers.hub import HubBroker
 

@@ -20,6 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aiorest_ws.exceptions import ImproperlyConfigured
+from aiorest_ws.logs.access import share_stream
 from aiorest_ws.server.process import Signals
 from aiorest_ws.server.program import Program
 from aiorest_ws.server.server import Seat
@@ -67,6 +68,7 @@ class Worker(Program):
         if self._turn < self._told.turn:
             return  # it is not the one: the supervisor came past it, too
         self._told.keep()
+        share_stream()
         _leave_to_supervisor()
         super().run()
         raise SystemExit(0)
