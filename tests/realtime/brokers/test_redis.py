@@ -696,16 +696,20 @@ async def test_who_comes_back_at_another_machine_has_missed_nothing(valkey: Valk
 
 @asynchronous
 async def test_a_write_at_one_machine_is_seen_at_the_other_under_one_version(valkey: Valkey) -> None:
-    async with serving(rooms(), broker=valkey.url) as one, serving(rooms(), broker=valkey.url) as other:
-        async with await Client.connect(one) as ada, await Client.connect(other) as bob:
-            for client in (ada, bob):
-                assert (await client.ask("SUBSCRIBE", "/state", id=1))["status"] == 200
-            ada.request("PUT", "/state", id=2)
-            said = [await ada.reply(), await ada.reply()]
-            (reply,) = [each for each in said if each.get("id") == 2]
-            (push,) = [each for each in said if "event_name" in each]
-            assert push["version"].startswith(reply["changed"]["/state"] + ".")
-            assert await bob.reply() == push
+    async with (
+        serving(rooms(), broker=valkey.url) as one,
+        serving(rooms(), broker=valkey.url) as other,
+        await Client.connect(one) as ada,
+        await Client.connect(other) as bob,
+    ):
+        for client in (ada, bob):
+            assert (await client.ask("SUBSCRIBE", "/state", id=1))["status"] == 200
+        ada.request("PUT", "/state", id=2)
+        said = [await ada.reply(), await ada.reply()]
+        (reply,) = [each for each in said if each.get("id") == 2]
+        (push,) = [each for each in said if "event_name" in each]
+        assert push["version"].startswith(reply["changed"]["/state"] + ".")
+        assert await bob.reply() == push
 
 
 @asynchronous
