@@ -11,15 +11,17 @@ from typing import Any
 
 import pytest
 
+from aiorest_ws import SimpleRouter
 from aiorest_ws.exceptions import BrokerUnavailable, ImproperlyConfigured
 from aiorest_ws.realtime.brokers import Item, Retention
 from aiorest_ws.realtime.brokers.redis import RedisBroker
+from aiorest_ws.realtime.live import Live
 from aiorest_ws.realtime.versions import Mark
 from tests.kit.brokers import KEPT, Told
 from tests.kit.pages import ROOT
 from tests.kit.systems import needs_posix
 from tests.kit.valkeys import Proxy, RedisKit, Valkey, clustered, proxied, running
-from tests.serving import TIMEOUT, asynchronous, turn_over, until
+from tests.serving import TIMEOUT, Client, asynchronous, serving, turn_over, until
 
 pytestmark = needs_posix
 
@@ -342,7 +344,7 @@ async def test_a_paused_server_fails_publications_in_time_and_is_there_again_aft
 
 @asynchronous
 async def test_stopping_waits_for_nobody(valkey: Valkey) -> None:
-    async with through(valkey) as (kit, proxy):
+    async with through(valkey, timeout=0.05) as (kit, proxy):
         await kit.broker.subscribe(LOG, Told())
         proxy.is_deaf = True
         asked = kit.broker.publish(LOG, Item(0, b"1"), KEPT)
@@ -542,9 +544,11 @@ async def test_a_cluster_has_each_url_in_one_slot_and_tells_of_it_there() -> Non
             assert (await published(kit.broker, url, b"2")).epoch != mark.epoch
             await until(lambda: any(told == url for told, _ in node.returns))
             node.items.clear()
-            await published(kit.broker, url, b"3")
-            await kit.settle()
-            assert node.said == [b"3"]
+            async with asyncio.timeout(TIMEOUT):
+                while not node.items:  # until it is heard at the other server
+                    await published(kit.broker, url, b"3")
+                    await turn_over()
+            assert {(told, json) for told, _, json in node.items} == {(url, b"3")}
 
 
 # Who is there
@@ -584,6 +588,58 @@ async def test_members_are_there_again_after_the_server_lost_them(valkey: Valkey
 
 
 @asynchronous
+async def test_who_left_while_nobody_could_be_told_is_gone_afterwards(valkey: Valkey) -> None:
+    async with through(valkey) as (kit, proxy):
+        node = Told()
+        await kit.do("members", LOG, node, {1: {"id": 1}})
+        await kit.do("members", OTHER, node, {1: {"id": 1}})
+        await kit.do("members", LOG)
+        proxy.is_deaf = True
+        asked = kit.broker.members(LOG, node, {})
+        await turn_over()
+        kit.broker.timers.advance(1.1)
+        with pytest.raises(BrokerUnavailable):
+            await asked
+        proxy.is_deaf = False
+        await until(lambda: valkey.do("HLEN", f"aw:{{{LOG}}}:p") == 0)
+        assert valkey.do("HLEN", f"aw:{{{OTHER}}}:p") == 1
+
+
+@asynchronous
+async def test_who_gives_up_while_it_is_asked_leaves_nothing(valkey: Valkey) -> None:
+    async with RedisKit(valkey) as kit:
+        task = asyncio.create_task(kit.broker.subscribe(LOG, Told()))
+        await turn_over(1)
+        task.cancel()
+        await asyncio.wait({task})
+        await kit.settle()
+        assert valkey.do("PUBSUB", "NUMSUB", f"aw:{{{LOG}}}")[1] == 0
+        node = Told()
+        await kit.broker.subscribe(LOG, node)
+        await kit.publish(LOG, b"1")
+        await kit.settle()
+        assert node.said == [b"1"]
+
+
+@asynchronous
+async def test_an_ear_that_is_lost_while_it_is_asked_how_far_a_url_has_come_misses_nothing(valkey: Valkey) -> None:
+    async with RedisKit(valkey) as kit:
+        other = await kit.another()
+        followers = []
+        for number in range(20):
+            follower = Follower(kit)
+            followers.append(follower)
+            following = asyncio.create_task(follower.follow(f"/logs/{number}"))
+            await turn_over(number)
+            valkey.do("CLIENT", "KILL", "TYPE", "pubsub")
+            await other.publish(f"/logs/{number}", Item(0, b"1"), KEPT)
+            await following
+            await other.publish(f"/logs/{number}", Item(0, b"2"), KEPT)
+        await until(lambda: all(each.is_caught and each.mark.number == 2 for each in followers))
+        assert all(each.losses == 0 and each.got[-1] == b"2" for each in followers)
+
+
+@asynchronous
 async def test_of_many_members_only_those_are_sent_that_differ(valkey: Valkey) -> None:
     async with RedisKit(valkey) as kit:
         node, own = Told(), {number: {"id": number} for number in range(1000)}
@@ -594,6 +650,94 @@ async def test_of_many_members_only_those_are_sent_that_differ(valkey: Valkey) -
         await kit.do("members", LOG, node, own)
         assert int(valkey.do("INFO", "stats")["total_net_input_bytes"]) - before < 1000
         assert await kit.do("members", LOG) == own
+
+
+# Applications on two machines
+
+
+def rooms() -> SimpleRouter:
+    router = SimpleRouter()
+
+    @router.get("/log", live=Live(mode="log", shared=True, presence=lambda request: {"id": request.extra["who"]}))
+    def log(request: Any) -> list[Any]:
+        return []
+
+    @router.get("/state", live=Live(shared=True, interval=0.0))
+    def state(request: Any) -> str:
+        return "as it is"
+
+    @router.put("/state", changes=["/state"])
+    def put(request: Any) -> None:
+        pass
+
+    return router
+
+
+@asynchronous
+async def test_who_comes_back_at_another_machine_has_missed_nothing(valkey: Valkey) -> None:
+    async with (
+        serving(rooms(), broker=f"{valkey.url}?prefix=one") as one,
+        serving(rooms(), broker=f"{valkey.url}?prefix=one") as other,
+    ):
+        async with await Client.connect(one) as client:
+            first = await client.ask("SUBSCRIBE", "/log", id=1, who="ada")
+            await other.live.publish("/log", 1)
+            push = await client.reply()
+            assert (push["event_name"], push["data"]) == ("/log", 1)
+            assert push["version"].split(".")[0] == first["version"].split(".")[0]
+        await other.live.publish("/log", 2)
+        await one.live.publish("/log", 3)
+        async with await Client.connect(other) as client:
+            assert (await client.ask("SUBSCRIBE", "/log", id=1, who="ada", since=push["version"]))["status"] == 206
+            assert [(await client.reply())["data"] for _ in range(2)] == [2, 3]
+            there = await client.ask("GET", "/log/presence", id=2)
+            assert there["data"] == {"count": 1, "members": [{"id": "ada"}]}
+
+
+@asynchronous
+async def test_a_write_at_one_machine_is_seen_at_the_other_under_one_version(valkey: Valkey) -> None:
+    async with (
+        serving(rooms(), broker=valkey.url) as one,
+        serving(rooms(), broker=valkey.url) as other,
+        await Client.connect(one) as ada,
+        await Client.connect(other) as bob,
+    ):
+        for client in (ada, bob):
+            assert (await client.ask("SUBSCRIBE", "/state", id=1))["status"] == 200
+        ada.request("PUT", "/state", id=2)
+        said = [await ada.reply(), await ada.reply()]
+        (reply,) = [each for each in said if each.get("id") == 2]
+        (push,) = [each for each in said if "event_name" in each]
+        assert push["version"].startswith(reply["changed"]["/state"] + ".")
+        assert await bob.reply() == push
+
+
+@asynchronous
+async def test_while_the_server_is_away_requests_are_answered_and_subscribers_told_what_they_may_have_missed() -> None:
+    with running() as valkey:
+        async with serving(rooms(), broker=valkey.url) as app, await Client.connect(app) as client:
+            assert (await client.ask("SUBSCRIBE", "/log", id=1, who="ada"))["status"] == 200
+            assert (await client.ask("SUBSCRIBE", "/state", id=2))["status"] == 200
+            await asyncio.to_thread(valkey.kill)
+            assert (await client.ask("GET", "/state", id=3))["data"] == "as it is"
+            reply = await client.ask("PUT", "/state", id=4)
+            while reply.get("id") != 4:  # a push to its own subscriber may be quicker
+                reply = await client.reply()
+            assert reply["status"] == 200
+            with pytest.raises(BrokerUnavailable, match=r"^the broker") as caught:
+                await app.live.publish("/log", 1)
+            assert str(valkey.path) not in str(caught.value)
+            await asyncio.to_thread(valkey.start)
+            said: list[Any] = []
+            while not any(each.get("status") == 409 for each in said):
+                said.append(await client.reply())
+            (end,) = [each for each in said if each.get("status") == 409]
+            assert end["event_name"] == "/log"
+            assert end["retry"] > 0
+            reply = await client.ask("SUBSCRIBE", "/log", id=5, who="ada")
+            while reply.get("id") != 5:  # the state may be looked at meanwhile
+                reply = await client.reply()
+            assert reply["status"] == 200
 
 
 # The start

@@ -35,10 +35,11 @@ class _Record:
     mark     how far it has come, as far as we were told; None: not known yet
     heard    the last number that was said on this connection: the next one is higher
     held     what was said while it is not known how far it has come; None: it is
+    breaks   how often something may have been missed
     waits    SUBSCRIBEs that wait for the mark
     """
 
-    __slots__ = ("channel", "heard", "held", "mark", "nodes", "returning", "server", "settling", "url", "waits")
+    __slots__ = ("breaks", "channel", "heard", "held", "mark", "nodes", "server", "settling", "url", "waits")
 
     def __init__(self, url: str, channel: bytes, server: Server) -> None:
         self.url = url
@@ -50,7 +51,7 @@ class _Record:
         self.held: list[tuple[str, Mark, bytes]] | None = []
         self.waits = 0
         self.settling: asyncio.Task[None] | None = None
-        self.returning = False
+        self.breaks = 0
 
 
 class RedisBroker:
@@ -154,11 +155,15 @@ class RedisBroker:
         await self.servers.of(channel).ear.hear(channel)
 
     async def stop(self) -> None:
-        """Let go of everything. Who was here is listed until `grace` is over: they may come back elsewhere."""
+        """Let go of everything, once what was said has its answer, or `timeout` is over.
+
+        Who was here is listed until `grace` is over: they may come back elsewhere.
+        """
         servers, self._servers = self._servers, None
         if servers is None or self._timers is None:
             return
         self._present.stop()
+        await servers.settle()
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -284,22 +289,23 @@ class RedisBroker:
         try:
             if record.mark is None:
                 await self._settled(record)
+            if node not in record.nodes:
+                record.nodes.append(node)
         finally:
             record.waits -= 1
-            if record.mark is None:
-                self._drop_if_unused(record)
-        if node not in record.nodes:
-            record.nodes.append(node)
+            self._drop_if_unused(record)
         assert record.mark is not None
         return record.mark
 
     async def _settled(self, record: _Record) -> None:
         if record.settling is None:
             record.settling = asyncio.get_running_loop().create_task(self._settle(record), context=Context())
+            record.settling.add_done_callback(_seen)
         await asyncio.shield(record.settling)
 
     async def _settle(self, record: _Record) -> None:
         """Hear it, then ask how far it has come: what is said behind that is heard."""
+        breaks = record.breaks
         try:
             await record.server.ear.hear(record.channel)
             record.mark = await self._run("mark", record.url, "", 0, take=_mark)
@@ -307,7 +313,14 @@ class RedisBroker:
             raise BrokerUnavailable("nobody waits for it any more") from None
         finally:
             record.settling = None
-        asyncio.get_running_loop().call_soon(self._flush, record)  # behind those who waited
+        if record.breaks == breaks:
+            asyncio.get_running_loop().call_soon(self._flush_first, record, breaks)  # behind those who waited
+        elif record.server.ear.is_caught:
+            self._return_soon(record)  # else it is when the ear hears again
+
+    def _flush_first(self, record: _Record, breaks: int) -> None:
+        if record.breaks == breaks:
+            self._flush(record)
 
     def unsubscribe(self, url: str, node: Node) -> None:
         record = self._records.get(url)
@@ -390,6 +403,7 @@ class RedisBroker:
                 self._be_behind(record)
 
     def _be_behind(self, record: _Record) -> None:
+        record.breaks += 1
         record.heard = 0
         record.held = []
 
@@ -421,25 +435,22 @@ class RedisBroker:
 
     async def _return_all(self, records: list[_Record]) -> None:
         for at in range(0, len(records), _TOGETHER):
-            some = [record for record in records[at : at + _TOGETHER] if not record.returning]
-            marks = [self._ask_mark(record) for record in some]
-            for record, asked in zip(some, marks, strict=True):
+            some = [(record, record.breaks, self._ask_mark(record)) for record in records[at : at + _TOGETHER]]
+            for record, breaks, asked in some:
                 try:
                     mark = await asked
                 except BrokerUnavailable:
                     continue  # it is asked again when there is a server
-                finally:
-                    record.returning = False
-                self._returned(record, mark)
+                if record.breaks == breaks:  # else it is asked once more, by who saw that
+                    self._returned(record, mark)
 
     def _ask_mark(self, record: _Record) -> Any:
-        record.returning = True
         known = record.mark or Mark("", 0)
         return self._run("mark", record.url, known.epoch, known.number, is_patient=True, take=_mark)
 
     def _returned(self, record: _Record, mark: Mark) -> None:
-        if self._records.get(record.url) is not record or not record.server.ear.is_caught:
-            return
+        if self._records.get(record.url) is not record or record.held is None:
+            return  # nobody subscribes any more, or it was asked twice
         record.mark = mark
         for node in list(record.nodes):
             if node in record.nodes:
@@ -502,6 +513,12 @@ def _mark(reply: Any) -> Mark:
 
 def _is_behind(known: Mark, mark: Mark) -> bool:
     return known.epoch == mark.epoch and known.number < mark.number
+
+
+def _seen(task: asyncio.Task[None]) -> None:
+    """Look at what became of it: there may be nobody who waits any more."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _nothing(_: Any) -> None:

@@ -157,7 +157,7 @@ class Ear(Link):
                 said = await connection.read_response(timeout=math.inf, disconnect_on_error=False)
             except MovedError:
                 self.on_moved()
-                continue
+                raise  # on the next connection all that is still here is heard
             self._heard()
             if type(said) is not list:
                 self._pong()  # while no channel is heard
@@ -191,6 +191,7 @@ class Ear(Link):
         """A channel that is heard here no longer; but what was left and is wanted again is on its way."""
         if channel not in self._asked:
             self.on_moved()
+            self.drop("a channel has another server now")
 
     def _pong(self) -> None:
         if self._pings:

@@ -33,7 +33,9 @@ class Members:
         self._own: dict[tuple[str, Node], Mapping[Any, Any]] = {}
         self._sent: dict[tuple[str, Node], dict[Any, Any]] = {}
         self._numbers: dict[Node, int] = {}  # of nodes of this process
+        self._failed: set[tuple[str, Node]] = set()  # of which it is not known what the server has
         self._alive: set[bytes] = set()
+        self._dead: set[bytes] = set()  # of which somebody must be told
         self._beats = False
 
     # For the broker
@@ -74,7 +76,7 @@ class Members:
 
     def again(self) -> None:
         """Send all once more: the server may have lost it."""
-        if self._own or self._beats:
+        if self._beats:
             self._broker._spawn(self._resend())
 
     def stop(self) -> None:
@@ -118,7 +120,8 @@ class Members:
 
     def _done(self, place: tuple[str, Node], done: Any) -> None:
         if done.cancelled() or done.exception() is not None:
-            self._sent.pop(place, None)  # nobody knows: all of it is sent when there is a server
+            self._sent.pop(place, None)
+            self._failed.add(place)
         elif self._beats and self._broker.servers.is_cluster:
             # That it has changed was said at another server, and may have been heard before.
             self._broker.changed(f"{place[0].rstrip('/')}{PATH}")
@@ -167,10 +170,12 @@ class Members:
         is_new, alive, dead = await line.run(line.scripts.alive, (key,), broker.name, grace, broker.now())
         was_known = broker.name.encode() in self._alive
         self._alive = set(alive)
-        if is_new and was_known:
+        self._dead.update(dead)
+        if self._failed or (is_new and was_known):
             await self._resend()  # others have found us dead
-        for process in dead:
+        for process in list(self._dead):
             await self._bury(process)
+            self._dead.discard(process)
 
     async def _bury(self, process: bytes) -> None:
         broker = self._broker
@@ -186,12 +191,13 @@ class Members:
 
     async def _resend(self) -> None:
         broker = self._broker
-        for place in list(self._own):
+        places, self._failed = {*self._own, *self._failed}, set()
+        for place in places:
             try:
                 await self._send(place, is_all=True)
                 await broker.changed(f"{place[0].rstrip('/')}{PATH}")
             except BrokerUnavailable:
-                return  # it is tried again when there is a server
+                self._failed.add(place)  # it is tried again
 
 
 def _process(field: bytes) -> bytes:

@@ -201,6 +201,15 @@ class Servers:
             return f"redis at {name} did not answer within {self._options['timeout']:g} s"
         return f"redis at {name} cannot be used: {why}"
 
+    async def settle(self) -> None:
+        """Wait until all commands have their answers, or have failed."""
+        for server in self.all.values():
+            if server.line.is_up:
+                try:
+                    await server.line.ask("PING")
+                except BrokerUnavailable:
+                    pass  # no more answers will come
+
     async def close(self) -> None:
         looking, self._slots = self._looking, {}
         if looking is not None:
