@@ -508,6 +508,39 @@ async def test_messagepack_and_topics_come_through(valkey: Valkey) -> None:
         assert (first, last) == (None, None), "the second number is no item's"
 
 
+@asynchronous
+async def test_garbage_on_a_channel_or_in_a_log_hurts_nobody(valkey: Valkey) -> None:
+    async with RedisKit(valkey) as kit:
+        node = Told()
+        await kit.broker.subscribe(LOG, node)
+        channel = f"aw:{{{LOG}}}"
+        mark = await kit.publish(LOG, b"1")
+        for garbage in (b"", b"x", b"i", b"i\xff 1\n", b"ie x\n", b"c" * 100_000, b"\n", b"rx y\n", b"i" + b"\0" * 20):
+            valkey.do("PUBLISH", channel, garbage)
+            valkey.do("PUBLISH", "aw:{*}", garbage)
+        assert await kit.publish(LOG, b"2") == Mark(mark.epoch, 2)
+        await kit.settle()
+        await until(lambda: bool(node.returns) or node.said[-1:] == [b"2"])
+        assert node.said[:1] == [b"1"]
+        valkey.do("XADD", f"{channel}:s", "3-0", "t", "1", "z", "1", "i", "garbage")
+        valkey.do("HSET", f"{channel}:m", "n", "3")
+        assert await kit.history(LOG, mark) is None
+        assert await kit.publish(LOG, b"4") == Mark(mark.epoch, 4)
+
+
+@asynchronous
+async def test_it_does_without_the_quicker_way_to_write_commands(
+    valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aiorest_ws.realtime.brokers.redis.line._pack", None)
+    async with RedisKit(valkey) as kit:
+        node = Told()
+        await kit.broker.subscribe(LOG, node)
+        marks = [await kit.publish(LOG, json) for json in (b"1", b"x" * 100_000)]
+        await kit.settle()
+        assert node.items == [(LOG, marks[0], b"1"), (LOG, marks[1], b"x" * 100_000)]
+
+
 # A cluster
 
 
