@@ -19,7 +19,7 @@ from autobahn.asyncio.websocket import WebSocketServerProtocol
 from autobahn.websocket.protocol import FrameHeader, Timings, TrafficStats, WebSocketProtocol
 from autobahn.websocket.utf8validator import Utf8Validator
 
-from aiorest_ws._speedups import Connection
+from aiorest_ws._speedups import COMPILED, Connection
 from aiorest_ws.callables.calls import is_awaitable
 from aiorest_ws.connection.complaining import Complaining
 from aiorest_ws.connection.compression import Deflate
@@ -236,14 +236,14 @@ class AutobahnConnection(Opening, Connection, WebSocketServerProtocol):
         self._fast = not (own["reading"] or watched) and self.requireMaskedClientFrames and self.applyMask
         self._serves_pings = not own["pings"]
         self._checks_utf8 = self.utf8validateIncoming
-        self._socket = descriptor(self._transport)
+        if COMPILED:  # else nobody uses it, and every idle connection has it
+            self._socket = descriptor(self._transport)
         self._limit = min(filter(None, (self.maxMessagePayloadSize, self.maxFramePayloadSize)), default=0)
         compression = self._perMessageCompress
         is_ours = isinstance(compression, Deflate)
         foreign = compression is not None and not is_ours
-        self._writes_frames = not (
-            own["sending"] or watched or foreign or self.autoFragmentSize or self.maskServerFrames
-        )
+        unusual = own["sending"] or watched or foreign or self.autoFragmentSize or self.maskServerFrames
+        self._writes_frames = not unusual
         if is_ours:
             self._compress(compression)
 

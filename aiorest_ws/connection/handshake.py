@@ -300,8 +300,12 @@ class Opening(_Protocol):
                 del self.websocket_protocol_in_use  # it is the class's
             begun = self.data or self.current_frame  # a frame behind the handshake that has not arrived whole
             dropped = _ONLY_FOR_HANDSHAKE - _OF_A_FRAME if begun else _ONLY_FOR_HANDSHAKE
-            kept = {name: value for name, value in self.__dict__.items() if name not in dropped}
-            self.__dict__ = kept  # a dict that was emptied would keep its size
+            of_class = type(self)
+            self.__dict__ = {  # a dict that was emptied would keep its size
+                name: value
+                for name, value in self.__dict__.items()
+                if name not in dropped and value is not getattr(of_class, name, dropped)
+            }
 
     def _compression(self) -> tuple[Any, str] | None:
         """Give the compression of this connection, and what to answer; None without one."""

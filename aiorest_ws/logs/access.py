@@ -13,6 +13,7 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from contextvars import Context
 from functools import lru_cache
@@ -22,7 +23,7 @@ from weakref import WeakSet
 
 from aiorest_ws.logs.throttled import printable, without_secrets
 
-__all__ = ("FORMS", "AccessLog", "set_up_handler")
+__all__ = ("FORMS", "AccessLog", "set_up_handler", "share_stream")
 
 FORMS = (False, True, "text", "json")
 
@@ -30,6 +31,7 @@ logger = logging.getLogger("aiorest_ws.access")
 
 _LONGEST = 280  # characters of what a client sent
 _AT_ONCE = 1000  # lines
+_PIPE = 4096  # bytes that a pipe takes in one piece, on Linux (pipe(7), PIPE_BUF)
 _VERBS = frozenset(("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "SUBSCRIBE", "UNSUBSCRIBE"))
 _PLAIN = "%(message)s"
 _DATED = "[%(asctime)s] [%(levelname)s] %(message)s"
@@ -122,6 +124,7 @@ class _Handler(logging.StreamHandler[Any]):
     """The handler that `run` makes, on stderr."""
 
     is_there = False  # one was made
+    is_shared = False  # other processes write to the same stream
 
     def __init__(self, form: str) -> None:
         super().__init__()
@@ -137,8 +140,9 @@ class _Handler(logging.StreamHandler[Any]):
     def write_lines(self, lines: list[str]) -> None:
         self.acquire()
         try:
-            self.stream.write("\n".join((*lines, "")))
-            self.flush()
+            for some in _in_one_piece(lines) if _Handler.is_shared else (lines,):
+                self.stream.write("\n".join((*some, "")))
+                self.flush()
         finally:
             self.release()
 
@@ -151,6 +155,26 @@ def set_up_handler(level: int, *, as_json: bool) -> None:
     if as_json and not logger.handlers:
         logger.addHandler(_Handler(_PLAIN))
         logger.propagate = False
+
+
+def share_stream() -> None:
+    """Write no more at a time than a pipe takes in one piece: other processes write to it, too."""
+    _Handler.is_shared = True
+
+
+def _in_one_piece(lines: list[str]) -> Iterator[list[str]]:
+    """Give lines in parts, each of at most `_PIPE` bytes, unless one line alone has more."""
+    some: list[str] = []
+    size = 0
+    for line in lines:
+        octets = len(line) + 1 if line.isascii() else len(line.encode()) + 1
+        if some and size + octets > _PIPE:
+            yield some
+            some, size = [], 0
+        some.append(line)
+        size += octets
+    if some:
+        yield some
 
 
 def _is_unseen(record: logging.LogRecord) -> bool:

@@ -36,6 +36,7 @@ from aiorest_ws import RequestHandlerProtocol, _speedups
 from aiorest_ws._speedups import frames
 from aiorest_ws.connection import autobahn as adapter
 from aiorest_ws.connection import handshake as opening
+from aiorest_ws.connection.kernel import descriptor
 from tests.kit.commands import NO, run
 from tests.kit.pages import ROOT
 from tests.kit.transports import REQUEST, Transport, made, opened, our_factory, plain_factory
@@ -882,7 +883,7 @@ async def test_descriptor_of_a_plain_transport_is_known(loop: str) -> None:
     async with serving() as app, await Client.connect(app) as client:
         await client.ask()
         connection = connection_of(app)
-        assert connection._socket == connection.transport.get_extra_info("socket").fileno()
+        assert descriptor(connection.transport) == connection.transport.get_extra_info("socket").fileno()
 
 
 @pytest.mark.parametrize("loop", LOOPS)
@@ -909,7 +910,7 @@ async def test_plain_transport_that_keeps_nothing_has_sent_everything(loop: str)
         transport = connection.transport
         transport.write(frame_of(b"first"))
         if transport.get_write_buffer_size() == 0:
-            os.write(connection._socket, frame_of(b"second"))
+            os.write(descriptor(transport), frame_of(b"second"))
         else:
             transport.write(frame_of(b"second"))
         assert [(await client.receive()).payload for _ in range(2)] == [b"first", b"second"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import socket
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -14,8 +15,9 @@ import redis
 
 from aiorest_ws.realtime.brokers.redis import RedisBroker
 from tests.kit.brokers import Kit
+from tests.serving import until
 
-__all__ = ("Proxy", "RedisKit", "Valkey", "proxied", "running")
+__all__ = ("Proxy", "RedisKit", "Valkey", "clustered", "proxied", "running")
 
 SOON = 0.01  # seconds between two tries to connect
 
@@ -158,3 +160,29 @@ async def proxied(valkey: Valkey) -> AsyncIterator[Proxy]:
     finally:
         server.close()
         await proxy.close()
+
+
+def free_port() -> int:
+    """Give a port that is free, and its like of the bus of a cluster, 10,000 above."""
+    while True:
+        with socket.socket() as one, socket.socket() as bus:
+            one.bind(("127.0.0.1", 0))
+            port: int = one.getsockname()[1]
+            try:
+                bus.bind(("127.0.0.1", port + 10_000))
+            except (OSError, OverflowError):
+                continue
+            return port
+
+
+@asynccontextmanager
+async def clustered() -> AsyncIterator[tuple[Valkey, Valkey]]:
+    """Have a cluster of two, of which the first has the lower half of the slots."""
+    config = {"cluster-enabled": "yes", "cluster-node-timeout": 5000}
+    with running(free_port(), **config) as one, running(free_port(), **config) as other:
+        one.do("CLUSTER", "ADDSLOTSRANGE", 0, 8191)
+        other.do("CLUSTER", "ADDSLOTSRANGE", 8192, 16383)
+        other.do("CLUSTER", "SET-CONFIG-EPOCH", 2)
+        one.do("CLUSTER", "MEET", "127.0.0.1", other.port)
+        await until(lambda: all(b"cluster_state:ok" in server.do("CLUSTER", "INFO") for server in (one, other)))
+        yield one, other

@@ -357,7 +357,7 @@ Application(router=router, port=0, shutdown_timeout=1, access_log=FORM, on_liste
 print("writes:", *filter(None, stream.writes))
 """
 DATED = r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}\] \[INFO\] "
-LINE = rf"{DATED}tcp4:127\.0\.0\.1:\d+ GET /hello/ 200 \d+\.\d{{3}} ms 4[45] bytes"
+LINE = rf"{DATED}tcp4:127\.0\.0\.1:\d+ GET /hello/ 200 \d+\.\d{{3}} ms 4[456] bytes"
 
 
 async def served(
@@ -392,6 +392,21 @@ async def test_lines_of_one_turn_are_written_at_once(loop: str) -> None:
     assert len(lines) == 16
     assert all(re.fullmatch(LINE, line) for line in lines), lines
     assert outcome.out.splitlines()[-1] == "writes: 16"
+
+
+@on_each_loop
+@asynchronous
+async def test_lines_on_a_stream_of_many_processes_are_written_in_what_a_pipe_takes_at_once(loop: str) -> None:
+    prepare = "from aiorest_ws.logs.access import share_stream; share_stream()"
+    outcome = await served(["/hello"] * 200, loop=loop, prepare=prepare)
+    lines = lines_in(outcome)
+    assert len(lines) == 200
+    assert all(re.fullmatch(LINE, line) for line in lines), lines
+    longest = max(len(line) + 1 for line in lines)
+    writes = [int(number) for number in outcome.out.splitlines()[-1].removeprefix("writes: ").split()]
+    assert sum(writes) == 200
+    assert max(writes) * longest <= 4096 + longest
+    assert min(writes[:-1]) > 1  # not one by one
 
 
 @on_each_loop

@@ -302,6 +302,30 @@ async def test_ctrl_c_in_a_terminal_reaches_all_and_lets_requests_finish() -> No
 
 
 @patiently
+async def test_a_signal_to_every_process_counts_once() -> None:
+    """As systemd sends SIGTERM: to the supervisor, and to its workers, whom the supervisor tells as well."""
+    async with program_of("app.run()") as program:
+        client, pid = await client_of(address_in(await program.started()))
+        client.request(url="/wait")
+        assert await program.line() == "waiting"
+        os.killpg(program.process.pid, signal.SIGTERM)
+        assert (await client.reply())["data"] == pid
+        assert (await client.left()).close_code == 1001
+        outcome = await program.end()
+    assert (outcome.code, outcome.err) == (0, "")
+
+
+@patiently
+async def test_ctrl_c_while_workers_start_ends_them_without_a_word() -> None:
+    source = "async def start(app):\n    print('starting', flush=True)\n    await asyncio.sleep(60)\n"
+    async with program_of(source + "app.run(on_startup=[start])") as program:
+        assert await program.line() == "starting"
+        os.killpg(program.process.pid, signal.SIGINT)
+        outcome = await program.end()
+    assert (outcome.code, outcome.out, outcome.err) == (0, "starting\n", "")
+
+
+@patiently
 async def test_ctrl_c_twice_ends_even_who_is_stuck() -> None:
     async with program_of("app.run()") as program:
         where = address_in(await program.started())

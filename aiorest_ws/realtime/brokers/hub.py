@@ -198,13 +198,16 @@ class HubBroker:
     def _look(self) -> None:
         """Let wait no longer for what the hub has not answered since the last look, and asked it before that.
 
-        So a loop that was blocked has read, between two looks, what came meanwhile.
+        So a loop that was blocked has read, between two looks, what came meanwhile. What was published may be so yet:
+        then the nodes of this process are told with all others.
         """
         late = [number for number in self._asked if number <= self._watched]
         self._watched = self._last
         for number in late:
-            self._parts.pop(number, None)
-            future = self._asked.pop(number)[0]
+            future, told, _ = self._asked[number]
+            if not told:
+                del self._asked[number]
+                self._parts.pop(number, None)
             subscription = self._subscriptions.pop(number, None)
             if subscription is not None:
                 self._give_up(subscription)

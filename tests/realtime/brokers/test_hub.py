@@ -526,6 +526,23 @@ async def test_a_supervisor_that_does_not_answer_is_not_waited_for(monkeypatch: 
 
 
 @asynchronous
+async def test_what_is_published_late_all_the_same_is_told_here_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with HubKit() as kit:
+        ours, theirs = kit.pair()
+        bare, broker, node = Bare(ours), await kit.started(theirs), Told()
+        mark = broker.subscribe(LOG, node)
+        await bare.say("answer", (await bare.hear())[0][1], 0, "epoch", 7)
+        assert await got(mark) == Mark("epoch", 7)
+        monkeypatch.setattr(hub, "_PATIENCE", 0.0)
+        broker._look()  # as it will, after a while
+        published = broker.publish(LOG, item(b"1"), KEPT)
+        with pytest.raises(BrokerUnavailable, match="does not answer"):
+            await published
+        await bare.say("answer", (await bare.hear())[0][1], 1, "epoch", 8)
+        await until(lambda: node.items == [(LOG, Mark("epoch", 8), b"1")])
+
+
+@asynchronous
 async def test_a_supervisor_that_does_not_read_is_told_no_more_than_so_much() -> None:
     async with HubKit() as kit:
         ours, theirs = kit.pair()

@@ -11,14 +11,17 @@ from typing import Any
 
 import pytest
 
+from aiorest_ws import SimpleRouter
 from aiorest_ws.exceptions import BrokerUnavailable, ImproperlyConfigured
 from aiorest_ws.realtime.brokers import Item, Retention
 from aiorest_ws.realtime.brokers.redis import RedisBroker
+from aiorest_ws.realtime.live import Live
 from aiorest_ws.realtime.versions import Mark
 from tests.kit.brokers import KEPT, Told
+from tests.kit.pages import ROOT
 from tests.kit.systems import needs_posix
-from tests.kit.valkeys import Proxy, RedisKit, Valkey, proxied, running
-from tests.serving import TIMEOUT, asynchronous, turn_over, until
+from tests.kit.valkeys import Proxy, RedisKit, Valkey, clustered, proxied, running
+from tests.serving import TIMEOUT, Client, asynchronous, serving, turn_over, until
 
 pytestmark = needs_posix
 
@@ -341,7 +344,7 @@ async def test_a_paused_server_fails_publications_in_time_and_is_there_again_aft
 
 @asynchronous
 async def test_stopping_waits_for_nobody(valkey: Valkey) -> None:
-    async with through(valkey) as (kit, proxy):
+    async with through(valkey, timeout=0.05) as (kit, proxy):
         await kit.broker.subscribe(LOG, Told())
         proxy.is_deaf = True
         asked = kit.broker.publish(LOG, Item(0, b"1"), KEPT)
@@ -455,8 +458,9 @@ async def test_a_full_server_refuses_items_loudly_and_changes_are_told() -> None
             await kit.broker.subscribe(STATE, node)
             first = await kit.publish(LOG, b"1")
             valkey.do("CONFIG", "SET", "maxmemory", "1")
-            with pytest.raises(BrokerUnavailable, match="maxmemory"):
+            with pytest.raises(BrokerUnavailable, match="refuses") as caught:
                 await kit.publish(LOG, b"2")
+            assert "maxmemory" in caught.value.__notes__[0]
             mark = await kit.do("changed", STATE)
             await kit.settle()
             assert [each for _, each, _ in node.changes] == [mark]
@@ -504,6 +508,82 @@ async def test_messagepack_and_topics_come_through(valkey: Valkey) -> None:
         assert (first, last) == (None, None), "the second number is no item's"
 
 
+@asynchronous
+async def test_garbage_on_a_channel_or_in_a_log_hurts_nobody(valkey: Valkey) -> None:
+    async with RedisKit(valkey) as kit:
+        node = Told()
+        await kit.broker.subscribe(LOG, node)
+        channel = f"aw:{{{LOG}}}"
+        mark = await kit.publish(LOG, b"1")
+        for garbage in (b"", b"x", b"i", b"i\xff 1\n", b"ie x\n", b"c" * 100_000, b"\n", b"rx y\n", b"i" + b"\0" * 20):
+            valkey.do("PUBLISH", channel, garbage)
+            valkey.do("PUBLISH", "aw:{*}", garbage)
+        assert await kit.publish(LOG, b"2") == Mark(mark.epoch, 2)
+        await kit.settle()
+        await until(lambda: bool(node.returns) or node.said[-1:] == [b"2"])
+        assert node.said[:1] == [b"1"]
+        valkey.do("XADD", f"{channel}:s", "3-0", "t", "1", "z", "1", "i", "garbage")
+        valkey.do("HSET", f"{channel}:m", "n", "3")
+        assert await kit.history(LOG, mark) is None
+        assert await kit.publish(LOG, b"4") == Mark(mark.epoch, 4)
+
+
+@asynchronous
+async def test_it_does_without_the_quicker_way_to_write_commands(
+    valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aiorest_ws.realtime.brokers.redis.line._pack", None)
+    async with RedisKit(valkey) as kit:
+        node = Told()
+        await kit.broker.subscribe(LOG, node)
+        marks = [await kit.publish(LOG, json) for json in (b"1", b"x" * 100_000)]
+        await kit.settle()
+        assert node.items == [(LOG, marks[0], b"1"), (LOG, marks[1], b"x" * 100_000)]
+
+
+# A cluster
+
+
+@asynchronous
+async def test_a_cluster_has_each_url_in_one_slot_and_tells_of_it_there() -> None:
+    async with clustered() as servers:
+        one, other = servers
+        async with RedisKit(one, f"redis://127.0.0.1:{one.port}") as kit:
+            urls = [f"/logs/{number}" for number in range(40)]
+            follower, node = await kit.another(), Told()
+            for url in urls:
+                await follower.subscribe(url, node)
+            marks = await asyncio.gather(*(kit.broker.publish(url, Item(0, b"1"), KEPT) for url in urls))
+            await kit.broker.changed(STATE)
+            await kit.settle()
+            assert sorted(url for url, _, _ in node.items) == sorted(urls)
+            kept = [len(server.do("KEYS", "*:s")) for server in servers]
+            assert sum(kept) == 40
+            assert all(kept), "both have some"
+            for url, mark in zip(urls, marks, strict=True):
+                assert await kit.history(url, Mark(mark.epoch, 0)) == [b"1"]
+            await kit.broker.recheck(None)
+            await kit.settle()
+            assert node.rechecks[-1:] == [None]
+            await kit.do("members", LOG, node, {1: {"id": 1}})
+            assert await follower.members(LOG) == {1: {"id": 1}}
+
+            # One slot goes to the other server, without what was in it.
+            url = one.do("KEYS", "*:s")[0].decode().removeprefix("aw:{").removesuffix("}:s")
+            slot, mark = one.do("CLUSTER", "KEYSLOT", f"{{{url}}}"), marks[urls.index(url)]
+            one.do("DEL", f"aw:{{{url}}}:m", f"aw:{{{url}}}:s")
+            for server in (other, one):
+                server.do("CLUSTER", "SETSLOT", slot, "NODE", other.do("CLUSTER", "MYID").decode())
+            assert (await published(kit.broker, url, b"2")).epoch != mark.epoch
+            await until(lambda: any(told == url for told, _ in node.returns))
+            node.items.clear()
+            async with asyncio.timeout(TIMEOUT):
+                while not node.items:  # until it is heard at the other server
+                    await published(kit.broker, url, b"3")
+                    await turn_over()
+            assert {(told, json) for told, _, json in node.items} == {(url, b"3")}
+
+
 # Who is there
 
 
@@ -541,6 +621,58 @@ async def test_members_are_there_again_after_the_server_lost_them(valkey: Valkey
 
 
 @asynchronous
+async def test_who_left_while_nobody_could_be_told_is_gone_afterwards(valkey: Valkey) -> None:
+    async with through(valkey) as (kit, proxy):
+        node = Told()
+        await kit.do("members", LOG, node, {1: {"id": 1}})
+        await kit.do("members", OTHER, node, {1: {"id": 1}})
+        await kit.do("members", LOG)
+        proxy.is_deaf = True
+        asked = kit.broker.members(LOG, node, {})
+        await turn_over()
+        kit.broker.timers.advance(1.1)
+        with pytest.raises(BrokerUnavailable):
+            await asked
+        proxy.is_deaf = False
+        await until(lambda: valkey.do("HLEN", f"aw:{{{LOG}}}:p") == 0)
+        assert valkey.do("HLEN", f"aw:{{{OTHER}}}:p") == 1
+
+
+@asynchronous
+async def test_who_gives_up_while_it_is_asked_leaves_nothing(valkey: Valkey) -> None:
+    async with RedisKit(valkey) as kit:
+        task = asyncio.create_task(kit.broker.subscribe(LOG, Told()))
+        await turn_over(1)
+        task.cancel()
+        await asyncio.wait({task})
+        await kit.settle()
+        assert valkey.do("PUBSUB", "NUMSUB", f"aw:{{{LOG}}}")[1] == 0
+        node = Told()
+        await kit.broker.subscribe(LOG, node)
+        await kit.publish(LOG, b"1")
+        await kit.settle()
+        assert node.said == [b"1"]
+
+
+@asynchronous
+async def test_an_ear_that_is_lost_while_it_is_asked_how_far_a_url_has_come_misses_nothing(valkey: Valkey) -> None:
+    async with RedisKit(valkey) as kit:
+        other = await kit.another()
+        followers = []
+        for number in range(20):
+            follower = Follower(kit)
+            followers.append(follower)
+            following = asyncio.create_task(follower.follow(f"/logs/{number}"))
+            await turn_over(number)
+            valkey.do("CLIENT", "KILL", "TYPE", "pubsub")
+            await other.publish(f"/logs/{number}", Item(0, b"1"), KEPT)
+            await following
+            await other.publish(f"/logs/{number}", Item(0, b"2"), KEPT)
+        await until(lambda: all(each.is_caught and each.mark.number == 2 for each in followers))
+        assert all(each.losses == 0 and each.got[-1] == b"2" for each in followers)
+
+
+@asynchronous
 async def test_of_many_members_only_those_are_sent_that_differ(valkey: Valkey) -> None:
     async with RedisKit(valkey) as kit:
         node, own = Told(), {number: {"id": number} for number in range(1000)}
@@ -551,6 +683,94 @@ async def test_of_many_members_only_those_are_sent_that_differ(valkey: Valkey) -
         await kit.do("members", LOG, node, own)
         assert int(valkey.do("INFO", "stats")["total_net_input_bytes"]) - before < 1000
         assert await kit.do("members", LOG) == own
+
+
+# Applications on two machines
+
+
+def rooms() -> SimpleRouter:
+    router = SimpleRouter()
+
+    @router.get("/log", live=Live(mode="log", shared=True, presence=lambda request: {"id": request.extra["who"]}))
+    def log(request: Any) -> list[Any]:
+        return []
+
+    @router.get("/state", live=Live(shared=True, interval=0.0))
+    def state(request: Any) -> str:
+        return "as it is"
+
+    @router.put("/state", changes=["/state"])
+    def put(request: Any) -> None:
+        pass
+
+    return router
+
+
+@asynchronous
+async def test_who_comes_back_at_another_machine_has_missed_nothing(valkey: Valkey) -> None:
+    async with (
+        serving(rooms(), broker=f"{valkey.url}?prefix=one") as one,
+        serving(rooms(), broker=f"{valkey.url}?prefix=one") as other,
+    ):
+        async with await Client.connect(one) as client:
+            first = await client.ask("SUBSCRIBE", "/log", id=1, who="ada")
+            await other.live.publish("/log", 1)
+            push = await client.reply()
+            assert (push["event_name"], push["data"]) == ("/log", 1)
+            assert push["version"].split(".")[0] == first["version"].split(".")[0]
+        await other.live.publish("/log", 2)
+        await one.live.publish("/log", 3)
+        async with await Client.connect(other) as client:
+            assert (await client.ask("SUBSCRIBE", "/log", id=1, who="ada", since=push["version"]))["status"] == 206
+            assert [(await client.reply())["data"] for _ in range(2)] == [2, 3]
+            there = await client.ask("GET", "/log/presence", id=2)
+            assert there["data"] == {"count": 1, "members": [{"id": "ada"}]}
+
+
+@asynchronous
+async def test_a_write_at_one_machine_is_seen_at_the_other_under_one_version(valkey: Valkey) -> None:
+    async with (
+        serving(rooms(), broker=valkey.url) as one,
+        serving(rooms(), broker=valkey.url) as other,
+        await Client.connect(one) as ada,
+        await Client.connect(other) as bob,
+    ):
+        for client in (ada, bob):
+            assert (await client.ask("SUBSCRIBE", "/state", id=1))["status"] == 200
+        ada.request("PUT", "/state", id=2)
+        said = [await ada.reply(), await ada.reply()]
+        (reply,) = [each for each in said if each.get("id") == 2]
+        (push,) = [each for each in said if "event_name" in each]
+        assert push["version"].startswith(reply["changed"]["/state"] + ".")
+        assert await bob.reply() == push
+
+
+@asynchronous
+async def test_while_the_server_is_away_requests_are_answered_and_subscribers_told_what_they_may_have_missed() -> None:
+    with running() as valkey:
+        async with serving(rooms(), broker=valkey.url) as app, await Client.connect(app) as client:
+            assert (await client.ask("SUBSCRIBE", "/log", id=1, who="ada"))["status"] == 200
+            assert (await client.ask("SUBSCRIBE", "/state", id=2))["status"] == 200
+            await asyncio.to_thread(valkey.kill)
+            assert (await client.ask("GET", "/state", id=3))["data"] == "as it is"
+            reply = await client.ask("PUT", "/state", id=4)
+            while reply.get("id") != 4:  # a push to its own subscriber may be quicker
+                reply = await client.reply()
+            assert reply["status"] == 200
+            with pytest.raises(BrokerUnavailable, match=r"^the broker") as caught:
+                await app.live.publish("/log", 1)
+            assert str(valkey.path) not in str(caught.value)
+            await asyncio.to_thread(valkey.start)
+            said: list[Any] = []
+            while not any(each.get("status") == 409 for each in said):
+                said.append(await client.reply())
+            (end,) = [each for each in said if each.get("status") == 409]
+            assert end["event_name"] == "/log"
+            assert end["retry"] > 0
+            reply = await client.ask("SUBSCRIBE", "/log", id=5, who="ada")
+            while reply.get("id") != 5:  # the state may be looked at meanwhile
+                reply = await client.reply()
+            assert reply["status"] == 200
 
 
 # The start
@@ -607,6 +827,30 @@ def test_a_wrong_password_is_said_at_the_start(valkey: Valkey) -> None:
         asyncio.run(start())
 
 
+def test_a_user_of_its_own_needs_no_more_than_the_docs_say() -> None:
+    page = (ROOT / "docs/how-to/machines.md").read_text("utf-8")
+    rights = " ".join(page.partition("restricted to `")[2].partition("`")[0].split()).split(" ")
+    with running() as valkey:
+        valkey.do("ACL", "SETUSER", "app", "on", ">s3cret", *rights)
+
+        @asynchronous
+        async def use() -> None:
+            async with RedisKit(valkey, f"unix://app:s3cret@{valkey.path}") as kit:
+                node = Told()
+                await kit.do("subscribe", LOG, node)
+                mark = await kit.publish(LOG, b"1", b"2", b"3", kept=Retention(1, 10.0, 1000))
+                await kit.do("changed", STATE)
+                await kit.do("recheck", None)
+                await kit.do("members", LOG, node, {1: {"id": 1}})
+                await kit.do("members", LOG, node, {})
+                await kit.settle()
+                assert await kit.do("members", LOG) == {}
+                assert await kit.history(LOG, Mark(mark.epoch, 2)) == [b"3"]
+                await kit.do("unsubscribe", LOG, node)
+
+        use()
+
+
 def answered_with(answer: bytes | None, **options: Any) -> str:
     """Give why a broker does not start at a server that says this to everything."""
 
@@ -651,5 +895,5 @@ def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyP
         monkeypatch.delitem(sys.modules, name)
     for name in [name for name in sys.modules if name == "redis" or name.startswith("redis.")]:
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(ImproperlyConfigured, match=r"pip install 'aiorest-ws\[redis\]'"):
+    with pytest.raises(ImproperlyConfigured, match=r"pip install 'aiorest-ws\[redis\]>=2'"):
         RedisBroker("redis://127.0.0.1")

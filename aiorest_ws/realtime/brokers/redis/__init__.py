@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextvars import Context
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -35,10 +35,11 @@ class _Record:
     mark     how far it has come, as far as we were told; None: not known yet
     heard    the last number that was said on this connection: the next one is higher
     held     what was said while it is not known how far it has come; None: it is
+    breaks   how often something may have been missed
     waits    SUBSCRIBEs that wait for the mark
     """
 
-    __slots__ = ("channel", "heard", "held", "mark", "nodes", "returning", "server", "settling", "url", "waits")
+    __slots__ = ("breaks", "channel", "heard", "held", "mark", "nodes", "server", "settling", "url", "waits")
 
     def __init__(self, url: str, channel: bytes, server: Server) -> None:
         self.url = url
@@ -50,7 +51,7 @@ class _Record:
         self.held: list[tuple[str, Mark, bytes]] | None = []
         self.waits = 0
         self.settling: asyncio.Task[None] | None = None
-        self.returning = False
+        self.breaks = 0
 
 
 class RedisBroker:
@@ -124,7 +125,7 @@ class RedisBroker:
     def timers(self) -> Timers:
         """What measures the time of this broker: a test lets it pass."""
         if self._timers is None:
-            raise BrokerUnavailable(f"the broker at {self.address.name} has not started")
+            raise BrokerUnavailable("the broker has not started")
         return self._timers
 
     async def start(self) -> None:
@@ -154,11 +155,15 @@ class RedisBroker:
         await self.servers.of(channel).ear.hear(channel)
 
     async def stop(self) -> None:
-        """Let go of everything. Who was here is listed until `grace` is over: they may come back elsewhere."""
+        """Let go of everything, once what was said has its answer, or `timeout` is over.
+
+        Who was here is listed until `grace` is over: they may come back elsewhere.
+        """
         servers, self._servers = self._servers, None
         if servers is None or self._timers is None:
             return
         self._present.stop()
+        await servers.settle()
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -183,7 +188,7 @@ class RedisBroker:
     def servers(self) -> Servers:
         """Where everything is. Raises BrokerUnavailable before the start, and after the end."""
         if self._servers is None:
-            raise BrokerUnavailable(f"the broker at {self.address.name} has not started, or has stopped")
+            raise BrokerUnavailable("the broker has not started, or has stopped")
         return self._servers
 
     def _key(self, url: str, kind: str = "") -> bytes:
@@ -257,7 +262,10 @@ class RedisBroker:
         def take(reply: Any) -> list[Item] | None:
             if reply is None:
                 return None
-            return [item_of(int(entry.partition(b"-")[0]), fields[5]) for entry, fields in reply]
+            try:
+                return [item_of(int(entry.partition(b"-")[0]), fields[5]) for entry, fields in reply]
+            except (ValueError, IndexError):
+                return None  # somebody else wrote them
 
         return self._run("history", url, since.epoch, since.number, self.now(), take=take)
 
@@ -284,22 +292,23 @@ class RedisBroker:
         try:
             if record.mark is None:
                 await self._settled(record)
+            if node not in record.nodes:
+                record.nodes.append(node)
         finally:
             record.waits -= 1
-            if record.mark is None:
-                self._drop_if_unused(record)
-        if node not in record.nodes:
-            record.nodes.append(node)
+            self._drop_if_unused(record)
         assert record.mark is not None
         return record.mark
 
     async def _settled(self, record: _Record) -> None:
         if record.settling is None:
             record.settling = asyncio.get_running_loop().create_task(self._settle(record), context=Context())
+            record.settling.add_done_callback(_seen)
         await asyncio.shield(record.settling)
 
     async def _settle(self, record: _Record) -> None:
         """Hear it, then ask how far it has come: what is said behind that is heard."""
+        breaks = record.breaks
         try:
             await record.server.ear.hear(record.channel)
             record.mark = await self._run("mark", record.url, "", 0, take=_mark)
@@ -307,7 +316,14 @@ class RedisBroker:
             raise BrokerUnavailable("nobody waits for it any more") from None
         finally:
             record.settling = None
-        asyncio.get_running_loop().call_soon(self._flush, record)  # behind those who waited
+        if record.breaks == breaks:
+            asyncio.get_running_loop().call_soon(self._flush_first, record, breaks)  # behind those who waited
+        elif record.server.ear.is_caught:
+            self._return_soon(record)  # else it is when the ear hears again
+
+    def _flush_first(self, record: _Record, breaks: int) -> None:
+        if record.breaks == breaks:
+            self._flush(record)
 
     def unsubscribe(self, url: str, node: Node) -> None:
         record = self._records.get(url)
@@ -390,6 +406,7 @@ class RedisBroker:
                 self._be_behind(record)
 
     def _be_behind(self, record: _Record) -> None:
+        record.breaks += 1
         record.heard = 0
         record.held = []
 
@@ -414,32 +431,29 @@ class RedisBroker:
             if record.server is server and record.held is not None and record.mark is not None
         ]
         if behind:
-            self._spawn(self._return_all(behind))
+            self._spawn(self._return_all, behind)
 
     def _return_soon(self, record: _Record) -> None:
-        self._spawn(self._return_all([record]))
+        self._spawn(self._return_all, [record])
 
     async def _return_all(self, records: list[_Record]) -> None:
         for at in range(0, len(records), _TOGETHER):
-            some = [record for record in records[at : at + _TOGETHER] if not record.returning]
-            marks = [self._ask_mark(record) for record in some]
-            for record, asked in zip(some, marks, strict=True):
+            some = [(record, record.breaks, self._ask_mark(record)) for record in records[at : at + _TOGETHER]]
+            for record, breaks, asked in some:
                 try:
                     mark = await asked
                 except BrokerUnavailable:
                     continue  # it is asked again when there is a server
-                finally:
-                    record.returning = False
-                self._returned(record, mark)
+                if record.breaks == breaks:  # else it is asked once more, by who saw that
+                    self._returned(record, mark)
 
     def _ask_mark(self, record: _Record) -> Any:
-        record.returning = True
         known = record.mark or Mark("", 0)
         return self._run("mark", record.url, known.epoch, known.number, is_patient=True, take=_mark)
 
     def _returned(self, record: _Record, mark: Mark) -> None:
-        if self._records.get(record.url) is not record or not record.server.ear.is_caught:
-            return
+        if self._records.get(record.url) is not record or record.held is None:
+            return  # nobody subscribes any more, or it was asked twice
         record.mark = mark
         for node in list(record.nodes):
             if node in record.nodes:
@@ -456,7 +470,7 @@ class RedisBroker:
                 record.server.ear.leave(record.channel)
                 record.server = server
                 self._be_behind(record)
-                self._spawn(self._move(record))
+                self._spawn(self._move, record)
 
     async def _move(self, record: _Record) -> None:
         try:
@@ -471,7 +485,7 @@ class RedisBroker:
         self._renewal = self.timers.after(_RENEWAL, self._renew)
         if self._servers is not None:
             self._present.renew()
-            self._spawn(self._renew_all())
+            self._spawn(self._renew_all)
 
     async def _renew_all(self) -> None:
         records = [record for record in self._records.values() if record.held is None]
@@ -490,8 +504,8 @@ class RedisBroker:
     def _ask_renewal(self, record: _Record) -> Any:
         return self._run("mark", record.url, "", 0, is_patient=True, take=_mark)
 
-    def _spawn(self, coroutine: Any) -> None:
-        task = asyncio.get_running_loop().create_task(coroutine, context=Context())
+    def _spawn(self, call: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
+        task = asyncio.get_running_loop().create_task(_as_far_as_it_goes(call, *args), context=Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -502,6 +516,19 @@ def _mark(reply: Any) -> Mark:
 
 def _is_behind(known: Mark, mark: Mark) -> bool:
     return known.epoch == mark.epoch and known.number < mark.number
+
+
+async def _as_far_as_it_goes(call: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
+    try:
+        await call(*args)
+    except BrokerUnavailable:
+        pass  # it is done again when there is a server, or nobody is there any more
+
+
+def _seen(task: asyncio.Task[None]) -> None:
+    """Look at what became of it: there may be nobody who waits any more."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _nothing(_: Any) -> None:

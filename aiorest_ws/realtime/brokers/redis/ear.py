@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -11,6 +12,7 @@ from typing import Any
 from redis.exceptions import MovedError, ResponseError
 
 from aiorest_ws.exceptions import BrokerUnavailable
+from aiorest_ws.logs.throttled import Complaints, printable
 from aiorest_ws.realtime.brokers.redis.line import about
 from aiorest_ws.realtime.brokers.redis.link import Link, logger
 from aiorest_ws.realtime.timers import Timer, Timers
@@ -56,6 +58,7 @@ class Ear(Link):
         self._heard_at = 0.0
         self._look: Timer | None = None
         self._is_asked = False
+        self._complaints = Complaints(logger)
         self.is_caught = False
 
     @property
@@ -104,7 +107,7 @@ class Ear(Link):
         return future
 
     def _refuse(self, future: asyncio.Future[None]) -> None:
-        future.set_exception(BrokerUnavailable(f"redis at {self.name} cannot be reached: nobody is told of anything"))
+        future.set_exception(BrokerUnavailable("the broker cannot be reached: nothing is heard"))
 
     # What it does
 
@@ -157,7 +160,7 @@ class Ear(Link):
                 said = await connection.read_response(timeout=math.inf, disconnect_on_error=False)
             except MovedError:
                 self.on_moved()
-                continue
+                raise  # on the next connection all that is still here is heard
             self._heard()
             if type(said) is not list:
                 self._pong()  # while no channel is heard
@@ -175,8 +178,8 @@ class Ear(Link):
     def _message(self, channel: bytes, data: bytes) -> None:
         try:
             self.on_message(channel, data)
-        except Exception:  # the next one must still be heard
-            logger.exception("cannot take what was said on %s", channel.decode("utf-8", "replace"))
+        except Exception as exc:  # the next one must still be heard
+            self._complaints.write(logging.ERROR, f"cannot take what was said on {printable(channel)}", exc)
 
     def _is_heard(self, channel: bytes) -> None:
         self._asked[channel] = left = self._asked.get(channel, 1) - 1
@@ -191,6 +194,7 @@ class Ear(Link):
         """A channel that is heard here no longer; but what was left and is wanted again is on its way."""
         if channel not in self._asked:
             self.on_moved()
+            self.drop("a channel has another server now")
 
     def _pong(self) -> None:
         if self._pings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections import deque
 from collections.abc import Callable
@@ -11,7 +12,8 @@ from typing import Any
 from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError
 
 from aiorest_ws.exceptions import BrokerUnavailable
-from aiorest_ws.realtime.brokers.redis.link import Link, reason_of
+from aiorest_ws.logs.throttled import Complaints
+from aiorest_ws.realtime.brokers.redis.link import Link, logger, reason_of
 from aiorest_ws.realtime.brokers.redis.scripts import Script, Scripts
 from aiorest_ws.realtime.timers import Timer, Timers
 
@@ -24,6 +26,7 @@ __all__ = ("Command", "Line", "about")
 
 _MOST = 64 * 1024 * 1024  # bytes of commands that wait for their replies
 _INFO = ("INFO", "server")
+_NOT_SENT = "the broker cannot be reached: nothing was sent"
 
 
 class Command:
@@ -72,9 +75,13 @@ class Command:
         else:
             self.future.set_result(value)
 
-    def failed(self, why: str) -> None:
+    def failed(self, why: str, note: str = "") -> None:
+        """Fail, with what clients may know, and a note for who looks into it."""
         if not self.future.done():
-            self.future.set_exception(BrokerUnavailable(why))
+            exc = BrokerUnavailable(why)
+            if note:
+                exc.add_note(note)
+            self.future.set_exception(exc)
 
 
 class Line(Link):
@@ -98,6 +105,7 @@ class Line(Link):
         self._size = 0
         self._wake = asyncio.Event()
         self._progress = 0.0
+        self._complaints = Complaints(logger)
         self._look: Timer | None = None
 
     @property
@@ -106,7 +114,7 @@ class Line(Link):
 
     @property
     def is_cluster(self) -> bool:
-        return self.server.get("redis_mode") == "cluster"
+        return "cluster" in (self.server.get("redis_mode"), self.server.get("server_mode"))  # of redis, of valkey
 
     def ask(self, *args: Any, is_patient: bool = False, take: Callable[[Any], Any] | None = None) -> Any:
         """Give a future of the reply to a command, or of what `take` makes of it.
@@ -142,9 +150,9 @@ class Line(Link):
         until = None if is_patient else self.timers.now() + self.timeout
         command = Command(args, future, until, script, take, server_at)
         if self.is_down:
-            command.failed(f"redis at {self.name} cannot be reached: nothing was sent")
+            command.failed(_NOT_SENT)
         elif self._size + command.size > _MOST:
-            command.failed(f"redis at {self.name} is behind by {self._size:,} bytes: nothing was sent")
+            command.failed(f"the broker is behind by {self._size:,} bytes: nothing was sent")
         else:
             self.put(command)
         return future
@@ -209,7 +217,9 @@ class Line(Link):
             return
         if self.on_redirect(command, exc):
             return
-        command.failed(f"redis at {self.name} refuses: {reason_of(exc)}")
+        why = reason_of(exc)
+        self._complaints.write(logging.ERROR, f"redis at {self.name} refuses {command.args[0]}: {why}")
+        command.failed("the broker refuses", why)
         if isinstance(exc, ReadOnlyError):
             self.drop("it is a replica now")
 
@@ -221,12 +231,12 @@ class Line(Link):
         now = self.timers.now()
         for command in self._sent:
             if command.is_late(now):
-                command.failed(f"redis at {self.name} did not answer in time: it may have been done, or not")
+                command.failed("the broker did not answer in time: it may have been done, or not")
         waiting, self._waiting = self._waiting, []
         for command in waiting:
             if command.is_late(now):
                 self._size -= command.size
-                command.failed(f"redis at {self.name} cannot be reached: nothing was sent")
+                command.failed(_NOT_SENT)
             else:
                 self._waiting.append(command)
         if self._sent and self._progress + self.timeout <= now:
@@ -238,13 +248,13 @@ class Line(Link):
         sent, self._sent = self._sent, deque()
         for command in sent:
             self._size -= command.size
-            command.failed(f"redis at {self.name} was lost ({why}): it may have been done, or not")
+            command.failed("the broker was lost: it may have been done, or not")
 
     def _give_up(self, why: str) -> None:
         waiting, self._waiting = self._waiting, []
         for command in waiting:
             self._size -= command.size
-            command.failed(f"redis at {self.name} cannot be reached ({why}): nothing was sent")
+            command.failed(_NOT_SENT)
 
 
 def about(info: bytes) -> dict[str, str]:

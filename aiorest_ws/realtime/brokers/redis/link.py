@@ -140,7 +140,7 @@ class Link(ABC):
             if self._connection is None:
                 try:
                     await self._connect()
-                except ERRORS as exc:
+                except Exception as exc:  # whatever it is: who does not try again is deaf for ever
                     failures += 1
                     self._cannot(exc, failures)
                     await self._wait(self._seconds_after(failures))
@@ -151,7 +151,8 @@ class Link(ABC):
 
     def _cannot(self, exc: BaseException, failures: int) -> None:
         if failures == 1:
-            logger.error("redis at %s cannot be reached, trying again: %s", self.name, reason_of(exc))
+            trace = None if isinstance(exc, ERRORS) else exc
+            logger.error("redis at %s cannot be reached, trying again: %s", self.name, reason_of(exc), exc_info=trace)
         self.is_down = True
         self._give_up(reason_of(exc))
 
@@ -163,7 +164,7 @@ class Link(ABC):
         self._begin()
         tasks = self._serving = [loop.create_task(self._read(connection)), loop.create_task(self._write(connection))]
         try:
-            self.on_up()
+            self._call(self.on_up)
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in tasks:
@@ -181,7 +182,13 @@ class Link(ABC):
         why = self._why or ("it was closed" if exc is None else reason_of(exc))
         logger.warning("the connection to redis at %s is lost: %s", self.name, why)
         self._lose(why)
-        self.on_lost()
+        self._call(self.on_lost)
+
+    def _call(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except Exception:  # the connection must still be kept
+            logger.exception("cannot do what is due at the connection to redis at %s", self.name)
 
     async def _wait(self, seconds: float) -> None:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -33,7 +33,9 @@ class Members:
         self._own: dict[tuple[str, Node], Mapping[Any, Any]] = {}
         self._sent: dict[tuple[str, Node], dict[Any, Any]] = {}
         self._numbers: dict[Node, int] = {}  # of nodes of this process
+        self._failed: set[tuple[str, Node]] = set()  # of which it is not known what the server has
         self._alive: set[bytes] = set()
+        self._dead: set[bytes] = set()  # of which somebody must be told
         self._beats = False
 
     # For the broker
@@ -74,8 +76,8 @@ class Members:
 
     def again(self) -> None:
         """Send all once more: the server may have lost it."""
-        if self._own or self._beats:
-            self._broker._spawn(self._resend())
+        if self._beats:
+            self._broker._spawn(self._resend)
 
     def stop(self) -> None:
         """Give no sign of life any more."""
@@ -98,7 +100,7 @@ class Members:
         server, _ = broker.keys(place[0], ":p")
         self._note(place[0])
         future = self._said(server, place, is_all, gone, new)
-        future.add_done_callback(lambda done: self._failed(place, done))
+        future.add_done_callback(lambda done: self._done(place, done))
         return future
 
     def _said(
@@ -116,9 +118,13 @@ class Members:
         args = (own, int(is_all), len(fields), *fields, *flat)
         return server.line.run(script, (broker._key(url, ":p"),), *args, take=lambda _: {})
 
-    def _failed(self, place: tuple[str, Node], done: Any) -> None:
-        if not done.cancelled() and done.exception() is not None:
-            self._sent.pop(place, None)  # nobody knows: all of it is sent when there is a server
+    def _done(self, place: tuple[str, Node], done: Any) -> None:
+        if done.cancelled() or done.exception() is not None:
+            self._sent.pop(place, None)
+            self._failed.add(place)
+        elif self._beats and self._broker.servers.is_cluster:
+            # That it has changed was said at another server, and may have been heard before.
+            self._broker.changed(f"{place[0].rstrip('/')}{PATH}")
 
     def _note(self, url: str) -> None:
         """Write down where this process has members, for who finds it dead."""
@@ -144,7 +150,7 @@ class Members:
     def _begin(self) -> None:
         if not self._beats:
             self._beats = True
-            self._broker._spawn(self._beat_on())
+            self._broker._spawn(self._beat_on)
 
     async def _beat_on(self) -> None:
         broker = self._broker
@@ -153,7 +159,7 @@ class Members:
         except BrokerUnavailable:
             pass  # it is tried again
         if self._beats:
-            broker.timers.after(broker.beat, lambda: broker._spawn(self._beat_on()))
+            broker.timers.after(broker.beat, lambda: broker._spawn(self._beat_on))
 
     async def _beat(self) -> None:
         """Say that this process is alive, find out which others are, and let go of what the dead had."""
@@ -164,10 +170,12 @@ class Members:
         is_new, alive, dead = await line.run(line.scripts.alive, (key,), broker.name, grace, broker.now())
         was_known = broker.name.encode() in self._alive
         self._alive = set(alive)
-        if is_new and was_known:
+        self._dead.update(dead)
+        if self._failed or (is_new and was_known):
             await self._resend()  # others have found us dead
-        for process in dead:
+        for process in list(self._dead):
             await self._bury(process)
+            self._dead.discard(process)
 
     async def _bury(self, process: bytes) -> None:
         broker = self._broker
@@ -183,12 +191,13 @@ class Members:
 
     async def _resend(self) -> None:
         broker = self._broker
-        for place in list(self._own):
+        places, self._failed = {*self._own, *self._failed}, set()
+        for place in places:
             try:
                 await self._send(place, is_all=True)
                 await broker.changed(f"{place[0].rstrip('/')}{PATH}")
             except BrokerUnavailable:
-                return  # it is tried again when there is a server
+                self._failed.add(place)  # it is tried again
 
 
 def _process(field: bytes) -> bytes:

@@ -42,8 +42,8 @@ _PUBLISH = """#!lua
 BEGIN
 if meta[2] ~= ARGV[1] then anew() end
 number = redis.call('HINCRBY', KEYS[1], 'n', 1)
-local entry = string.format('%.0f-0', number)
-redis.call('XADD', KEYS[2], entry, 't', string.format('%.0f', now(ARGV[9])), 'z', ARGV[5], 'i', ARGV[4])
+local shown = string.format('%.0f', number)
+redis.call('XADD', KEYS[2], shown .. '-0', 't', string.format('%.0f', now(ARGV[9])), 'z', ARGV[5], 'i', ARGV[4])
 local length = redis.call('XLEN', KEYS[2])
 local size = tonumber(ARGV[5])
 if length > 1 then size = size + tonumber(meta[4] or 0) end
@@ -56,7 +56,7 @@ end
 redis.call('HSET', KEYS[1], 'b', string.format('%.0f', size), 's', ARGV[7])
 redis.call('PEXPIRE', KEYS[1], math.max(DAY, tonumber(ARGV[7])))
 redis.call('PEXPIRE', KEYS[2], ARGV[7])
-redis.call('TELL', ARGV[3], 'i' .. epoch .. ' ' .. string.format('%.0f', number) .. '\\n' .. ARGV[4])
+redis.call('TELL', ARGV[3], 'i' .. epoch .. ' ' .. shown .. '\\n' .. ARGV[4])
 return {epoch, number}
 """
 

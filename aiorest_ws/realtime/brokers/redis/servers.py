@@ -201,10 +201,20 @@ class Servers:
             return f"redis at {name} did not answer within {self._options['timeout']:g} s"
         return f"redis at {name} cannot be used: {why}"
 
+    async def settle(self) -> None:
+        """Wait until all commands have their answers, or have failed."""
+        for server in self.all.values():
+            if server.line.is_up:
+                try:
+                    await server.line.ask("PING")
+                except BrokerUnavailable:
+                    pass  # no more answers will come
+
     async def close(self) -> None:
-        if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.wait({self._looking})
+        looking, self._slots = self._looking, {}
+        if looking is not None:
+            looking.cancel()
+            await asyncio.wait({looking})
         for server in self.all.values():
             await server.close()
 
@@ -215,7 +225,7 @@ class Servers:
     def of(self, key: bytes) -> Server:
         """Give the server that has `key`. Raises BrokerUnavailable before it is open."""
         if self._first is None:
-            raise BrokerUnavailable(f"the broker at {self.address.name} has not started, or has stopped")
+            raise BrokerUnavailable("the broker has not started, or has stopped")
         return self._slots.get(key_slot(key), self._first) if self._slots else self._first
 
     # A cluster
@@ -223,6 +233,7 @@ class Servers:
     def _server(self, host: str, port: int, name: str, dial: Callable[[], Any]) -> Server:
         server = self.all[host, port] = Server(name, dial, self._options, self._silence)
         server.line.on_redirect = self._redirected
+        server.line.on_lost = self._look_around
         server.ear.on_moved = self.look
         self.on_new(server)
         return server
@@ -254,6 +265,11 @@ class Servers:
             self.look()
         return False
 
+    def _look_around(self) -> None:
+        """A server of a cluster is lost: another may have its slots."""
+        if self._slots:
+            self.look()
+
     def look(self) -> None:
         """Ask, soon, which server has which slots."""
         if self._looking is None or self._looking.done():
@@ -264,8 +280,14 @@ class Servers:
             await self._lay_out()
         except BrokerUnavailable as exc:
             logger.error("cannot find out how the cluster at %s is laid out: %s", self.address.name, exc)
-            self.timers.after(_AGAIN, self.look)
         self.on_moved()
+        owners = {self._first, *self._slots.values()}
+        for place, server in list(self.all.items()):
+            if server not in owners:
+                del self.all[place]
+                await server.close()
+        if any(not server.line.is_up for server in owners if server is not None):
+            self.timers.after(_AGAIN, self.look)
 
     async def _lay_out(self) -> None:
         """Ask any server that answers."""
