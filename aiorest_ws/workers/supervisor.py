@@ -272,7 +272,7 @@ class Supervisor(Program):
             wait = worker.backoff.after(worker.child.age, served=served)
             when = f"in {wait:g} s" if wait else "at once"
             logger.error("%s %s, another is started %s%s", worker.child, _how(worker.child), when, _why(worker.child))
-            if not self._is_common and self._others_serve(worker):
+            if not self._is_common and any(each.child.serves for each in self._workers):
                 worker.turn_away()
             if wait:
                 await asyncio.wait([worker.wanted], timeout=wait)
@@ -284,10 +284,6 @@ class Supervisor(Program):
             if serves:
                 logger.info("%s serves", child)
                 return
-
-    def _others_serve(self, worker: _Worker) -> bool:
-        """Tell whether somebody serves in another place than that of `worker`."""
-        return any(child.serves for child in self._children if child.number != worker.number)
 
     async def _replace(self, worker: _Worker) -> bool:
         """Let another process serve in the place of one, which then drains; tells whether it does."""
