@@ -28,6 +28,7 @@ help:
 	@echo "make conformance     the Autobahn TestSuite on both paths: slow; SETS=core for less"
 	@echo "make soak            thirty clients, some hostile, every reply checked; SECONDS=60, PURE=1, ARGS=\"--loop asyncio\""
 	@echo "                     ARGS=\"--of log\": 200 clients of a log that drop and resume, every item counted"
+	@echo "                     ARGS=\"--of log --workers 2\": workers are killed and replaced meanwhile; --broker redis: it, too"
 	@echo "make hold            what attacks cost the server, a table; PURE=1, ARGS=\"--only pings --tries 2\""
 	@echo "make bench-peers     beside other servers, end to end, a few minutes; WRITE=1 renews docs/performance.*"
 	@echo "make docs            site/: the documentation, warnings are errors"
