@@ -123,8 +123,9 @@ FRONTS = [
     Front(
         "nginx-stream.conf",
         "tcp4:127.0.0.77:",
-        PROXY_PROTOCOL,
+        (*PROXY_PROTOCOL, "--health-path", "none"),
         silence=("proxy_timeout 60s",),
+        is_smooth=True,
         here={"listen 443": "listen LISTEN"},
     ),
     Front(
@@ -203,20 +204,24 @@ async def test_clients_are_spread_and_none_is_lost(front: Front, certificate: Ce
 
         # Whoever has fewer connections is next.
         clients = [await comes() for _ in range(8)]
+        for client, _ in clients:
+            assert (await client.ask("SUBSCRIBE", "/news", id=1))["status"] == 200
         for program in (a, b):
             assert sum(of == program.process.pid for _, of in clients) in (3, 4, 5)
 
         # A new version: its clients are asked to come back, and whoever comes meanwhile is served.
         a.signal(signal.SIGHUP)
+        others = [client for client, of in clients if of == b.process.pid]
         for client, of in clients:
             if of == a.process.pid:
+                end = await client.reply()
+                assert (end["status"], end["retry"] > 0) == (503, True)
                 assert (await client.left()).close_code == 1012
-            else:
-                await client.drop()
-            newcomer, _ = await comes()
-            await newcomer.drop()
+                newcomer, _ = await comes()
+                await newcomer.drop()
 
-        # The end of a machine: what was begun is answered, and whoever comes meanwhile gets the other one.
+        # The end of a machine: what was begun is answered, and whoever comes meanwhile gets the other one, which has
+        # more connections.
         while True:
             client, of = await comes()
             if of == a.process.pid:
@@ -230,6 +235,9 @@ async def test_clients_are_spread_and_none_is_lost(front: Front, certificate: Ce
             newcomer, of = await comes() if front.is_smooth else await _until_served(comes)
             assert of == b.process.pid
             await newcomer.drop()
+        for other in others:
+            assert (await other.ask())["data"] == "Hello, world!"
+            await other.drop()
         (tmp_path / "a" / "gate").touch()
         assert (await client.reply())["data"] == "done"
         assert (await client.left()).close_code == 1001
