@@ -270,7 +270,7 @@ class Supervisor(Program):
             wait = worker.backoff.after(worker.child.age, served=served)
             when = f"in {wait:g} s" if wait else "at once"
             logger.error("%s %s, another is started %s%s", worker.child, _how(worker.child), when, _why(worker.child))
-            if wait >= _LONG and not self._is_common:
+            if wait >= _LONG and not self._is_common and any(each.child.serves for each in self._workers):
                 worker.turn_away()
             if wait:
                 await asyncio.wait([worker.wanted], timeout=wait)
