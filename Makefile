@@ -20,7 +20,7 @@ help:
 	@echo "make test-pure       the tests, pure path only: needs no compiler"
 	@echo "make test-covered    the same, and which lines it reaches: the gate is in pyproject.toml"
 	@echo "make test-packaging  wheels, sdist, an install without a compiler: slow, needs PyPI"
-	@echo "make test-proxies    behind HAProxy and nginx, which it installs where it may (apt-get)"
+	@echo "make test-proxies    behind HAProxy, nginx and Caddy, and as systemd starts it; installs them where it may (apt-get)"
 	@echo "make lint            ruff and mypy"
 	@echo "make bench           both paths in one table"
 	@echo "make fuzz            pure against compiled against Autobahn, and guided by coverage; SECONDS=60"
@@ -28,6 +28,7 @@ help:
 	@echo "make conformance     the Autobahn TestSuite on both paths: slow; SETS=core for less"
 	@echo "make soak            thirty clients, some hostile, every reply checked; SECONDS=60, PURE=1, ARGS=\"--loop asyncio\""
 	@echo "                     ARGS=\"--of log\": 200 clients of a log that drop and resume, every item counted"
+	@echo "                     ARGS=\"--of log --workers 2\": workers are killed and replaced meanwhile; --broker redis: it, too"
 	@echo "make hold            what attacks cost the server, a table; PURE=1, ARGS=\"--only pings --tries 2\""
 	@echo "make bench-peers     beside other servers, end to end, a few minutes; WRITE=1 renews docs/performance.*"
 	@echo "make docs            site/: the documentation, warnings are errors"
@@ -69,11 +70,12 @@ test-packaging: $(VENV)/.compiled
 
 # Debian's own; where another system has them on PATH, nothing is installed.
 test-proxies: $(VENV)/.compiled
-	@PATH="$$PATH:/usr/sbin"; if ! { command -v haproxy && command -v nginx && command -v openssl; } >/dev/null; then \
+	@PATH="$$PATH:/usr/sbin"; if ! { command -v haproxy && command -v nginx && command -v caddy && command -v openssl && \
+			command -v systemd-analyze; } >/dev/null; then \
 		apt-get update -qq && \
 		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-			haproxy nginx-light libnginx-mod-stream openssl >/dev/null; fi
-	$(BARE) $(BIN)/python -m pytest -q -m proxies tests/server/test_behind.py
+			haproxy nginx-light libnginx-mod-stream caddy openssl systemd >/dev/null; fi
+	$(BARE) $(BIN)/python -m pytest -q -m proxies tests/server/test_behind.py tests/test_deployed.py
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import fields
 from itertools import count
 from types import SimpleNamespace
@@ -22,12 +23,14 @@ from aiorest_ws.registration.starting import check_routes
 from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
 from aiorest_ws.routers import SimpleRouter
 from aiorest_ws.server.calling import call_soon, run_coroutine
+from aiorest_ws.server.carriers import broker_for
 from aiorest_ws.server.factory import protocol_options
 from aiorest_ws.server.lifespan import Lifespan, Shared
 from aiorest_ws.server.listeners import tls_context
 from aiorest_ws.server.process import TOLD
 from aiorest_ws.server.program import Program
 from aiorest_ws.server.server import EndedEarly, Seat, Server
+from aiorest_ws.server.users import close_all, connections_of
 from aiorest_ws.urls.base import set_urlconf
 from aiorest_ws.views import AROUND
 
@@ -37,7 +40,6 @@ if TYPE_CHECKING:
 
     from aiorest_ws.abstract import AbstractRouter
     from aiorest_ws.dependencies.depends import Depends
-    from aiorest_ws.realtime.brokers import Broker
     from aiorest_ws.realtime.feeds import Feeds
 
 __all__ = ("Application", "deflate_offer_accept")
@@ -207,48 +209,36 @@ class Application:
 
         Looks at every connection, and may be called from any thread.
         """
-        return [
-            connection
-            for factory in list(self._factories)
-            for connection in list(factory.connections)
-            if connection.state == connection.STATE_OPEN and connection.is_of(user)
-        ]
+        return connections_of(list(self._factories), user)
 
     def close_connections_of(self, user: Any, code: int = 4401, reason: str | None = None) -> int:
         """Close the connections of `user`, and tell how many there are; from any thread.
 
         A token that is still valid opens new ones: take it back, too (`is_revoked`).
         """
-        connections = self.connections_of(user)
-        try:
-            here = asyncio.get_running_loop()
-        except RuntimeError:
-            here = None
-        for connection in connections:
-            if connection._loop is here:
-                connection.close(code, reason)
-            else:
-                connection._loop.call_soon_threadsafe(connection.close, code, reason)
-        return len(connections)
+        return close_all(self.connections_of(user), code, reason)
 
     def new_lifespan(self) -> Lifespan:
         """Give what is around the serving of a prepared application; to be started before it, and ended after."""
         options = self._options
         around = options["lifespan"], options["on_startup"], options["on_shutdown"]
-        return Lifespan(self, *around, self._shared, self._new_broker())
+        return Lifespan(self, *around, self._shared, broker_for(options["broker"], self._channel))
 
-    def _new_broker(self) -> Broker | None:
-        """Give what carries publications to other processes, None if there are none."""
-        given: str | Broker | None = self._options["broker"]
-        if isinstance(given, str):
-            from aiorest_ws.realtime.brokers.redis import RedisBroker
+    @asynccontextmanager
+    async def connected(self, **options: Unpack[AllOptions]) -> AsyncIterator[Feeds]:
+        """Reach the broker without serving, and give `live`: for a script or a job that publishes.
 
-            return RedisBroker(given)
-        if given is None and self._channel is not None:
-            from aiorest_ws.realtime.brokers.hub import HubBroker
-
-            return HubBroker(self._channel)
-        return given
+        Raises ImproperlyConfigured, in one line, if it cannot be reached, and if there is none.
+        """
+        self._take(options)
+        broker = broker_for(self._options["broker"], None)
+        if broker is None:
+            raise ImproperlyConfigured("there is no broker by which others could be reached: give broker=redis://…")
+        await self.live.start(broker)
+        try:
+            yield self.live
+        finally:
+            await self.live.close()
 
     @property
     def is_running(self) -> bool:

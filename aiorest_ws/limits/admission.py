@@ -23,8 +23,8 @@ class Elsewhere(Protocol):
     def others(self) -> int:
         """How many they have."""
 
-    def tell(self, count: int) -> None:
-        """Say how many we have."""
+    def tell(self, count: int, opened: int) -> None:
+        """Say how many we have let in, and how many there are with those that are half open."""
 
 
 class Admissions:
@@ -56,6 +56,7 @@ class Admissions:
         if connection in places.addresses:
             return None  # it has been since its TLS handshake
         places.add(connection, network_of(address))
+        self._tell()
         most = limits.max_connections_per_address
         if most is not None and address is not None and places.count(network_of(address)) > most:
             return places.oldest_of(network_of(address))
@@ -94,7 +95,8 @@ class Admissions:
 
     def _tell(self) -> None:
         if self.elsewhere is not None:
-            self.elsewhere.tell(len(self._addresses))
+            count = len(self._addresses)
+            self.elsewhere.tell(count, count + len(self._half_open.addresses))
 
 
 class _HalfOpen:

@@ -108,8 +108,7 @@ class Log(SharedState):
         self._items.clear()
         self._size = self._untold = 0
         self._told = self.place.number
-        for subscription in list(self.subscribers):
-            subscription.end(409, why, jittered(_COME_BACK))
+        self.node.end_all(self.subscribers, 409, why, _COME_BACK)
 
     def tell_soon(self) -> None:
         """Tell all in this turn of the loop: what is published in it leaves together."""
@@ -168,12 +167,11 @@ class Log(SharedState):
             self._size -= items.popleft().size
         if not items or self._lowest >= items[0].number - 1:
             return
-        self._lowest = self.place.number
-        for subscription in list(self.subscribers):
-            if subscription.position < items[0].number - 1:
-                subscription.end(409, _TOO_FAR, jittered(_COME_BACK))
-            else:
-                self._lowest = min(self._lowest, subscription.position)
+        first = items[0].number - 1
+        lost = [each for each in self.subscribers if 0 <= each.position < first]
+        self.node.end_all(lost, 409, _TOO_FAR, _COME_BACK)
+        left = (each.position for each in self.subscribers if each.position >= 0)
+        self._lowest = min(left, default=self.place.number)
 
     def _reaches(self, position: int) -> bool:
         """Tell whether all behind `position` is here; it is got from what the broker of this process keeps."""

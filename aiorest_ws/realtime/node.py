@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from aiorest_ws.realtime.pending import Pending
 from aiorest_ws.realtime.places import Place
 from aiorest_ws.realtime.presence import Presence
 from aiorest_ws.realtime.runs import Runs
-from aiorest_ws.realtime.subscriptions import Subscriptions
+from aiorest_ws.realtime.subscriptions import Subscription, Subscriptions
 from aiorest_ws.realtime.timers import Timers
 from aiorest_ws.realtime.topics import Topic
 from aiorest_ws.realtime.versions import Mark
@@ -39,6 +40,7 @@ class LocalNode:
         limits = factory.limits
         self.runs = Runs(self.loop, self.timers, limits.max_live_runs, factory.threads // 2)
         self.changing = Crowd(self.runs, Topic.look_again)
+        self._ending = Crowd(self.runs, Subscription.end_as_said)
         self.guards = Guards(self)
         self.meter = meter
         self.broker = broker
@@ -92,6 +94,20 @@ class LocalNode:
             place = self.places[url] = Place(self, url, live)
             place.begin(given)
         return place
+
+    def end_all(
+        self, subscriptions: Iterable[Subscription], status: int, detail: Any, seconds: float | None = None
+    ) -> None:
+        """End many: nothing is sent to them any more, and they are told so a few at a time.
+
+        seconds    after which they may come back, about; None: it makes no sense
+        """
+        those = list(subscriptions)
+        for each in those:
+            each.is_held = True
+            each.position = -1
+            each.last_words = status, detail, seconds
+        self._ending.add(those)
 
     def leave(self, place: Place) -> None:
         if self.forget(place):

@@ -26,9 +26,14 @@ class Outcome(NamedTuple):
     detail: Any
 
     @property
+    def seconds(self) -> float | None:
+        """Seconds, about, after which it makes sense to come back; None if it does not."""
+        return _COME_BACK if self.status >= 500 or self.status == 429 else None
+
+    @property
     def retry(self) -> int | None:
-        """Milliseconds after which it makes sense to come back; None if it does not."""
-        return jittered(_COME_BACK) if self.status >= 500 or self.status == 429 else None
+        """Milliseconds of them, for one of many."""
+        return None if self.seconds is None else jittered(self.seconds)
 
 
 class Rerun(Role):

@@ -292,5 +292,4 @@ class SharedState(Topic):
             self._send(subscription)
 
     def _end(self, outcome: Outcome) -> None:
-        for subscription in list(self.subscribers):
-            subscription.end(outcome.status, outcome.detail, outcome.retry)
+        self.node.end_all(self.subscribers, outcome.status, outcome.detail, outcome.seconds)

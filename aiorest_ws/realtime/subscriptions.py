@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ("Subscription", "Subscriptions")
 
 _OPEN = 3  # state of a connection, as in `_speedups.frames`
+_NONE = 500, None, None
 _COMES_BACK = (409, 429)  # and with what is the server's fault
 
 
@@ -28,9 +29,10 @@ class Subscription(Subscriber):
     plan, params    of the GET, with its guards
     entry      what is listed of who subscribes, where that is asked for
     lease      the token that its guards saw, if they saw one: see `guards`
+    last_words what it will be told at its end: status, detail and seconds after which to come back
     """
 
-    __slots__ = ("entry", "guards_run", "lease", "message", "params", "plan", "table", "topic", "turn")
+    __slots__ = ("entry", "guards_run", "last_words", "lease", "message", "params", "plan", "table", "topic", "turn")
 
     def __init__(self, table: Subscriptions, topic: Any, attempt: Attempt) -> None:
         super().__init__(table.connection, attempt.form, attempt.number)
@@ -38,6 +40,7 @@ class Subscription(Subscriber):
         self.topic = topic
         self.guards_run: Any = None  # that is under way, or to come
         self.lease: Any = None
+        self.last_words: tuple[int, Any, float | None] = _NONE
         self.entry: dict[str, Any] | None = None
         self.renew(attempt)
 
@@ -90,6 +93,10 @@ class Subscription(Subscriber):
         node.meter.ended(status)
         if connection.state == _OPEN:
             node.outbox.push(connection, [ending(name, status, detail, retry, form)], form)
+
+    def end_as_said(self) -> None:
+        status, detail, seconds = self.last_words
+        self.end(status, detail, None if seconds is None else jittered(seconds))
 
     def release(self, *, may_come_back: bool) -> None:
         """Let go of what watches it; nothing more is sent to it, by whoever is sending to many just now."""

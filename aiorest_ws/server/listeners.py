@@ -6,10 +6,12 @@ import asyncio
 import os
 import socket
 import sys
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aiorest_ws.exceptions import ImproperlyConfigured
+from aiorest_ws.server.acceptor import Acceptor, Ahead
 from aiorest_ws.server.proxies import ProxyDoor
 from aiorest_ws.server.sockets import Bound, Place, bind
 from aiorest_ws.server.tls import SecureDoor
@@ -31,7 +33,7 @@ class Listening:
     is_shared   others listen there, too, or will once we are gone
     """
 
-    def __init__(self, servers: list[asyncio.Server], bound: Bound) -> None:
+    def __init__(self, servers: Sequence[asyncio.Server | Acceptor], bound: Bound) -> None:
         self.servers = servers
         self.addresses = bound.addresses
         self.is_shared = bound.is_shared
@@ -48,8 +50,10 @@ class Listening:
     async def leave(self) -> None:
         """Accept nothing more, but for what the loop has accepted by now: that still gets its protocol."""
         loop = asyncio.get_running_loop()
-        if isinstance(loop, asyncio.SelectorEventLoop):
-            for server in self.servers:
+        for server in self.servers:
+            if isinstance(server, Acceptor):
+                server.pause()
+            elif isinstance(loop, asyncio.SelectorEventLoop):
                 for sock in server.sockets:
                     loop.remove_reader(sock.fileno())
         for _ in range(_TURNS):  # asyncio would drop what is accepted, and has no transport yet, when it closes
@@ -65,12 +69,12 @@ async def listen(factory: Any, place: Place, bound: Bound | None = None, *, trus
     """Listen at `place`, on sockets that are `bound` there already, if any. Raises ImproperlyConfigured, one line."""
     if bound is None:
         bound = await bind(place)
-    servers: list[asyncio.Server] = []
+    servers: list[asyncio.Server | Acceptor] = []
     try:
         if factory.proxy_protocol and not trusted_proxies:
             _check_trusted(bound)
         for sock in bound.sockets:
-            servers.append(await _serve(factory, sock))  # noqa: PERF401 (those before it are closed)
+            servers.append(await _serve(factory, sock, bound.others))  # noqa: PERF401 (those before it are closed)
         if bound.file is not None:
             bound.file.put()
     except BaseException as exc:
@@ -93,11 +97,13 @@ def _check_trusted(bound: Bound) -> None:
             )
 
 
-async def _serve(factory: Any, sock: socket.socket) -> asyncio.Server:
+async def _serve(factory: Any, sock: socket.socket, others: Ahead | None) -> asyncio.Server | Acceptor:
     options: dict[str, Any] = {"sock": sock, "backlog": _BACKLOG}
     made = factory if factory.tls is None else lambda: SecureDoor(factory, factory.tls)
     if factory.proxy_protocol:
         made = partial(ProxyDoor, factory, made)
+    if others is not None:
+        return Acceptor(sock, made, others, _BACKLOG)
     loop = asyncio.get_running_loop()
     if sock.family in _INTERNET:
         return await loop.create_server(made, **options)

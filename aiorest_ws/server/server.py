@@ -84,7 +84,7 @@ class Server:
         self._listening: Listening | None = None
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._asked = asyncio.Event()
-        self._is_beginning = True
+        self._is_beginning = False
         self._task = self._loop.create_task(self._live())
 
     @property
@@ -155,9 +155,11 @@ class Server:
     async def _live(self) -> None:
         _within.set(self._mark)
         try:
-            await self._begin()
-            self._is_beginning = False
-            self._ready.set_result(None)
+            if not self._asked.is_set():  # else before this first step
+                self._is_beginning = True
+                await self._begin()
+                self._is_beginning = False
+                self._ready.set_result(None)
             await self._asked.wait()
         except asyncio.CancelledError:
             if not self._asked.is_set():  # else it was asked to end while it began

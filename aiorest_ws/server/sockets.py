@@ -15,6 +15,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from aiorest_ws.exceptions import ImproperlyConfigured
+from aiorest_ws.server.acceptor import Ahead
 
 __all__ = ("Bound", "Listener", "Place", "SocketFile", "bind", "bind_each", "check_host", "check_mode", "check_sock")
 
@@ -65,6 +66,7 @@ class Bound:
     is_shared    others listen there, or will once we are gone: the sockets are copies, or the port may be taken again
     is_of_port   they were made for host and port: more of them can be bound there
     called       what the addresses are, where the sockets do not know
+    others       who knows about the processes that accept from the very same sockets, None where there are none
     """
 
     sockets: list[socket.socket]
@@ -72,6 +74,7 @@ class Bound:
     is_shared: bool = False
     is_of_port: bool = False
     called: list[Any] | None = None
+    others: Ahead | None = None
 
     @property
     def addresses(self) -> list[Any]:

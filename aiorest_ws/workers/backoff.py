@@ -4,8 +4,10 @@ from __future__ import annotations
 
 __all__ = ("Backoff",)
 
-_GOOD = 10.0  # seconds of a life behind which nothing is held against who comes next
-_FIRST, _LONGEST = 0.25, 30.0  # seconds
+_GOOD = 5.0  # seconds of a life behind which nothing is held against who comes next
+_FIRST = 0.25  # seconds
+_LONGEST = 30.0  # where nobody comes to serve
+_LONGEST_SERVED = 2.0  # where they serve, and die of it: each start takes some CPU, and without it nobody serves
 
 
 class Backoff:
@@ -19,4 +21,4 @@ class Backoff:
         self._young = 0 if served and life >= _GOOD else self._young + 1
         if self._young <= 1 and served:
             return 0.0
-        return min(_LONGEST, _FIRST * 2.0 ** min(self._young - 1, 16))
+        return min(_LONGEST_SERVED if served else _LONGEST, _FIRST * 2.0 ** min(self._young - 1, 16))

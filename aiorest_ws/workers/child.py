@@ -89,15 +89,18 @@ class Child:
     def serves(self) -> bool:
         return self.ready.done() and self.ready.result() and not self.exited.done()
 
-    async def start(self, bound: Bound, turn: int, greet: Callable[[Child], Any], timeout: float | None) -> bool:
+    async def start(
+        self, bound: Bound, turn: int, greet: Callable[[Child], Any], timeout: float | None, *, is_common: bool
+    ) -> bool:
         """Start the process, and tell whether it serves, once that is known.
 
+        is_common  other workers have the same sockets
         turn       at which call of `run` it is to serve
         greet      called when there is a channel
         timeout    seconds in which it has to answer, once it serves
         """
         try:
-            sock = self._spawn(bound, turn, asks=timeout is not None)
+            sock = self._spawn(bound, turn, asks=timeout is not None, is_common=is_common)
         except OSError as exc:
             self.failure = Failure(f"cannot start a process: {exc}")
             self._settle(1)
@@ -128,7 +131,7 @@ class Child:
 
     # The process
 
-    def _spawn(self, bound: Bound, turn: int, *, asks: bool) -> socket.socket:
+    def _spawn(self, bound: Bound, turn: int, *, asks: bool, is_common: bool) -> socket.socket:
         """Start the process; gives our end of its channel."""
         ours, theirs = socket.socketpair()
         passed: list[int] = [self._pipe(ours_is_written=True)]
@@ -143,6 +146,7 @@ class Child:
             channel=theirs.fileno(),
             inode=os.fstat(theirs.fileno()).st_ino,
             life=passed[0],
+            is_common=is_common,
             slot=self._slot,
             counts=None if self._page is None else self._page.descriptor,
             stacks=passed[1] if asks else None,

@@ -12,21 +12,23 @@ import tempfile
 
 __all__ = ("Counts", "Page")
 
-_SLOT = 8  # bytes
+_SIZE = 8  # bytes
+_LEAD = 4  # connections more than another has, which are nothing
 
 
 class Page:
-    """The page, as its supervisor has it.
+    """The page, as its supervisor has it: for each slot how many were let in, then for each how many there are, and one
+    more where more are accepted.
 
     descriptor    of the memory, which is no file that anybody could open
     slots         how many there are
     """
 
     def __init__(self, slots: int) -> None:
-        self.slots = slots
         self.descriptor = _memory()
-        os.ftruncate(self.descriptor, slots * _SLOT)
-        self._memory = mmap.mmap(self.descriptor, slots * _SLOT)
+        self._slots = slots
+        os.ftruncate(self.descriptor, 2 * slots * _SIZE)
+        self._memory = mmap.mmap(self.descriptor, 2 * slots * _SIZE)
         self._free = list(reversed(range(slots)))
 
     def take(self) -> int:
@@ -35,7 +37,8 @@ class Page:
 
     def clear(self, slot: int) -> None:
         """Take the slot of a worker that is gone."""
-        self._memory[slot * _SLOT : (slot + 1) * _SLOT] = bytes(_SLOT)
+        for at in (slot, self._slots + slot):
+            self._memory[at * _SIZE : (at + 1) * _SIZE] = bytes(_SIZE)
         self._free.append(slot)
 
     def close(self) -> None:
@@ -44,22 +47,36 @@ class Page:
 
 
 class Counts:
-    """The page, as one worker has it: see `limits.admission.Elsewhere`.
+    """The page, as one worker has it: see `limits.admission.Elsewhere` and `server.acceptor.Ahead`.
 
     descriptor    of the memory; it is closed, the memory stays
     slot          whose it is
     """
 
     def __init__(self, descriptor: int, slot: int) -> None:
-        self._slots = memoryview(mmap.mmap(descriptor, os.fstat(descriptor).st_size)).cast("Q")
+        numbers = memoryview(mmap.mmap(descriptor, os.fstat(descriptor).st_size)).cast("Q")
+        half = len(numbers) // 2
+        self._let_in, self._opened = numbers[:half], numbers[half:]
         self._slot = slot
+        self._accepts = True
         os.close(descriptor)
 
     def others(self) -> int:
-        return sum(self._slots) - self._slots[self._slot]
+        return sum(self._let_in) - self._let_in[self._slot]
 
-    def tell(self, count: int) -> None:
-        self._slots[self._slot] = count
+    def tell(self, count: int, opened: int) -> None:
+        self._let_in[self._slot] = count
+        if self._accepts:
+            self._opened[self._slot] = opened + 1
+
+    def is_ahead(self) -> bool:
+        mine = self._opened[self._slot]
+        least = min((count for count in self._opened if count), default=mine)
+        return mine > least + max(_LEAD, least // 8)
+
+    def leave(self) -> None:
+        self._accepts = False
+        self._opened[self._slot] = 0
 
 
 def _memory() -> int:

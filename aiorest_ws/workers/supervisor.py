@@ -34,7 +34,6 @@ T = TypeVar("T")
 
 logger = logging.getLogger("aiorest_ws")
 
-_LONG = 1.0  # seconds: connections do not wait so long for a worker that is to come, others take them
 _ONE_BY_ONE = 5.0  # seconds that a worker that is replaced may drain before it is the next one's turn
 _ANSWER = 0.5  # seconds for workers to say how many requests they have
 _AT_ONCE = 2.0  # seconds that they get when nobody has patience any more
@@ -67,7 +66,10 @@ class _Worker:
             self.answer.set_result(is_replaced)
 
     def turn_away(self) -> None:
-        """Let nobody wait in the queue of these sockets, while there are others: they may be long without a worker."""
+        """Let nobody wait in the queue of these sockets, while there are others: a program may take long to start.
+
+        The worker that is to come listens on them again.
+        """
         for sock in self.bound.sockets:
             try:
                 sock.shutdown(socket.SHUT_RDWR)
@@ -93,6 +95,7 @@ class Supervisor(Program):
         self._children: set[Child] = set()
         self._serial = 0
         self._page: Page | None = None
+        self._is_common = False
         self._hub: Hub | None = None
         self._scrapes: Scrapes | None = None
         self._exposition: Exposition | None = None
@@ -123,7 +126,8 @@ class Supervisor(Program):
                 self._page.close()
 
     async def _supervise(self, bounds: list[Bound]) -> bool:
-        if self._options["max_connections"] is not None:
+        self._is_common = bounds[0] is bounds[-1]
+        if self._options["max_connections"] is not None or self._is_common:
             self._page = Page(2 * self._count + 8)  # who is replaced is there beside who takes its place
         if self._options["broker"] is None:
             self._hub = Hub(self._options["max_history"])
@@ -191,7 +195,8 @@ class Supervisor(Program):
         return child
 
     async def _start(self, worker: _Worker, child: Child) -> bool:
-        return await child.start(worker.bound, self._turn, self._greet, self._options["worker_timeout"])
+        timeout = self._options["worker_timeout"]
+        return await child.start(worker.bound, self._turn, self._greet, timeout, is_common=self._is_common)
 
     def _greet(self, child: Child) -> None:
         if child.channel is None:
@@ -267,7 +272,7 @@ class Supervisor(Program):
             wait = worker.backoff.after(worker.child.age, served=served)
             when = f"in {wait:g} s" if wait else "at once"
             logger.error("%s %s, another is started %s%s", worker.child, _how(worker.child), when, _why(worker.child))
-            if wait >= _LONG and len({id(each.bound) for each in self._workers}) > 1:
+            if not self._is_common and any(each.child.serves for each in self._workers):
                 worker.turn_away()
             if wait:
                 await asyncio.wait([worker.wanted], timeout=wait)

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from aiorest_ws.exceptions import ImproperlyConfigured
+from aiorest_ws.server.acceptor import Ahead
 from aiorest_ws.server.sockets import Bound, Listener
 
 __all__ = ("VARIABLE", "Told")
@@ -28,6 +29,7 @@ class Told:
     channel      to the supervisor
     inode        of the channel, by which it is known that this is the process that was meant
     life         a pipe that ends with the supervisor
+    is_common    other workers have the very same sockets
     slot         whose it is of the page of counts
     counts       that page, None where nothing is counted
     stacks       where it writes what it does when it is asked, None where nobody asks
@@ -41,6 +43,7 @@ class Told:
     channel: int
     inode: int
     life: int
+    is_common: bool = False
     slot: int = 0
     counts: int | None = None
     stacks: int | None = None
@@ -73,8 +76,8 @@ class Told:
         for descriptor in self.descriptors:
             os.set_inheritable(descriptor, False)
 
-    def bound(self) -> Bound:
-        """Give what to listen on."""
+    def bound(self, others: Ahead | None) -> Bound:
+        """Give what to listen on; `others` knows about those who have the very same."""
         addresses = [tuple(address) if isinstance(address, list) else address for address in self.addresses]
         sockets: list[socket.socket] = [Listener(fileno=descriptor) for descriptor in self.sockets]
-        return Bound(sockets, is_shared=self.is_shared, called=addresses)
+        return Bound(sockets, is_shared=self.is_shared, called=addresses, others=others)

@@ -30,6 +30,7 @@ from aiorest_ws.workers.told import Told
 
 if TYPE_CHECKING:
     from aiorest_ws.app import Application
+    from aiorest_ws.workers.counts import Counts
 
 __all__ = ("Worker",)
 
@@ -81,7 +82,11 @@ class Worker(Program):
         """Serve, and tell the supervisor how it goes. Tells whether it failed."""
         told, app = self._told, self._app
         self._channel = app._channel = await open_channel(socket.socket(fileno=told.channel), to="the supervisor")
-        app._seat = seat = Seat(told.bound(), self._elsewhere())
+        counts = self._counts()
+        app._seat = seat = Seat(
+            told.bound(counts if told.is_common else None),
+            None if self._options["max_connections"] is None and not told.is_common else counts,
+        )
         self._listen_to(signals)
         try:
             is_lost = await super()._run(signals)
@@ -102,12 +107,14 @@ class Worker(Program):
             seat.bound.close_sockets()
             await self._hang_up()
 
-    def _elsewhere(self) -> Any:
+    def _counts(self) -> Counts | None:
         if self._told.counts is None:
             return None
         from aiorest_ws.workers.counts import Counts
 
-        return Counts(self._told.counts, self._told.slot)
+        counts = Counts(self._told.counts, self._told.slot)
+        counts.tell(0, 0)
+        return counts
 
     async def _hang_up(self) -> None:
         """Close the channel when what was said has been taken."""

@@ -453,6 +453,20 @@ async def test_nothing_is_published_where_the_broker_is_not_there() -> None:
 
 
 @asynchronous
+async def test_a_script_reaches_the_broker_without_serving() -> None:
+    far = Far()
+    async with far.app.connected() as live:
+        await live.publish(LOG, 1)
+        assert not far.app.is_running
+    assert not far.broker.runs
+    async with far.client() as client:
+        assert ((await client.subscribe(LOG)).reply.version or "").endswith(".1")
+    with pytest.raises(ImproperlyConfigured, match="give broker="):
+        async with Application(SimpleRouter()).connected():
+            pass
+
+
+@asynchronous
 async def test_an_application_whose_broker_cannot_start_does_not() -> None:
     far, entered = Far(), []
 

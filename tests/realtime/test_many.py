@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from aiorest_ws import Application, HTTPError, Live, Request, SimpleRouter
+from aiorest_ws.realtime.brokers.memory import MemoryBroker
 from aiorest_ws.realtime.crowds import Crowd
 from aiorest_ws.realtime.runs import Runs
 from aiorest_ws.testing import AsyncTestClient
+from tests.kit.far import FarBroker
 from tests.kit.live import message, nothing_more, pushed, rest, subscribed
 from tests.serving import asynchronous, turn_over
 
@@ -264,3 +266,31 @@ async def test_a_change_costs_the_same_however_many_other_topics_there_are(share
     few, many = [await _calls_of_one_change(topics, shared) for topics in (10, 1000)]
     assert few["Place.on_changed"] == 1
     assert many == few
+
+
+@asynchronous
+async def test_very_many_that_lose_a_log_end_a_few_at_a_time_and_none_gets_what_is_behind_the_gap() -> None:
+    router = SimpleRouter()
+
+    @router.get("/log", live=Live(mode="log", shared=True, interval=0.0))
+    def log(request: Request) -> list[int]:
+        return []
+
+    far = FarBroker()
+    app = Application(router, broker=far)
+    async with AsyncExitStack() as stack:
+        first = await stack.enter_async_context(AsyncTestClient(app))
+        clients = [first, *[await stack.enter_async_context(first.connect()) for _ in range(MANY - 1)]]
+        for client in clients:
+            await subscribed(client, "/log")
+        node = app.live._node
+        assert node is not None
+        topic = node.places["/log"].topics["/log"]
+        far.memory = MemoryBroker()  # all of it is lost
+        node.on_return("/log", far.memory.subscribe("/log", far._desk(node)))
+        assert MANY / 2 < len(topic.subscribers) < MANY
+        await app.live.publish("/log", 1)
+        for client in clients:
+            assert message(await client.receive())["status"] == 409
+        await nothing_more(first)
+        assert app.live.topics() == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,9 +13,10 @@ from typing import Any
 import pytest
 
 from aiorest_ws import Application
+from tests.kit import proxies
+from tests.kit.proxies import from_client, nginx, program
 from tests.serving import (
     LOOPS,
-    TIMEOUT,
     Certificate,
     Client,
     Gates,
@@ -32,52 +32,11 @@ from tests.serving import until as eventually
 pytestmark = pytest.mark.proxies
 
 on_each_loop = pytest.mark.parametrize("loop", LOOPS)
-STREAM = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
-LOAD = f"load_module {STREAM};" if STREAM.exists() else ""  # else it is compiled in
-CLIENT = ("127.0.0.77", 0)  # where clients come from
-
-
-def program(name: str) -> str:
-    """Give the path of a program; that it is not there is a failure."""
-    found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
-    assert found is not None, f"{name} is not here: apt-get install haproxy nginx-light libnginx-mod-stream openssl"
-    return found
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@asynccontextmanager
-async def running(*command: str, port: int) -> AsyncIterator[tuple[str, int]]:
-    """Run a proxy in the foreground, and give where it listens once it does."""
-    process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
-    try:
-        async with asyncio.timeout(TIMEOUT):
-            while True:
-                try:
-                    _, writer = await asyncio.open_connection("127.0.0.1", port)
-                except ConnectionError:
-                    assert process.returncode is None, (await process.communicate())[1].decode()
-                    await asyncio.sleep(0.02)  # a proxy tells nobody that it listens
-                else:
-                    writer.close()
-                    break
-        yield ("127.0.0.1", port)
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.communicate()
 
 
 @asynccontextmanager
 async def haproxy(folder: Path, backend: str, mode: str = "tcp") -> AsyncIterator[tuple[str, int]]:
-    port = free_port()
-    config = folder / "haproxy.cfg"
-    config.write_text(
-        f"""
+    config = f"""
 defaults
     mode {mode}
     timeout connect 2s
@@ -85,43 +44,13 @@ defaults
     timeout server 10s
     timeout check 1s
 frontend in
-    bind 127.0.0.1:{port}
+    bind LISTEN
     default_backend out
 backend out
 {backend}
 """
-    )
-    async with running(program("haproxy"), "-db", "-q", "-f", str(config), port=port) as address:
+    async with proxies.haproxy(folder, config) as address:
         yield address
-
-
-@asynccontextmanager
-async def nginx(folder: Path, block: str) -> AsyncIterator[tuple[str, int]]:
-    """Run nginx; `block` has LISTEN where the port belongs."""
-    port = free_port()
-    config = folder / "nginx.conf"
-    config.write_text(
-        f"""
-{LOAD}
-daemon off;
-master_process off;
-pid {folder}/nginx.pid;
-error_log stderr warn;
-events {{}}
-{block.replace("LISTEN", f"127.0.0.1:{port}")}
-"""
-    )
-    async with running(program("nginx"), "-p", str(folder), "-c", str(config), port=port) as address:
-        yield address
-
-
-async def from_client(address: tuple[str, int]) -> socket.socket:
-    """Give a socket that is connected from the address of a client."""
-    sock = socket.socket()
-    sock.setblocking(False)
-    sock.bind(CLIENT)
-    await asyncio.get_running_loop().sock_connect(sock, address)
-    return sock
 
 
 def who(request: Any) -> Any:
@@ -276,8 +205,8 @@ async def test_haproxy_in_front_of_nginx(loop: str, tmp_path: Path) -> None:
 async def test_header_of_the_nearest_and_forwarded_for_of_the_next(loop: str, way: str, tmp_path: Path) -> None:
     """HAProxy that speaks HTTP and sends both: with two proxies the header X-Forwarded-For has the client."""
     backend = "    option forwardfor\n    server a {} " + way
-    for proxies, start in ((1, "tcp4:127.0.0.77:"), (2, "127.0.0.77")):
-        options: dict[str, Any] = {"proxy_protocol": True, "trusted_proxies": proxies}
+    for trusted, start in ((1, "tcp4:127.0.0.77:"), (2, "127.0.0.77")):
+        options: dict[str, Any] = {"proxy_protocol": True, "trusted_proxies": trusted}
         async with (
             serving(make_router(who=who), **options) as app,
             haproxy(tmp_path, backend.format(where_of(app)), mode="http") as front,

@@ -540,6 +540,21 @@ async def test_stop_ends_a_start_that_takes_long(loop: str, stop: Stop) -> None:
 
 
 @on_each_loop
+@asynchronous
+async def test_an_end_that_is_asked_for_before_the_first_step_of_the_start_comes(loop: str) -> None:
+    app = Application(router=make_router(), port=0)
+    starting = asyncio.create_task(app.start())
+    await turn_over(1)
+    assert app.is_running
+    await app.stop()
+    with pytest.raises(RuntimeError, match="stopped before it had started"):
+        await starting
+    assert not app.is_running
+    await app.start()
+    await app.stop()
+
+
+@on_each_loop
 @pytest.mark.parametrize("where", ["on_startup", "on_listening"])
 @asynchronous
 async def test_hook_of_the_start_that_stops_ends_it(loop: str, where: str) -> None:

@@ -11,15 +11,17 @@ from typing import Any
 
 import pytest
 
+from aiorest_ws import SimpleRouter
 from aiorest_ws.exceptions import BrokerUnavailable, ImproperlyConfigured
 from aiorest_ws.realtime.brokers import Item, Retention
 from aiorest_ws.realtime.brokers.redis import RedisBroker
+from aiorest_ws.realtime.live import Live
 from aiorest_ws.realtime.versions import Mark
 from tests.kit.brokers import KEPT, Told
 from tests.kit.pages import ROOT
 from tests.kit.systems import needs_posix
 from tests.kit.valkeys import Proxy, RedisKit, Valkey, clustered, proxied, running
-from tests.serving import TIMEOUT, asynchronous, turn_over, until
+from tests.serving import TIMEOUT, Client, asynchronous, serving, turn_over, until
 
 pytestmark = needs_posix
 
@@ -506,6 +508,39 @@ async def test_messagepack_and_topics_come_through(valkey: Valkey) -> None:
         assert (first, last) == (None, None), "the second number is no item's"
 
 
+@asynchronous
+async def test_garbage_on_a_channel_or_in_a_log_hurts_nobody(valkey: Valkey) -> None:
+    async with RedisKit(valkey) as kit:
+        node = Told()
+        await kit.broker.subscribe(LOG, node)
+        channel = f"aw:{{{LOG}}}"
+        mark = await kit.publish(LOG, b"1")
+        for garbage in (b"", b"x", b"i", b"i\xff 1\n", b"ie x\n", b"c" * 100_000, b"\n", b"rx y\n", b"i" + b"\0" * 20):
+            valkey.do("PUBLISH", channel, garbage)
+            valkey.do("PUBLISH", "aw:{*}", garbage)
+        assert await kit.publish(LOG, b"2") == Mark(mark.epoch, 2)
+        await kit.settle()
+        await until(lambda: bool(node.returns) or node.said[-1:] == [b"2"])
+        assert node.said[:1] == [b"1"]
+        valkey.do("XADD", f"{channel}:s", "3-0", "t", "1", "z", "1", "i", "garbage")
+        valkey.do("HSET", f"{channel}:m", "n", "3")
+        assert await kit.history(LOG, mark) is None
+        assert await kit.publish(LOG, b"4") == Mark(mark.epoch, 4)
+
+
+@asynchronous
+async def test_it_does_without_the_quicker_way_to_write_commands(
+    valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aiorest_ws.realtime.brokers.redis.line._pack", None)
+    async with RedisKit(valkey) as kit:
+        node = Told()
+        await kit.broker.subscribe(LOG, node)
+        marks = [await kit.publish(LOG, json) for json in (b"1", b"x" * 100_000)]
+        await kit.settle()
+        assert node.items == [(LOG, marks[0], b"1"), (LOG, marks[1], b"x" * 100_000)]
+
+
 # A cluster
 
 
@@ -648,6 +683,94 @@ async def test_of_many_members_only_those_are_sent_that_differ(valkey: Valkey) -
         await kit.do("members", LOG, node, own)
         assert int(valkey.do("INFO", "stats")["total_net_input_bytes"]) - before < 1000
         assert await kit.do("members", LOG) == own
+
+
+# Applications on two machines
+
+
+def rooms() -> SimpleRouter:
+    router = SimpleRouter()
+
+    @router.get("/log", live=Live(mode="log", shared=True, presence=lambda request: {"id": request.extra["who"]}))
+    def log(request: Any) -> list[Any]:
+        return []
+
+    @router.get("/state", live=Live(shared=True, interval=0.0))
+    def state(request: Any) -> str:
+        return "as it is"
+
+    @router.put("/state", changes=["/state"])
+    def put(request: Any) -> None:
+        pass
+
+    return router
+
+
+@asynchronous
+async def test_who_comes_back_at_another_machine_has_missed_nothing(valkey: Valkey) -> None:
+    async with (
+        serving(rooms(), broker=f"{valkey.url}?prefix=one") as one,
+        serving(rooms(), broker=f"{valkey.url}?prefix=one") as other,
+    ):
+        async with await Client.connect(one) as client:
+            first = await client.ask("SUBSCRIBE", "/log", id=1, who="ada")
+            await other.live.publish("/log", 1)
+            push = await client.reply()
+            assert (push["event_name"], push["data"]) == ("/log", 1)
+            assert push["version"].split(".")[0] == first["version"].split(".")[0]
+        await other.live.publish("/log", 2)
+        await one.live.publish("/log", 3)
+        async with await Client.connect(other) as client:
+            assert (await client.ask("SUBSCRIBE", "/log", id=1, who="ada", since=push["version"]))["status"] == 206
+            assert [(await client.reply())["data"] for _ in range(2)] == [2, 3]
+            there = await client.ask("GET", "/log/presence", id=2)
+            assert there["data"] == {"count": 1, "members": [{"id": "ada"}]}
+
+
+@asynchronous
+async def test_a_write_at_one_machine_is_seen_at_the_other_under_one_version(valkey: Valkey) -> None:
+    async with (
+        serving(rooms(), broker=valkey.url) as one,
+        serving(rooms(), broker=valkey.url) as other,
+        await Client.connect(one) as ada,
+        await Client.connect(other) as bob,
+    ):
+        for client in (ada, bob):
+            assert (await client.ask("SUBSCRIBE", "/state", id=1))["status"] == 200
+        ada.request("PUT", "/state", id=2)
+        said = [await ada.reply(), await ada.reply()]
+        (reply,) = [each for each in said if each.get("id") == 2]
+        (push,) = [each for each in said if "event_name" in each]
+        assert push["version"].startswith(reply["changed"]["/state"] + ".")
+        assert await bob.reply() == push
+
+
+@asynchronous
+async def test_while_the_server_is_away_requests_are_answered_and_subscribers_told_what_they_may_have_missed() -> None:
+    with running() as valkey:
+        async with serving(rooms(), broker=valkey.url) as app, await Client.connect(app) as client:
+            assert (await client.ask("SUBSCRIBE", "/log", id=1, who="ada"))["status"] == 200
+            assert (await client.ask("SUBSCRIBE", "/state", id=2))["status"] == 200
+            await asyncio.to_thread(valkey.kill)
+            assert (await client.ask("GET", "/state", id=3))["data"] == "as it is"
+            reply = await client.ask("PUT", "/state", id=4)
+            while reply.get("id") != 4:  # a push to its own subscriber may be quicker
+                reply = await client.reply()
+            assert reply["status"] == 200
+            with pytest.raises(BrokerUnavailable, match=r"^the broker") as caught:
+                await app.live.publish("/log", 1)
+            assert str(valkey.path) not in str(caught.value)
+            await asyncio.to_thread(valkey.start)
+            said: list[Any] = []
+            while not any(each.get("status") == 409 for each in said):
+                said.append(await client.reply())
+            (end,) = [each for each in said if each.get("status") == 409]
+            assert end["event_name"] == "/log"
+            assert end["retry"] > 0
+            reply = await client.ask("SUBSCRIBE", "/log", id=5, who="ada")
+            while reply.get("id") != 5:  # the state may be looked at meanwhile
+                reply = await client.reply()
+            assert reply["status"] == 200
 
 
 # The start

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextvars import Context
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -262,7 +262,10 @@ class RedisBroker:
         def take(reply: Any) -> list[Item] | None:
             if reply is None:
                 return None
-            return [item_of(int(entry.partition(b"-")[0]), fields[5]) for entry, fields in reply]
+            try:
+                return [item_of(int(entry.partition(b"-")[0]), fields[5]) for entry, fields in reply]
+            except (ValueError, IndexError):
+                return None  # somebody else wrote them
 
         return self._run("history", url, since.epoch, since.number, self.now(), take=take)
 
@@ -428,10 +431,10 @@ class RedisBroker:
             if record.server is server and record.held is not None and record.mark is not None
         ]
         if behind:
-            self._spawn(self._return_all(behind))
+            self._spawn(self._return_all, behind)
 
     def _return_soon(self, record: _Record) -> None:
-        self._spawn(self._return_all([record]))
+        self._spawn(self._return_all, [record])
 
     async def _return_all(self, records: list[_Record]) -> None:
         for at in range(0, len(records), _TOGETHER):
@@ -467,7 +470,7 @@ class RedisBroker:
                 record.server.ear.leave(record.channel)
                 record.server = server
                 self._be_behind(record)
-                self._spawn(self._move(record))
+                self._spawn(self._move, record)
 
     async def _move(self, record: _Record) -> None:
         try:
@@ -482,7 +485,7 @@ class RedisBroker:
         self._renewal = self.timers.after(_RENEWAL, self._renew)
         if self._servers is not None:
             self._present.renew()
-            self._spawn(self._renew_all())
+            self._spawn(self._renew_all)
 
     async def _renew_all(self) -> None:
         records = [record for record in self._records.values() if record.held is None]
@@ -501,8 +504,8 @@ class RedisBroker:
     def _ask_renewal(self, record: _Record) -> Any:
         return self._run("mark", record.url, "", 0, is_patient=True, take=_mark)
 
-    def _spawn(self, coroutine: Any) -> None:
-        task = asyncio.get_running_loop().create_task(coroutine, context=Context())
+    def _spawn(self, call: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
+        task = asyncio.get_running_loop().create_task(_as_far_as_it_goes(call, *args), context=Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -513,6 +516,13 @@ def _mark(reply: Any) -> Mark:
 
 def _is_behind(known: Mark, mark: Mark) -> bool:
     return known.epoch == mark.epoch and known.number < mark.number
+
+
+async def _as_far_as_it_goes(call: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
+    try:
+        await call(*args)
+    except BrokerUnavailable:
+        pass  # it is done again when there is a server, or nobody is there any more
 
 
 def _seen(task: asyncio.Task[None]) -> None:

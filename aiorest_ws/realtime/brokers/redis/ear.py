@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -11,6 +12,7 @@ from typing import Any
 from redis.exceptions import MovedError, ResponseError
 
 from aiorest_ws.exceptions import BrokerUnavailable
+from aiorest_ws.logs.throttled import Complaints, printable
 from aiorest_ws.realtime.brokers.redis.line import about
 from aiorest_ws.realtime.brokers.redis.link import Link, logger
 from aiorest_ws.realtime.timers import Timer, Timers
@@ -56,6 +58,7 @@ class Ear(Link):
         self._heard_at = 0.0
         self._look: Timer | None = None
         self._is_asked = False
+        self._complaints = Complaints(logger)
         self.is_caught = False
 
     @property
@@ -175,8 +178,8 @@ class Ear(Link):
     def _message(self, channel: bytes, data: bytes) -> None:
         try:
             self.on_message(channel, data)
-        except Exception:  # the next one must still be heard
-            logger.exception("cannot take what was said on %s", channel.decode("utf-8", "replace"))
+        except Exception as exc:  # the next one must still be heard
+            self._complaints.write(logging.ERROR, f"cannot take what was said on {printable(channel)}", exc)
 
     def _is_heard(self, channel: bytes) -> None:
         self._asked[channel] = left = self._asked.get(channel, 1) - 1

@@ -77,7 +77,7 @@ class Members:
     def again(self) -> None:
         """Send all once more: the server may have lost it."""
         if self._beats:
-            self._broker._spawn(self._resend())
+            self._broker._spawn(self._resend)
 
     def stop(self) -> None:
         """Give no sign of life any more."""
@@ -150,7 +150,7 @@ class Members:
     def _begin(self) -> None:
         if not self._beats:
             self._beats = True
-            self._broker._spawn(self._beat_on())
+            self._broker._spawn(self._beat_on)
 
     async def _beat_on(self) -> None:
         broker = self._broker
@@ -159,7 +159,7 @@ class Members:
         except BrokerUnavailable:
             pass  # it is tried again
         if self._beats:
-            broker.timers.after(broker.beat, lambda: broker._spawn(self._beat_on()))
+            broker.timers.after(broker.beat, lambda: broker._spawn(self._beat_on))
 
     async def _beat(self) -> None:
         """Say that this process is alive, find out which others are, and let go of what the dead had."""

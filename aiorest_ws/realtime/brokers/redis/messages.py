@@ -30,15 +30,19 @@ def encoded(url: str, item: Item) -> bytes:
 
 
 def item_of(number: int, data: bytes) -> Item:
-    """Give the item again. Raises what comes of bytes that are none."""
+    """Give the item again. Raises ValueError for bytes that are none."""
+    if len(data) < _LENGTHS.size:
+        raise ValueError(f"{len(data)} bytes are no item")
     topic, json = _LENGTHS.unpack_from(data)
     topic += _LENGTHS.size
     json += topic
+    if json > len(data):
+        raise ValueError(f"{len(data)} bytes are no item, whose JSON would end at {json}")
     return Item(number, data[topic:json], data[json:] or None, data[_LENGTHS.size : topic].decode())
 
 
 def decoded(message: bytes) -> Told:
-    """Give what a message on a channel says. Raises ValueError for what is none."""
+    """Give what a message on a channel says. Raises ValueError for what says nothing."""
     head, _, rest = message.partition(b"\n")
     epoch, _, number = head[1:].decode().partition(" ")
     return head[:1].decode(), Mark(epoch, int(number or 0)), rest
