@@ -28,6 +28,7 @@ help:
 	@echo "make conformance     the Autobahn TestSuite on both paths: slow; SETS=core for less"
 	@echo "make soak            thirty clients, some hostile, every reply checked; SECONDS=60, PURE=1, ARGS=\"--loop asyncio\""
 	@echo "                     ARGS=\"--of log\": 200 clients of a log that drop and resume, every item counted"
+	@echo "                     ARGS=\"--of log --workers 2\": workers are killed and replaced meanwhile; --broker redis: it, too"
 	@echo "make hold            what attacks cost the server, a table; PURE=1, ARGS=\"--only pings --tries 2\""
 	@echo "make bench-peers     beside other servers, end to end, a few minutes; WRITE=1 renews docs/performance.*"
 	@echo "make docs            site/: the documentation, warnings are errors"
@@ -49,8 +50,9 @@ test-compiled: compiler $(VENV)/.compiled
 test-pure: $(VENV)/.installed
 	$(BARE) $(PLAIN) $(BIN)/python -m pytest -q $(ARGS)
 
-# Lines of the pure path: nothing sees the lines of a compiled one. The C tracer, which follows every thread.
-TRACED := $(BARE) $(PLAIN) COVERAGE_CORE=ctrace $(BIN)/python -m coverage run
+# Lines of the pure path: nothing sees the lines of a compiled one. The C tracer, which follows every thread. Fewer
+# examples of Hypothesis: they take three times as long, and each line is reached by the first ones.
+TRACED := $(BARE) $(PLAIN) HYPOTHESIS_PROFILE=brief COVERAGE_CORE=ctrace $(BIN)/python -m coverage run
 test-covered: $(VENV)/.installed
 	$(TRACED) -m pytest -q $(ARGS)
 	$(BIN)/python -m coverage report --skip-covered

@@ -28,9 +28,9 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Server:
-    """`hold.server` that runs, at `address`."""
+    """`hold.server` that runs, or another `module` that takes options as it does, at `address`."""
 
-    def __init__(self, path: str, loop: str, **options: Any) -> None:
+    def __init__(self, path: str, loop: str, module: str = "hold.server", **options: Any) -> None:
         environment = {name: value for name, value in os.environ.items() if name not in SWITCHES.values()}
         environment |= {SWITCHES[path]: "1", "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -38,7 +38,7 @@ class Server:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # for this process and the server
         self._stderr = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed in `close`)
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "hold.server", json.dumps({"loop": loop} | options)],
+            [sys.executable, "-W", "error", "-m", module, json.dumps({"loop": loop} | options)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
@@ -121,9 +121,9 @@ class Server:
 
 
 @contextmanager
-def serving(path: str, loop: str, **options: Any) -> Iterator[Server]:
+def serving(path: str, loop: str, module: str = "hold.server", **options: Any) -> Iterator[Server]:
     """Run a server for as long as the block lasts."""
-    server = Server(path, loop, **options)
+    server = Server(path, loop, module, **options)
     try:
         yield server
     finally:

@@ -2,10 +2,13 @@
 
     python -m soak --seconds 60 --path pure --loop asyncio
     python -m soak --of log
+    python -m soak --of log --workers 2 --broker redis --seconds 120
 
 Every request carries a nonce, and every reply is checked: the right one, on the right connection, exactly once. Of a
 log, 200 clients drop and resume at random: every item comes to each of them, once. The server is looked at all along:
 memory, descriptors, tasks. At the end everything must be as it was before.
+
+With several workers some are killed all along, all are replaced, and so is a broker of its own (`--broker redis`).
 """
 
 from __future__ import annotations
@@ -13,21 +16,30 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import cycle, islice
+from pathlib import Path
 from typing import Any
 
 from hold.process import Server, serving
 from hold.row import warm
+from soak.chaos import Chaos, workers_of
 from soak.hostile import Hostile
+from soak.many import Account, Asker, Follower, Publisher
 from soak.member import PATIENCE, Member, Tally
+from soak.program import WRITERS, make_folder
 from soak.readers import Reader, Writer
 from tests.serving import PING, PONG, Client
 
 CLIENTS = 30
 READERS = 200  # of a log
+ASKERS = 16  # beside them, where there are several workers
 SLOPE = 1.0  # KB/s, to reach
 JUDGED_FROM = 600  # seconds: what a shorter run says of the slope is mostly noise
 
@@ -160,6 +172,76 @@ def _verdict(
     return faults
 
 
+# Several workers
+
+
+async def soak_many(server: Server, options: argparse.Namespace, folder: Path, broker: Any) -> list[str]:
+    """Run the clients of several workers, some of which are killed, and give what is wrong."""
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # clients write to connections that were killed
+    tally, stop = Account(), asyncio.Event()
+    more = (server.address, tally, stop)
+    followers = [Follower(number, *more, options.think * 10) for number in range(READERS)]
+    publishers = [Publisher(number, *more, options.think) for number in range(WRITERS)]
+    askers = [Asker(number, *more, options.think) for number in range(ASKERS)]
+    chaos = Chaos(server, tally, broker)
+    descriptors, rss = server.descriptors(), server.rss()
+    clients: list[Any] = [*followers, *publishers, *askers]
+    running = [asyncio.create_task(client.run()) for client in clients]
+    running.append(asyncio.create_task(chaos.run(stop)))
+    await asyncio.wait(running, timeout=options.seconds, return_when=asyncio.FIRST_EXCEPTION)
+    stop.set()
+    await asyncio.gather(*running)  # raises a fault of the soak itself
+    await asyncio.gather(*(publisher.finish() for publisher in publishers))
+    total = [publisher.total for publisher in publishers]
+    await asyncio.gather(*(follower.finish(total) for follower in followers))
+    tally.finish(folder / "begun")
+    most = max(chaos.most, options.workers)
+    return await _rest(server, descriptors, options.workers) + _count(tally, chaos, most, total, rss, server)
+
+
+async def _rest(server: Server, descriptors: int, workers: int) -> list[str]:
+    """Wait until the supervisor is as it was before, and give what is not."""
+    end = time.monotonic() + 60  # a worker that died young may wait for half of that
+    while time.monotonic() < end:
+        found = (server.descriptors(), len(workers_of(server.pid)))
+        if found == (descriptors, workers):
+            return []
+        await asyncio.sleep(0.2)
+    return [f"{found} descriptors of the supervisor and workers at the end, {(descriptors, workers)} at the start"]
+
+
+def _count(tally: Account, chaos: Chaos, most: int, total: list[int], rss: float, server: Server) -> list[str]:
+    """Print the figures, and give what is wrong with them."""
+    print(f"done         {dict(chaos.done)}, {most} workers at most")
+    print(f"items        {sum(total)}, {len(tally.told)} told, {len(tally.seen)} seen")
+    print(f"requests     {tally.asked}, replies {tally.replies}, pushes {tally.pushes}")
+    print(f"connections  {tally.connections}")
+    for outcome, times in sorted(tally.outcomes.items()):
+        print(f"             {times} {outcome}")
+    print(f"supervisor   RSS {rss:.0f} to {server.rss():.0f} KiB")
+    print(f"wrong        {len(tally.wrong)}\nlost         {len(tally.lost)}")
+    faults = [f"wrong: {text}" for text in tally.wrong[:_SHOWN]] + [f"lost: {text}" for text in tally.lost[:_SHOWN]]
+    if not tally.pushes or not chaos.done:
+        faults.append("too little happened: no pushes, or nothing that was done to the workers")
+    return faults
+
+
+@contextmanager
+def serving_many(options: argparse.Namespace) -> Iterator[tuple[Server, Path, Any]]:
+    """Run several workers, and a broker if one is wanted."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="soak-")))
+        make_folder(folder)
+        broker, more = None, {}
+        if options.broker == "redis":
+            from tests.kit.valkeys import running
+
+            broker = stack.enter_context(running())
+            more = {"broker": broker.url}
+        more |= {"folder": str(folder), "workers": options.workers} | options.options
+        yield stack.enter_context(serving(options.path, options.loop, "soak.program", **more)), folder, broker
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run, and give 1 if something is wrong."""
     parser = argparse.ArgumentParser(prog="python -m soak", description=(__doc__ or "").partition("\n\n")[0])
@@ -168,12 +250,23 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--path", choices=("compiled", "pure"), default="compiled")
     parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="uvloop")
     parser.add_argument("--think", type=float, default=0.05, help="seconds between a client's writes (%(default)s)")
+    parser.add_argument("--workers", type=int, default=1, help="of --of log; more than one are killed (%(default)s)")
+    parser.add_argument("--broker", choices=("hub", "redis"), default="hub", help="of several workers (%(default)s)")
     parser.add_argument("--options", type=json.loads, default={}, help="of the application, as JSON")
     options = parser.parse_args(arguments)
-    with serving(options.path, options.loop, **options.options) as server:
-        warm(server)
-        faults = asyncio.run(soak(server, options))
-        faults += _ended(server)
+    if options.workers > 1 and options.of != "log":
+        parser.error("--workers takes --of log")
+    if options.broker != "hub" and options.workers == 1:
+        parser.error("--broker takes --workers 2 or more")
+    if options.workers > 1:
+        with serving_many(options) as (server, folder, broker):
+            faults = asyncio.run(soak_many(server, options, folder, broker))
+            faults += _ended(server)
+    else:
+        with serving(options.path, options.loop, **options.options) as server:
+            warm(server)
+            faults = asyncio.run(soak(server, options))
+            faults += _ended(server)
     for fault in faults:
         print(fault)
     print("soak: FAILED" if faults else "soak: passed")

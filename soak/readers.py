@@ -11,10 +11,18 @@ from aiorest_ws.testing.messages import FORMS, form_of, pack, unpack
 from soak.member import PATIENCE, Tally
 from tests.serving import BINARY, CLOSE, PING, PONG, TEXT, Client, Frame, HandshakeRefused
 
-__all__ = ("FEED", "Reader", "Writer")
+__all__ = ("FEED", "Closed", "Reader", "Writer")
 
 FEED = "/feed"
 _AGAIN = (200, 206, 304)  # what a SUBSCRIBE may be answered
+
+
+class Closed(ConnectionError):
+    """The server has closed the connection, with `code`."""
+
+    def __init__(self, frame: Frame) -> None:
+        super().__init__(f"closed with {frame.close_code} {frame.close_reason}")
+        self.code = frame.close_code
 
 
 class Reader:
@@ -26,6 +34,8 @@ class Reader:
     version   what it would go on from
     """
 
+    feed = FEED
+
     def __init__(self, number: int, address: tuple[str, int], tally: Tally, stop: asyncio.Event, think: float) -> None:
         self.number = number
         self.address = address
@@ -34,7 +44,7 @@ class Reader:
         self.think = think
         self.chance = random.Random(number)
         self.form = self.chance.choice(list(FORMS))
-        self.next = 0
+        self.next: Any = 0
         self.version: str | None = None
         self._known = 0  # so many came with the first `data`, and may come once more
         self._ids = count(1)
@@ -122,10 +132,12 @@ class Reader:
             self._known = self.next
         self.tally.replies += 1
 
-    async def _ask(self, client: Client, verb: str, **more: Any) -> dict[str, Any]:
+    async def _ask(self, client: Client, verb: str, url: str | None = None, **more: Any) -> dict[str, Any]:
         """Ask, and give the reply; what comes before it is taken."""
         own = next(self._ids)
-        parts = {"method": verb, "url": FEED, "id": own} | {key: value for key, value in more.items() if value}
+        parts = {"method": verb, "url": url or self.feed, "id": own} | {
+            key: value for key, value in more.items() if value
+        }
         payload, is_binary = pack(parts, form_of(self.form))
         client.send(payload, BINARY if is_binary else TEXT)
         self.tally.asked += 1
@@ -141,7 +153,7 @@ class Reader:
                 raise TimeoutError
             got, self._coming = self._coming.result(), None
             if got.opcode == CLOSE:
-                raise ConnectionError(f"closed with {got.close_code} {got.close_reason}")
+                raise Closed(got)
             if got.opcode != PING:
                 break
             client.send(got.payload, PONG)

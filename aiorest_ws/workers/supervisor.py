@@ -34,7 +34,6 @@ T = TypeVar("T")
 
 logger = logging.getLogger("aiorest_ws")
 
-_LONG = 1.0  # seconds: connections do not wait so long for a worker that is to come, others take them
 _ONE_BY_ONE = 5.0  # seconds that a worker that is replaced may drain before it is the next one's turn
 _ANSWER = 0.5  # seconds for workers to say how many requests they have
 _AT_ONCE = 2.0  # seconds that they get when nobody has patience any more
@@ -67,7 +66,10 @@ class _Worker:
             self.answer.set_result(is_replaced)
 
     def turn_away(self) -> None:
-        """Let nobody wait in the queue of these sockets, while there are others: they may be long without a worker."""
+        """Let nobody wait in the queue of these sockets, while there are others: a program may take long to start.
+
+        The worker that is to come listens on them again.
+        """
         for sock in self.bound.sockets:
             try:
                 sock.shutdown(socket.SHUT_RDWR)
@@ -270,7 +272,7 @@ class Supervisor(Program):
             wait = worker.backoff.after(worker.child.age, served=served)
             when = f"in {wait:g} s" if wait else "at once"
             logger.error("%s %s, another is started %s%s", worker.child, _how(worker.child), when, _why(worker.child))
-            if wait >= _LONG and not self._is_common and any(each.child.serves for each in self._workers):
+            if not self._is_common and any(each.child.serves for each in self._workers):
                 worker.turn_away()
             if wait:
                 await asyncio.wait([worker.wanted], timeout=wait)

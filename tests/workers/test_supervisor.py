@@ -208,6 +208,29 @@ async def test_a_worker_that_dies_is_started_again_and_nobody_else_notices(loop:
 
 
 @patiently
+async def test_while_a_worker_starts_anew_the_others_serve_all_who_come(tmp_path: Path) -> None:
+    """However long that takes: the system would have every other client wait for it."""
+    source = (
+        f"def starting(app):\n    if os.path.exists({str(tmp_path / 'slow')!r}):\n"
+        "        print('starting', flush=True)\n        signal.pause()\n"
+        "app.run(on_startup=[starting])"
+    )
+    async with program_of(source) as program:
+        where = address_in(await program.started())
+        client, pid = await client_of(where)
+        await client.drop()
+        other, other_pid = await client_of(where, lambda found: found != pid)
+        (tmp_path / "slow").touch()
+        os.kill(pid, signal.SIGKILL)
+        assert await program.line() == "starting"
+        for _ in range(20):
+            client, found = await client_of(where)
+            assert found == other_pid
+            await client.drop()
+        await other.drop()
+
+
+@patiently
 async def test_a_worker_that_is_stuck_is_shown_killed_and_replaced() -> None:
     async with program_of("app.run(worker_timeout=0.4)") as program:
         where = address_in(await program.started())
