@@ -50,8 +50,9 @@ test-compiled: compiler $(VENV)/.compiled
 test-pure: $(VENV)/.installed
 	$(BARE) $(PLAIN) $(BIN)/python -m pytest -q $(ARGS)
 
-# Lines of the pure path: nothing sees the lines of a compiled one. The C tracer, which follows every thread.
-TRACED := $(BARE) $(PLAIN) COVERAGE_CORE=ctrace $(BIN)/python -m coverage run
+# Lines of the pure path: nothing sees the lines of a compiled one. The C tracer, which follows every thread. Fewer
+# examples of Hypothesis: they take three times as long, and each line is reached by the first ones.
+TRACED := $(BARE) $(PLAIN) HYPOTHESIS_PROFILE=brief COVERAGE_CORE=ctrace $(BIN)/python -m coverage run
 test-covered: $(VENV)/.installed
 	$(TRACED) -m pytest -q $(ARGS)
 	$(BIN)/python -m coverage report --skip-covered

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 import socket
 import sys
@@ -22,6 +21,7 @@ from aiorest_ws.server.sockets import Bound, Place, bind_each
 from aiorest_ws.workers.backoff import Backoff
 from aiorest_ws.workers.child import Child
 from aiorest_ws.workers.counts import Page
+from aiorest_ws.workers.hangups import Hangups, has_terminal
 
 if TYPE_CHECKING:
     from aiorest_ws.app import Application
@@ -101,7 +101,7 @@ class Supervisor(Program):
         self._exposition: Exposition | None = None
         self._asked: asyncio.Event
         self._ends_by: signal.Signals | None = None
-        self._had_terminal = _has_terminal()
+        self._had_terminal = has_terminal()
         self._replacing: asyncio.Task[None] | None = None
         self._wants_replaced = False
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -113,7 +113,7 @@ class Supervisor(Program):
         bounds = await bind_each(place, self._count)
         try:
             signals.lead_to(self._on_signal_of_end, self._on_impatience)
-            with _Hangups(self._on_hangup):
+            with Hangups(self._on_hangup):
                 return await self._supervise(bounds)
         finally:
             for bound in bounds:
@@ -299,7 +299,7 @@ class Supervisor(Program):
 
     def _on_hangup(self) -> None:
         """Replace all workers; or end, as other programs do, when it was the terminal that has gone."""
-        if self._had_terminal and not _has_terminal():
+        if self._had_terminal and not has_terminal():
             self._asked.set()
         elif self._replacing is None and not self._asked.is_set():
             self._replacing = self._begin(self._replace_all())
@@ -357,27 +357,6 @@ class Supervisor(Program):
         self.say_what_runs(sum(future.result() for future in known if future.done()), number)
 
 
-class _Hangups:
-    """SIGHUP while workers are there: calls `function` in the loop. Only the main thread has signals."""
-
-    def __init__(self, function: Any) -> None:
-        self._function = function
-        self._before: Any = None
-        self._is_set = False
-
-    def __enter__(self) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            self._before = signal.signal(signal.SIGHUP, lambda number, frame: loop.call_soon_threadsafe(self._function))
-            self._is_set = True
-        except ValueError:  # another thread
-            pass
-
-    def __exit__(self, *exc_info: object) -> None:
-        if self._is_set:
-            signal.signal(signal.SIGHUP, signal.SIG_DFL if self._before is None else self._before)
-
-
 def _check(options: Mapping[str, Any]) -> None:
     """Raise ImproperlyConfigured where there cannot be workers."""
     is_command = bool(sys.orig_argv[1:]) or getattr(sys, "frozen", False)
@@ -386,15 +365,6 @@ def _check(options: Mapping[str, Any]) -> None:
             "workers run the command line of this program again, and it was read from standard input: "
             "put it into a file"
         )
-
-
-def _has_terminal() -> bool:
-    """Tell whether a terminal controls this process."""
-    try:
-        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
-    except OSError:
-        return False
-    return True
 
 
 def _how(child: Child) -> str:

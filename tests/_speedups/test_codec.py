@@ -16,10 +16,11 @@ from uuid import UUID
 
 import orjson
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aiorest_ws.exceptions import InvalidMessage
+from tests.kit.examples import examples
 from tests.kit.outcomes import outcome
 from tests.kit.pages import ROOT
 
@@ -103,7 +104,7 @@ def test_binary_white_space_alone_is_base64(impl: Impl) -> None:
     assert impl.codec.recognise(b" \n", BINARY) == impl.codec.BINARY_BASE64
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(objects, st.sampled_from([b"", b" ", b"\n", b"\t", b"\r"]))
 def test_base64_of_any_object_in_a_text_frame_is_recognised(impl: Impl, value: dict[str, Any], space: bytes) -> None:
     payload = base64.b64encode(space + json.dumps(value).encode())
@@ -275,7 +276,7 @@ def test_nothing_is_no_json_in_base64_either(impl: Impl) -> None:
 # Round trips
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(objects)
 def test_every_object_survives_the_way_there_and_back_in_all_forms(impl: Impl, value: dict[str, Any]) -> None:
     codec = impl.codec
@@ -510,7 +511,7 @@ def test_an_error_inside_what_is_encoded_is_not_swallowed(impl: Impl) -> None:
         impl.codec.dumps(Broken.A)
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(objects)
 def test_dumps_gives_valid_json_that_python_reads_back(impl: Impl, value: dict[str, Any]) -> None:
     assert json.loads(impl.codec.dumps(value)) == value

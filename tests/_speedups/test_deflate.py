@@ -10,9 +10,10 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.kit.examples import examples
 from tests.serving import ALL_ZLIBS, ZLIBS
 from tests.swapping import Impl
 
@@ -280,7 +281,7 @@ payloads = st.lists(
 )
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(
     payloads=payloads,
     size=st.sampled_from((1, 2, 5, 100)),
@@ -306,7 +307,7 @@ def test_both_unpack_the_same(
     assert seen[0] == seen[1]
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(
     messages=st.lists(st.one_of(st.binary(max_size=3000), st.text(max_size=2000).map(str.encode)), max_size=6),
     bits=st.integers(9, 15),

@@ -10,9 +10,10 @@ from functools import cache
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.kit.examples import examples
 from tests.kit.frames import CLOSING, OPEN, Packs, Transport, writes
 from tests.swapping import IMPLEMENTATIONS, Impl
 
@@ -455,7 +456,7 @@ def _act(kind: str, subscriber: Any) -> None:
 
 
 @given(st.lists(WAYS, min_size=1, max_size=4), st.lists(STEPS, max_size=12))
-@settings(max_examples=60)
+@examples(60)
 def test_whatever_happens_it_happens_in_both(ways: list[Any], steps: list[Any]) -> None:
     first, *others = (played(Impl.load(name), ways, steps) for name in IMPLEMENTATIONS)
     for other in others:
@@ -463,7 +464,7 @@ def test_whatever_happens_it_happens_in_both(ways: list[Any], steps: list[Any]) 
 
 
 @given(st.lists(WAYS, min_size=1, max_size=4), st.lists(STEPS, max_size=12))
-@settings(max_examples=60)
+@examples(60)
 def test_what_others_do_changes_nothing_of_what_one_gets(ways: list[Any], steps: list[Any]) -> None:
     """A subscriber among others, and alone: the same bytes."""
     impl = Impl.load(IMPLEMENTATIONS[-1])

@@ -16,10 +16,11 @@ from itertools import product
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.kit.differences import Ours, Plain, connect, deliver, difference, difference_from_autobahn, server_frames
+from tests.kit.examples import examples
 from tests.kit.frames import (
     BINARY,
     CLOSE,
@@ -1352,7 +1353,7 @@ def test_cost_of_a_message_in_many_reads_is_linear(impl: Impl, opcode: int, size
 # One implementation against the other
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(source=st.randoms(use_true_random=False))
 def test_both_implementations_do_the_same(both: tuple[Impl, Impl], source: random.Random) -> None:
     assert difference(*both, random_case(source)) is None
@@ -1371,7 +1372,7 @@ def test_both_implementations_do_the_same_on_random_streams(both: tuple[Impl, Im
 def test_we_do_what_autobahn_does() -> None:
     with asyncio.Runner() as runner:
 
-        @settings(max_examples=150)
+        @examples(150)
         @given(source=st.randoms(use_true_random=False))
         def check(source: random.Random) -> None:
             assert runner.run(difference_from_autobahn(random_case(source, actions=False))) is None

@@ -15,12 +15,13 @@ from typing import Annotated, Any
 
 import anyio
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.ext.asyncio import async_scoped_session, async_sessionmaker
 
 from aiorest_ws import SimpleRouter, _speedups, endpoint
 from aiorest_ws.dependencies import Depends
+from tests.kit.examples import examples
 from tests.serving import LOOPS, Client, asynchronous, dump, factory_of, frame, make_router, serving, turn_over
 from tests.swapping import Impl
 
@@ -440,7 +441,7 @@ STEPS = st.lists(
 
 
 @on_each_loop
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(steps=STEPS)
 def test_tasks_of_a_sequence_of_handlers(loop: str, steps: list[tuple[int, str, bool]]) -> None:
     kept: list[asyncio.Task[Any]] = []

@@ -18,7 +18,7 @@ from uuid import UUID
 import msgspec
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aiorest_ws import (
@@ -33,6 +33,7 @@ from aiorest_ws import (
 from aiorest_ws.abstract import AbstractMiddleware, AbstractRouter
 from aiorest_ws.exceptions import InvalidMessage, ValidationError
 from aiorest_ws.renderers import BaseRenderer, JSONRenderer, XMLRenderer
+from tests.kit.examples import examples
 from tests.kit.outcomes import outcome
 from tests.serving import BINARY, TEXT, Client, Gates, asynchronous, dump, run_program, serving
 from tests.swapping import Impl
@@ -217,14 +218,14 @@ values = st.recursive(
 objects = st.dictionaries(st.text(max_size=8), values, max_size=4)
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(objects)
 def test_whatever_messagepack_says_is_read_and_written_again(impl: Impl, value: dict[str, Any]) -> None:
     assert impl.codec.decode(pack(value), impl.codec.BINARY_MSGPACK) == value
     assert unpack(impl.codec.write(value, impl.codec.BINARY_MSGPACK)) == value
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(
     objects.map(pack), st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=4), st.integers(0, 9)
 )
@@ -240,7 +241,7 @@ def test_both_implementations_read_the_same(
     assert pure[0] in (dict, InvalidMessage)
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(st.binary(max_size=60).map(lambda rest: b"\x82\xa1a" + rest))
 def test_both_implementations_read_the_same_of_noise(both: tuple[Impl, Impl], payload: bytes) -> None:
     pure, compiled = (outcome(impl.msgpack.unpack, payload) for impl in both)
@@ -524,7 +525,7 @@ plain_values = st.recursive(
 )
 
 
-@settings(max_examples=80)
+@examples(80)
 @given(
     st.fixed_dictionaries(
         {

@@ -14,7 +14,7 @@ from unittest import mock
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aiorest_ws.decorators import Endpoint, endpoint
@@ -29,6 +29,7 @@ from aiorest_ws.exceptions import (
 from aiorest_ws.renderers import BaseRenderer, JSONRenderer, XMLRenderer
 from aiorest_ws.routers import SimpleRouter
 from aiorest_ws.views import MethodBasedView
+from tests.kit.examples import examples
 from tests.kit.servers import NO_HANDLER, Server, data, detail, get, hello, waited
 from tests.swapping import Impl, using
 
@@ -1800,7 +1801,7 @@ def servers(both: tuple[Impl, Impl]) -> tuple[Server, Server]:
     return build(pure), build(compiled)
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(st.lists(frames, min_size=1, max_size=4))
 def test_pure_and_compiled_answer_every_message_alike(
     servers: tuple[Server, Server], exchange: list[tuple[bytes, bool]]
@@ -1822,7 +1823,7 @@ def reading(impl: Impl, payload: bytes, form: int) -> Any:
     return [repr(getattr(request, name)) for name in names] + [repr(getattr(request, "token", "absent"))]
 
 
-@settings(max_examples=600)
+@examples(600)
 @given(raw)
 def test_pure_and_compiled_read_every_envelope_alike(both: tuple[Impl, Impl], payload: bytes) -> None:
     pure, compiled = both
@@ -1849,7 +1850,7 @@ def test_envelopes_of_every_size_are_read(impl: Impl, size: int) -> None:
     assert reply["data"][0]["data"] == "x" * (size - len(empty))
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(envelopes)
 def test_a_message_is_answered_alike_in_every_form(impl: Impl, envelope: dict[str, Any]) -> None:
     server = build(impl)

@@ -13,10 +13,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aiorest_ws.workers.channel import HIGH, LARGEST, LARGEST_HEAD, LOW, Channel, open_channel
+from tests.kit.examples import examples
 from tests.serving import LOOPS, asynchronous, turn_over, until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Unix sockets")
@@ -288,7 +289,7 @@ async def test_who_does_not_read_is_seen_and_so_is_that_there_is_room_again(loop
     cuts=st.lists(st.integers(1, 200), max_size=20),
     loop=st.sampled_from(LOOPS),
 )
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @asynchronous
 async def test_whatever_is_sent_is_what_comes_however_it_is_cut(
     messages: list[tuple[list[Any], bytes]], cuts: list[int], loop: str
@@ -313,7 +314,7 @@ async def test_whatever_is_sent_is_what_comes_however_it_is_cut(
 
 
 @given(garbage=st.binary(max_size=100), loop=st.sampled_from(LOOPS))
-@settings(deadline=None, max_examples=100)
+@examples(100)
 @asynchronous
 async def test_no_bytes_do_more_than_close_it(garbage: bytes, loop: str) -> None:
     async with raw() as (channel, sock):

@@ -10,7 +10,7 @@ import struct
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aiorest_ws.exceptions import BrokerUnavailable
@@ -20,6 +20,7 @@ from aiorest_ws.realtime.brokers.hub_messages import MOST_OF_ITEM
 from aiorest_ws.realtime.versions import Mark
 from aiorest_ws.workers.channel import HIGH
 from tests.kit.brokers import KEPT, HubKit, Line, Told
+from tests.kit.examples import examples
 from tests.serving import LOOPS, asynchronous, turn_over, until
 
 LOG, OTHER, STATE = "/rooms/5/messages", "/rooms/6/messages", "/orders/7"
@@ -650,7 +651,7 @@ KINDS = st.sampled_from(
 
 
 @given(heads=st.lists(st.tuples(KINDS, st.lists(VALUES, max_size=6), st.binary(max_size=20)), max_size=5))
-@settings(deadline=None, max_examples=150)
+@examples(150)
 @asynchronous
 async def test_whatever_a_worker_says_the_others_are_served(heads: list[tuple[str, list[Any], bytes]]) -> None:
     async with HubKit() as kit:
@@ -770,7 +771,7 @@ WHAT = st.sampled_from(["few bytes", "many bytes", "many bytes", "hold", "let go
 
 
 @given(steps=st.lists(st.tuples(WHAT, st.integers(0, 2)), max_size=30))
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @asynchronous
 async def test_whatever_happens_nobody_misses_an_item_without_being_told(steps: list[tuple[str, int]]) -> None:
     async with HubKit(None) as kit:

@@ -4,57 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping
-from contextvars import Context
+from collections.abc import Callable, Mapping
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from aiorest_ws.exceptions import BrokerUnavailable, ImproperlyConfigured
 from aiorest_ws.realtime.brokers import Item, Node, Retention
-from aiorest_ws.realtime.brokers.redis.messages import decoded, encoded, item_of
+from aiorest_ws.realtime.brokers.redis.hearing import Hearing, mark_of
+from aiorest_ws.realtime.brokers.redis.messages import encoded, item_of
 from aiorest_ws.realtime.timers import Timer, Timers
 from aiorest_ws.realtime.versions import Mark, new_epoch
 
 if TYPE_CHECKING:
-    from aiorest_ws.realtime.brokers.redis.servers import Server, Servers
+    from aiorest_ws.realtime.brokers.redis.servers import Server
 
 __all__ = ("RedisBroker",)
 
 _RENEWAL = 3600.0  # seconds until the server is told again that somebody subscribes to a url
-_MOST_HELD = 1000  # messages of one url that wait until it is known how far it has come
 _MOST_UNTOLD = 10_000  # urls that changed while nobody could be told
-_TOGETHER = 500  # urls that are asked after at once
 _ALL = "*"  # instead of a url: what is said to all; a url begins with a slash
 
 logger = logging.getLogger("aiorest_ws")
 
 
-class _Record:
-    """One url to which somebody in this process subscribes.
-
-    mark     how far it has come, as far as we were told; None: not known yet
-    heard    the last number that was said on this connection: the next one is higher
-    held     what was said while it is not known how far it has come; None: it is
-    breaks   how often something may have been missed
-    waits    SUBSCRIBEs that wait for the mark
-    """
-
-    __slots__ = ("breaks", "channel", "heard", "held", "mark", "nodes", "server", "settling", "url", "waits")
-
-    def __init__(self, url: str, channel: bytes, server: Server) -> None:
-        self.url = url
-        self.channel = channel
-        self.server = server
-        self.nodes: list[Node] = []
-        self.mark: Mark | None = None
-        self.heard = 0
-        self.held: list[tuple[str, Mark, bytes]] | None = []
-        self.waits = 0
-        self.settling: asyncio.Task[None] | None = None
-        self.breaks = 0
-
-
-class RedisBroker:
+class RedisBroker(Hearing):
     """What joins processes on several machines, through a Redis (7.0 or newer) or a Valkey, alone or a cluster.
 
         app.run(broker="redis://:password@10.0.0.5:6379/0?prefix=shop")
@@ -99,20 +72,16 @@ class RedisBroker:
                 "a broker at redis:// needs the package redis: pip install 'aiorest-ws[redis]>=2'"
             ) from None
         self.address = Address(url, prefix)
+        super().__init__(self.address.name, new_epoch())
         self.timeout = timeout
         self.silence = silence
         self.grace = grace
         self.beat = beat
         self.clock = clock
-        self.name = new_epoch()  # of this process
         self._epochs = count()
         self._wait = wait
         self._timers: Timers | None = None
-        self._servers: Servers | None = None
-        self._records: dict[str, _Record] = {}
-        self._urls: dict[bytes, _Record] = {}  # channel → its record
         self._untold: dict[str, None] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
         self._renewal: Timer | None = None
         self._present: Any = None
 
@@ -154,6 +123,13 @@ class RedisBroker:
         channel = self._key(_ALL)
         await self.servers.of(channel).ear.hear(channel)
 
+    def _renew(self) -> None:
+        """Have the server remember what is subscribed to; whoever has not heard all of it hears it now."""
+        self._renewal = self.timers.after(_RENEWAL, self._renew)
+        if self._servers is not None:
+            self._present.renew()
+            self._spawn(self._renew_all)
+
     async def stop(self) -> None:
         """Let go of everything, once what was said has its answer, or `timeout` is over.
 
@@ -184,12 +160,13 @@ class RedisBroker:
         server.ear.on_lost = lambda: self._on_deaf(server)
         server.on_up = lambda: self._on_line(server)
 
-    @property
-    def servers(self) -> Servers:
-        """Where everything is. Raises BrokerUnavailable before the start, and after the end."""
-        if self._servers is None:
-            raise BrokerUnavailable("the broker has not started, or has stopped")
-        return self._servers
+    def _on_line(self, server: Server) -> None:
+        super()._on_line(server)
+        untold, self._untold = self._untold, {}
+        if self._servers is not None:
+            for url in untold:
+                self.changed(url)
+            self._present.again()
 
     def _key(self, url: str, kind: str = "") -> bytes:
         return f"{self.address.prefix}:{{{url}}}{kind}".encode()
@@ -224,7 +201,7 @@ class RedisBroker:
         milliseconds = max(1, int(retention.seconds * 1000))
 
         def take(reply: Any) -> Mark:
-            mark = _mark(reply)
+            mark = mark_of(reply)
             item.number = mark.number
             return mark
 
@@ -235,7 +212,7 @@ class RedisBroker:
     def changed(self, url: str, value: Item | None = None) -> Any:
         """As `Broker` says; who cannot be told now is told that it has changed once the server is back."""
         data = b"" if value is None else encoded(url, value)
-        future = self._run("changed", url, "c" if value is None else "v", data, take=_mark)
+        future = self._run("changed", url, "c" if value is None else "v", data, take=mark_of)
         future.add_done_callback(lambda done: self._keep_untold(url, done))
         return future
 
@@ -250,13 +227,6 @@ class RedisBroker:
         line = self.servers.of(channel).line
         tell = "SPUBLISH" if line.is_cluster else "PUBLISH"
         return line.ask(tell, channel, f"r{self.name} 0\n".encode(), take=_nothing)
-
-    def _recheck(self, url: str | None) -> None:
-        records: Iterable[_Record] = self._records.values()
-        if url is not None:
-            records = [self._records[url]] if url in self._records else []
-        for node in dict.fromkeys(node for record in records for node in record.nodes):
-            self._tell(node.on_recheck, url)
 
     def history(self, url: str, since: Mark) -> Any:
         def take(reply: Any) -> list[Item] | None:
@@ -279,256 +249,6 @@ class RedisBroker:
         if node is not None:
             return self._present.have(url, node, own)
         return self._present.at(url)
-
-    # Who is told
-
-    async def subscribe(self, url: str, node: Node) -> Mark:
-        record = self._records.get(url)
-        if record is None:
-            channel = self._key(url)
-            record = _Record(url, channel, self.servers.of(channel))
-            self._records[url] = self._urls[channel] = record
-        record.waits += 1
-        try:
-            if record.mark is None:
-                await self._settled(record)
-            if node not in record.nodes:
-                record.nodes.append(node)
-        finally:
-            record.waits -= 1
-            self._drop_if_unused(record)
-        assert record.mark is not None
-        return record.mark
-
-    async def _settled(self, record: _Record) -> None:
-        if record.settling is None:
-            record.settling = asyncio.get_running_loop().create_task(self._settle(record), context=Context())
-            record.settling.add_done_callback(_seen)
-        await asyncio.shield(record.settling)
-
-    async def _settle(self, record: _Record) -> None:
-        """Hear it, then ask how far it has come: what is said behind that is heard."""
-        breaks = record.breaks
-        try:
-            await record.server.ear.hear(record.channel)
-            record.mark = await self._run("mark", record.url, "", 0, take=_mark)
-        except asyncio.CancelledError:
-            raise BrokerUnavailable("nobody waits for it any more") from None
-        finally:
-            record.settling = None
-        if record.breaks == breaks:
-            asyncio.get_running_loop().call_soon(self._flush_first, record, breaks)  # behind those who waited
-        elif record.server.ear.is_caught:
-            self._return_soon(record)  # else it is when the ear hears again
-
-    def _flush_first(self, record: _Record, breaks: int) -> None:
-        if record.breaks == breaks:
-            self._flush(record)
-
-    def unsubscribe(self, url: str, node: Node) -> None:
-        record = self._records.get(url)
-        if record is not None and node in record.nodes:
-            record.nodes.remove(node)
-            self._drop_if_unused(record)
-
-    def _drop_if_unused(self, record: _Record) -> None:
-        if not record.nodes and not record.waits and self._records.get(record.url) is record:
-            del self._records[record.url], self._urls[record.channel]
-            record.server.ear.leave(record.channel)
-
-    # What is heard
-
-    def _on_message(self, channel: bytes, data: bytes) -> None:
-        kind, mark, rest = decoded(data)
-        record = self._urls.get(channel)
-        if kind == "r":
-            if mark.epoch != self.name:
-                self._recheck(None if record is None else record.url)
-        elif record is not None:
-            self._take(record, kind, mark, rest)
-
-    def _take(self, record: _Record, kind: str, mark: Mark, rest: bytes) -> None:
-        known = record.mark
-        if record.held is not None or known is None:
-            self._hold(record, (kind, mark, rest))
-            return
-        if mark.epoch == known.epoch and mark.number != known.number + 1:
-            if record.heard < mark.number <= known.number:
-                record.heard = mark.number
-                return  # it was told before: what was asked for was quicker
-            # It went back, or something is missing.
-            self._be_behind(record)
-            self._return_soon(record)
-            return
-        record.mark = mark
-        record.heard = mark.number
-        self._tell_of(record, kind, mark, rest)
-
-    def _hold(self, record: _Record, said: tuple[str, Mark, bytes]) -> None:
-        held = record.held
-        if held is None:
-            held = record.held = []
-        if len(held) >= _MOST_HELD:
-            held.clear()  # by the mark that comes it is seen that they are missing
-        held.append(said)
-
-    def _flush(self, record: _Record) -> None:
-        """Take what was said meanwhile."""
-        held, record.held = record.held, None
-        for kind, mark, rest in held or ():
-            self._take(record, kind, mark, rest)
-
-    def _tell_of(self, record: _Record, kind: str, mark: Mark, rest: bytes) -> None:
-        url = record.url
-        item = item_of(mark.number if kind == "i" else 0, rest) if rest else None
-        for node in list(record.nodes):
-            if node not in record.nodes:
-                continue  # it left while another was told
-            if kind == "i" and item is not None:
-                self._tell(node.on_item, url, mark, item)
-            elif kind == "e":
-                self._tell(node.on_return, url, mark)
-            else:
-                self._tell(node.on_changed, url, mark, item)
-
-    def _tell(self, call: Callable[..., Any], *args: Any) -> None:
-        try:
-            call(*args)
-        except Exception:  # the others must still be told
-            logger.exception("cannot take what redis at %s tells", self.address.name)
-
-    # Breaks
-
-    def _on_deaf(self, server: Server) -> None:
-        """Nothing is heard: it is not known how far anything has come."""
-        for record in self._records.values():
-            if record.server is server:
-                self._be_behind(record)
-
-    def _be_behind(self, record: _Record) -> None:
-        record.breaks += 1
-        record.heard = 0
-        record.held = []
-
-    def _on_heard(self, server: Server) -> None:
-        """All is heard again: find out what was said meanwhile; whose guards were to be asked is not known at all."""
-        self._return(server)
-        self._recheck(None)
-
-    def _on_line(self, server: Server) -> None:
-        if server.ear.is_caught:
-            self._return(server)
-        untold, self._untold = self._untold, {}
-        if self._servers is not None:
-            for url in untold:
-                self.changed(url)
-            self._present.again()
-
-    def _return(self, server: Server) -> None:
-        behind = [
-            record
-            for record in self._records.values()
-            if record.server is server and record.held is not None and record.mark is not None
-        ]
-        if behind:
-            self._spawn(self._return_all, behind)
-
-    def _return_soon(self, record: _Record) -> None:
-        self._spawn(self._return_all, [record])
-
-    async def _return_all(self, records: list[_Record]) -> None:
-        for at in range(0, len(records), _TOGETHER):
-            some = [(record, record.breaks, self._ask_mark(record)) for record in records[at : at + _TOGETHER]]
-            for record, breaks, asked in some:
-                try:
-                    mark = await asked
-                except BrokerUnavailable:
-                    continue  # it is asked again when there is a server
-                if record.breaks == breaks:  # else it is asked once more, by who saw that
-                    self._returned(record, mark)
-
-    def _ask_mark(self, record: _Record) -> Any:
-        known = record.mark or Mark("", 0)
-        return self._run("mark", record.url, known.epoch, known.number, is_patient=True, take=_mark)
-
-    def _returned(self, record: _Record, mark: Mark) -> None:
-        if self._records.get(record.url) is not record or record.held is None:
-            return  # nobody subscribes any more, or it was asked twice
-        record.mark = mark
-        for node in list(record.nodes):
-            if node in record.nodes:
-                self._tell(node.on_return, record.url, mark)
-        self._flush(record)
-
-    def _rehome(self) -> None:
-        """Hear at its new server what has one."""
-        if self._servers is None:
-            return
-        for record in list(self._records.values()):
-            server = self._servers.of(record.channel)
-            if server is not record.server:
-                record.server.ear.leave(record.channel)
-                record.server = server
-                self._be_behind(record)
-                self._spawn(self._move, record)
-
-    async def _move(self, record: _Record) -> None:
-        try:
-            await record.server.ear.hear(record.channel)
-        except (BrokerUnavailable, asyncio.CancelledError):
-            return  # it is heard when there is a server
-        if record.mark is not None:
-            await self._return_all([record])
-
-    def _renew(self) -> None:
-        """Have the server remember what is subscribed to; whoever has not heard all of it hears it now."""
-        self._renewal = self.timers.after(_RENEWAL, self._renew)
-        if self._servers is not None:
-            self._present.renew()
-            self._spawn(self._renew_all)
-
-    async def _renew_all(self) -> None:
-        records = [record for record in self._records.values() if record.held is None]
-        for at in range(0, len(records), _TOGETHER):
-            some = records[at : at + _TOGETHER]
-            asked = [(record, self._ask_renewal(record)) for record in some]
-            for record, mark in asked:
-                try:
-                    mark = await mark
-                    await record.server.ear.ping()
-                except BrokerUnavailable:
-                    continue
-                if record.held is None and record.mark is not None and _is_behind(record.mark, mark):
-                    record.server.ear.drop(f"it does not hear what is said of {record.url}")
-
-    def _ask_renewal(self, record: _Record) -> Any:
-        return self._run("mark", record.url, "", 0, is_patient=True, take=_mark)
-
-    def _spawn(self, call: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
-        task = asyncio.get_running_loop().create_task(_as_far_as_it_goes(call, *args), context=Context())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-
-def _mark(reply: Any) -> Mark:
-    return Mark(reply[0].decode(), reply[1])
-
-
-def _is_behind(known: Mark, mark: Mark) -> bool:
-    return known.epoch == mark.epoch and known.number < mark.number
-
-
-async def _as_far_as_it_goes(call: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
-    try:
-        await call(*args)
-    except BrokerUnavailable:
-        pass  # it is done again when there is a server, or nobody is there any more
-
-
-def _seen(task: asyncio.Task[None]) -> None:
-    """Look at what became of it: there may be nobody who waits any more."""
-    if not task.cancelled():
-        task.exception()
 
 
 def _nothing(_: Any) -> None:
