@@ -77,7 +77,7 @@ async def pid_of(client: Client) -> int:
 
 async def client_of(where: Where, wanted: Callable[[int], bool] = lambda pid: True) -> tuple[Client, int]:
     """Give a client of a worker whose process is `wanted`, and that; the system chooses, so it may take some tries."""
-    async with asyncio.timeout(3 * TIMEOUT):
+    async with asyncio.timeout(5 * TIMEOUT):
         while True:
             client = await Client.connect(where)
             pid = await pid_of(client)

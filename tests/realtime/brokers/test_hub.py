@@ -857,11 +857,16 @@ async def test_members_that_cannot_be_read_disturb_nobody(caplog: pytest.LogCapt
     async with HubKit() as kit:
         bare = await Bare.of(kit, 2)
         written = b'1{"a":' + b"[" * 1020 + b"]" * 1020 + b"}"  # the hub's own reader goes deeper than that of workers
+        try:
+            is_read = bool(json.loads(written[1:]))  # from CPython 3.12 on it goes as deep
+        except RecursionError:
+            is_read = False
         await bare.say("present", LOG, False, [[1, len(written) - 1]], body=written)
         await until(lambda: bool(kit.hub.broker.members(LOG)))
-        assert await kit.do("members", LOG) == {}
+        listed = list(await kit.do("members", LOG))
         await kit.publish(LOG, b"1")
-    assert "too deep" in caplog.text
+    assert listed == ([1] if is_read else [])
+    assert ("too deep" in caplog.text) is not is_read
 
 
 @asynchronous
