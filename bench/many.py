@@ -190,7 +190,7 @@ def spread(options: argparse.Namespace) -> None:
             own = run(count(server.address))
         with tempfile.TemporaryDirectory() as folder:
             path = f"{folder}/served"
-            with served(2, options, unix_path=path, port=None) as server:
+            with served(2, options, unix_path=path) as server:
                 print(f"spread  {own} with a socket each, {run(count(path))} with one that they share")
 
 
