@@ -46,6 +46,7 @@ class Wire(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.transport: Any = None
+        self.client: Any = None  # kept: a StreamWriter that nobody has closes its transport
         self.on_frames: Callable[[int], None] = lambda count: None
         self._data = bytearray()
 
@@ -76,7 +77,7 @@ async def wire_of(client: Client) -> Wire:
     wire = Wire()
     transport: Any = client.writer.transport
     transport.set_protocol(wire)
-    wire.transport = transport
+    wire.transport, wire.client = transport, client
     if left := bytes(client.reader._buffer):  # type: ignore[attr-defined]
         wire.data_received(left)
     return wire
