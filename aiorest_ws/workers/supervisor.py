@@ -294,7 +294,8 @@ class Supervisor(Program):
         worker.child = new
         old.order("drain", True)
         logger.info("%s serves in the place of %s, which drains", new, old)
-        await asyncio.wait([old.exited], timeout=_ONE_BY_ONE)
+        # The new one may die meanwhile: its queue is not to wait for that.
+        await asyncio.wait([old.exited, new.exited], timeout=_ONE_BY_ONE, return_when=asyncio.FIRST_COMPLETED)
         return True
 
     def _on_hangup(self) -> None:
