@@ -46,6 +46,7 @@ class Wire(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.transport: Any = None
+        self.client: Any = None  # kept: a StreamWriter that nobody has closes its transport
         self.on_frames: Callable[[int], None] = lambda count: None
         self._data = bytearray()
 
@@ -76,7 +77,7 @@ async def wire_of(client: Client) -> Wire:
     wire = Wire()
     transport: Any = client.writer.transport
     transport.set_protocol(wire)
-    wire.transport = transport
+    wire.transport, wire.client = transport, client
     if left := bytes(client.reader._buffer):  # type: ignore[attr-defined]
         wire.data_received(left)
     return wire
@@ -190,7 +191,7 @@ def spread(options: argparse.Namespace) -> None:
             own = run(count(server.address))
         with tempfile.TemporaryDirectory() as folder:
             path = f"{folder}/served"
-            with served(2, options, unix_path=path, port=None) as server:
+            with served(2, options, unix_path=path) as server:
                 print(f"spread  {own} with a socket each, {run(count(path))} with one that they share")
 
 

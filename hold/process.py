@@ -63,6 +63,8 @@ class Server:
         if ("compiled" in hot) != (path == "compiled"):
             raise SystemExit(f"expected the {path} path, got {hot!r}")
         url = next(line for line in lines if line.startswith("Server started at"))
+        if "unix:" in url:
+            return url.partition("unix:")[2], 0
         host, _, port = url.partition("//")[2].partition("/")[0].rpartition(":")
         return host, int(port)
 

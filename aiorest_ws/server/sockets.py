@@ -143,20 +143,23 @@ async def bind_each(place: Place, count: int) -> list[Bound]:
     first = await bind(place)
     if not first.is_of_port or sys.platform != "linux":
         return [first] * count
-    each = [first]
+    each: list[Bound] = []
     try:
         for bound in first.sockets:
             # Only now: the first was bound as one that shares the port with nobody, so that it is free or refused.
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        for _ in range(count - 1):
+        for _ in range(count):
             sockets: list[socket.socket] = []
             each.append(Bound(sockets, is_shared=first.is_shared))
             for bound in first.sockets:
+                # By its number: one that the system has chosen is lost when a socket stops to listen for a while.
                 sockets.append(_bound(bound.family, bound.getsockname(), reuse_port=True))  # noqa: PERF401
     except OSError as exc:
         for bound_there in each:
             bound_there.close()
         raise ImproperlyConfigured(f"cannot listen on {place}: {(exc.strerror or str(exc)).lower()}") from exc
+    finally:
+        first.close()
     return each
 
 

@@ -268,12 +268,12 @@ class Supervisor(Program):
     async def _restart(self, worker: _Worker) -> None:
         """Start processes until one serves."""
         while True:
+            if not self._is_common and any(each.child.serves for each in self._workers):
+                worker.turn_away()  # before anybody hears of it: who comes from now on finds the others
             served = worker.child.ready.result()
             wait = worker.backoff.after(worker.child.age, served=served)
             when = f"in {wait:g} s" if wait else "at once"
             logger.error("%s %s, another is started %s%s", worker.child, _how(worker.child), when, _why(worker.child))
-            if not self._is_common and any(each.child.serves for each in self._workers):
-                worker.turn_away()
             if wait:
                 await asyncio.wait([worker.wanted], timeout=wait)
             was_wanted = worker.wanted.done()
@@ -294,7 +294,8 @@ class Supervisor(Program):
         worker.child = new
         old.order("drain", True)
         logger.info("%s serves in the place of %s, which drains", new, old)
-        await asyncio.wait([old.exited], timeout=_ONE_BY_ONE)
+        # The new one may die meanwhile: its queue is not to wait for that.
+        await asyncio.wait([old.exited, new.exited], timeout=_ONE_BY_ONE, return_when=asyncio.FIRST_COMPLETED)
         return True
 
     def _on_hangup(self) -> None:

@@ -211,8 +211,9 @@ async def test_a_worker_that_dies_is_started_again_and_nobody_else_notices(loop:
 async def test_while_a_worker_starts_anew_the_others_serve_all_who_come(tmp_path: Path) -> None:
     """However long that takes: the system would have every other client wait for it."""
     source = (
-        f"def starting(app):\n    if os.path.exists({str(tmp_path / 'slow')!r}):\n"
-        "        print('starting', flush=True)\n        signal.pause()\n"
+        f"def starting(app):\n    slow = {str(tmp_path / 'slow')!r}\n"
+        "    if os.path.exists(slow):\n        print('starting', flush=True)\n"
+        "    while os.path.exists(slow):\n        pass\n"
         "app.run(on_startup=[starting])"
     )
     async with program_of(source) as program:
@@ -227,7 +228,10 @@ async def test_while_a_worker_starts_anew_the_others_serve_all_who_come(tmp_path
             client, found = await client_of(where)
             assert found == other_pid
             await client.drop()
-        await other.drop()
+        (tmp_path / "slow").unlink()
+        client, _ = await client_of(where, lambda found: found not in (pid, other_pid))
+        for each in (client, other):
+            await each.drop()
 
 
 @patiently
@@ -410,6 +414,7 @@ async def test_connections_are_counted_for_all_workers_together() -> None:
         await third.leave()
         fourth, _ = await client_of(where)
         os.kill(pid, signal.SIGKILL)
+        await program.error(f"(process {pid}) was killed by SIGKILL")  # who comes before may be in its queue
         for client in (first, second, fourth):
             await client.drop()
         for client in [await until_there_is_room(where) for _ in range(3)]:
