@@ -11,6 +11,7 @@ from importlib.machinery import all_suffixes
 from importlib.util import find_spec
 from inspect import iscoroutinefunction, signature
 from pathlib import Path
+from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any
 
@@ -148,7 +149,12 @@ def _cure(module: ModuleType, name: str, folder: Path) -> str:
     near = meant(name, fitting) or meant(name, [known for known, value in vars(module).items() if callable(value)])
     if near is not None:
         return f", did you mean {near!r}?"
-    return f", it has {' and '.join(map(repr, fitting))}" if fitting else ", and no application at all"
+    if fitting:
+        return f", it has {' and '.join(map(repr, fitting))}"
+    inside = sorted(each.name for each in iter_modules(getattr(module, "__path__", ())))
+    return (
+        f": it is a package, name a module of it: {', '.join(inside[:9])}" if inside else ", and no application at all"
+    )
 
 
 def _is_file(module: ModuleType, path: Path) -> bool:

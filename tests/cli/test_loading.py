@@ -192,3 +192,12 @@ def test_an_application_that_has_served_while_it_was_imported(cli: Cli) -> None:
     name = cli.write(f"{PROGRAM}application._take({{}})  # as run() does\n")
     with pytest.raises(Failure, match=r"has served while .* was imported: put its run\(\) behind if __name__"):
         load(f"{name}:application")
+
+
+def test_a_package_without_one_says_what_is_in_it(cli: Cli) -> None:
+    folder = cli.folder / "shop_of_modules"
+    folder.mkdir()
+    for name, source in (("__init__", ""), ("server", PROGRAM), ("client", "")):
+        (folder / f"{name}.py").write_text(source)
+    said = refused(cli, "shop_of_modules:app")
+    assert said.endswith("has no 'app': it is a package, name a module of it: client, server")
