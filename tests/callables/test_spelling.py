@@ -158,7 +158,7 @@ def test_a_router_takes_nothing_by_position() -> None:
         router([object()])
 
 
-@pytest.mark.parametrize("wrong", ["workers", "permission_classes", "anything", "x"])
+@pytest.mark.parametrize("wrong", ["processes", "permission_classes", "anything", "x"])
 def test_an_option_that_is_like_none_lists_them(wrong: str) -> None:
     options: Any = {wrong: 4}
     for function in (Application, Application().run):
