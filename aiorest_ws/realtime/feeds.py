@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from contextvars import Context
+from functools import partial
 from threading import RLock
 from typing import Any
 
@@ -53,6 +54,7 @@ class Feeds:
         self._node: LocalNode | None = None
         self._home: asyncio.AbstractEventLoop | None = None  # of a broker that was started
         self._starts = 0
+        self._starting = asyncio.Lock()
         self._pending = Pending()
         self.meter = Meter()
         self._most_history: int | None = MOST_HISTORY
@@ -293,7 +295,10 @@ class Feeds:
         except BaseException as exc:
             future.set_exception(exc)
         else:
-            self._pending.then(given, future.set_result, future.set_exception)
+            if is_awaitable(given):
+                self._pending.add(given).add_done_callback(partial(_hand_over, future))
+            else:
+                future.set_result(given)
 
     def call_soon(self, function: Callable[..., Any], *args: Any) -> None:
         """Call `function` in the loop that serves, if there is one."""
@@ -313,12 +318,13 @@ class Feeds:
         loop = asyncio.get_running_loop()
         if self._starts and self._home is not loop:
             raise RuntimeError("the application serves in another loop already, with its broker")
-        if not self._starts:
-            if isinstance(self._broker, MemoryBroker) and len(self._broker):
-                logger.warning("what was published before the application started is lost: it had no broker yet")
-            await broker.start()
-            self._broker, self._home = broker, loop
-        self._starts += 1
+        async with self._starting:  # two that begin at once have one broker
+            if not self._starts:
+                if isinstance(self._broker, MemoryBroker) and len(self._broker):
+                    logger.warning("what was published before the application started is lost: it had no broker yet")
+                await broker.start()
+                self._broker, self._home = broker, loop
+            self._starts += 1
 
     async def close(self) -> None:
         """Let go of the broker that was started, with the last who has asked for it."""
@@ -374,6 +380,16 @@ async def _or_reported(said: Any, report: Callable[[Exception], None]) -> str | 
         report(exc)
         return None
     return version
+
+
+def _hand_over(future: Future[str | None], task: asyncio.Task[Any]) -> None:
+    """Tell the thread that waits what came of it, also where the server has stopped before anything did."""
+    if task.cancelled():
+        future.set_exception(BrokerUnavailable("the server has stopped: nobody was told"))
+    elif (exc := task.exception()) is not None:
+        future.set_exception(exc)
+    else:
+        future.set_result(task.result())
 
 
 def _complain(task: asyncio.Task[Any]) -> None:

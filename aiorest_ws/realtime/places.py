@@ -165,7 +165,7 @@ class Place:
         for item in items or ():
             if item.number == self.number + 1:
                 self._take(item)
-        if self.number == number:
+        if items is None or (self.number == number and number < self._goal.number):
             self._lose(later[-1][0] if later else self._goal)
             return
         for mark, item in later:
@@ -174,15 +174,18 @@ class Place:
             self._fill(self._goal)
 
     def _cannot_fill(self, exc: Exception) -> None:
-        if self._later is None:
+        later, self._later = self._later, None
+        if later is None:
             return
-        self._later = None
+        if later:
+            self._goal = later[-1][0]
         complain(f"cannot get the items of {self.url} that were not told, trying again", exc)
         self.node.timers.after(_AGAIN, self._fill_again)
 
     def _fill_again(self) -> None:
-        if self._later is None and self.node.places.get(self.url) is self:
-            self._fill(Mark(self.epoch, self.number))
+        is_missing = self._goal.epoch == self.epoch and self.number < self._goal.number  # else they have come since
+        if is_missing and self._later is None and self.node.places.get(self.url) is self:
+            self._fill(self._goal)
 
     def _put_off(self, mark: Mark, item: Item) -> None:
         """Keep an item until those before it are there; of too many the next that comes will find a gap, once more."""

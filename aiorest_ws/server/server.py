@@ -15,6 +15,7 @@ from aiorest_ws.exceptions import ImproperlyConfigured
 from aiorest_ws.http.hosts import is_loopback
 from aiorest_ws.logs.loggers import enable_loggers
 from aiorest_ws.routers import warn_if_empty
+from aiorest_ws.server.exposing import expose
 from aiorest_ws.server.lifespan import described
 from aiorest_ws.server.listeners import Listening, listen
 from aiorest_ws.server.patience import Patience
@@ -187,18 +188,17 @@ class Server:
         notify("READY=1")
         self.lifespan.watch(self._on_lost)
 
+    def _registry(self) -> Any:
+        from aiorest_ws.metrics import metrics_of
+
+        return metrics_of(self.factory).exposed
+
     def _expose(self) -> None:
         """Serve the metrics, if there is a port for them; those of a worker are its supervisor's to serve."""
-        port = self._options["metrics_port"]
-        if port is None:
-            return
-        try:
-            from aiorest_ws.metrics import Exposition, metrics_of
-        except ImportError as exc:
-            raise ImproperlyConfigured(str(exc)) from exc
-        metrics = metrics_of(self.factory)
         if self._seat is None:
-            self.exposition = Exposition(metrics.exposed, self._options["metrics_host"], port)
+            self.exposition = expose(self._options, self._registry)
+        elif self._options["metrics_port"] is not None:
+            self._registry()  # from the first request on it counts
 
     async def _tell_listening(self) -> None:
         """Call the hooks, in a task of their own: one that goes on although it is cancelled must not hold the end."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiorest_ws.exceptions import ImproperlyConfigured
 from aiorest_ws.realtime.brokers.hub_server import Hub
+from aiorest_ws.server.exposing import expose
 from aiorest_ws.server.process import Signals, notify
 from aiorest_ws.server.program import Program
 from aiorest_ws.server.sockets import Bound, Place, bind_each
@@ -131,7 +132,7 @@ class Supervisor(Program):
             self._page = Page(2 * self._count + 8)  # who is replaced is there beside who takes its place
         if self._options["broker"] is None:
             self._hub = Hub(self._options["max_history"])
-        self._expose()
+        self._exposition = expose(self._options, self._registry)
         self._workers = [_Worker(number, bound) for number, bound in enumerate(bounds, 1)]
         try:
             failed = await self._until_asked(self._start_all())
@@ -144,18 +145,12 @@ class Supervisor(Program):
             await self._end()
         return failed is not None and self._say_why(failed)
 
-    def _expose(self) -> None:
-        """Serve the metrics of all workers, if there is a port for them."""
-        port = self._options["metrics_port"]
-        if port is None:
-            return
-        try:
-            from aiorest_ws.metrics import Exposition
-            from aiorest_ws.workers.scrapes import Scrapes
-        except ImportError as exc:
-            raise ImproperlyConfigured(str(exc)) from exc
+    def _registry(self) -> Scrapes:
+        """Give what has the metrics of all workers."""
+        from aiorest_ws.workers.scrapes import Scrapes
+
         self._scrapes = Scrapes(asyncio.get_running_loop())
-        self._exposition = Exposition(self._scrapes, self._options["metrics_host"], port)
+        return self._scrapes
 
     @property
     def metrics_address(self) -> tuple[str, int] | None:

@@ -97,7 +97,7 @@ class Worker(Program):
             logger.debug("cannot start", exc_info=exc)
             self._channel.send("failed", str(exc), False)
             return True
-        except Exception:
+        except Exception:  # the program's own: its supervisor says it, once for all workers, with its traceback
             self._channel.send("failed", traceback.format_exc()[-100_000:], True)
             return True
         finally:

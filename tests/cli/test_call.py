@@ -16,6 +16,7 @@ from aiorest_ws import Application, HTTPError, SimpleRouter
 from aiorest_ws.cli.asking import pairs
 from aiorest_ws.cli.failures import Failure
 from tests.kit.cli import Cli, Said
+from tests.kit.systems import needs_posix
 from tests.serving import Certificate, asynchronous, serving
 
 router = SimpleRouter()
@@ -177,7 +178,7 @@ async def test_the_environment_names_the_server(cli: Cli, monkeypatch: pytest.Mo
     assert said.err.startswith("aiorest-ws: environment variable AIOREST_WS_SERVER: expected ws://…, wss://… or unix:…")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Unix sockets")
+@needs_posix
 @asynchronous
 async def test_a_unix_socket(cli: Cli) -> None:
     async with serving(router, unix_path=cli.folder / "s") as app:

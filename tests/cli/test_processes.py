@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 
 from aiorest_ws import Live, SimpleRouter
+from tests.kit.systems import needs_posix
 from tests.serving import TIMEOUT, Outcome, Program, asynchronous, serving
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+pytestmark = needs_posix
 SWITCHES = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", "PYTHONSAFEPATH": "1"}  # safe: as of the script
 ROOT = str(Path(__file__).parent.parent.parent)
 

@@ -9,10 +9,13 @@ import pytest
 
 __all__ = ("needs_linux", "needs_posix")
 
+# Windows has neither what these tests are about; each of them runs on Linux, which is where CI is, and on macOS.
 needs_posix = pytest.mark.skipif(
     os.name != "posix",
-    reason="Signals to another process, its limits, Unix sockets in asyncio and shared ports are missing on Windows.",
+    reason="Signals to another process, its limits, Unix sockets in asyncio, shared ports and with them workers are "
+    "missing on Windows.",
 )
+# In CI all of these run.
 needs_linux = pytest.mark.skipif(
     sys.platform != "linux", reason="Abstract names of sockets and descriptors in /proc are missing outside Linux."
 )

@@ -9,13 +9,9 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-import pytest
-
 from tests.serving import TIMEOUT, Client, Program
 
-__all__ = ("PROGRAM", "address_in", "client_of", "ended", "on_posix", "pid_of", "program_of", "running")
-
-on_posix = pytest.mark.skipif(sys.platform == "win32", reason="workers need POSIX: sockets that are inherited, signals")
+__all__ = ("PROGRAM", "address_in", "client_of", "ended", "pid_of", "program_of", "running")
 
 Where = tuple[str, int] | str
 

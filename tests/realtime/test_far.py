@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
 
 from aiorest_ws import Application, Live, Request, SimpleRouter
 from aiorest_ws.exceptions import BrokerUnavailable, ImproperlyConfigured
-from aiorest_ws.realtime import effects
+from aiorest_ws.realtime import effects, feeds
 from aiorest_ws.testing import AsyncTestClient, SubscriptionEnded, SubscriptionRefused
 from tests.kit.far import FarBroker
 from tests.kit.live import rest
@@ -57,6 +57,14 @@ class Far:
     async def client(self) -> AsyncIterator[AsyncTestClient]:
         async with AsyncTestClient(self.app) as client:
             yield client
+
+    async def away(self, client: AsyncTestClient, value: Any) -> str | None:
+        """Have `client` get `value` from the log, and leave it; gives the version that it has."""
+        log = await client.subscribe(LOG)
+        await self.publish(value)
+        await settled(client)
+        await log.unsubscribe()
+        return log.pushes()[-1].version
 
     async def publish(self, *values: Any) -> None:
         for value in values:
@@ -142,11 +150,7 @@ async def test_who_leaves_while_a_reply_waits_is_not_answered() -> None:
 async def test_who_comes_back_gets_what_was_missed_from_there() -> None:
     far = Far()
     async with far.client() as client:
-        log = await client.subscribe(LOG)
-        await far.publish(1)
-        await settled(client)
-        since = log.pushes()[-1].version
-        await log.unsubscribe()
+        since = await far.away(client, 1)
         await far.publish(2, 3)
         asked = far.logs
         again = await client.subscribe(LOG, since=since)
@@ -161,13 +165,8 @@ async def test_who_comes_back_gets_what_was_missed_from_there() -> None:
 async def test_many_who_come_back_at_once_ask_once_for_what_they_missed() -> None:
     far = Far()
     async with far.client() as client:
-        log = await client.subscribe(LOG)
-        await far.publish(0)
-        await settled(client)
-        since = log.pushes()[-1].version
+        since = await far.away(client, 0)
         await far.publish(1, 2)
-        await settled(client)
-        await log.unsubscribe()
         others = [client.connect() for _ in range(8)]
         for other in others:
             await other.__aenter__()
@@ -361,6 +360,60 @@ async def test_what_cannot_be_got_at_once_is_got_later() -> None:
         await client.advance(1.0)
         await settled(client)
         assert data(log) == [1, 2]
+
+
+@asynchronous
+async def test_a_log_goes_on_where_what_was_missing_has_come_before_it_is_asked_for_again() -> None:
+    far = Far()
+    async with far.client() as client:
+        log = await client.subscribe(LOG)
+        far.broker.is_deaf = True
+        await far.publish(1, 2)
+        far.broker.is_deaf = False
+        far.broker.is_down = True
+        far.broker._desk(far.app.live._node).on_return(LOG, far.broker.memory.subscribe(LOG, Nobody()))  # type: ignore[arg-type]
+        await settled(client)
+        far.broker.is_down = False
+        await far.publish(3)
+        await settled(client)
+        assert data(log) == [1, 2, 3]
+        await client.advance(2.0)
+        assert log.end is None
+        await far.publish(4)
+        await settled(client)
+        assert data(log) == [4]
+
+
+@asynchronous
+async def test_a_thread_that_waits_is_told_when_the_server_stops_before_the_broker_answers(monkeypatch: Any) -> None:
+    monkeypatch.setattr(feeds, "_LAST", 0.01)
+    far = Far()
+    async with far.client() as client:
+        far.broker.holds = True
+        waiting = asyncio.ensure_future(asyncio.to_thread(lambda: far.app.live.publish(LOG, 1).result(5)))
+        while not far.broker.calls.get("publish"):
+            await rest(client)
+    with pytest.raises(BrokerUnavailable, match="has stopped"):
+        await waiting
+
+
+@asynchronous
+async def test_two_that_begin_at_once_have_one_broker() -> None:
+    far = Far()
+    starts = 0
+    whole = far.broker.start
+
+    async def start() -> None:
+        nonlocal starts
+        starts += 1
+        await asyncio.sleep(0)
+        await whole()
+
+    far.broker.start = start  # type: ignore[method-assign]
+    async with AsyncExitStack() as stack:
+        await asyncio.gather(*(stack.enter_async_context(far.app.connected()) for _ in range(3)))
+        assert starts == 1
+    assert not far.broker.runs
 
 
 class Nobody:

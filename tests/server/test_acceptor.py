@@ -6,7 +6,6 @@ import asyncio
 import errno
 import logging
 import socket
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,9 +14,10 @@ import pytest
 
 from aiorest_ws.server import acceptor
 from aiorest_ws.server.acceptor import Acceptor
+from tests.kit.systems import needs_posix
 from tests.serving import LOOPS, asynchronous, turn_over, until
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="workers need POSIX")
+pytestmark = needs_posix
 on_each_loop = pytest.mark.parametrize("loop", LOOPS)
 
 

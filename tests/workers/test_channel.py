@@ -7,7 +7,6 @@ import json
 import logging
 import socket
 import struct
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -18,9 +17,10 @@ from hypothesis import strategies as st
 
 from aiorest_ws.workers.channel import HIGH, LARGEST, LARGEST_HEAD, LOW, Channel, open_channel
 from tests.kit.examples import examples
+from tests.kit.systems import needs_posix
 from tests.serving import LOOPS, asynchronous, turn_over, until
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Unix sockets")
+pytestmark = needs_posix
 on_each_loop = pytest.mark.parametrize("loop", LOOPS)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,8 +14,9 @@ from aiorest_ws.workers.backoff import Backoff
 from aiorest_ws.workers.counts import Counts, Page
 from aiorest_ws.workers.processors import usable
 from aiorest_ws.workers.told import Told
+from tests.kit.systems import needs_posix
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="workers need POSIX")
+pytestmark = needs_posix
 
 
 def test_each_reads_what_the_others_have_told() -> None:

@@ -19,9 +19,10 @@ from aiorest_ws.testing import AsyncTestClient
 from aiorest_ws.workers import scrapes
 from aiorest_ws.workers.channel import Channel, open_channel
 from aiorest_ws.workers.scrapes import Scrapes, answer_scrapes
+from tests.kit.systems import needs_posix
 from tests.serving import asynchronous, until
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="workers need Unix sockets, which Windows has not")
+pytestmark = needs_posix
 
 
 class Worker:

@@ -13,10 +13,11 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.kit.workers import PROGRAM, address_in, client_of, ended, on_posix, pid_of, program_of, running
+from tests.kit.systems import needs_posix
+from tests.kit.workers import PROGRAM, address_in, client_of, ended, pid_of, program_of, running
 from tests.serving import LOOPS, Client, HandshakeRefused, Outcome, within
 
-pytestmark = on_posix
+pytestmark = needs_posix
 
 patiently = within(60.0)  # seconds: up to seven programs start
 

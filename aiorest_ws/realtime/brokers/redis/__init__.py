@@ -110,7 +110,7 @@ class RedisBroker(Hearing):
         self._present = Members(self)
         try:
             await servers.open()
-        except BaseException:
+        except BaseException:  # raised again: no connection stays open, whatever stopped it
             await servers.close()
             timers.stop()
             raise

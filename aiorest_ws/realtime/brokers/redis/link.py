@@ -129,7 +129,7 @@ class Link(ABC):
             async with asyncio.timeout(self.timeout):
                 await connection.connect()
                 await self._greet(connection)
-        except BaseException:
+        except BaseException:  # raised again: it is opened whole, or not at all
             await _let_go(connection)
             raise
         self._connection = connection
