@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from soak.member import PATIENCE, Tally
+from soak.member import PATIENCE, Actor, Tally
 from soak.program import WRITERS
 from soak.readers import Closed, Reader
 from tests.serving import CLOSE, PING, PONG, Client, HandshakeRefused
@@ -209,16 +208,11 @@ class Follower(Reader):
         return epoch, int(number)
 
 
-class _Caller:
+class _Caller(Actor):
     """A client that calls, on one connection after another, and knows who serves it."""
 
     def __init__(self, number: int, address: Any, tally: Account, stop: asyncio.Event, think: float) -> None:
-        self.number = number
-        self.address = address
-        self.tally = tally
-        self.stop = stop
-        self.think = think
-        self.chance = random.Random(number)
+        super().__init__(number, address, tally, stop, think)
         self._ids = count(1)
 
     async def run(self) -> None:

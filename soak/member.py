@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.serving import BINARY, CLOSE, PING, PONG, TEXT, Client, Frame, HandshakeRefused, dump
 
-__all__ = ("Member", "Question", "Tally")
+__all__ = ("Actor", "Member", "Question", "Tally")
 
 PATIENCE = 30.0  # seconds that a reply may take
 FAILED = "A server error occurred."
@@ -214,16 +214,27 @@ class Exchange:
         return None
 
 
-class Member:
-    """A well-behaved client: one connection after another, until told to stop."""
+class Actor:
+    """One that acts, on one connection after another, until told to stop.
 
-    def __init__(self, number: int, address: tuple[str, int], tally: Tally, stop: asyncio.Event, think: float) -> None:
+    think     seconds, about, between two things that it does
+    chance    its own, so that a run can be repeated
+    """
+
+    def __init__(self, number: int, address: Any, tally: Any, stop: asyncio.Event, think: float) -> None:
         self.number = number
         self.address = address
         self.tally = tally
         self.stop = stop
         self.think = think
         self.chance = random.Random(number)
+
+
+class Member(Actor):
+    """A well-behaved client: one connection after another, until told to stop."""
+
+    def __init__(self, number: int, address: tuple[str, int], tally: Tally, stop: asyncio.Event, think: float) -> None:
+        super().__init__(number, address, tally, stop, think)
         self.connections = count()
 
     async def run(self) -> None:

@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any
 
 from aiorest_ws.testing.messages import FORMS, form_of, pack, unpack
-from soak.member import PATIENCE, Tally
+from soak.member import PATIENCE, Actor, Tally
 from tests.serving import BINARY, CLOSE, PING, PONG, TEXT, Client, Frame, HandshakeRefused
 
 __all__ = ("FEED", "Closed", "Reader", "Writer")
@@ -25,7 +25,7 @@ class Closed(ConnectionError):
         self.code = frame.close_code
 
 
-class Reader:
+class Reader(Actor):
     """One client of the log of the numbers 0, 1, 2, …; on one connection after another, until it is told to stop.
 
     Its first `data` says how many there are; each push must be the next one.
@@ -37,12 +37,7 @@ class Reader:
     feed = FEED
 
     def __init__(self, number: int, address: tuple[str, int], tally: Tally, stop: asyncio.Event, think: float) -> None:
-        self.number = number
-        self.address = address
-        self.tally = tally
-        self.stop = stop
-        self.think = think
-        self.chance = random.Random(number)
+        super().__init__(number, address, tally, stop, think)
         self.form = self.chance.choice(list(FORMS))
         self.next: Any = 0
         self.version: str | None = None

@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from tests.serving import TIMEOUT, Client, Program
 
-__all__ = ("PROGRAM", "address_in", "client_of", "ended", "pid_of", "program_of", "running")
+__all__ = ("PROGRAM", "address_in", "client_of", "ended", "pid_of", "program_of", "running", "two_clients")
 
 Where = tuple[str, int] | str
 
@@ -80,6 +80,12 @@ async def client_of(where: Where, wanted: Callable[[int], bool] = lambda pid: Tr
             if wanted(pid):
                 return client, pid
             await client.drop()
+
+
+async def two_clients(where: Where) -> tuple[tuple[Client, int], tuple[Client, int]]:
+    """Give a client of each of two workers, with its process."""
+    first, pid = await client_of(where)
+    return (first, pid), await client_of(where, lambda found: found != pid)
 
 
 async def ended(*pids: int) -> None:

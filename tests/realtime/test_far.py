@@ -58,6 +58,17 @@ class Far:
         async with AsyncTestClient(self.app) as client:
             yield client
 
+    async def lose(self, client: AsyncTestClient, *values: Any) -> None:
+        """Publish what nobody is told; then they hear that they miss something, and cannot ask for it."""
+        self.broker.is_deaf = True
+        await self.publish(*values)
+        self.broker.is_deaf = False
+        self.broker.is_down = True
+        node = self.app.live._node
+        assert node is not None
+        self.broker._desk(node).on_return(LOG, self.broker.memory.subscribe(LOG, Nobody()))
+        await settled(client)
+
     async def away(self, client: AsyncTestClient, value: Any) -> str | None:
         """Have `client` get `value` from the log, and leave it; gives the version that it has."""
         log = await client.subscribe(LOG)
@@ -349,12 +360,7 @@ async def test_what_cannot_be_got_at_once_is_got_later() -> None:
     far = Far()
     async with far.client() as client:
         log = await client.subscribe(LOG)
-        far.broker.is_deaf = True
-        await far.publish(1, 2)
-        far.broker.is_deaf = False
-        far.broker.is_down = True
-        far.broker._desk(far.app.live._node).on_return(LOG, far.broker.memory.subscribe(LOG, Nobody()))  # type: ignore[arg-type]
-        await settled(client)
+        await far.lose(client, 1, 2)
         assert data(log) == []
         far.broker.is_down = False
         await client.advance(1.0)
@@ -367,12 +373,7 @@ async def test_a_log_goes_on_where_what_was_missing_has_come_before_it_is_asked_
     far = Far()
     async with far.client() as client:
         log = await client.subscribe(LOG)
-        far.broker.is_deaf = True
-        await far.publish(1, 2)
-        far.broker.is_deaf = False
-        far.broker.is_down = True
-        far.broker._desk(far.app.live._node).on_return(LOG, far.broker.memory.subscribe(LOG, Nobody()))  # type: ignore[arg-type]
-        await settled(client)
+        await far.lose(client, 1, 2)
         far.broker.is_down = False
         await far.publish(3)
         await settled(client)

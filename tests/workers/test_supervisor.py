@@ -14,7 +14,7 @@ from urllib.request import urlopen
 import pytest
 
 from tests.kit.systems import needs_posix
-from tests.kit.workers import PROGRAM, address_in, client_of, ended, pid_of, program_of, running
+from tests.kit.workers import PROGRAM, address_in, client_of, ended, pid_of, program_of, running, two_clients
 from tests.serving import LOOPS, Client, HandshakeRefused, Outcome, within
 
 pytestmark = needs_posix
@@ -40,8 +40,7 @@ async def test_two_processes_serve_one_port_however_the_program_is_run(way: str,
     async with running(*command_of(way, tmp_path), PYTHONPATH=f"{tmp_path}:{os.getcwd()}") as program:
         lines = await program.started()
         assert "Workers: 2" in lines
-        first, pid = await client_of(address_in(lines))
-        second, other = await client_of(address_in(lines), lambda found: found != pid)
+        (first, pid), (second, other) = await two_clients(address_in(lines))
         assert program.process.pid not in (pid, other)
         program.signal(signal.SIGTERM)
         for client in (first, second):
@@ -56,8 +55,7 @@ async def test_workers_of_a_unix_socket_share_it(tmp_path: Path) -> None:
     path = str(tmp_path / "served")
     async with program_of(f"app.run(unix_path={path!r})") as program:
         assert f"Server started at unix:{path}" in await program.started()
-        first, pid = await client_of(path)
-        second, _ = await client_of(path, lambda found: found != pid)
+        (first, _), (second, _) = await two_clients(path)
         program.signal(signal.SIGTERM)
         for client in (first, second):
             assert (await client.left()).close_code == 1001
@@ -193,8 +191,7 @@ async def test_what_a_worker_starts_itself_is_no_worker_and_has_none_of_its_sock
 async def test_a_worker_that_dies_is_started_again_and_nobody_else_notices(loop: str) -> None:
     async with program_of(f"app.run(loop={loop!r})") as program:
         where = address_in(await program.started())
-        first, pid = await client_of(where)
-        second, other = await client_of(where, lambda found: found != pid)
+        (first, pid), (second, other) = await two_clients(where)
         os.kill(pid, signal.SIGKILL)
         said = await program.error(f"(process {pid}) was killed by SIGKILL, another is started at once")
         assert re.search(r"worker [12] \(process", said)
@@ -256,8 +253,7 @@ async def test_a_worker_that_shuts_down_ends_all() -> None:
     source = "get('/end')(lambda request: app.shut_down())\napp.run()\nprint('and on')"
     async with program_of(source) as program:
         where = address_in(await program.started())
-        first, pid = await client_of(where)
-        second, _ = await client_of(where, lambda found: found != pid)
+        (first, _), (second, _) = await two_clients(where)
         assert (await first.ask(url="/end"))["data"] is None
         for client in (first, second):
             assert (await client.left()).close_code == 1001
@@ -274,8 +270,7 @@ async def test_a_worker_that_shuts_down_ends_all() -> None:
 async def test_sighup_replaces_every_worker_and_answers_what_was_begun(loop: str) -> None:
     async with program_of(f"app.run(loop={loop!r})") as program:
         where = address_in(await program.started())
-        first, pid = await client_of(where)
-        second, other = await client_of(where, lambda found: found != pid)
+        (first, pid), (second, other) = await two_clients(where)
         for client in (first, second):
             client.request(url="/wait")
             assert await program.line() == "waiting"
@@ -357,8 +352,7 @@ async def test_ctrl_c_while_workers_start_ends_them_without_a_word() -> None:
 async def test_ctrl_c_twice_ends_even_who_is_stuck() -> None:
     async with program_of("app.run()") as program:
         where = address_in(await program.started())
-        client, pid = await client_of(where)
-        other, other_pid = await client_of(where, lambda found: found != pid)
+        (client, pid), (other, other_pid) = await two_clients(where)
         client.request(url="/stuck")
         assert await program.line() == "stuck"
         other.request(url="/wait")
@@ -376,8 +370,7 @@ async def test_ctrl_c_twice_ends_even_who_is_stuck() -> None:
 async def test_workers_end_with_a_supervisor_that_is_killed_even_when_they_are_stuck() -> None:
     async with program_of("app.run(shutdown_timeout=0.1)") as program:
         where = address_in(await program.started())
-        client, pid = await client_of(where)
-        other, other_pid = await client_of(where, lambda found: found != pid)
+        (client, pid), (other, other_pid) = await two_clients(where)
         client.request(url="/stuck")
         assert await program.line() == "stuck"
         program.signal(signal.SIGKILL)
@@ -406,8 +399,7 @@ async def test_a_terminal_that_goes_takes_the_program_with_it() -> None:
 async def test_connections_are_counted_for_all_workers_together() -> None:
     async with program_of("app.run(max_connections=3)") as program:
         where = address_in(await program.started())
-        first, pid = await client_of(where)
-        second, _ = await client_of(where, lambda found: found != pid)
+        (first, pid), (second, _) = await two_clients(where)
         third, _ = await client_of(where)
         for _ in range(2):
             with pytest.raises(HandshakeRefused, match="503"):
@@ -440,8 +432,7 @@ async def until_there_is_room(where: tuple[str, int]) -> Client:
 async def test_probes_are_told_while_workers_drain() -> None:
     async with program_of("app.run(health_path='/healthz')") as program:
         where = address_in(await program.started())
-        first, pid = await client_of(where)
-        second, _ = await client_of(where, lambda found: found != pid)
+        (first, _), (second, _) = await two_clients(where)
         for client in (first, second):
             client.request(url="/wait")
             assert await program.line() == "waiting"
@@ -482,8 +473,7 @@ async def test_one_page_has_the_sums_of_all_workers_and_they_do_not_fall() -> No
         async def page() -> str:
             return await asyncio.to_thread(lambda: urlopen(url, timeout=10).read().decode())
 
-        first, pid = await client_of(address_in(lines))
-        second, other = await client_of(address_in(lines), lambda found: found != pid)
+        (first, pid), (second, other) = await two_clients(address_in(lines))
         before = counted(await page(), asked)
         for client in (first, second, second):
             await pid_of(client)
