@@ -42,6 +42,7 @@ cdef class Connection(flow.Flow):
     cdef object _first_step(self, _Request request, object pending, object context, _Lookout lookout)
     @cython.locals(spare_tasks=_SpareTasks, spare=_SpareTask)
     cdef bint _begin(self, _Request request, object pending) except -1
+    cdef _keep(self, object task)
     cdef _end(self, _Request request)
     cpdef _answer_with(self, _Request request, object exc)
     cpdef _time_out(self, _Request request, object task)

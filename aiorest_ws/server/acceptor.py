@@ -13,13 +13,13 @@ import socket
 from collections.abc import Callable
 from typing import Any, Protocol
 
-__all__ = ("Acceptor", "Ahead")
+__all__ = ("EXHAUSTED", "Acceptor", "Ahead")
 
 logger = logging.getLogger("aiorest_ws")
 
 _MOMENT = 0.001  # seconds for the others; who is stuck costs so much for each connection
 _RETRY = 1.0  # seconds until there may be descriptors again
-_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)  # no descriptors are left
 
 
 class Ahead(Protocol):
@@ -93,7 +93,7 @@ class Acceptor:
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return  # another was quicker, or the client has left
         except OSError as exc:
-            if exc.errno not in _EXHAUSTED:
+            if exc.errno not in EXHAUSTED:
                 raise
             logger.error("cannot accept a connection, the next try is in %g s: %s", _RETRY, exc)
             self._later(_RETRY)

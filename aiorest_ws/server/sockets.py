@@ -15,13 +15,12 @@ from ipaddress import ip_address
 from typing import Any
 
 from aiorest_ws.exceptions import ImproperlyConfigured
-from aiorest_ws.server.acceptor import Ahead
+from aiorest_ws.server.acceptor import EXHAUSTED, Ahead
 
 __all__ = ("Bound", "Listener", "Place", "SocketFile", "bind", "bind_each", "check_host", "check_mode", "check_sock")
 
 logger = logging.getLogger("aiorest_ws")
 
-_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)  # a family that this machine has no address of
 _FIRST_OF_SYSTEMD = 3  # descriptor, see sd_listen_fds(3)
 _TRIES = 10  # to find a port that is free in every family
@@ -112,7 +111,7 @@ class Listener(socket.socket):
         try:
             return super().accept()
         except OSError as exc:
-            self._exhausted = exc.errno in _EXHAUSTED
+            self._exhausted = exc.errno in EXHAUSTED
             raise
 
 
