@@ -10,6 +10,8 @@ import threading
 import time
 from argparse import Namespace
 from collections.abc import Iterator
+from contextlib import suppress
+from importlib.util import cache_from_source
 from pathlib import Path
 from types import FrameType
 
@@ -64,6 +66,8 @@ class Reloader:
         if changed:
             complain(f"{_names(changed)} changed, starting anew")
             self._stop(_PATIENCE)
+            for path in changed:
+                _forget_bytecode(path)
             self._start()
         elif self._server is not None and self._server.poll() is not None:
             complain(f"the server has ended, exit code {self._server.returncode}: waiting for a change")
@@ -149,6 +153,12 @@ def _without_reload(words: list[str]) -> Iterator[str]:
             next(rest, None)
         elif word != "--reload" and not word.startswith("--reload-dir="):
             yield word
+
+
+def _forget_bytecode(path: str) -> None:
+    """Have a file compiled anew: by second and size, which is what its bytecode knows of it, it may be the same."""
+    with suppress(OSError):
+        os.unlink(cache_from_source(path))
 
 
 def _names(paths: set[str]) -> str:

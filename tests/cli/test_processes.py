@@ -194,6 +194,21 @@ async def test_reload_starts_anew_when_a_python_file_changes(tmp_path: Path) -> 
 
 
 @asynchronous
+async def test_reload_serves_what_was_written_in_the_same_second_with_the_same_size(tmp_path: Path) -> None:
+    """By these two Python tells whether the bytecode that it has kept is that of a file."""
+    write(tmp_path)
+    before = (tmp_path / "main.py").stat()
+    async with command(tmp_path, "run", "--reload", "main:app", "--port", "0", PYTHONDONTWRITEBYTECODE="") as program:
+        assert (await program.started())[0] == "value 1"
+        write(tmp_path, "2")
+        os.utime(tmp_path / "main.py", ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert await complaint(program) == "aiorest-ws: main.py changed, starting anew"
+        assert (await program.started())[0] == "value 2"
+        program.signal(signal.SIGTERM)
+        assert (await program.end()).code == 0
+
+
+@asynchronous
 async def test_reload_has_one_worker_and_says_so(tmp_path: Path) -> None:
     write(tmp_path)
     async with command(tmp_path, "run", "main:app", "--reload", "--workers", "2", "--port", "0") as program:
