@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
     from aiorest_ws.abstract import AbstractRouter
+    from aiorest_ws.asgi import AsgiApplication
     from aiorest_ws.dependencies.depends import Depends
     from aiorest_ws.realtime.feeds import Feeds
 
@@ -223,6 +224,16 @@ class Application:
         options = self._options
         around = options["lifespan"], options["on_startup"], options["on_shutdown"]
         return Lifespan(self, *around, self._shared, broker_for(options["broker"], self._channel))
+
+    def asgi(self) -> AsgiApplication:
+        """Give this application as an ASGI 3 application: for uvicorn, or to mount it in another one.
+
+        WebSockets are served as by `start`, but for frames, pings and compression, which are the ASGI server's; plain
+        HTTP is answered with 501.
+        """
+        from aiorest_ws.asgi import AsgiApplication  # who serves by itself does not need it
+
+        return AsgiApplication(self)
 
     @asynccontextmanager
     async def connected(self, **options: Unpack[AllOptions]) -> AsyncIterator[Feeds]:
