@@ -253,7 +253,7 @@ class Supervisor(Program):
         while True:
             await asyncio.wait([worker.child.exited, worker.wanted], return_when=asyncio.FIRST_COMPLETED)
             if not worker.child.exited.done():
-                worker.tell(await self._replace(worker))
+                await self._replace(worker)
             elif worker.child.is_over:
                 self._asked.set()
                 return
@@ -261,7 +261,8 @@ class Supervisor(Program):
                 await self._restart(worker)
 
     async def _restart(self, worker: _Worker) -> None:
-        """Start processes until one serves."""
+        """Start processes until one serves; who wants another is told when one does, or cannot."""
+        was_wanted = False
         while True:
             if not self._is_common and any(each.child.serves for each in self._workers):
                 worker.turn_away()  # before anybody hears of it: who comes from now on finds the others
@@ -269,29 +270,50 @@ class Supervisor(Program):
             wait = worker.backoff.after(worker.child.age, served=served)
             when = f"in {wait:g} s" if wait else "at once"
             logger.error("%s %s, another is started %s%s", worker.child, _how(worker.child), when, _why(worker.child))
-            if wait:
+            if wait and was_wanted and worker.wanted.done():
+                await asyncio.sleep(wait)  # it was tried at once already
+            elif wait:
                 await asyncio.wait([worker.wanted], timeout=wait)
             was_wanted = worker.wanted.done()
             worker.child = child = self._new_child(worker)
             serves = await self._start(worker, child)
-            if was_wanted:
+            if was_wanted and not _was_struck(child):
                 worker.tell(serves)
             if serves:
                 logger.info("%s serves", child)
                 return
 
-    async def _replace(self, worker: _Worker) -> bool:
-        """Let another process serve in the place of one, which then drains; tells whether it does."""
-        old, new = worker.child, self._new_child(worker)
-        if not await self._start(worker, new):
-            logger.error("%s %s before it served, %s stays%s", new, _how(new), old, _why(new))
-            return False
-        worker.child = new
-        old.order("drain", True)
-        logger.info("%s serves in the place of %s, which drains", new, old)
-        # The new one may die meanwhile: its queue is not to wait for that.
-        await asyncio.wait([old.exited, new.exited], timeout=_ONE_BY_ONE, return_when=asyncio.FIRST_COMPLETED)
-        return True
+    async def _replace(self, worker: _Worker) -> None:
+        """Let another process serve in the place of one, which then drains; and tell whether it does."""
+        old, new = worker.child, await self._successor(worker)
+        if new is None:
+            return
+        if new.ready.result():
+            worker.child = new
+            old.order("drain", True)
+            logger.info("%s serves in the place of %s, which drains", new, old)
+            # The new one may die meanwhile: its queue is not to wait for that.
+            await asyncio.wait([old.exited, new.exited], timeout=_ONE_BY_ONE, return_when=asyncio.FIRST_COMPLETED)
+        worker.tell(new.ready.result())
+
+    async def _successor(self, worker: _Worker) -> Child | None:
+        """Start processes until one serves, or has ended because it cannot; None: the old one has ended before.
+
+        One that was killed says nothing about the next: memory may have been short.
+        """
+        old, backoff = worker.child, Backoff()
+        while True:
+            new = self._new_child(worker)
+            if await self._start(worker, new):
+                return new
+            if not _was_struck(new):
+                logger.error("%s %s before it served, %s stays%s", new, _how(new), old, _why(new))
+                return new
+            wait = backoff.after(new.age, served=False)
+            logger.error("%s %s before it served, %s stays, another is started in %g s", new, _how(new), old, wait)
+            await asyncio.wait([old.exited], timeout=wait)
+            if old.exited.done():
+                return None
 
     def _on_hangup(self) -> None:
         """Replace all workers; or end, as other programs do, when it was the terminal that has gone."""
@@ -361,6 +383,11 @@ def _check(options: Mapping[str, Any]) -> None:
             "workers run the command line of this program again, and it was read from standard input: "
             "put it into a file"
         )
+
+
+def _was_struck(child: Child) -> bool:
+    """Tell whether a signal has ended it, rather than an error of its own."""
+    return child.exited.done() and child.exited.result() < 0 and child.failure is None
 
 
 def _how(child: Child) -> str:

@@ -310,6 +310,31 @@ async def test_a_worker_stays_when_who_is_to_replace_it_cannot_start(tmp_path: P
 
 
 @patiently
+async def test_who_is_killed_while_it_is_to_replace_a_worker_is_followed_by_another(tmp_path: Path) -> None:
+    """A signal says nothing about the new version: memory may have been short."""
+    doomed = tmp_path / "doomed"
+    source = (
+        "def die(app):\n"
+        f"    if os.path.exists({str(doomed)!r}):\n"
+        f"        os.unlink({str(doomed)!r})\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    async with program_of(source + "app.run(on_startup=[die])") as program:
+        (first, pid), (second, other) = await two_clients(address_in(await program.started()))
+        doomed.touch()
+        program.signal(signal.SIGHUP)
+        said = await program.error("stays")
+        assert re.search(
+            r"worker 1 .* was killed by SIGKILL before it served, worker 1 .* stays, another is started in 0.25 s", said
+        )
+        for client in (first, second):  # by one signal alone
+            assert (await client.left()).close_code == 1012
+        await ended(pid, other)
+        program.signal(signal.SIGTERM)
+        assert (await program.end()).code == 0
+
+
+@patiently
 async def test_ctrl_c_in_a_terminal_reaches_all_and_lets_requests_finish() -> None:
     async with program_of("app.run()") as program:
         where = address_in(await program.started())
