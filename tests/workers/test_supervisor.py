@@ -335,6 +335,35 @@ async def test_who_is_killed_while_it_is_to_replace_a_worker_is_followed_by_anot
 
 
 @patiently
+async def test_a_worker_that_dies_while_its_predecessor_drains_is_started_again_at_once() -> None:
+    """Whoever comes meanwhile would wait in its queue. Here the predecessor never ends, and has no time limit."""
+    source = (
+        "from aiorest_ws.workers import supervisor\n"
+        "assert supervisor._ONE_BY_ONE\n"
+        "supervisor._ONE_BY_ONE = None\n"
+        "@get('/hold')\n"
+        "async def hold(request):\n"
+        "    print('holding', flush=True)\n"
+        "    await asyncio.Event().wait()\n"
+        "app.run(shutdown_timeout=600)"
+    )
+    async with program_of(source) as program:
+        clients = await two_clients(address_in(await program.started()))
+        for client, _ in clients:
+            client.request(url="/hold")
+            assert await program.line() == "holding"
+        program.signal(signal.SIGHUP)
+        said = await program.error("in the place of")
+        found = re.search(r"\(process (\d+)\) serves in the place of worker 1 \(process (\d+)\), which drains$", said)
+        assert found
+        os.kill(int(found[1]), signal.SIGKILL)
+        await program.error(f"(process {found[1]}) was killed by SIGKILL, another is started at once")
+        os.kill(int(found[2]), 0)  # it is still there
+        for client, _ in clients:
+            await client.drop()
+
+
+@patiently
 async def test_ctrl_c_in_a_terminal_reaches_all_and_lets_requests_finish() -> None:
     async with program_of("app.run()") as program:
         where = address_in(await program.started())
