@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiorest_ws._speedups import COMPILED, REASON
 from aiorest_ws.exceptions import ImproperlyConfigured
+from aiorest_ws.server.hangups import Hangups, has_terminal
 from aiorest_ws.server.process import Signals, loop_factory, set_up_logging
 from aiorest_ws.server.server import EndedEarly
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from aiorest_ws.app import Application
 
 __all__ = ("Program",)
+
+logger = logging.getLogger("aiorest_ws")
 
 
 class Program:
@@ -49,6 +52,10 @@ class Program:
 
     async def _run(self, signals: Signals) -> bool:
         """Start and serve. Tells whether it ended because the lifespan did."""
+        with Hangups(partial(self._on_hangup_alone, signals, has_terminal()), is_polite=True):
+            return await self._serve(signals)
+
+    async def _serve(self, signals: Signals) -> bool:
         asked = asyncio.Event()
         starting, stopping = asyncio.ensure_future(self._app.start()), asyncio.ensure_future(asked.wait())
         signals.lead_to(partial(self._on_signal, asked), self._on_impatience)
@@ -75,6 +82,13 @@ class Program:
     def _on_started(self) -> None:
         for line in self.banner():
             print(line, flush=True)
+
+    def _on_hangup_alone(self, signals: Signals, had_terminal: bool) -> None:
+        """Go on, as nobody is there who would take over; or end, when it was the terminal that has gone."""
+        if had_terminal and not has_terminal():
+            signals.take_first(signal.SIGHUP)
+        else:
+            logger.warning("SIGHUP: nothing is replaced, there is one process: start it with workers of at least 2")
 
     def _on_signal(self, asked: asyncio.Event, number: signal.Signals) -> None:
         asked.set()

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from aiorest_ws.exceptions import ImproperlyConfigured
 from aiorest_ws.realtime.brokers.hub_server import Hub
 from aiorest_ws.server.exposing import expose
+from aiorest_ws.server.hangups import Hangups, has_terminal
 from aiorest_ws.server.process import Signals, notify
 from aiorest_ws.server.program import Program
 from aiorest_ws.server.sockets import Bound, Place, bind_each
 from aiorest_ws.workers.backoff import Backoff
 from aiorest_ws.workers.child import Child
 from aiorest_ws.workers.counts import Page
-from aiorest_ws.workers.hangups import Hangups, has_terminal
 
 if TYPE_CHECKING:
     from aiorest_ws.app import Application

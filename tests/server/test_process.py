@@ -71,6 +71,43 @@ async def test_signal_without_connections_ends_at_once_and_the_program_goes_on()
 
 
 @needs_posix
+@on_each_loop
+@asynchronous
+async def test_sighup_to_one_process_is_one_line_and_it_goes_on(loop: str) -> None:
+    async with await Program.start(PROGRAM + f"Application(router=router).run(port=0, loop={loop!r})") as program:
+        async with await Client.connect(address_in(await program.started())) as client:
+            program.signal(signal.SIGHUP)
+            await program.error("SIGHUP: nothing is replaced, there is one process")
+            assert (await client.ask())["data"] == "Hello, world!"
+            program.signal(signal.SIGTERM)
+            assert (await client.left()).close_code == 1001
+        outcome = await program.end()
+    assert outcome.code == 0
+    assert len(outcome.err.splitlines()) == 1
+
+
+@needs_posix
+@pytest.mark.parametrize(
+    ("handler", "said"),
+    [("lambda number, frame: print('mine', file=sys.stderr)", "mine\n"), ("signal.SIG_IGN", "")],
+    ids=["own", "nohup"],
+)
+@asynchronous
+async def test_sighup_is_left_to_who_has_it_already(handler: str, said: str) -> None:
+    source = PROGRAM + (
+        f"import signal, sys\nsignal.signal(signal.SIGHUP, {handler})\nApplication(router=router).run(port=0)\n"
+    )
+    async with await Program.start(source) as program:
+        await program.started()
+        program.signal(signal.SIGHUP)
+        if said:
+            await program.error(said.rstrip())
+        program.signal(signal.SIGTERM)
+        outcome = await program.end()
+    assert (outcome.code, outcome.err) == (0, said)
+
+
+@needs_posix
 @asynchronous
 async def test_run_may_be_called_again_after_it_ended() -> None:
     source = PROGRAM + "app = Application(router=router)\napp.run(port=0)\napp.run(port=0)\n"

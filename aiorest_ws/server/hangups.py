@@ -11,15 +11,22 @@ __all__ = ("Hangups", "has_terminal")
 
 
 class Hangups:
-    """SIGHUP while workers are there: calls `function` in the loop. Only the main thread has signals."""
+    """SIGHUP while a program serves: calls `function` in the loop. Only the main thread has signals.
 
-    def __init__(self, function: Any) -> None:
+    is_polite   leave it to whoever has a handler of it already, or ignores it (nohup)
+    """
+
+    def __init__(self, function: Any, *, is_polite: bool = False) -> None:
         self._function = function
+        self._is_polite = is_polite
         self._before: Any = None
         self._is_set = False
 
     def __enter__(self) -> None:
         loop = asyncio.get_running_loop()
+        number = getattr(signal, "SIGHUP", None)  # Windows has none
+        if number is None or (self._is_polite and signal.getsignal(number) is not signal.SIG_DFL):
+            return
         try:
             self._before = signal.signal(signal.SIGHUP, lambda number, frame: loop.call_soon_threadsafe(self._function))
             self._is_set = True
@@ -34,7 +41,7 @@ class Hangups:
 def has_terminal() -> bool:
     """Tell whether a terminal controls this process."""
     try:
-        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+        os.close(os.open("/dev/tty", os.O_RDONLY | getattr(os, "O_NOCTTY", 0)))
     except OSError:
         return False
     return True
