@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiorest_ws._speedups import COMPILED, REASON
 from aiorest_ws.exceptions import ImproperlyConfigured
-from aiorest_ws.server.hangups import Hangups, has_terminal
+from aiorest_ws.server.hangups import Hangups
 from aiorest_ws.server.process import Signals, loop_factory, set_up_logging
 from aiorest_ws.server.server import EndedEarly
 
@@ -42,7 +42,7 @@ class Program:
         except KeyboardInterrupt:
             return  # of a handler, or where signals are not ours (Windows)
         except ImproperlyConfigured as exc:
-            logging.getLogger("aiorest_ws").debug("cannot start", exc_info=exc)
+            logger.debug("cannot start", exc_info=exc)
             raise SystemExit(f"aiorest-ws: {exc}") from None
         if is_lost:
             raise SystemExit(1)
@@ -52,7 +52,7 @@ class Program:
 
     async def _run(self, signals: Signals) -> bool:
         """Start and serve. Tells whether it ended because the lifespan did."""
-        with Hangups(partial(self._on_hangup_alone, signals, has_terminal()), is_polite=True):
+        with Hangups(_nothing_to_replace, self._app.shut_down, is_polite=True):
             return await self._serve(signals)
 
     async def _serve(self, signals: Signals) -> bool:
@@ -82,13 +82,6 @@ class Program:
     def _on_started(self) -> None:
         for line in self.banner():
             print(line, flush=True)
-
-    def _on_hangup_alone(self, signals: Signals, had_terminal: bool) -> None:
-        """Go on, as nobody is there who would take over; or end, when it was the terminal that has gone."""
-        if had_terminal and not has_terminal():
-            signals.take_first(signal.SIGHUP)
-        else:
-            logger.warning("SIGHUP: nothing is replaced, there is one process: start it with workers of at least 2")
 
     def _on_signal(self, asked: asyncio.Event, number: signal.Signals) -> None:
         asked.set()
@@ -133,3 +126,7 @@ class Program:
             *metrics,
             "Quit the server with CONTROL-C.",
         ]
+
+
+def _nothing_to_replace() -> None:
+    logger.warning("SIGHUP: nothing is replaced, there is one process: start it with workers of at least 2")

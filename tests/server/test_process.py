@@ -14,6 +14,7 @@ import pytest
 
 import aiorest_ws
 from tests.kit.systems import needs_posix
+from tests.kit.terminals import closable_terminal
 from tests.serving import LOOPS, Client, Outcome, Program, asynchronous, run_program
 
 on_each_loop = pytest.mark.parametrize("loop", LOOPS)
@@ -105,6 +106,19 @@ async def test_sighup_is_left_to_who_has_it_already(handler: str, said: str) -> 
         program.signal(signal.SIGTERM)
         outcome = await program.end()
     assert (outcome.code, outcome.err) == (0, said)
+
+
+@needs_posix
+@asynchronous
+async def test_a_terminal_that_goes_takes_one_process_with_it() -> None:
+    with closable_terminal() as (source, close):
+        async with await Program.start(PROGRAM + source + "Application(router=router).run(port=0)") as program:
+            async with await Client.connect(address_in(await program.started())) as client:
+                assert (await client.ask())["data"] == "Hello, world!"
+                close()
+                assert (await client.left()).close_code == 1001
+            outcome = await program.end()
+    assert (outcome.code, outcome.err) == (0, "")
 
 
 @needs_posix
