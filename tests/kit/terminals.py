@@ -6,7 +6,10 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ("closable_terminal",)
+__all__ = ("HEARS_HANGUPS", "closable_terminal")
+
+# Source of a program that does not ignore SIGHUP, although the tests may be run by nohup.
+HEARS_HANGUPS = "import signal\nsignal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
 
 
 @contextmanager
@@ -26,6 +29,7 @@ def closable_terminal() -> Iterator[tuple[str, Callable[[], None]]]:
 
     try:
         name = os.ttyname(terminal)  # opened by who leads a session it becomes its terminal
-        yield f"import os\nif os.path.exists({name!r}):\n    os.close(os.open({name!r}, os.O_RDWR))\n", close
+        source = f"import os\nif os.path.exists({name!r}):\n    os.close(os.open({name!r}, os.O_RDWR))\n"
+        yield HEARS_HANGUPS + source, close
     finally:
         close()

@@ -14,7 +14,7 @@ import pytest
 
 import aiorest_ws
 from tests.kit.systems import needs_posix
-from tests.kit.terminals import closable_terminal
+from tests.kit.terminals import HEARS_HANGUPS, closable_terminal
 from tests.serving import LOOPS, Client, Outcome, Program, asynchronous, run_program
 
 on_each_loop = pytest.mark.parametrize("loop", LOOPS)
@@ -75,7 +75,8 @@ async def test_signal_without_connections_ends_at_once_and_the_program_goes_on()
 @on_each_loop
 @asynchronous
 async def test_sighup_to_one_process_is_one_line_and_it_goes_on(loop: str) -> None:
-    async with await Program.start(PROGRAM + f"Application(router=router).run(port=0, loop={loop!r})") as program:
+    source = PROGRAM + HEARS_HANGUPS + f"Application(router=router).run(port=0, loop={loop!r})"
+    async with await Program.start(source) as program:
         async with await Client.connect(address_in(await program.started())) as client:
             program.signal(signal.SIGHUP)
             await program.error("SIGHUP: nothing is replaced, there is one process")
