@@ -225,15 +225,15 @@ class Application:
         around = options["lifespan"], options["on_startup"], options["on_shutdown"]
         return Lifespan(self, *around, self._shared, broker_for(options["broker"], self._channel))
 
-    def asgi(self) -> AsgiApplication:
+    def asgi(self, path: str | None = None) -> AsgiApplication:
         """Give this application as an ASGI 3 application: for uvicorn, or to mount it in another one.
 
-        WebSockets are served as by `start`, but for frames, pings and compression, which are the ASGI server's; plain
-        HTTP is answered with 501.
+        path    the only one that is served, in the place of the option's; it may be that of the whole server, or what
+                is left of it where this is mounted
         """
         from aiorest_ws.asgi import AsgiApplication  # who serves by itself does not need it
 
-        return AsgiApplication(self)
+        return AsgiApplication(self, path)
 
     @asynccontextmanager
     async def connected(self, **options: Unpack[AllOptions]) -> AsyncIterator[Feeds]:
