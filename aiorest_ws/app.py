@@ -55,7 +55,7 @@ class Application:
     """A server for one router. Every option may be given here or to `run`, `start` and `serve`, where it wins.
 
     When it starts, what is given in neither comes from the environment and from the settings module (see
-    `conf.environment`). README.md has a table of all options, `conf.options.TABLE` is its source; wrong ones are
+    `conf.environment`). docs/reference/options.md has all options, `conf.options.TABLE` is its source; wrong ones are
     TypeError or ValueError here, with the nearest name.
 
     router    the SimpleRouter (or other AbstractRouter) that answers the requests; may be given by position
