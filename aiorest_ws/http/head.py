@@ -1,4 +1,4 @@
-"""Bytes of an opening request → a `Handshake`, or ConnectionRefused with the HTTP answer; a refusal → its bytes.
+"""Bytes of an opening request → a `Handshake`, or ConnectionRefused with the HTTP answer; an answer → its bytes.
 
 Sans-IO, and stricter than HTTP asks for (RFC 9112, RFC 6455 §4.2.1): what two programs might read in two ways, one of
 them a proxy, is refused. Lines end with CRLF and nothing else; whatever is said of a fault is a fixed text.
@@ -7,14 +7,18 @@ them a proxy, is refused. Lines end with CRLF and nothing else; whatever is said
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha1
 from ipaddress import IPv6Address, ip_address
+from typing import Any
 
 from aiorest_ws.exceptions import ConnectionRefused
 
 __all__ = (
     "Handshake",
+    "acceptance",
     "check_upgrade",
     "client_address",
     "client_scheme",
@@ -46,6 +50,10 @@ _FAULT = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?=[^\n])|" 
 _ONCE = frozenset(("host", "origin", "sec-websocket-key", "sec-websocket-version"))
 _VERSION = (("Sec-WebSocket-Version", "13"),)
 _UPGRADE = (("Upgrade", "websocket"),)
+
+_MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3
+_SERVER, _PROTOCOL = "Server: %s\r\n", "Sec-WebSocket-Protocol: %s\r\n"
+_EXTENSIONS = "Sec-WebSocket-Extensions: %s\r\n"
 
 # For people who look at it with a browser; a program reads the status.
 _TEXTS = {
@@ -250,6 +258,8 @@ def client_address(handshake: Handshake, proxies: int) -> str | None:
 
     Each of them adds what it saw at the right of X-Forwarded-For: what is farther left, the client may have made up.
     """
+    if not proxies:
+        return None
     entries = _list(handshake.header("x-forwarded-for"))
     if not 0 < proxies <= len(entries):
         return None
@@ -274,14 +284,37 @@ def client_scheme(handshake: Handshake, proxies: int) -> str | None:
 
     None if they do not tell. A single X-Forwarded-Proto holds for all of them.
     """
-    entries = _list(handshake.header("x-forwarded-proto").lower())
-    if not proxies or not entries or 1 < len(entries) < proxies:
+    entries = _list(handshake.header("x-forwarded-proto").lower()) if proxies else ()
+    if not entries or 1 < len(entries) < proxies:
         return None
     scheme = entries[-proxies] if len(entries) > 1 else entries[0]
     return {"http": "http", "https": "https", "ws": "http", "wss": "https"}.get(scheme)
 
 
 # The answer
+
+
+def acceptance(
+    key: str, server: str | None, headers: Iterable[tuple[str, Any]], protocol: str | None, extensions: str
+) -> bytes:
+    """Give the HTTP response that opens a WebSocket (RFC 6455 §4.2.2).
+
+    key           what the client sent to have it come back, with what only who speaks WebSocket adds
+    headers       more of them; for a value that is no string, but several, one each
+    extensions    as they were agreed on, "" for none
+    """
+    more = "".join(f"{name}: {value}\r\n" for name, values in headers for value in _each(values))
+    echo = b64encode(sha1(key.encode() + _MAGIC, usedforsecurity=False).digest()).decode()
+    lines = (
+        f"HTTP/1.1 101 Switching Protocols\r\n{_SERVER % server if server else ''}Upgrade: WebSocket\r\n"
+        f"Connection: Upgrade\r\n{more}{_PROTOCOL % protocol if protocol is not None else ''}"
+        f"Sec-WebSocket-Accept: {echo}\r\n{_EXTENSIONS % extensions if extensions else ''}\r\n"
+    )
+    return lines.encode()
+
+
+def _each(values: Any) -> Iterable[Any]:
+    return values if isinstance(values, Iterable) and not isinstance(values, str) else (values,)
 
 
 def refusal(
