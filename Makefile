@@ -149,9 +149,10 @@ soak: $(VENV)/.compiled
 hold: $(VENV)/.compiled
 	$(BARE) $(BIN)/python -m hold $(if $(PURE),--path pure) $(ARGS)
 
-# ARGS="--rounds 1 --secs 0.5" for a quick look; bench/peers.py --help has the rest.
+# ARGS="--rounds 1 --secs 0.5" for a quick look, FANOUT= for the second; their --help has the rest.
 bench-peers: $(VENV)/.compiled
 	$(BARE) $(BIN)/python bench/peers.py $(if $(WRITE),--write) $(ARGS)
+	$(BARE) $(BIN)/python bench/fanout.py $(if $(WRITE),--write) $(FANOUT)
 
 # Nothing of the package is imported: the reference is read from the source.
 docs: .venv-docs/.deps
