@@ -111,6 +111,27 @@ class Application:
         """Tell whether what is published goes to other processes, too, once the application has started."""
         return self._options["broker"] is not None or self._channel is not None
 
+    def openapi(self, *, title: str = "API", version: str = "1") -> dict[str, Any]:
+        """Give an OpenAPI 3.1 document of the routes that are registered now.
+
+        What has no schema is `{}` in it, and a warning of logger `aiorest_ws` names the route. Types of handlers need
+        msgspec. Raises RouterNotDefined, and ImproperlyConfigured for a router that does not tell its routes.
+        """
+        from aiorest_ws.schema.describe import describe  # most do without
+        from aiorest_ws.schema.openapi import openapi
+
+        router = self._options["router"]
+        if router is None:
+            raise RouterNotDefined()
+        if not isinstance(router, SimpleRouter):
+            raise ImproperlyConfigured(
+                f"a {type(router).__qualname__} does not tell its routes: expected a SimpleRouter"
+            )
+        document, warnings = openapi(describe(router.routes), title=title, version=version)
+        for warning in warnings:
+            logging.getLogger("aiorest_ws").warning("schema: %s", warning)
+        return document
+
     def exception_handler(self, exception: type[Exception]) -> Callable[[H], H]:
         """Make the decorated function, `def` or `async def`, answer when a request fails with `exception`.
 

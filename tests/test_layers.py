@@ -37,6 +37,7 @@ ROOMS = (
     "decorators",
     "registration",
     *("routers", "urls", "converters"),
+    "schema",
     "connection",
     "metrics",
     "server",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aiorest_ws.callables.annotations import Unreadable, meaning_of, parameters_of
+from aiorest_ws.callables.arguments import wire_names
 from aiorest_ws.exceptions import InvalidHandler
 from aiorest_ws.handlers.guards import guards_of
 from aiorest_ws.handlers.living import live_of
@@ -131,7 +132,10 @@ def _parameters(
         elif each.name in fit.names:
             is_body = each.name == "data" and hint is not UNKNOWN
             others.append(Parameter(each.name, "data" if is_body else "args", hint, None, each.default))
-    return path, others
+    hints = [(each.name, each.hint, each.place == "args") for each in others if each.hint is not UNKNOWN]
+    first = {each.name for each in parameters_of(fit.innermost)[:given]}
+    wire = wire_names(hints, fit.names, fit.taken - first)
+    return path, [replace(each, name=wire.get(each.name, each.name)) for each in others]
 
 
 def _hint(function: Any, parameter: inspect.Parameter, warnings: list[str], title: str) -> Any:
