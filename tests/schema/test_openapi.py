@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
@@ -14,7 +13,6 @@ from openapi_spec_validator import validate
 from aiorest_ws import Application, Depends, SimpleRouter
 from aiorest_ws.exceptions import RouterNotDefined
 from aiorest_ws.schema.describe import describe
-from tests.kit.cli import Cli
 
 
 class Todo(Struct):
@@ -84,28 +82,6 @@ def test_without_a_router() -> None:
 def test_500_routes() -> None:
     router = SimpleRouter()
     for at in range(500):
-        router.get(f"/things{at}/{{id:int}}")(lambda request, id: id)
+        router.get(f"/things{at}/{{number:int}}")(lambda request, number: number)
     assert len(list(describe(router.routes))) == 500
     validate(Application(router).openapi())
-
-
-PROGRAM = """
-from aiorest_ws import Application, SimpleRouter
-router = SimpleRouter()
-@router.get("/")
-def index(request): return 1
-app = Application(router)
-"""
-
-
-def test_the_command_and_its_check(cli: Cli, tmp_path: Path) -> None:
-    name = cli.write(PROGRAM)
-    said = cli("schema", f"{name}:app")
-    assert (said.code, said.err) == (0, "")
-    kept = tmp_path / "openapi.json"
-    kept.write_text(said.out, "utf-8")
-    again = cli("schema", "--check", str(kept), f"{name}:app")
-    assert (again.code, again.out) == (0, "")
-    kept.write_text("{}", "utf-8")
-    assert cli("schema", "--check", str(kept), f"{name}:app").code == 1
-    assert cli("schema", "--check", str(tmp_path / "none"), f"{name}:app").code == 1
