@@ -21,8 +21,8 @@ def test_the_command_and_its_check(cli: Cli, tmp_path: Path) -> None:
     assert (said.code, said.err) == (0, "")
     kept = tmp_path / "openapi.json"
     kept.write_text(said.out, "utf-8")
-    again = cli("schema", "--check", str(kept), f"{name}:app")
+    again = cli("schema", "--check", str(kept), f"{cli.write(PROGRAM)}:app")
     assert (again.code, again.out, again.err) == (0, "", "")
     kept.write_text("{}", "utf-8")
-    assert cli("schema", "--check", str(kept), f"{name}:app").code == 1
-    assert cli("schema", "--check", str(tmp_path / "none"), f"{name}:app").code == 1
+    assert cli("schema", "--check", str(kept), f"{cli.write(PROGRAM)}:app").code == 1
+    assert cli("schema", "--check", str(tmp_path / "none"), f"{cli.write(PROGRAM)}:app").code == 1
