@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import fields
+from functools import cached_property
 from itertools import count
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
@@ -22,11 +23,11 @@ from aiorest_ws.registration.declarations import Lists, check_assigned, check_me
 from aiorest_ws.registration.starting import check_routes
 from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
 from aiorest_ws.routers import SimpleRouter
-from aiorest_ws.server.calling import call_soon, run_coroutine
+from aiorest_ws.server.calling import call_soon, check_no_loop, run_coroutine
 from aiorest_ws.server.carriers import broker_for
 from aiorest_ws.server.factory import protocol_options
 from aiorest_ws.server.lifespan import Lifespan, Shared
-from aiorest_ws.server.listeners import tls_context
+from aiorest_ws.server.listeners import reload_certificates, tls_context
 from aiorest_ws.server.process import TOLD
 from aiorest_ws.server.program import Program
 from aiorest_ws.server.server import EndedEarly, Seat, Server
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from aiorest_ws.abstract import AbstractRouter
     from aiorest_ws.dependencies.depends import Depends
     from aiorest_ws.realtime.feeds import Feeds
+    from aiorest_ws.schema.documents import Documents
 
 __all__ = ("Application", "deflate_offer_accept")
 
@@ -112,25 +114,17 @@ class Application:
         return self._options["broker"] is not None or self._channel is not None
 
     def openapi(self, *, title: str = "API", version: str = "1") -> dict[str, Any]:
-        """Give an OpenAPI 3.1 document of the routes that are registered now.
+        """Give an OpenAPI 3.1 document of the routes that are registered now; what has no schema is `{}`, and is logged.
 
-        What has no schema is `{}` in it, and a warning of logger `aiorest_ws` names the route. Types of handlers need
-        msgspec. Raises RouterNotDefined, and ImproperlyConfigured for a router that does not tell its routes.
+        Raises RouterNotDefined, and ImproperlyConfigured for a router that does not tell its routes.
         """
-        from aiorest_ws.schema.describe import describe  # most do without
-        from aiorest_ws.schema.openapi import openapi
+        return self._documents.openapi(title, version)
 
-        router = self._options["router"]
-        if router is None:
-            raise RouterNotDefined()
-        if not isinstance(router, SimpleRouter):
-            raise ImproperlyConfigured(
-                f"a {type(router).__qualname__} does not tell its routes: expected a SimpleRouter"
-            )
-        document, warnings = openapi(describe(router.routes), title=title, version=version)
-        for warning in warnings:
-            logging.getLogger("aiorest_ws").warning("schema: %s", warning)
-        return document
+    @cached_property
+    def _documents(self) -> Documents:
+        from aiorest_ws.schema.documents import Documents  # most do without
+
+        return Documents(self)
 
     def exception_handler(self, exception: type[Exception]) -> Callable[[H], H]:
         """Make the decorated function, `def` or `async def`, answer when a request fails with `exception`.
@@ -314,15 +308,7 @@ class Application:
 
         Raises ImproperlyConfigured, one line, for files that cannot be used: then those before serve on.
         """
-        factory = self._listening
-        if factory is None:
-            raise RuntimeError("the application is not running, there is nothing to reload: start it first")
-        if self._options["ssl_context"] is not None:
-            raise ImproperlyConfigured("ssl_context is yours: call its load_cert_chain, new connections will use it")
-        context = self._load_certificate()
-        if context is None:
-            raise ImproperlyConfigured("there is no certificate to reload: give certificate and key")
-        factory.tls = context
+        reload_certificates(self._listening, self._options["ssl_context"], self._load_certificate)
 
     async def stop(self) -> None:
         """Stop listening, let requests in flight finish, close every connection with 1001; once for all who ask.
@@ -395,12 +381,7 @@ class Application:
             self._take(options)
         except ImproperlyConfigured as exc:
             raise SystemExit(f"aiorest-ws: {exc}") from None
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            pass
-        else:
-            raise RuntimeError("run() cannot be called where an event loop is running: use `await app.serve()` there")
+        check_no_loop()
         turn = next(_turns)
         if TOLD is None and self._options["workers"] == 1:
             Program(self, self._options).run()
