@@ -24,10 +24,10 @@ from aiorest_ws.registration.starting import check_routes
 from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
 from aiorest_ws.routers import SimpleRouter
 from aiorest_ws.server.calling import call_soon, check_no_loop, run_coroutine
-from aiorest_ws.server.carriers import broker_for
+from aiorest_ws.server.carriers import broker_for, reached
 from aiorest_ws.server.factory import protocol_options
 from aiorest_ws.server.lifespan import Lifespan, Shared
-from aiorest_ws.server.listeners import reload_certificates, tls_context
+from aiorest_ws.server.listeners import reload_certificates, tls_of
 from aiorest_ws.server.process import TOLD
 from aiorest_ws.server.program import Program
 from aiorest_ws.server.server import EndedEarly, Seat, Server
@@ -37,7 +37,6 @@ from aiorest_ws.views import AROUND
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
-    from ssl import SSLContext
 
     from aiorest_ws.abstract import AbstractRouter
     from aiorest_ws.dependencies.depends import Depends
@@ -56,7 +55,7 @@ class Application:
     """A server for one router. Every option may be given here or to `run`, `start` and `serve`, where it wins.
 
     When it starts, what is given in neither comes from the environment and from the settings module (see
-    `conf.environment`). README.md has a table of all options, `conf.options.TABLE` is its source; wrong ones are
+    `conf.environment`). docs/reference/options.md has all options, `conf.options.TABLE` is its source; wrong ones are
     TypeError or ValueError here, with the nearest name.
 
     router    the SimpleRouter (or other AbstractRouter) that answers the requests; may be given by position
@@ -114,7 +113,7 @@ class Application:
         return self._options["broker"] is not None or self._channel is not None
 
     def openapi(self, *, title: str = "API", version: str = "1") -> dict[str, Any]:
-        """Give an OpenAPI 3.1 document of the routes that are registered now; what has no schema is `{}`, and is logged.
+        """Give an OpenAPI 3.1 document of the routes that are registered now; what has no schema is `{}`, and logged.
 
         Raises RouterNotDefined, and ImproperlyConfigured for a router that does not tell its routes.
         """
@@ -246,14 +245,8 @@ class Application:
         Raises ImproperlyConfigured, in one line, if it cannot be reached, and if there is none.
         """
         self._take(options)
-        broker = broker_for(self._options["broker"], None)
-        if broker is None:
-            raise ImproperlyConfigured("there is no broker by which others could be reached: give broker=redis://…")
-        await self.live.start(broker)
-        try:
-            yield self.live
-        finally:
-            await self.live.close()
+        async with reached(self.live, self._options["broker"]) as live:
+            yield live
 
     @property
     def is_running(self) -> bool:
@@ -271,7 +264,7 @@ class Application:
             what = "still stopping: `await app.stop()` first" if self._server.is_ending else "already running"
             raise RuntimeError(f"application is {what}")
         factory = self.prepare(**options)
-        factory.tls = self._options["ssl_context"] or self._load_certificate()
+        factory.tls = tls_of(self._options)
         # Before the server is made: what it calls runs in the context of now.
         self._urlconf = {"path": factory.url, "router": factory.router}
         set_urlconf(self._urlconf)
@@ -300,15 +293,12 @@ class Application:
         exposition = None if self._server is None else self._server.exposition
         return None if exposition is None else exposition.address
 
-    def _load_certificate(self) -> SSLContext | None:
-        return tls_context(self.certificate, self.key, self._options["key_password"])
-
     def reload_certificates(self) -> None:
         """Read `certificate` and `key` again: who connects from now on gets what they hold. From any thread.
 
         Raises ImproperlyConfigured, one line, for files that cannot be used: then those before serve on.
         """
-        reload_certificates(self._listening, self._options["ssl_context"], self._load_certificate)
+        reload_certificates(self._listening, self._options)
 
     async def stop(self) -> None:
         """Stop listening, let requests in flight finish, close every connection with 1001; once for all who ask.

@@ -140,9 +140,9 @@ def endpoint(
             return int(a) + int(b)
 
     Further keywords (`renderers`, `permission_classes`, `auth_required`, `middlewares`, `dependencies`, `threaded`,
-    `response_model`, `live`, `changes`, `status`, `deprecated`, `tags`, and what else its permissions or middlewares look for) become attributes of
-    its view. Raises TypeError for one that is almost called like these, but not quite. `router.get(path)` does all of
-    it at once.
+    `response_model`, `live`, `changes`, `status`, `deprecated`, `tags`, and what else its permissions or middlewares
+    look for) become attributes of its view. Raises TypeError for one that is almost called like these, but not quite.
+    `router.get(path)` does all of it at once.
     """
     if isinstance(name, str) and name.isupper() and name.lower() in http_methods:
         raise TypeError(f"the name of endpoint {path} is the verb {name!r}: several verbs are a list")

@@ -25,7 +25,7 @@ Shape = Callable[[Any], Any]
 def answering(function: Callable[..., Any], model: Any, view: str, *, status: int = 200) -> Callable[..., Any]:
     """Give `function` with what it returns, or has awaited, as `model` has it, and with `status` if it says no other.
 
-    It is `function` itself where there is nothing to do. Raises InvalidHandler for a model that cannot be one of `view`.
+    It is `function` itself where there is nothing to do. Raises InvalidHandler for what cannot be said of `view`.
     """
     if type(status) is not int or not 200 <= status <= 299:
         raise InvalidHandler(f"status of view {view} must be an integer from 200 to 299, got {status!r:.100}")

@@ -48,7 +48,7 @@ class Components:
         return wanted.schema
 
     def finish(self) -> None:
-        """Fill in every schema that was given. Raises ImproperlyConfigured if that needs msgspec, which is not there."""
+        """Fill in every schema that was given. Raises ImproperlyConfigured if that needs msgspec, and it is missing."""
         left = [wanted for wanted in self._wanted if not _is_plain(wanted)]
         if not left:
             return

@@ -67,7 +67,7 @@ def _kind_of(wanted: Wanted, warnings: list[str]) -> _Kind | None:
         return None
     classes: dict[str, set[Any]] = {}
     for info in infos:
-        cls = getattr(info, "cls", None)
+        cls: Any = getattr(info, "cls", None)
         if isinstance(info, types.CustomType) and not (is_pydantics(cls) or is_read_from_text(cls)):
             warnings.append(f"{wanted.title}: a {_named(cls)} cannot be described: it is {{}}")
         elif isinstance(info, types.RawType):
@@ -125,8 +125,7 @@ def _is_described(kind: _Kind, warnings: list[str]) -> bool:
     try:
         _described([kind])
     except Exception as exc:  # as above
-        for wanted in kind.wanted:
-            warnings.append(_complaint(wanted, exc))
+        warnings += [_complaint(wanted, exc) for wanted in kind.wanted]
         return False
     return True
 

@@ -84,7 +84,8 @@ def _operation(each: Described, components: Components, is_limited: bool) -> dic
         content = {"application/json": {"schema": components.schema(body.hint, "validation", each.title)}}
         operation["requestBody"] = {"required": body.is_required, "content": content}
     operation["responses"] = _answers(each, components) | {
-        str(status): {"$ref": f"#/components/responses/{_REFUSALS[status][0]}"} for status in _refusals(each, is_limited)
+        str(status): {"$ref": f"#/components/responses/{_REFUSALS[status][0]}"}
+        for status in _refusals(each, is_limited)
     }
     operation["responses"]["default"] = {"$ref": f"#/components/responses/{_ERROR[0]}"}
     security = _security(each)
@@ -176,9 +177,11 @@ def _responses(operations: Iterable[dict[str, Any]]) -> dict[str, Any]:
     used = {answer["$ref"] for each in operations for answer in each["responses"].values() if "$ref" in answer}
     content = {"application/json": {"schema": _DETAIL}}
     every = (*_REFUSALS.values(), _ERROR)
-    return {
-        name: {"description": why, "content": content} for name, why in every if f"#/components/responses/{name}" in used
-    }
+    return {name: {"description": why, "content": content} for name, why in every if _reference(name) in used}
+
+
+def _reference(name: str) -> str:
+    return f"#/components/responses/{name}"
 
 
 def _schemes(operations: Iterable[dict[str, Any]]) -> dict[str, Any]:

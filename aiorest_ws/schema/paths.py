@@ -84,10 +84,9 @@ def _merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     if "requestBody" in found:
         found["requestBody"] = _merged_body(one.get("requestBody"), other.get("requestBody"))
     found["responses"] = _merged_responses(one["responses"], other["responses"])
-    choices = [each.get("security") or [{}] for each in (one, other)]
-    found["security"] = [each for at, each in enumerate(sum(choices, [])) if each not in sum(choices, [])[:at]]
-    if found["security"] == [{}]:
-        del found["security"]
+    if "security" in found:
+        first, second = (each.get("security", [{}]) for each in (one, other))
+        found["security"] = [*first, *(each for each in second if each not in first)]
     return found
 
 
