@@ -134,7 +134,7 @@ def test_two_classes_that_are_called_the_same_in_one_module_stay_two() -> None:
 
 def test_references_of_a_discriminator_are_renamed_too() -> None:
     cat, dog = (named(name, base=pydantic.BaseModel, kind=Literal[name.lower()]) for name in ("Cat", "Dog"))
-    pet_of: Any = Annotated[cat | dog, pydantic.Field(discriminator="kind")]  # type: ignore[valid-type]
+    pet_of: Any = Annotated[cat | dog, pydantic.Field(discriminator="kind")]
     _, components = finished(named("Cat", a=int), named("Owner", base=pydantic.BaseModel, pet=pet_of))
     pet = components.schemas["Owner"]["properties"]["pet"]
     assert pet["discriminator"]["mapping"]["cat"] == "#/components/schemas/Cat_2"
