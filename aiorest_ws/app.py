@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from aiorest_ws.abstract import AbstractRouter
+    from aiorest_ws.asgi import AsgiApplication
     from aiorest_ws.dependencies.depends import Depends
     from aiorest_ws.realtime.feeds import Feeds
     from aiorest_ws.schema.documents import Documents
@@ -113,10 +114,7 @@ class Application:
         return self._options["broker"] is not None or self._channel is not None
 
     def openapi(self, *, title: str = "API", version: str = "1") -> dict[str, Any]:
-        """Give an OpenAPI 3.1 document of the routes that are registered now; what has no schema is `{}`, and logged.
-
-        Raises RouterNotDefined, and ImproperlyConfigured for a router that does not tell its routes.
-        """
+        """Describe the routes that are registered now in OpenAPI 3.1. Raises ImproperlyConfigured if nobody tells them."""
         return self._documents.openapi(title, version)
 
     @cached_property
@@ -237,6 +235,16 @@ class Application:
         options = self._options
         around = options["lifespan"], options["on_startup"], options["on_shutdown"]
         return Lifespan(self, *around, self._shared, broker_for(options["broker"], self._channel))
+
+    def asgi(self, path: str | None = None) -> AsgiApplication:
+        """Give this application as an ASGI 3 application: for uvicorn, or to mount it in another one.
+
+        path    the only one that is served, in the place of the option's; it may be that of the whole server, or what
+                is left of it where this is mounted
+        """
+        from aiorest_ws.asgi import AsgiApplication  # who serves by itself does not need it
+
+        return AsgiApplication(self, path)
 
     @asynccontextmanager
     async def connected(self, **options: Unpack[AllOptions]) -> AsyncIterator[Feeds]:
