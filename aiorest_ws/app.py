@@ -114,7 +114,7 @@ class Application:
         return self._options["broker"] is not None or self._channel is not None
 
     def openapi(self, *, title: str = "API", version: str = "1") -> dict[str, Any]:
-        """Describe the routes that are registered now in OpenAPI 3.1. Raises ImproperlyConfigured if nobody tells them."""
+        """Describe the routes that are registered now in OpenAPI 3.1. Raises ImproperlyConfigured if that cannot be."""
         return self._documents.openapi(title, version)
 
     @cached_property
