@@ -38,6 +38,7 @@ ROOMS = (
     "decorators",
     "registration",
     *("routers", "urls", "converters"),
+    "schema",
     "connection",
     "metrics",
     "server",
