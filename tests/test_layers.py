@@ -42,6 +42,7 @@ ROOMS = (
     "connection",
     "metrics",
     "server",
+    "console",
     "workers",
     "request",
     "conf",

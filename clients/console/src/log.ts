@@ -121,6 +121,7 @@ export class Log {
     this.selected = entry;
     this.detail.hidden = !entry;
     this.detail.textContent = entry ? indented(entry.text) : "";
+    if (entry) this.detail.scrollIntoView({ block: "nearest" });
     this.draw();
   }
 
