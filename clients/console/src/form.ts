@@ -9,7 +9,9 @@ export interface Field {
   write(value: unknown): void;
 }
 
-const DEEPEST = 4; // objects in objects; below that it is JSON
+// Where a type has itself in it, or very many fields, fields for all would be too many: below and beyond that it is JSON.
+const DEEPEST = 2; // objects in objects
+const WIDEST = 40; // fields of one
 let ids = 0;
 
 /** The only thing that `schema` may be beside null, or nothing if that is not one thing. */
@@ -36,7 +38,8 @@ export function fieldOf(document: Schema, schema: Schema, name: string, isRequir
   if (here.type === "boolean") return ofChoice(name, [true, false], here, isRequired);
   if (here.type === "integer" || here.type === "number") return ofNumber(name, here, isRequired);
   if (here.type === "string") return ofText(name, here, isRequired);
-  if (here.type === "object" && here.properties && depth < DEEPEST) return ofObject(document, name, here, isRequired, depth);
+  const count = here.type === "object" ? Object.keys(here.properties ?? {}).length : 0;
+  if (count > 0 && count <= WIDEST && depth <= DEEPEST) return ofObject(document, name, here, isRequired, depth);
   return ofJson(name, here, isRequired);
 }
 
