@@ -28,6 +28,7 @@ ROOMS = (
     "limits",
     "logs",
     "realtime",
+    "idempotency",
     "dependencies",
     *("permissions", "middlewares", "abstract"),
     "http",
