@@ -17,7 +17,7 @@ CYTHON = re.compile(r"cython_runtime|_cython_[0-9_]+")
 
 # uvloop, which is not on Windows, is left out where it is not installed.
 LATER = [
-    *("websockets", "watchfiles"),
+    *("websockets", "watchfiles", "uvicorn", "httptools", "aiorest_ws.asgi"),
     *("difflib", "xml", "msgspec", "jwt", "prometheus_client", "pydantic", "sqlalchemy", "aiosqlite", "django"),
     *(["uvloop"] if find_spec("uvloop") else []),
 ]
@@ -56,6 +56,7 @@ PATHS = {
         "NotSpecifiedMethodName NotSpecifiedURL NotSupportedArgumentType PermissionDeniedException RequestTimeout "
         "RouterNotDefined SerializerError ServerStopping TooManyRequests ValidationError"
     ),
+    "aiorest_ws.idempotency": "Idempotency token_holder",
     "aiorest_ws.limits": "Limits check_limit",
     "aiorest_ws.metrics": "Exposition Metrics",
     "aiorest_ws.middlewares": "CallNext RequestId Timing middleware_of middlewares_of request_id",

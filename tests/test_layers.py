@@ -45,6 +45,7 @@ ROOMS = (
     "request",
     "conf",
     "utils",
+    "asgi",
     "app",
     "testing",
     "",
