@@ -12,6 +12,7 @@ import pytest
 
 from aiorest_ws import Application, HTTPError, Live, Request, Response, SimpleRouter
 from tests.kit.browsers import browser, drawn, expect, opened
+from tests.kit.pages import ROOT
 from tests.serving import factory_of, serving, within
 
 if TYPE_CHECKING:
@@ -108,12 +109,23 @@ async def test_what_is_subscribed_is_dropped_and_resumes(size: dict[str, int], s
         await page.click("#drop")
         await expect(state.locator(".pill")).to_have_text("live")
         await expect(log.locator("p")).to_contain_text("resumed")
-        await send(page, "Rex", "dog")
-        await expect(state.locator("pre")).to_contain_text("Rex")
+        await send(page, "Rex <img src=/x>", "dog")  # it is text: an image would be asked for
+        await expect(state.locator("pre")).to_contain_text("Rex <img src=/x>")
         await expect(log.locator(".changes li")).to_have_count(3)
         await page.click("#log-list .row >> nth=2")
         await drawn(page, f"{name}-resumed")
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it scrolls sideways"
+        assert await violations(page) == []
+
+
+async def violations(page: Page) -> list[str]:
+    """Give what axe-core has to say of the page: names, contrast, roles, keys."""
+    axe = ROOT / "clients" / "console" / "node_modules" / "axe-core" / "axe.min.js"
+    assert axe.exists(), "axe-core is not here: `make test-browser` installs it"
+    await page.evaluate(axe.read_text("utf-8"))
+    found = await page.evaluate("axe.run()")
+    assert {"color-contrast", "label", "button-name"} <= {each["id"] for each in found["passes"]}
+    return [f"{each['id']}: {node['html']}" for each in found["violations"] for node in each["nodes"]]
 
 
 async def choose(page: Page, method: str, path: str) -> None:
@@ -162,7 +174,7 @@ async def test_a_request_is_made_with_keys_alone_and_a_link_restores_it() -> Non
         await page.keyboard.type("7")
         await page.keyboard.press("Control+Enter")
         await expect(page.locator("#reply-status")).to_have_text("404")
-        await expect(page.locator("#reply-body")).to_have_text("no pet 7")
+        await expect(page.locator("#reply-body")).to_have_text('"no pet 7"')
         link = page.url
         await page.goto("about:blank")
         await page.goto(link)

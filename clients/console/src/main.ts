@@ -70,6 +70,7 @@ async function send(): Promise<void> {
   const message = made();
   if (!message) return;
   const mine = ++asked;
+  at("reply").scrollIntoView({ block: "nearest" });
   at("reply").setAttribute("aria-busy", "true");
   const { method, url, args, data, idempotency_key: idempotencyKey } = message;
   try {
