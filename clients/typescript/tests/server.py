@@ -4,7 +4,7 @@ import asyncio
 import sys
 
 from aiorest_ws import Application, Live, Request, SimpleRouter
-from aiorest_ws.exceptions import NotFound
+from aiorest_ws.exceptions import HTTPError
 
 router = SimpleRouter()
 items: list[dict[str, int]] = []
@@ -14,7 +14,7 @@ value = {"n": 0}
 @router.get("/orders/{id:int}")
 async def order(request: Request, id: int) -> dict[str, int]:
     if id == 404:
-        raise NotFound("no such order")
+        raise HTTPError(404, "no such order")
     return {"id": id}
 
 
@@ -57,7 +57,7 @@ def drop(request: Request) -> None:
 async def main() -> None:
     app = Application(router)
     await app.start(port=0)
-    print(app.port, flush=True)
+    print(app.addresses[0][1], flush=True)
     await asyncio.to_thread(sys.stdin.read)
     await app.stop()
 
