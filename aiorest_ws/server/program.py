@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiorest_ws._speedups import COMPILED, REASON
 from aiorest_ws.exceptions import ImproperlyConfigured
+from aiorest_ws.server.hangups import Hangups
 from aiorest_ws.server.process import Signals, loop_factory, set_up_logging
 from aiorest_ws.server.server import EndedEarly
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from aiorest_ws.app import Application
 
 __all__ = ("Program",)
+
+logger = logging.getLogger("aiorest_ws")
 
 
 class Program:
@@ -39,7 +42,7 @@ class Program:
         except KeyboardInterrupt:
             return  # of a handler, or where signals are not ours (Windows)
         except ImproperlyConfigured as exc:
-            logging.getLogger("aiorest_ws").debug("cannot start", exc_info=exc)
+            logger.debug("cannot start", exc_info=exc)
             raise SystemExit(f"aiorest-ws: {exc}") from None
         if is_lost:
             raise SystemExit(1)
@@ -49,6 +52,10 @@ class Program:
 
     async def _run(self, signals: Signals) -> bool:
         """Start and serve. Tells whether it ended because the lifespan did."""
+        with Hangups(_nothing_to_replace, self._app.shut_down, is_polite=True):
+            return await self._serve(signals)
+
+    async def _serve(self, signals: Signals) -> bool:
         asked = asyncio.Event()
         starting, stopping = asyncio.ensure_future(self._app.start()), asyncio.ensure_future(asked.wait())
         signals.lead_to(partial(self._on_signal, asked), self._on_impatience)
@@ -119,3 +126,7 @@ class Program:
             *metrics,
             "Quit the server with CONTROL-C.",
         ]
+
+
+def _nothing_to_replace() -> None:
+    logger.warning("SIGHUP: nothing is replaced, there is one process: start it with workers of at least 2")

@@ -89,6 +89,31 @@ class Child:
     def serves(self) -> bool:
         return self.ready.done() and self.ready.result() and not self.exited.done()
 
+    @property
+    def was_struck(self) -> bool:
+        """Tell whether a signal has ended it before it served, rather than an error of its own."""
+        return self.exited.done() and self.exited.result() < 0 and not self.ready.result() and self.failure is None
+
+    @property
+    def how_it_ended(self) -> str:
+        """Say how it has ended: "was killed by SIGKILL"."""
+        code = self.exited.result()
+        if self.is_stuck:
+            return "did not answer, and was killed"
+        if code >= 0:
+            return f"ended with exit code {code}"
+        try:
+            return f"was killed by {signal.Signals(-code).name}"
+        except ValueError:
+            return f"was killed by signal {-code}"
+
+    @property
+    def why(self) -> str:
+        """Give what is to stand behind that, of what it said itself; empty if it said nothing."""
+        if self.failure is None:
+            return ""
+        return f":\n{self.failure.text.rstrip()}" if self.failure.is_traceback else f": {self.failure.text}"
+
     async def start(
         self, bound: Bound, turn: int, greet: Callable[[Child], Any], timeout: float | None, *, is_common: bool
     ) -> bool:

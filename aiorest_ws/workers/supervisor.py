@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from aiorest_ws.exceptions import ImproperlyConfigured
 from aiorest_ws.realtime.brokers.hub_server import Hub
 from aiorest_ws.server.exposing import expose
+from aiorest_ws.server.hangups import Hangups
 from aiorest_ws.server.process import Signals, notify
 from aiorest_ws.server.program import Program
 from aiorest_ws.server.sockets import Bound, Place, bind_each
 from aiorest_ws.workers.backoff import Backoff
 from aiorest_ws.workers.child import Child
 from aiorest_ws.workers.counts import Page
-from aiorest_ws.workers.hangups import Hangups, has_terminal
 
 if TYPE_CHECKING:
     from aiorest_ws.app import Application
@@ -36,6 +36,7 @@ T = TypeVar("T")
 logger = logging.getLogger("aiorest_ws")
 
 _ONE_BY_ONE = 5.0  # seconds that a worker that is replaced may drain before it is the next one's turn
+_TRIES = 5  # processes that are started to replace one, where signals kill them: a new version may always crash
 _ANSWER = 0.5  # seconds for workers to say how many requests they have
 _AT_ONCE = 2.0  # seconds that they get when nobody has patience any more
 _STDIN = ("", "-")  # what a program is called that was read from there
@@ -46,6 +47,7 @@ class _Worker:
 
     wanted    done when somebody wants another process in its place
     answer    done when that has been tried: whether it serves
+    tries     how many processes may be started for that yet
     """
 
     def __init__(self, number: int, bound: Bound) -> None:
@@ -54,9 +56,11 @@ class _Worker:
         self.child: Child
         self.backoff = Backoff()
         self.wanted = self.answer = asyncio.get_running_loop().create_future()
+        self.tries = _TRIES
 
     def want(self) -> asyncio.Future[bool]:
         self.answer = asyncio.get_running_loop().create_future()
+        self.tries = _TRIES
         if not self.wanted.done():
             self.wanted.set_result(True)
         return self.answer
@@ -65,6 +69,11 @@ class _Worker:
         self.wanted = asyncio.get_running_loop().create_future()
         if not self.answer.done():
             self.answer.set_result(is_replaced)
+
+    def may_try_again(self, child: Child) -> bool:
+        """Tell whether `child` says nothing of the next one: a signal has killed it, and memory may have been short."""
+        self.tries -= 1
+        return child.was_struck and self.tries > 0
 
     def turn_away(self) -> None:
         """Let nobody wait in the queue of these sockets, while there are others: a program may take long to start.
@@ -102,7 +111,6 @@ class Supervisor(Program):
         self._exposition: Exposition | None = None
         self._asked: asyncio.Event
         self._ends_by: signal.Signals | None = None
-        self._had_terminal = has_terminal()
         self._replacing: asyncio.Task[None] | None = None
         self._wants_replaced = False
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -114,7 +122,7 @@ class Supervisor(Program):
         bounds = await bind_each(place, self._count)
         try:
             signals.lead_to(self._on_signal_of_end, self._on_impatience)
-            with Hangups(self._on_hangup):
+            with Hangups(self._on_hangup, self._asked.set):
                 return await self._supervise(bounds)
         finally:
             for bound in bounds:
@@ -240,7 +248,7 @@ class Supervisor(Program):
     def _say_why(self, child: Child) -> bool:
         """Say why `child` could not start: True once a traceback is written, else raises ImproperlyConfigured."""
         if child.failure is None:
-            raise ImproperlyConfigured(f"worker {child.number} {_how(child)} before it served")
+            raise ImproperlyConfigured(f"worker {child.number} {child.how_it_ended} before it served")
         if not child.failure.is_traceback:
             raise ImproperlyConfigured(child.failure.text)
         sys.stderr.write(child.failure.text)
@@ -253,7 +261,7 @@ class Supervisor(Program):
         while True:
             await asyncio.wait([worker.child.exited, worker.wanted], return_when=asyncio.FIRST_COMPLETED)
             if not worker.child.exited.done():
-                worker.tell(await self._replace(worker))
+                await self._replace(worker)
             elif worker.child.is_over:
                 self._asked.set()
                 return
@@ -261,43 +269,54 @@ class Supervisor(Program):
                 await self._restart(worker)
 
     async def _restart(self, worker: _Worker) -> None:
-        """Start processes until one serves."""
+        """Start processes until one serves; who wants another is told when one does, or cannot."""
+        tried = None
         while True:
             if not self._is_common and any(each.child.serves for each in self._workers):
                 worker.turn_away()  # before anybody hears of it: who comes from now on finds the others
-            served = worker.child.ready.result()
-            wait = worker.backoff.after(worker.child.age, served=served)
+            gone = worker.child
+            wait = worker.backoff.after(gone.age, served=gone.ready.result())
             when = f"in {wait:g} s" if wait else "at once"
-            logger.error("%s %s, another is started %s%s", worker.child, _how(worker.child), when, _why(worker.child))
-            if wait:
+            logger.error("%s %s, another is started %s%s", gone, gone.how_it_ended, when, gone.why)
+            if worker.wanted is not tried:  # else one was started for it at once
                 await asyncio.wait([worker.wanted], timeout=wait)
-            was_wanted = worker.wanted.done()
+            else:
+                await asyncio.sleep(wait)
+            tried = worker.wanted if worker.wanted.done() else None
             worker.child = child = self._new_child(worker)
             serves = await self._start(worker, child)
-            if was_wanted:
+            if tried is not None and not worker.may_try_again(child):
                 worker.tell(serves)
             if serves:
                 logger.info("%s serves", child)
                 return
 
-    async def _replace(self, worker: _Worker) -> bool:
-        """Let another process serve in the place of one, which then drains; tells whether it does."""
-        old, new = worker.child, self._new_child(worker)
-        if not await self._start(worker, new):
-            logger.error("%s %s before it served, %s stays%s", new, _how(new), old, _why(new))
-            return False
-        worker.child = new
-        old.order("drain", True)
-        logger.info("%s serves in the place of %s, which drains", new, old)
-        # The new one may die meanwhile: its queue is not to wait for that.
-        await asyncio.wait([old.exited, new.exited], timeout=_ONE_BY_ONE, return_when=asyncio.FIRST_COMPLETED)
-        return True
+    async def _replace(self, worker: _Worker) -> None:
+        """Let another process serve in the place of one, which then drains; and tell whether it does."""
+        old, backoff = worker.child, Backoff()
+        new = self._new_child(worker)
+        while not await self._start(worker, new) and worker.may_try_again(new):
+            wait = backoff.after(new.age, served=False)
+            logger.error(
+                "%s %s before it served, %s stays, another is started in %g s", new, new.how_it_ended, old, wait
+            )
+            await asyncio.wait([old.exited], timeout=wait)
+            if old.exited.done():
+                return  # who is started in its place is the other one, too
+            new = self._new_child(worker)
+        if new.ready.result():
+            worker.child = new
+            old.order("drain", True)
+            logger.info("%s serves in the place of %s, which drains", new, old)
+            # The new one may die meanwhile: its queue is not to wait for that.
+            await asyncio.wait([old.exited, new.exited], timeout=_ONE_BY_ONE, return_when=asyncio.FIRST_COMPLETED)
+        else:
+            logger.error("%s %s before it served, %s stays%s", new, new.how_it_ended, old, new.why)
+        worker.tell(new.ready.result())
 
     def _on_hangup(self) -> None:
-        """Replace all workers; or end, as other programs do, when it was the terminal that has gone."""
-        if self._had_terminal and not has_terminal():
-            self._asked.set()
-        elif self._replacing is None and not self._asked.is_set():
+        """Replace all workers."""
+        if self._replacing is None and not self._asked.is_set():
             self._replacing = self._begin(self._replace_all())
         else:
             self._wants_replaced = True  # who has been replaced may be older than what has changed
@@ -361,23 +380,3 @@ def _check(options: Mapping[str, Any]) -> None:
             "workers run the command line of this program again, and it was read from standard input: "
             "put it into a file"
         )
-
-
-def _how(child: Child) -> str:
-    """Say how a process has ended."""
-    code = child.exited.result()
-    if child.is_stuck:
-        return "did not answer, and was killed"
-    if code >= 0:
-        return f"ended with exit code {code}"
-    try:
-        return f"was killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"was killed by signal {-code}"
-
-
-def _why(child: Child) -> str:
-    failure = child.failure
-    if failure is None:
-        return ""
-    return f":\n{failure.text.rstrip()}" if failure.is_traceback else f": {failure.text}"

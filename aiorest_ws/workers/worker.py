@@ -89,7 +89,7 @@ class Worker(Program):
         )
         self._listen_to(signals)
         try:
-            is_lost = await super()._run(signals)
+            is_lost = await self._serve(signals)
             if not is_lost and not self._is_told_to_end:
                 self._channel.send("over")
             return is_lost

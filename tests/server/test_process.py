@@ -14,6 +14,7 @@ import pytest
 
 import aiorest_ws
 from tests.kit.systems import needs_posix
+from tests.kit.terminals import HEARS_HANGUPS, closable_terminal
 from tests.serving import LOOPS, Client, Outcome, Program, asynchronous, run_program
 
 on_each_loop = pytest.mark.parametrize("loop", LOOPS)
@@ -68,6 +69,57 @@ async def test_signal_without_connections_ends_at_once_and_the_program_goes_on()
         outcome = await program.end()
     assert (outcome.code, outcome.err) == (0, "")
     assert outcome.out.endswith("Quit the server with CONTROL-C.\nand on\n")
+
+
+@needs_posix
+@on_each_loop
+@asynchronous
+async def test_sighup_to_one_process_is_one_line_and_it_goes_on(loop: str) -> None:
+    source = PROGRAM + HEARS_HANGUPS + f"Application(router=router).run(port=0, loop={loop!r})"
+    async with await Program.start(source) as program:
+        async with await Client.connect(address_in(await program.started())) as client:
+            program.signal(signal.SIGHUP)
+            await program.error("SIGHUP: nothing is replaced, there is one process")
+            assert (await client.ask())["data"] == "Hello, world!"
+            program.signal(signal.SIGTERM)
+            assert (await client.left()).close_code == 1001
+        outcome = await program.end()
+    assert outcome.code == 0
+    assert len(outcome.err.splitlines()) == 1
+
+
+@needs_posix
+@pytest.mark.parametrize(
+    ("handler", "said"),
+    [("lambda number, frame: print('mine', file=sys.stderr)", "mine\n"), ("signal.SIG_IGN", "")],
+    ids=["own", "nohup"],
+)
+@asynchronous
+async def test_sighup_is_left_to_who_has_it_already(handler: str, said: str) -> None:
+    source = PROGRAM + (
+        f"import signal, sys\nsignal.signal(signal.SIGHUP, {handler})\nApplication(router=router).run(port=0)\n"
+    )
+    async with await Program.start(source) as program:
+        await program.started()
+        program.signal(signal.SIGHUP)
+        if said:
+            await program.error(said.rstrip())
+        program.signal(signal.SIGTERM)
+        outcome = await program.end()
+    assert (outcome.code, outcome.err) == (0, said)
+
+
+@needs_posix
+@asynchronous
+async def test_a_terminal_that_goes_takes_one_process_with_it() -> None:
+    with closable_terminal() as (source, close):
+        async with await Program.start(PROGRAM + source + "Application(router=router).run(port=0)") as program:
+            async with await Client.connect(address_in(await program.started())) as client:
+                assert (await client.ask())["data"] == "Hello, world!"
+                close()
+                assert (await client.left()).close_code == 1001
+            outcome = await program.end()
+    assert (outcome.code, outcome.err) == (0, "")
 
 
 @needs_posix

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import pty
 import re
 import signal
 import socket
@@ -14,6 +13,7 @@ from urllib.request import urlopen
 import pytest
 
 from tests.kit.systems import needs_posix
+from tests.kit.terminals import closable_terminal
 from tests.kit.workers import PROGRAM, address_in, client_of, ended, pid_of, program_of, running, two_clients
 from tests.serving import LOOPS, Client, HandshakeRefused, Outcome, within
 
@@ -309,6 +309,97 @@ async def test_a_worker_stays_when_who_is_to_replace_it_cannot_start(tmp_path: P
         assert (await program.end()).code == 0
 
 
+def doomed_while(path: Path, then: str = "pass") -> str:
+    """Give source of a program whose processes, while `path` is there, are killed before they serve."""
+    die = f"    if os.path.exists({str(path)!r}):\n        {then}\n        os.kill(os.getpid(), signal.SIGKILL)\n"
+    return f"def die(app):\n{die}app.run(on_startup=[die])"
+
+
+@patiently
+async def test_who_is_killed_while_it_is_to_replace_a_worker_is_followed_by_another(tmp_path: Path) -> None:
+    """A signal says nothing about the new version: memory may have been short."""
+    doomed = tmp_path / "doomed"
+    async with program_of(doomed_while(doomed, f"os.unlink({str(doomed)!r})")) as program:
+        (first, pid), (second, other) = await two_clients(address_in(await program.started()))
+        doomed.touch()
+        program.signal(signal.SIGHUP)
+        said = await program.error("stays")
+        assert re.search(
+            r"worker 1 .* was killed by SIGKILL before it served, worker 1 .* stays, another is started in 0.25 s", said
+        )
+        for client in (first, second):  # by one signal alone
+            assert (await client.left()).close_code == 1012
+        await ended(pid, other)
+        program.signal(signal.SIGTERM)
+        assert (await program.end()).code == 0
+
+
+@patiently
+async def test_a_new_version_that_always_crashes_leaves_the_old_one_in_place(tmp_path: Path) -> None:
+    doomed = tmp_path / "doomed"
+    async with program_of(doomed_while(doomed)) as program:
+        client, pid = await client_of(address_in(await program.started()))
+        doomed.touch()
+        program.signal(signal.SIGHUP)
+        for seconds in ("0.25", "0.5", "1", "2"):
+            await program.error(f"stays, another is started in {seconds} s")
+        assert (await program.error("stays")).endswith("stays")
+        await program.error("the other workers stay as they are: send SIGHUP again when this is mended")
+        assert await pid_of(client) == pid
+        doomed.unlink()
+        program.signal(signal.SIGHUP)
+        assert (await client.left()).close_code == 1012
+        program.signal(signal.SIGTERM)
+        assert (await program.end()).code == 0
+
+
+@patiently
+async def test_sighup_while_a_worker_is_killed_again_and_again_still_replaces_the_others(tmp_path: Path) -> None:
+    doomed = tmp_path / "doomed"
+    async with program_of(doomed_while(doomed)) as program:
+        (first, pid), (second, other) = await two_clients(address_in(await program.started()))
+        await first.drop()
+        doomed.touch()
+        os.kill(pid, signal.SIGKILL)
+        await program.error("was killed by SIGKILL, another is started in")
+        program.signal(signal.SIGHUP)
+        await program.error("was killed by SIGKILL")
+        doomed.unlink()
+        assert (await second.left()).close_code == 1012
+        await ended(other)
+        program.signal(signal.SIGTERM)
+        assert (await program.end()).code == 0
+
+
+@patiently
+async def test_a_worker_that_dies_while_its_predecessor_drains_is_started_again_at_once() -> None:
+    """Whoever comes meanwhile would wait in its queue. Here the predecessor never ends, and has no time limit."""
+    source = (
+        "from aiorest_ws.workers import supervisor\n"
+        "assert supervisor._ONE_BY_ONE\n"
+        "supervisor._ONE_BY_ONE = None\n"
+        "@get('/hold')\n"
+        "async def hold(request):\n"
+        "    print('holding', flush=True)\n"
+        "    await asyncio.Event().wait()\n"
+        "app.run(shutdown_timeout=600)"
+    )
+    async with program_of(source) as program:
+        clients = await two_clients(address_in(await program.started()))
+        for client, _ in clients:
+            client.request(url="/hold")
+            assert await program.line() == "holding"
+        program.signal(signal.SIGHUP)
+        said = await program.error("in the place of")
+        found = re.search(r"\(process (\d+)\) serves in the place of worker 1 \(process (\d+)\), which drains$", said)
+        assert found
+        os.kill(int(found[1]), signal.SIGKILL)
+        await program.error(f"(process {found[1]}) was killed by SIGKILL, another is started at once")
+        os.kill(int(found[2]), 0)  # it is still there
+        for client, _ in clients:
+            await client.drop()
+
+
 @patiently
 async def test_ctrl_c_in_a_terminal_reaches_all_and_lets_requests_finish() -> None:
     async with program_of("app.run()") as program:
@@ -382,14 +473,27 @@ async def test_workers_end_with_a_supervisor_that_is_killed_even_when_they_are_s
 @patiently
 async def test_a_terminal_that_goes_takes_the_program_with_it() -> None:
     """SIGHUP is also what everybody in a terminal gets when its window is closed."""
-    controller, terminal = pty.openpty()
-    name = os.ttyname(terminal)  # who leads a session and opens one has it as its terminal
-    async with program_of(f"os.close(os.open({name!r}, os.O_RDWR))\napp.run()") as program:
-        os.close(terminal)
-        client, _ = await client_of(address_in(await program.started()))
-        os.close(controller)
-        assert (await client.left()).close_code == 1001
-        assert (await program.end()).code == 0
+    with closable_terminal() as (source, close):
+        async with program_of(source + "app.run()") as program:
+            client, _ = await client_of(address_in(await program.started()))
+            close()
+            assert (await client.left()).close_code == 1001
+            assert (await program.end()).code == 0
+
+
+@patiently
+async def test_behind_nohup_it_goes_on_without_its_terminal_and_can_still_be_replaced() -> None:
+    with closable_terminal() as (source, close):
+        async with program_of(source + "signal.signal(signal.SIGHUP, signal.SIG_IGN)\napp.run()") as program:
+            (first, pid), (second, other) = await two_clients(address_in(await program.started()))
+            close()
+            await program.error("the terminal has gone, and SIGHUP was ignored at the start (nohup): going on")
+            assert {await pid_of(first), await pid_of(second)} == {pid, other}
+            program.signal(signal.SIGHUP)
+            for client in (first, second):
+                assert (await client.left()).close_code == 1012
+            program.signal(signal.SIGTERM)
+            assert (await program.end()).code == 0
 
 
 # What counts for all
