@@ -1,7 +1,12 @@
 /** The server refused or failed: `status` as in HTTP, `detail` as the server sent it. */
 export class RequestFailed extends Error {
   override name = "RequestFailed";
-  constructor(readonly status: number, readonly detail: unknown, readonly retry?: number) {
+  constructor(
+    readonly status: number,
+    readonly detail: unknown,
+    /** Milliseconds after which it makes sense to try again. */
+    readonly retry?: number,
+  ) {
     super(`${status}: ${typeof detail === "string" ? detail : JSON.stringify(detail)}`);
   }
 }
@@ -9,7 +14,10 @@ export class RequestFailed extends Error {
 /** No reply came, as there is no connection. Where `mayHaveRun` is false, the server has not seen the request. */
 export class ConnectionLost extends Error {
   override name = "ConnectionLost";
-  constructor(message: string, readonly mayHaveRun: boolean) {
+  constructor(
+    message: string,
+    readonly mayHaveRun: boolean,
+  ) {
     super(message);
   }
 }
@@ -19,6 +27,14 @@ export class TimedOut extends Error {
   override name = "TimedOut";
   constructor(readonly mayHaveRun: boolean) {
     super("no reply came in time: give the call a longer timeout, or look whether the server is busy");
+  }
+}
+
+/** What came is no message of aiorest-ws. */
+export class UnexpectedReply extends Error {
+  override name = "UnexpectedReply";
+  constructor() {
+    super("what came is no reply of aiorest-ws: look whether the url is that of such a server");
   }
 }
 

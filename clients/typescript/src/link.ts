@@ -1,10 +1,11 @@
-/** One connection that comes back: calls by id, a queue while it is away, PING, back-off. */
-import { ConnectionLost, RequestFailed, TimedOut } from "./errors.js";
+/** One connection that comes back: PING, back-off, close codes, and who is signed in. */
+import { type Call, Calls, type Message } from "./calls.js";
+import { ConnectionLost, UnexpectedReply } from "./errors.js";
+import { now, Purse, type Token } from "./purse.js";
 
 export type Status = "connecting" | "open" | "offline" | "closed";
-export type Token = string | (() => string | null | Promise<string | null>);
-export type Message = Record<string, any>;
 
+/** What is used of a WebSocket, as browsers have it. */
 export interface Socket {
   readyState: number;
   send(text: string): void;
@@ -16,36 +17,41 @@ export interface Socket {
 }
 
 export interface LinkOptions {
+  /** `wss://…` or `ws://…` */
   url: string;
+  /** Goes with each request. A function is asked before a token expires, and once at 401. */
   token?: Token;
-  WebSocket?: new (url: string) => any;
-  /** Milliseconds for a call that says nothing else: 30 s; 0: no limit. */
+  /** Where there is none by itself, as in Node 20: that of the package `ws`. */
+  WebSocket?: new (
+    url: string,
+  ) => any;
+  /** Milliseconds for a call that says nothing else: 30,000; 0: no limit. */
   timeout?: number;
   /** Least and greatest bound of the back-off in ms, of which a random part is waited: 500 and 20,000. */
   backoff?: [number, number];
-  /** Calls that may wait here: 256. */
+  /** Calls that may wait while there is no connection: 256. */
   queue?: number;
+  /** Calls in flight: 48. Less than the server's `max_concurrency`, so that PING and UNSUBSCRIBE get through. */
+  concurrency?: number;
   /** ms of silence before a PING, and ms after it before the connection counts as dead: 25,000 and 10,000. */
   silence?: number;
   patience?: number;
 }
 
-interface Call {
-  message: Message;
-  resolve(reply: Message): void;
-  reject(error: unknown): void;
-  sent: boolean;
-}
+const STABLE = 30_000; // ms after which a connection counts as a good one: what went wrong before is forgotten
+const HASTE = 3000; // ms that a connection may take to open before a wake-up begins another
+const UNTIRING = 16; // attempts after which the bound of the back-off grows no more
+const SLOWLY = new Set([1013, 4408, 4425, 4429]); // the server has too much to do: the longest back-off at once
 
-const IN_FLIGHT = 48;
-const REFUSED = new Set([1008, 4403]);
+/** A policy, or 4000 and a status of HTTP: this client, as it is, will not be let in. */
+const isRefusal = (code: number) => code === 1008 || (code >= 4400 && code < 4500 && !SLOWLY.has(code));
 
 /** Run what the user gave; what it raises is reported where the user sees it, and disturbs nothing here. */
 export function guarded<A extends unknown[]>(callback: ((...args: A) => void) | undefined, ...args: A): void {
   try {
     callback?.(...args);
   } catch (error) {
-    setTimeout(() => { throw error; });
+    ((globalThis as any).window?.reportError ?? console.error)(error);
   }
 }
 
@@ -53,227 +59,208 @@ export class Link {
   status: Status = "connecting";
   readonly watchers = new Set<(status: Status) => void>();
   onpush: (message: Message) => void = () => {};
+  /** The token is another; `another`: so is the user, and what was known of the old one is to be forgotten. */
+  onrenewed: (another: boolean) => void = () => {};
+  purse: Purse;
+  /** Why the server does not let this client in. */
+  refusal?: ConnectionLost;
+  private readonly Kind: new (
+    url: string,
+  ) => Socket;
+  private readonly calls: Calls;
   private socket?: Socket;
-  private ids = 0;
-  private waiting: Call[] = [];
-  private readonly flying = new Map<number, Call>();
   private attempts = 0;
-  private opened = 0;
+  private began = 0;
   private heard = 0;
   private pinged = 0;
-  private refused = false;
+  private late = 0;
+  private moved = 0;
+  private isOver = false;
+  private wasRefused = false;
   private retrying?: ReturnType<typeof setTimeout>;
   private pulse?: ReturnType<typeof setInterval>;
-  private asked?: Promise<string | null>;
-  private known: string | null = null;
-  private readonly Kind: new (url: string) => Socket;
 
   constructor(private readonly options: LinkOptions) {
     const Kind = options.WebSocket ?? (globalThis as any).WebSocket;
     if (!Kind) throw new TypeError("no WebSocket here: give one, as createClient({url, WebSocket})");
-    if (!/^wss?:\/\//.test(options.url)) throw new TypeError(`the url begins with ws:// or wss://, not as ${options.url}`);
+    if (!/^wss?:\/\//i.test(options.url)) throw new TypeError(`the url begins with ws:// or wss://, not as ${options.url}`);
     this.Kind = Kind;
+    this.calls = new Calls(options, (text) => this.socket!.send(text));
+    this.purse = this.purseOf(options.token);
+    this.connect();
     globalThis.addEventListener?.("online", this.wake);
     (globalThis as any).document?.addEventListener?.("visibilitychange", this.wake);
-    this.connect();
   }
 
-  /** Ask, with a token; at 401 once more with a new one. */
-  async ask(message: Message, timeout = this.options.timeout ?? 30000, signal?: AbortSignal): Promise<Message> {
-    const token = await this.token(false);
-    const reply = await this.send(token ? { ...message, token } : message, timeout, signal);
-    if (reply.status !== 401 || typeof this.options.token !== "function") return reply;
-    const renewed = await this.token(true);
-    return renewed && renewed !== token ? this.send({ ...message, token: renewed }, timeout, signal) : reply;
-  }
-
-  close(): void {
-    if (this.status === "closed") return;
-    globalThis.removeEventListener?.("online", this.wake);
-    (globalThis as any).document?.removeEventListener?.("visibilitychange", this.wake);
-    this.stop("the client was closed", 1000);
-  }
-
-  /** Take another user's token from here on: a new connection, as the old one is the old user's. */
-  become(token?: Token): void {
-    this.options.token = token;
-    this.known = null;
-    this.asked = undefined;
-    this.drop("the user changed");
-    if (this.status !== "closed") this.connect();
-  }
-
-  /** When the token at hand expires, in ms since 1970, if it says so. */
-  get expiry(): number | undefined {
-    try {
-      const body = this.known!.split(".")[1]!.replace(/-/g, "+").replace(/_/g, "/");
-      const { exp } = JSON.parse(atob(body));
-      return typeof exp === "number" ? exp * 1000 : undefined;
-    } catch {
-      return undefined;
-    }
-  }
-
-  /** A part of the back-off's bound, all of it equally likely. */
-  jitter(attempts: number): number {
-    const [least, most] = this.options.backoff ?? [500, 20000];
-    return Math.random() * Math.min(most, least * 2 ** Math.min(attempts, 16));
-  }
-
-  private async token(anew: boolean): Promise<string | null> {
-    const { token } = this.options;
-    if (typeof token !== "function") return token ?? null;
-    if (!anew && this.known && (this.expiry ?? Infinity) > Date.now() + 30000) return this.known;
-    this.asked ??= Promise.resolve().then(token).finally(() => { this.asked = undefined; });
-    const answer = await this.asked;
-    if (this.options.token === token) this.known = answer;
-    return answer;
-  }
-
-  private send(message: Message, timeout: number, signal?: AbortSignal): Promise<Message> {
-    return new Promise((resolve, reject) => {
-      if (signal?.aborted) return reject(signal.reason);
-      const why = this.refusal(message);
-      if (why) return reject(new ConnectionLost(why, false));
-      const id = ++this.ids;
-      const end = <T>(settle: (value: T) => void) => (value: T) => {
-        clearTimeout(timer);
-        signal?.removeEventListener("abort", abort);
-        settle(value);
-      };
-      const call: Call = { message: { ...message, id }, resolve: end(resolve), reject: end(reject), sent: false };
-      const forget = (error: unknown) => {
-        this.flying.delete(id);
-        this.waiting = this.waiting.filter((other) => other !== call);
-        call.reject(error);
-        this.flush();
-      };
-      const abort = () => forget(signal!.reason);
-      const timer = timeout ? setTimeout(() => forget(new TimedOut(call.sent)), timeout) : undefined;
-      signal?.addEventListener("abort", abort);
-      this.waiting.push(call);
-      this.flush();
-    });
-  }
-
-  private refusal({ method }: Message): string | undefined {
-    if (this.status === "closed") return "the client is closed";
-    if (this.status === "offline" && method !== "GET" && method !== "SUBSCRIBE") return `${method} is not kept while there is no connection`;
-    if (this.waiting.length >= (this.options.queue ?? 256)) return "too many calls wait: await some before the next";
-    return undefined;
-  }
-
-  private flush(): void {
-    while (this.status === "open" && this.waiting.length && this.flying.size < IN_FLIGHT) {
-      const call = this.waiting.shift()!;
-      let text: string;
-      try {
-        text = JSON.stringify(call.message);
-      } catch (error) {
-        call.reject(error);
-        continue;
-      }
-      this.flying.set(call.message.id, call);
-      call.sent = true;
-      this.socket!.send(text);
-    }
+  call(message: Message, timeout?: number, signal?: AbortSignal): Call {
+    const keeps = { open: Infinity, connecting: Infinity, offline: this.options.queue ?? 256, closed: 0 };
+    const call = this.calls.add(message, keeps[this.status], timeout, signal);
+    this.flush();
+    return call;
   }
 
   /** Send what waits for no room: UNSUBSCRIBE and PING; nobody waits for the reply. */
   tell(message: Message): void {
-    if (this.status === "open") this.socket!.send(JSON.stringify({ ...message, id: ++this.ids }));
+    if (this.status === "open") this.calls.tell(message);
+  }
+
+  close(): void {
+    this.isOver = true;
+    globalThis.removeEventListener?.("online", this.wake);
+    (globalThis as any).document?.removeEventListener?.("visibilitychange", this.wake);
+    this.stop("the client was closed");
+  }
+
+  /** Take another user's token from here on. */
+  become(token?: Token): void {
+    if (this.isOver) return;
+    this.purse = this.purseOf(token);
+    this.changeUser();
+  }
+
+  /** A part of the back-off's bound, all of it equally likely. */
+  jitter(attempts: number): number {
+    const [least, most] = this.options.backoff ?? [500, 20_000];
+    return Math.random() * Math.min(most, least * 2 ** Math.min(attempts, UNTIRING));
+  }
+
+  private purseOf(token?: Token): Purse {
+    const purse: Purse = new Purse(token, (another) => {
+      if (purse !== this.purse || this.status === "closed") return;
+      if (another) this.changeUser();
+      else this.onrenewed(false);
+    });
+    return purse;
+  }
+
+  /** A new connection, as the old one is the old user's, and so is all that waits. */
+  private changeUser(): void {
+    this.calls.reject("the user changed");
+    this.letGo();
+    this.wasRefused = false;
+    this.set("offline");
+    this.onrenewed(true);
+    if (!this.isOver) this.connect();
   }
 
   private readonly wake = (): void => {
     if ((globalThis as any).document?.visibilityState === "hidden") return;
     if (this.status === "open") this.ping();
-    else if (this.status === "offline") this.connect();
+    else if (this.status === "offline" && (!this.socket || now() - this.began > HASTE)) this.connect();
   };
 
-  private connect(): void {
-    clearTimeout(this.retrying);
-    this.set(this.attempts ? "offline" : "connecting");
+  private readonly connect = (): void => {
+    this.letGo();
     const socket = (this.socket = new this.Kind(this.options.url));
-    socket.onopen = () => socket === this.socket && this.begin();
-    socket.onmessage = (event: { data: unknown }) => socket === this.socket && this.take(event.data);
-    socket.onerror = () => {};
-    socket.onclose = (event: { code: number }) => socket === this.socket && this.lost(event.code);
-    clearInterval(this.pulse);
-    this.heard = this.opened = Date.now();
-    this.pinged = 0;
-    this.pulse = setInterval(() => this.beat(), Math.min(1000, (this.options.silence ?? 25000) / 4));
-  }
+    const mine =
+      <A>(act: (argument: A) => void) =>
+      (argument: A) =>
+        void (socket === this.socket && act(argument));
+    socket.onopen = mine(() => this.begin());
+    socket.onmessage = mine((event: { data: unknown }) => this.take(event.data));
+    socket.onclose = mine((event: { code: number }) => this.lost(event.code));
+    // Where it did not open, not everybody says that it closed; and some tell which status of HTTP refused it.
+    socket.onerror = mine((event: { message?: string }) => {
+      const refused = /\b40[13]\b/.exec(event?.message ?? "");
+      if (socket.readyState !== 1) this.lost(refused ? 4000 + Number(refused[0]) : 1006);
+    });
+    this.began = this.heard = this.moved = now();
+    this.pinged = this.late = 0;
+    this.pulse = setInterval(() => this.beat(), Math.min(1000, (this.options.silence ?? 25_000) / 4));
+    this.set(this.attempts ? "offline" : "connecting");
+  };
 
   private begin(): void {
-    this.opened = this.heard = Date.now();
+    this.began = this.heard = now();
+    this.pinged = 0;
     this.set("open");
     this.flush();
   }
 
   private take(text: unknown): void {
-    this.heard = Date.now();
-    this.pinged = 0;
+    this.heard = now();
+    this.pinged = this.late = 0;
     let message: Message;
     try {
-      message = JSON.parse(text as string);
+      message = Object(JSON.parse(text as string));
     } catch {
       return; // Not this protocol's: calls end by their timeouts.
     }
-    if (message === null || typeof message !== "object") return;
     if (message.id === undefined) return this.onpush(message);
-    this.refused = false;
-    const call = this.flying.get(message.id);
-    this.flying.delete(message.id);
-    call?.resolve(message);
+    const call = this.calls.replied(message.id);
+    if (call && typeof message.status !== "number") call.reject(new UnexpectedReply());
+    else if (call && message.status === 401 && !call.refused && this.purse.renewable) {
+      this.purse.refuse(call.token);
+      this.calls.again(call, message);
+    } else call?.resolve(message);
     this.flush();
   }
 
+  private flush(): void {
+    if (this.status !== "open" || !this.calls.flush(this.purse)) return;
+    const { purse } = this;
+    const ours = () => purse === this.purse && this.status === "open";
+    purse.ask().then(
+      () => ours() && this.flush(),
+      (error) => ours() && this.calls.fail(error),
+    );
+  }
+
   private beat(): void {
-    const now = Date.now();
-    if (this.flying.size >= IN_FLIGHT) this.heard = Math.max(this.heard, now - (this.options.silence ?? 25000));
-    else if (this.pinged && now - this.pinged > (this.options.patience ?? 10000)) this.lost(4000);
-    else if (!this.pinged && now - this.heard > (this.options.silence ?? 25000)) this.ping();
+    const time = now();
+    const { silence = 25_000, patience = 10_000 } = this.options;
+    if (!this.calls.isStuck) this.moved = time;
+    if (time - this.moved > silence) this.lost(4000);
+    else if (!this.pinged) {
+      if (time - this.heard > silence) this.ping();
+    } else if (time - this.pinged > patience && this.late++) {
+      this.lost(4000); // Not at the first beat: after a sleep, what came meanwhile is read only now.
+    }
   }
 
   private ping(): void {
-    this.pinged ||= Date.now();
+    this.pinged ||= now();
     this.tell({ method: "PING" });
   }
 
   private lost(code: number): void {
-    if (REFUSED.has(code) || (code === 4401 && (this.refused || typeof this.options.token !== "function")))
-      return this.stop(`the server refused the connection with ${code}`, 1000);
-    if (code === 4401) {
-      this.refused = true;
-      this.known = null;
+    if (this.status === "open" && now() - this.began > STABLE) {
+      this.attempts = 0;
+      this.wasRefused = false;
     }
-    if (this.status === "open" && Date.now() - this.opened > 30000) this.attempts = 0;
-    this.drop(`the connection was lost with ${code}`);
+    const isExpired = code === 4401 && !this.wasRefused && this.purse.renewable;
+    if (isRefusal(code) && !isExpired) return this.stop(`the server refused the connection with ${code}`);
+    if (SLOWLY.has(code)) this.attempts = UNTIRING;
+    this.calls.drop(`the connection was lost with ${code}`, code !== 1009); // What was too big would be so again.
+    this.letGo();
+    const pause = this.jitter(this.attempts++);
+    this.retrying = setTimeout(isExpired ? () => this.refresh() : this.connect, pause);
+    this.wasRefused ||= isExpired;
     this.set("offline");
-    this.retrying = setTimeout(() => this.connect(), this.jitter(this.attempts++));
   }
 
-  /** Let the connection go: what was sent may have run; of what waits, GET and SUBSCRIBE stay. */
-  private drop(why: string): void {
-    const socket = this.socket;
+  /** Connect with a fresh token: the callback may give the page a new cookie, too. */
+  private refresh(): void {
+    const { purse, retrying } = this;
+    const go = () => {
+      if (purse === this.purse && retrying === this.retrying && this.status === "offline" && !this.socket) this.connect();
+    };
+    purse.ask().then(go, go);
+  }
+
+  private letGo(): void {
+    const { socket } = this;
     this.socket = undefined;
     clearInterval(this.pulse);
     clearTimeout(this.retrying);
     socket?.close();
-    const calls = [...this.flying.values()];
-    this.flying.clear();
-    const stays = ({ message }: Call) => message.method === "GET";
-    calls.push(...this.waiting.filter((call) => !stays(call)));
-    this.waiting = this.waiting.filter(stays);
-    for (const call of calls) call.reject(new ConnectionLost(why, call.sent));
   }
 
-  private stop(why: string, _code: number): void {
-    const waiting = this.waiting;
-    this.waiting = [];
-    this.drop(why);
+  private stop(why: string): void {
+    this.letGo();
+    this.calls.reject(why);
+    if (!this.isOver) this.refusal = new ConnectionLost(why, false);
     this.set("closed");
-    for (const call of waiting) call.reject(new ConnectionLost(why, false));
   }
 
   private set(status: Status): void {
@@ -281,9 +268,4 @@ export class Link {
     this.status = status;
     for (const watcher of [...this.watchers]) guarded(watcher, status);
   }
-}
-
-export function checked(reply: Message): Message {
-  if (reply.status >= 400) throw new RequestFailed(reply.status, reply.detail, reply.retry);
-  return reply;
 }
