@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
     from aiorest_ws.abstract import AbstractRouter
+    from aiorest_ws.asgi import AsgiApplication
     from aiorest_ws.dependencies.depends import Depends
     from aiorest_ws.realtime.feeds import Feeds
 
@@ -54,7 +55,7 @@ class Application:
     """A server for one router. Every option may be given here or to `run`, `start` and `serve`, where it wins.
 
     When it starts, what is given in neither comes from the environment and from the settings module (see
-    `conf.environment`). README.md has a table of all options, `conf.options.TABLE` is its source; wrong ones are
+    `conf.environment`). docs/reference/options.md has all options, `conf.options.TABLE` is its source; wrong ones are
     TypeError or ValueError here, with the nearest name.
 
     router    the SimpleRouter (or other AbstractRouter) that answers the requests; may be given by position
@@ -223,6 +224,16 @@ class Application:
         options = self._options
         around = options["lifespan"], options["on_startup"], options["on_shutdown"]
         return Lifespan(self, *around, self._shared, broker_for(options["broker"], self._channel))
+
+    def asgi(self, path: str | None = None) -> AsgiApplication:
+        """Give this application as an ASGI 3 application: for uvicorn, or to mount it in another one.
+
+        path    the only one that is served, in the place of the option's; it may be that of the whole server, or what
+                is left of it where this is mounted
+        """
+        from aiorest_ws.asgi import AsgiApplication  # who serves by itself does not need it
+
+        return AsgiApplication(self, path)
 
     @asynccontextmanager
     async def connected(self, **options: Unpack[AllOptions]) -> AsyncIterator[Feeds]:

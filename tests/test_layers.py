@@ -44,6 +44,7 @@ ROOMS = (
     "request",
     "conf",
     "utils",
+    "asgi",
     "app",
     "testing",
     "",
