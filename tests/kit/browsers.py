@@ -14,7 +14,7 @@ from tests.kit.pages import ROOT
 from tests.kit.proxies import program
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser, ConsoleMessage, Locator, LocatorAssertions, Page, Request, Response
+    from playwright.async_api import Browser, ConsoleMessage, Locator, Page, Request, Response
 
 __all__ = ("SHOTS", "browser", "drawn", "expect", "opened")
 
@@ -66,7 +66,7 @@ async def opened(running: Browser, url: str, **context: Any) -> AsyncIterator[Pa
     assert trouble == []
 
 
-def expect(locator: Locator) -> LocatorAssertions:
+def expect(locator: Locator) -> Any:
     """Say what a part of the page comes to be; waits for it."""
     from playwright.async_api import expect
 

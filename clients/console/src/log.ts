@@ -9,7 +9,8 @@ interface Entry {
   way: Way;
   label: string;
   text: string;
-  size: number;
+  /** Bytes, once somebody has looked at it. */
+  size?: number;
 }
 
 const ROWS = 10_000;
@@ -59,8 +60,9 @@ export class Log {
 
   add(way: Way, label: string, text: string): void {
     if (this.isPaused) return;
-    const size = way === "note" ? 0 : sizeOf(text);
-    const kept = text.length > OF_ONE ? `${text.slice(0, OF_ONE)}…` : text;
+    const isCut = text.length > OF_ONE;
+    const kept = isCut ? `${text.slice(0, OF_ONE)}…` : text;
+    const size = isCut ? sizeOf(text) : undefined;
     const entry = { number: ++this.count, time: Date.now(), way, label, text: kept, size };
     this.entries.push(entry);
     this.characters += kept.length;
@@ -184,6 +186,6 @@ export class Log {
     time!.textContent = clock(entry.time);
     label!.textContent = entry.label;
     text!.textContent = entry.text.slice(0, 300);
-    size!.textContent = entry.size ? bytes(entry.size) : "";
+    size!.textContent = entry.way === "note" ? "" : bytes((entry.size ??= sizeOf(entry.text)));
   }
 }

@@ -2,7 +2,7 @@
 import { createClient, RequestFailed, type Client } from "../../typescript/src/index.js";
 import { Cards } from "./cards.js";
 import { Composer } from "./composer.js";
-import { at, bytes, pretty, short } from "./dom.js";
+import { at, bytes, pretty, short, sizeOf } from "./dom.js";
 import { Log } from "./log.js";
 import { read, written, type Message } from "./place.js";
 import { Routes } from "./routes.js";
@@ -17,7 +17,7 @@ const log = new Log();
 const cards = new Cards();
 const tap = new Tap({
   sent: (text, { method, url, id }) => log.add("out", `${method ?? "?"} ${url ?? ""} #${id}`, text),
-  arrived: (text, { message: { id, status, event_name, version } }) =>
+  arrived: ({ text, message: { id, status, event_name, version } }) =>
     log.add("in", id === undefined ? `${event_name ?? "?"} ${short(version ?? status)}` : `${status} #${id}`, text),
   noted: (text) => log.add("note", "connection", text),
 });
@@ -103,13 +103,13 @@ function made(): Message | undefined {
   }
 }
 
-function showReply({ message, size, took = 0 }: Arrived): void {
+function showReply({ message, text, took = 0 }: Arrived): void {
   const { status, data, detail, ...rest } = message;
   const badge = at("reply-status");
   badge.textContent = String(status);
   badge.dataset.kind = `${Math.floor(status / 100)}xx`;
   at("reply-time").textContent = `${took < 10 ? took.toFixed(1) : Math.round(took)} ms`;
-  at("reply-size").textContent = bytes(size);
+  at("reply-size").textContent = bytes(sizeOf(text));
   delete rest.id;
   const beside = Object.keys(rest).length ? { ...rest, ...(data !== undefined && { data }), ...(detail !== undefined && { detail }) } : undefined;
   at("reply-body").textContent = pretty(JSON.stringify(beside ?? data ?? detail ?? null, null, 2));

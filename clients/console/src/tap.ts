@@ -1,16 +1,15 @@
 /** The WebSocket that the client is given: it says what goes over it, and can be cut and held off. */
-import { sizeOf } from "./dom.js";
 
 export interface Arrived {
   message: Record<string, any>;
-  size: number;
+  text: string;
   /** Milliseconds since the request, of a reply. */
   took?: number;
 }
 
 export interface Watcher {
   sent(text: string, message: Record<string, any>): void;
-  arrived(text: string, arrived: Arrived): void;
+  arrived(arrived: Arrived): void;
   noted(text: string): void;
 }
 
@@ -70,9 +69,8 @@ export class Tap {
     const message = parsed(text);
     const began = this.times.get(message.id);
     this.times.delete(message.id);
-    const took = began === undefined ? undefined : performance.now() - began;
-    this.last = { message, size: sizeOf(text), took };
-    this.watcher.arrived(text, this.last);
+    this.last = { message, text, took: began === undefined ? undefined : performance.now() - began };
+    this.watcher.arrived(this.last);
   }
 }
 
