@@ -89,7 +89,7 @@ test-typescript: $(VENV)/.compiled
 		$(APT_GET) nodejs npm; fi
 	cd clients/typescript && npm ci --no-audit --no-fund && $(BARE) PYTHON=$(CURDIR)/$(BIN)/python npm test
 
-# Debian's own. The screenshots are in build/browser. Node says whether the console's script is that of its sources.
+# Debian's own. The screenshots are in build/ci/browser. Node says whether the console's script is that of its sources.
 test-browser: $(VENV)/.compiled
 	@if ! { command -v chromium && command -v npm; } >/dev/null; then \
 		$(APT_GET) chromium fonts-dejavu-core nodejs npm; fi

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ("SHOTS", "browser", "drawn", "expect", "opened")
 
-SHOTS = ROOT / "build" / "browser"  # the screenshots, which CI keeps
+SHOTS = ROOT / "build" / "ci" / "browser"  # the screenshots, which CI keeps
 
 
 @asynccontextmanager

@@ -100,6 +100,7 @@ class Line {
       this.onopen?.();
     };
     socket.onmessage = ({ data }) => {
+      if (this.isOver) return; // It comes behind the end.
       this.tap.arrived(data);
       this.onmessage?.({ data });
     };
