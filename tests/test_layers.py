@@ -40,6 +40,7 @@ ROOMS = (
     "connection",
     "metrics",
     "server",
+    "exchange",
     "workers",
     "request",
     "conf",

@@ -80,6 +80,7 @@ class Options(LimitOptions, total=False):
     fd: int | None
     health_path: str | None
     path: str
+    http: bool
     certificate: File
     key: File
     key_password: str | None
@@ -190,6 +191,12 @@ TABLE: dict[str, Option] = {
         check_path,
         "text",
         'the only path served at the handshake (`"api"`: `ws://host:port/api`), others get HTTP 404',
+    ),
+    "http": Option(
+        False,
+        check_flag,
+        "flag",
+        "serve the routes over plain HTTP on the same port, too ([HTTP](docs/http.md))",
     ),
     "certificate": Option(None, check_file, "text", "PEM file: with `key`, serve `wss://`, TLS 1.2 or newer"),
     "key": Option(None, check_file, "text", "PEM file of its key"),

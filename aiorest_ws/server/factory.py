@@ -62,6 +62,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
     limits             what clients may take of the server, a `limits.Limits`
     served_path        the only path that is accepted at the handshake ("/api"), or None for any
     health_path        where a plain GET or HEAD is told how the server is ("/healthz"), or None
+    http               takes connections that ask for no WebSocket, an `exchange.port.Port`; None: they are refused
     allowed_hosts      what clients may call the server, as `http.hosts.Hosts` takes it
     proxy_protocol     each connection begins with a header of the PROXY protocol
     tls                what serves wss://: an ssl.SSLContext for those who connect from now on, or None
@@ -91,6 +92,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
     accepts = True
     served_path: str | None = None
     health_path: str | None = None
+    http: Any = None
     allowed_hosts: Iterable[str] | None = None
     allowed_origins: Iterable[str] | None = None
     compress_threshold = 1024
@@ -120,7 +122,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
         self._limits = Limits(max_message_size=None, handshake_timeout=None, close_timeout=1.0)  # Autobahn's own
         self.limits = Limits()
         self.connections: set[RequestHandlerProtocol] = set()
-        self._left_behind: set[asyncio.Task[None]] = set()
+        self._left_behind: set[asyncio.Task[Any]] = set()
         self.unsent = 0
         self.unpushed = 0
         self.failures = Complaints(logger)  # of the application: no client uses up what they may say
@@ -329,11 +331,15 @@ class RequestHandlerFactory(WebSocketServerFactory):
             self._watch.forget(connection)
         self.admissions.release(connection)
         for task in connection.tasks:  # they are being cancelled
-            self._left_behind.add(task)
-            task.add_done_callback(self._left_behind.discard)
+            self.outlives(task)
         self.unsent += connection._unsent
         if not self.connections and self._when_empty is not None:
             self._when_empty()
+
+    def outlives(self, task: asyncio.Task[Any]) -> None:
+        """Take note of a handler that may go on although its client is gone."""
+        self._left_behind.add(task)
+        task.add_done_callback(self._left_behind.discard)
 
     def when_empty(self) -> asyncio.Future[None]:
         """Give a future that is done when the last connection is gone."""
@@ -344,7 +350,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
         return empty
 
     @property
-    def running(self) -> list[asyncio.Task[None]]:
+    def running(self) -> list[asyncio.Task[Any]]:
         """The handlers that run, those too whose connections are gone."""
         return [*self._left_behind, *(task for connection in self.connections for task in connection.tasks)]
 
