@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import fields
+from functools import cached_property
 from itertools import count
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
@@ -23,11 +24,11 @@ from aiorest_ws.registration.declarations import Lists, check_assigned, check_me
 from aiorest_ws.registration.starting import check_routes
 from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
 from aiorest_ws.routers import SimpleRouter
-from aiorest_ws.server.calling import call_soon, run_coroutine
-from aiorest_ws.server.carriers import broker_for
+from aiorest_ws.server.calling import call_soon, check_no_loop, run_coroutine
+from aiorest_ws.server.carriers import broker_for, reached
 from aiorest_ws.server.factory import protocol_options
 from aiorest_ws.server.lifespan import Lifespan, Shared
-from aiorest_ws.server.listeners import tls_context
+from aiorest_ws.server.listeners import reload_certificates, tls_of
 from aiorest_ws.server.process import TOLD
 from aiorest_ws.server.program import Program
 from aiorest_ws.server.server import EndedEarly, Seat, Server
@@ -37,11 +38,12 @@ from aiorest_ws.views import AROUND
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
-    from ssl import SSLContext
 
     from aiorest_ws.abstract import AbstractRouter
+    from aiorest_ws.asgi import AsgiApplication
     from aiorest_ws.dependencies.depends import Depends
     from aiorest_ws.realtime.feeds import Feeds
+    from aiorest_ws.schema.documents import Documents
 
 __all__ = ("Application", "deflate_offer_accept")
 
@@ -55,7 +57,7 @@ class Application:
     """A server for one router. Every option may be given here or to `run`, `start` and `serve`, where it wins.
 
     When it starts, what is given in neither comes from the environment and from the settings module (see
-    `conf.environment`). README.md has a table of all options, `conf.options.TABLE` is its source; wrong ones are
+    `conf.environment`). docs/reference/options.md has all options, `conf.options.TABLE` is its source; wrong ones are
     TypeError or ValueError here, with the nearest name.
 
     router    the SimpleRouter (or other AbstractRouter) that answers the requests; may be given by position
@@ -111,6 +113,16 @@ class Application:
     def _reaches_others(self) -> bool:
         """Tell whether what is published goes to other processes, too, once the application has started."""
         return self._options["broker"] is not None or self._channel is not None
+
+    def openapi(self, *, title: str = "API", version: str = "1") -> dict[str, Any]:
+        """Describe the routes that are registered now in OpenAPI 3.1. Raises ImproperlyConfigured if that cannot be."""
+        return self._documents.openapi(title, version)
+
+    @cached_property
+    def _documents(self) -> Documents:
+        from aiorest_ws.schema.documents import Documents  # most do without
+
+        return Documents(self)
 
     def exception_handler(self, exception: type[Exception]) -> Callable[[H], H]:
         """Make the decorated function, `def` or `async def`, answer when a request fails with `exception`.
@@ -225,6 +237,16 @@ class Application:
         around = options["lifespan"], options["on_startup"], options["on_shutdown"]
         return Lifespan(self, *around, self._shared, broker_for(options["broker"], self._channel))
 
+    def asgi(self, path: str | None = None) -> AsgiApplication:
+        """Give this application as an ASGI 3 application: for uvicorn, or to mount it in another one.
+
+        path    the only one that is served, in the place of the option's; it may be that of the whole server, or what
+                is left of it where this is mounted
+        """
+        from aiorest_ws.asgi import AsgiApplication  # who serves by itself does not need it
+
+        return AsgiApplication(self, path)
+
     @asynccontextmanager
     async def connected(self, **options: Unpack[AllOptions]) -> AsyncIterator[Feeds]:
         """Reach the broker without serving, and give `live`: for a script or a job that publishes.
@@ -232,14 +254,8 @@ class Application:
         Raises ImproperlyConfigured, in one line, if it cannot be reached, and if there is none.
         """
         self._take(options)
-        broker = broker_for(self._options["broker"], None)
-        if broker is None:
-            raise ImproperlyConfigured("there is no broker by which others could be reached: give broker=redis://…")
-        await self.live.start(broker)
-        try:
-            yield self.live
-        finally:
-            await self.live.close()
+        async with reached(self.live, self._options["broker"]) as live:
+            yield live
 
     @property
     def is_running(self) -> bool:
@@ -257,7 +273,7 @@ class Application:
             what = "still stopping: `await app.stop()` first" if self._server.is_ending else "already running"
             raise RuntimeError(f"application is {what}")
         factory = self.prepare(**options)
-        factory.tls = self._options["ssl_context"] or self._load_certificate()
+        factory.tls = tls_of(self._options)
         # Before the server is made: what it calls runs in the context of now.
         self._urlconf = {"path": factory.url, "router": factory.router}
         set_urlconf(self._urlconf)
@@ -287,23 +303,12 @@ class Application:
         exposition = None if self._server is None else self._server.exposition
         return None if exposition is None else exposition.address
 
-    def _load_certificate(self) -> SSLContext | None:
-        return tls_context(self.certificate, self.key, self._options["key_password"])
-
     def reload_certificates(self) -> None:
         """Read `certificate` and `key` again: who connects from now on gets what they hold. From any thread.
 
         Raises ImproperlyConfigured for files that cannot be used: then those before serve on.
         """
-        factory = self._listening
-        if factory is None:
-            raise RuntimeError("the application is not running, there is nothing to reload: start it first")
-        if self._options["ssl_context"] is not None:
-            raise ImproperlyConfigured("ssl_context is yours: call its load_cert_chain, new connections will use it")
-        context = self._load_certificate()
-        if context is None:
-            raise ImproperlyConfigured("there is no certificate to reload: give certificate and key")
-        factory.tls = context
+        reload_certificates(self._listening, self._options)
 
     async def stop(self) -> None:
         """Stop listening, let requests in flight finish, close every connection with 1001; once for all who ask.
@@ -374,12 +379,7 @@ class Application:
             self._take(options)
         except ImproperlyConfigured as exc:
             raise SystemExit(f"aiorest-ws: {exc}") from None
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            pass
-        else:
-            raise RuntimeError("run() cannot be called where an event loop is running: use `await app.serve()` there")
+        check_no_loop()
         turn = next(_turns)
         if TOLD is None and self._options["workers"] == 1:
             Program(self, self._options).run()

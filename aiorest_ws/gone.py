@@ -26,7 +26,7 @@ PLACES = {
     "auth.user.utils": f"{_USERS}; {_PASSWORDS}",
     "conf.ENVIRONMENT_VARIABLE": "it is 'AIORESTWS_SETTINGS_MODULE'",
     "conf.UserSettingsHolder": "set attributes of aiorest_ws.conf.settings (docs/how-to/settings.md)",
-    "conf.global_settings": "options have their defaults in README.md, settings are yours (docs/how-to/settings.md)",
+    "conf.global_settings": "docs/reference/options.md has the defaults, settings are yours (docs/how-to/settings.md)",
     "db": _ORM,
     "db.backends": "use sqlite3, or a library of your database, opened in a lifespan (docs/tutorial/5-state.md)",
     "db.orm.exceptions": f"ValidationError is in aiorest_ws.exceptions; for the rest {_ORM}",

@@ -17,7 +17,7 @@ CYTHON = re.compile(r"cython_runtime|_cython_[0-9_]+")
 
 # uvloop, which is not on Windows, is left out where it is not installed.
 LATER = [
-    *("websockets", "watchfiles"),
+    *("websockets", "watchfiles", "uvicorn", "httptools", "aiorest_ws.asgi"),
     *("difflib", "xml", "msgspec", "jwt", "prometheus_client", "pydantic", "sqlalchemy", "aiosqlite", "django"),
     *(["uvloop"] if find_spec("uvloop") else []),
 ]
@@ -43,6 +43,11 @@ PATHS = {
     "aiorest_ws.auth.user": "",
     "aiorest_ws.auth.user.abstractions": "AbstractUser",
     "aiorest_ws.auth.user.models": "User",
+    "aiorest_ws.client": (
+        "AsyncClient BadRequest CallOptions Change ClientClosed ClientError ClientOptions Conflict ConnectionLost "
+        "Event Events Forbidden HandshakeRefused MethodNotAllowed NotFound Reply RequestFailed ServerFailed State "
+        "Statuses Subscription TimedOut TooManyRequests Unauthorized UnexpectedReply Unprocessable"
+    ),
     "aiorest_ws.command_line": "CommandLine",
     "aiorest_ws.conf": "Settings VARIABLE settings",
     "aiorest_ws.converters": "CONVERTERS Converter PATH",

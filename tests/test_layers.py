@@ -21,6 +21,7 @@ ROOT = Path(aiorest_ws.__file__).parent
 # Lowest first. A name is a package, or a module beside them; "" is `aiorest_ws` itself.
 ROOMS = (
     *("portable", "exceptions", "status", "gone"),
+    "client",
     "callables",
     "routing",
     "_speedups",
@@ -37,6 +38,7 @@ ROOMS = (
     "decorators",
     "registration",
     *("routers", "urls", "converters"),
+    "schema",
     "connection",
     "metrics",
     "server",
@@ -45,6 +47,7 @@ ROOMS = (
     "request",
     "conf",
     "utils",
+    "asgi",
     "app",
     "testing",
     "",

@@ -101,10 +101,10 @@ def _value(name: str, text: str) -> Any:
 
 
 def _help(name: str) -> str:
-    """Give the line of README's table as plain text, with the default."""
+    """Give the line of the table of options as plain text, with the default."""
     option = TABLE[name]
-    text = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", option.help).replace("`", "")
-    text = re.sub(r": see below|; only for run\b| \((?:performance|workers)\)|; ip is another name for it", "", text)
+    text = re.sub(r" \(\[[^]]*\]\([^)]*\)\)", "", option.help).replace("`", "")
+    text = re.sub(r": see below|; only for run\b|; ip is another name for it", "", text)
     text = text.replace("None", "none")
     if option.default is None:
         return f"{text} (none)".replace("%", "%%")

@@ -1,7 +1,7 @@
 """Every option of an application, written down once: its type, default, check and what it is for.
 
 `Options` has the types, for who writes `Application(…)`; `TABLE` the rest. What the environment may say (`environment`)
-and the tables of README.md follow from them.
+and the tables of docs/reference/options.md follow from them.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ class Option:
     written     how the environment says it: "text", "word", "number", "count" (a whole number, or a word),
                 "octal", "flag", "list" or "access log"; None:
                 it is an object, which no text can say
-    help        its row in README.md
+    help        its row in docs/reference/options.md; links as from the root of the repository
     of_factory  a factory class may bring it itself, and keeps it unless it is given
     """
 
@@ -141,7 +141,7 @@ class Option:
     of_factory: bool = False
 
 
-# In the order of README.md.
+# In the order of docs/reference/options.md.
 TABLE: dict[str, Option] = {
     "router": Option(None, check_router, None, "answers the requests; the one option that is required"),
     "middlewares": Option((), check_middlewares, None, "classes or instances of either kind, in order"),
@@ -206,17 +206,23 @@ TABLE: dict[str, Option] = {
         None,
         check_hosts,
         "list",
-        "what clients may call the server in the header `Host`, others get HTTP 403: see below",
+        "what clients may call the server in the header `Host`, others get HTTP 403 "
+        "([hosts](docs/guide/connections.md#hosts))",
         of_factory=True,
     ),
     "allowed_origins": Option(
-        None, check_origins, "list", "whose pages may connect, others get HTTP 403: see below", of_factory=True
+        None,
+        check_origins,
+        "list",
+        "whose pages may connect, others get HTTP 403 ([origins](docs/guide/connections.md#origins))",
+        of_factory=True,
     ),
     "trusted_proxies": Option(
         0,
         check_int(0, 100),
         "number",
-        "how many proxies are in front of the server, whose `X-Forwarded-For` and `-Proto` are believed: see below",
+        "how many proxies are in front of the server, whose `X-Forwarded-For` and `-Proto` are believed "
+        "([proxies](docs/guide/connections.md#proxies))",
     ),
     "proxy_protocol": Option(
         False,
@@ -232,7 +238,12 @@ TABLE: dict[str, Option] = {
         "of the server, in order of preference; the first that the client offers is agreed on",
         of_factory=True,
     ),
-    "lifespan": Option(None, check_hook, None, "async context manager around the application's life: see below"),
+    "lifespan": Option(
+        None,
+        check_hook,
+        None,
+        "async context manager around the application's life ([lifespan](docs/guide/lifespan.md#lifespan))",
+    ),
     "on_startup": Option((), check_hooks, None, "functions called with the application before it listens"),
     "on_listening": Option(
         (), check_hooks, None, "functions called with it once it listens, and `app.addresses` says where"
@@ -311,7 +322,8 @@ TABLE: dict[str, Option] = {
         None,
         check_metrics,
         None,
-        "a `metrics.Metrics`, which counts requests and connections for Prometheus: see below",
+        "a `metrics.Metrics`, which counts requests and connections for Prometheus "
+        "([observability](docs/observability.md))",
         of_factory=True,
     ),
     "metrics_port": Option(None, check_port_or_none, "number", "serve them on this port, too; 0 takes a free one"),

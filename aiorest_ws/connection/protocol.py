@@ -36,6 +36,8 @@ from aiorest_ws.limits.bucket import Rate
 from aiorest_ws.status import WS_MESSAGE_VIOLATE_POLICY, WS_NO_STATUS_CODE, WS_NORMAL
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from aiorest_ws.connection.listener import Listener
 
 __all__ = ("RequestHandlerProtocol",)
@@ -56,12 +58,14 @@ class RequestHandlerProtocol(Gate):
     headers, cookies   of the handshake, names of headers in lower case; of several cookies of one name the first
     user               whom the token of the handshake names, or its renewal; None for nobody. A hook may set another
     subprotocol        what was agreed on, or None
+    scope              what the server of ASGI says of the connection, its `state` too; None without one
     close_code, close_reason, close_was_clean    why the connection ended; None while it is up
     """
 
     close_code: int | None = None
     close_reason: str | None = None
     close_was_clean: bool | None = None
+    scope: Mapping[str, Any] | None = None
 
     path = Derived(lambda connection: connection._handshake.path)
     query = Memoised(lambda connection: dict(parse_qsl(connection._handshake.query, keep_blank_values=True)))

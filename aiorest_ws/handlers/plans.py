@@ -70,7 +70,7 @@ def make_plan(
         check_passed_on(function, view, {*fit.needs, *(need for each in verbs for need in needs_by_name(each))})
     bind = binder_of(fit, route, direct=view.dispatch is MethodBasedView.dispatch)
     threaded = _is_threaded(view, function)
-    answer = answering(function, view.response_model, view.__qualname__)
+    answer = answering(function, view.response_model, view.__qualname__, status=view.status)
     provide = _dependencies(fit, answer, parameters, threaded, dependencies)
     live = live_of(view) if verb == "GET" else None
     auth_required, permissions = guards_of(view, (function, inspect.getattr_static(view, verb.lower())))

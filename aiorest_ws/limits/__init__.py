@@ -50,7 +50,7 @@ def _seconds(default: Any, why: str) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The limits of one listener. Times are in seconds, sizes in bytes; README.md has a table of them.
+    """The limits of one listener. Times are in seconds, sizes in bytes; docs/reference/options.md has a table of them.
 
     None switches one off, except `max_concurrency`, `close_timeout` and `shutdown_timeout`. Raises TypeError or
     ValueError for what a limit cannot be.

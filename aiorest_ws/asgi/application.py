@@ -1,0 +1,118 @@
+"""The application as an ASGI 3 application: the scopes `websocket` and `lifespan`. HTTP is answered with 501."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from contextvars import Context, copy_context
+from typing import TYPE_CHECKING, Any, Self
+
+from aiorest_ws.asgi.life import Life
+from aiorest_ws.asgi.websocket import serve
+
+if TYPE_CHECKING:
+    from aiorest_ws.app import Application
+    from aiorest_ws.asgi.websocket import Receive, Scope, Send
+
+__all__ = ("AsgiApplication",)
+
+_NO_HTTP = b"only WebSocket is served here: connect with a WebSocket client\n"
+
+
+class AsgiApplication:
+    """What `Application.asgi()` gives. It starts with the server's lifespan, else with the first connection.
+
+    Who mounts it where no lifespan arrives ends it: `async with` around what serves starts and ends it, or `stop()`.
+
+    path    the only path that is served, whole or as it is below where this is mounted; None for that of the option
+    """
+
+    def __init__(self, app: Application, path: str | None = None) -> None:
+        self.app = app
+        self.path = path
+        self._lives: dict[asyncio.AbstractEventLoop, Life] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = scope["type"]
+        if kind == "websocket":
+            await serve(self, scope, receive, send)
+        elif kind == "lifespan":
+            await self._live(receive, send)
+        elif kind == "http":
+            await _refuse_http(send)
+        else:
+            raise RuntimeError(f"scope must be websocket, http or lifespan, got {kind!r:.50}")
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.stop()
+
+    async def start(self, context: Context | None = None) -> Life:
+        """Start the application in this loop unless it is, and give its life. Raises ImproperlyConfigured.
+
+        context    of the lifespan, None for a copy of that of now
+
+        Who is cancelled while it waits here takes it from nobody else.
+        """
+        loop = asyncio.get_running_loop()
+        life = self._lives.get(loop)
+        if life is None:
+            self._lives = {loop: life for loop, life in self._lives.items() if not loop.is_closed()}
+            life = self._lives[loop] = (context or copy_context()).run(Life, self.app, self.path)
+        try:
+            await life.start()
+        except asyncio.CancelledError:
+            raise
+        except BaseException:  # raised again: the next one tries anew
+            self._forget(life)
+            raise
+        return life
+
+    async def stop(self) -> None:
+        """Refuse new requests, let those in flight finish, close every connection; then end what was started."""
+        life = self._lives.get(asyncio.get_running_loop())
+        if life is not None:
+            try:
+                await life.stop()
+            finally:
+                self._forget(life)
+
+    def _forget(self, life: Life) -> None:
+        if self._lives.get(life.loop) is life:
+            del self._lives[life.loop]
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """Start and stop as the server says; what fails is told to it, which logs it."""
+        try:
+            for stage, step in (("startup", self.start), ("shutdown", self.stop)):
+                await _expect(receive, f"lifespan.{stage}")
+                try:
+                    await step()
+                except Exception as exc:
+                    await send({"type": f"lifespan.{stage}.failed", "message": str(exc)})
+                    return
+                await send({"type": f"lifespan.{stage}.complete"})
+        except asyncio.CancelledError:  # some servers end it so
+            await self.stop()
+            raise
+
+
+async def _expect(receive: Receive, kind: str) -> Mapping[str, Any]:
+    """Give the next message. Raises RuntimeError if it is another than the one that is due."""
+    message = await receive()
+    if message["type"] != kind:
+        raise RuntimeError(f"the server must send {kind} now, got {message['type']!r:.100}")
+    return message
+
+
+async def _refuse_http(send: Send) -> None:
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(_NO_HTTP))]
+    with suppress(OSError):  # the client is gone
+        await send(
+            {"type": "http.response.start", "status": 501, "headers": [*headers, (b"cache-control", b"no-store")]}
+        )
+        await send({"type": "http.response.body", "body": _NO_HTTP})

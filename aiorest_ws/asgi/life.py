@@ -1,0 +1,152 @@
+"""An application → one life of it in the loop of somebody else's server, with one end for all who ask for it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from contextvars import Context, ContextVar, copy_context
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from aiorest_ws.logs.loggers import enable_loggers
+from aiorest_ws.routers import warn_if_empty
+from aiorest_ws.server.exposing import expose
+from aiorest_ws.server.patience import Patience
+from aiorest_ws.server.shutdown import shut_down
+
+if TYPE_CHECKING:
+    from aiorest_ws.app import Application
+    from aiorest_ws.metrics import Exposition
+    from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
+    from aiorest_ws.server.lifespan import Lifespan
+
+__all__ = ("Life",)
+
+logger = logging.getLogger("aiorest_ws")
+
+_lives: set[asyncio.Task[None]] = set()  # the loop itself would let go of one that nobody knows any more
+
+P = TypeVar("P", bound="RequestHandlerProtocol")
+
+
+class Life:
+    """From the first step of the lifespan to behind its last, all in one task: whoever waits may be cancelled.
+
+    loop        that serves
+    factory     of the connections, once it has started
+    protocol    their class
+    """
+
+    def __init__(self, app: Application, path: str | None) -> None:
+        self.factory: RequestHandlerFactory
+        self.protocol: Any
+        self.loop = asyncio.get_running_loop()
+        self._app = app
+        self._path = path
+        self._patience = Patience()
+        self._lifespan: Lifespan | None = None
+        self._exposition: Exposition | None = None
+        self._set: dict[ContextVar[Any], Any] = {}  # by the lifespan
+        self._ready: asyncio.Future[None] = self.loop.create_future()
+        self._asked = asyncio.Event()
+        self._task = self.loop.create_task(self._live())
+        _lives.add(self._task)
+        self._task.add_done_callback(_lives.discard)
+
+    @property
+    def is_ending(self) -> bool:
+        """Tell whether nobody may connect any more."""
+        return self._asked.is_set() or self._task.done()
+
+    def made(self, protocol: type[P]) -> P:
+        """Give a connection of the class `protocol`."""
+        self.factory.protocol = protocol
+        return self.factory()  # type: ignore[no-any-return]
+
+    def context(self) -> Context:
+        """Give the context of a connection that comes here: what the lifespan has set is there, too."""
+        context = copy_context()
+        for variable, value in self._set.items():
+            context.run(variable.set, value)
+        return context
+
+    async def start(self) -> None:
+        """Wait until it has begun. Raises what went wrong."""
+        if not self._ready.done():
+            await asyncio.wait([self._task, self._ready], return_when=asyncio.FIRST_COMPLETED)
+        if self._task.done() and not self._ready.done():
+            self._task.result()
+            raise RuntimeError("the application was stopped before it had started")
+
+    def ask(self) -> None:
+        """Begin the end, unless it has begun."""
+        if not self._asked.is_set():
+            self._asked.set()
+            if not self._ready.done():
+                self._task.cancel()  # the lifespan may take its time
+
+    async def stop(self) -> None:
+        """Begin the end, and wait for it. Who is cancelled here makes it hurry."""
+        self.ask()
+        await self._patience.see_through(self._task)
+
+    async def _live(self) -> None:
+        try:
+            await self._begin()
+            self._ready.set_result(None)
+            await self._asked.wait()
+        except asyncio.CancelledError:
+            if not self._asked.is_set():  # else it was asked to end while it began
+                self._patience.lose()  # all tasks of the loop are being cancelled
+                if self._lifespan is not None:
+                    self._lifespan.abandon()
+        finally:
+            await self._end()
+
+    async def _begin(self) -> None:
+        app = self._app
+        self.factory = factory = app.prepare()
+        if self._path is not None:
+            factory.served_path = "/" + self._path.strip("/")
+        self.protocol = factory.protocol
+        if app._server is not None and app.is_running:  # what is around it is there already
+            lifespan = app._server.lifespan
+        else:
+            lifespan = self._lifespan = app.new_lifespan()
+            await lifespan.start()
+            lifespan.watch(self._on_lost)
+            self._exposition = expose(app._options, self._registry)
+        before = copy_context()
+        factory.context = lifespan.context or before
+        self._set = {
+            variable: value for variable, value in factory.context.items() if before.get(variable, before) is not value
+        }
+        warn_if_empty(factory.router)
+        enable_loggers()
+
+    def _registry(self) -> Any:
+        from aiorest_ws.metrics import metrics_of
+
+        return metrics_of(self.factory).exposed
+
+    def _on_lost(self, error: RuntimeError) -> None:
+        """Serve no more: what the handlers need is gone. Why has been logged."""
+        self.ask()
+
+    async def _end(self) -> None:
+        self._asked.set()
+        if hasattr(self, "factory"):
+            grace = self.factory.limits.shutdown_timeout
+            await self._step(shut_down(self.factory, grace=grace, patience=self._patience))
+        if self._lifespan is not None:
+            await self._step(self._lifespan.end(self._patience))
+            self._app._loop = None
+        if self._exposition is not None:
+            await self._patience.insist([asyncio.ensure_future(self._exposition.close())])
+
+    async def _step(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Do a part of the end; whatever goes wrong in it, the others follow."""
+        try:
+            await coroutine
+        except Exception:  # of the user's hooks, too
+            logger.exception("the application did not end as it should")

@@ -1,0 +1,196 @@
+"""A scope `websocket` → a guest, whose messages are carried to and from the server of ASGI until one end closes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextvars import Context
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote_to_bytes
+
+from aiorest_ws.connection.guest import Answer, Carrier, Close, Guest, answer_in, guest_of, head_of
+from aiorest_ws.exceptions import ConnectionRefused
+from aiorest_ws.http.head import refusal
+from aiorest_ws.status import WS_CLOSED_ABNORMALLY, WS_NO_STATUS_CODE, WS_NORMAL
+
+if TYPE_CHECKING:
+    from aiorest_ws.asgi.application import AsgiApplication
+    from aiorest_ws.request import RequestHandlerFactory
+
+__all__ = ("Receive", "Scope", "Send", "serve")
+
+Scope = Mapping[str, Any]
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+_AT_ONCE = 256  # messages that are taken before others get their turn
+_SAFE = "/:@!$&'()*+,;=~"  # in a path, beside what always is (RFC 3986 §3.3)
+_OF_THE_SERVER = frozenset((b"upgrade", b"connection", b"content-length", b"server", b"date"))
+_OF_ACCEPT = _OF_THE_SERVER | {b"sec-websocket-accept", b"sec-websocket-protocol", b"sec-websocket-extensions"}
+
+
+async def serve(door: AsgiApplication, scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve one connection. Raises RuntimeError for what no server may say, and what `receive` and `send` raise."""
+    kind = (await receive())["type"]
+    if kind == "websocket.disconnect":
+        return
+    if kind != "websocket.connect":
+        raise RuntimeError(f"the server must send websocket.connect first, got {kind!r:.100}")
+    life = await door.start(Context())  # what is set in that of this connection is nobody else's
+    can_answer = "websocket.http.response" in (scope.get("extensions") or ())
+    try:
+        if life.is_ending:
+            raise ConnectionRefused(503)
+        head = head_of(_target(scope, life.factory), _headers(scope))
+    except ConnectionRefused as exc:
+        await _say_answer(send, answer_in(refusal(exc.status, exc.reason, exc.headers)), can_answer)
+        return
+    guest = life.made(guest_of(life.protocol))
+    guest.scope = scope
+    carrier = Carrier(guest, _address(scope.get("client")), _address(scope.get("server")))
+    guest.begin(carrier, head, life.context())
+    await _carry(guest, carrier, receive, send, can_answer)
+
+
+def _address(end: Any) -> Any:
+    """Give one end of the connection as sockets do."""
+    if not end:
+        return ""  # as that of a Unix socket
+    host, port = end
+    return (host, port, 0, 0) if ":" in host else (host, port)
+
+
+def _headers(scope: Scope) -> list[tuple[bytes, bytes]]:
+    """Give the headers of the client, with those that a server may have left out."""
+    headers = [(bytes(name), bytes(value)) for name, value in scope["headers"]]
+    names = {name.lower() for name, _ in headers}
+    if b"host" not in names:
+        host, port = scope.get("server") or ("localhost", 80)
+        host = "localhost" if port is None and "/" in host else host  # a Unix socket
+        headers.append((b"host", (f"[{host}]" if ":" in host else host).encode()))
+    offered = scope.get("subprotocols")
+    if offered and b"sec-websocket-protocol" not in names:
+        headers.append((b"sec-websocket-protocol", ", ".join(offered).encode()))
+    return headers
+
+
+# The path
+
+
+def _target(scope: Scope, factory: RequestHandlerFactory) -> bytes:
+    """Give path and query of the request: the whole path if that is served, else what is left below the mount."""
+    path = _path(scope)
+    if not factory.serves(path.decode("latin-1")):
+        path = _below(path, scope.get("root_path") or "")
+    query = scope.get("query_string", b"")
+    return path + (b"?" + query if query else b"")
+
+
+def _path(scope: Scope) -> bytes:
+    """Give the path as the client wrote it, where the server tells and nobody has changed it since."""
+    path, raw = scope["path"], scope.get("raw_path")
+    if raw is not None:
+        raw = bytes(raw).partition(b"?")[0]  # some have the query in it
+        if unquote_to_bytes(raw) == path.encode("utf-8", "surrogateescape"):
+            return raw
+    return quote(path or "/", safe=_SAFE, errors="surrogateescape").encode()
+
+
+def _below(path: bytes, root: str) -> bytes:
+    """Give what of `path` is below `root`, which is decoded; all of it where it is not below."""
+    steps = root.rstrip("/").encode("utf-8", "surrogateescape").split(b"/")
+    parts = path.split(b"/")
+    if [unquote_to_bytes(part) for part in parts[: len(steps)]] != steps:
+        return path
+    return b"/" + b"/".join(parts[len(steps) :])
+
+
+# Messages
+
+
+async def _carry(guest: Guest, carrier: Carrier, receive: Receive, send: Send, can_answer: bool) -> None:
+    """Carry messages both ways until one end closes. What goes wrong with the server is raised, once all is over."""
+    writer = carrier.taker = asyncio.ensure_future(_write(guest, carrier, send, can_answer))
+    tasks = (writer, asyncio.ensure_future(_read(guest, receive)))
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        carrier.abort()
+        for task in tasks:
+            task.cancel()
+        try:
+            await asyncio.wait(tasks)
+        finally:
+            guest.connection_lost(None)
+    for task in tasks:
+        if not task.cancelled() and (exc := task.exception()) is not None:
+            raise exc
+
+
+async def _read(guest: Guest, receive: Receive) -> None:
+    taken = 0
+    while True:
+        await guest.has_room()
+        message = await receive()
+        kind = message["type"]
+        if kind == "websocket.disconnect":
+            code = message.get("code")
+            guest.leave(WS_NO_STATUS_CODE if code is None else code, message.get("reason"))
+            return
+        if kind != "websocket.receive":
+            raise RuntimeError(f"the server must send websocket.receive or websocket.disconnect, got {kind!r:.100}")
+        guest.take(_payload(message))
+        taken += 1
+        if taken % _AT_ONCE == 0:
+            await asyncio.sleep(0)
+
+
+def _payload(message: Mapping[str, Any]) -> bytes | str:
+    text, data = message.get("text"), message.get("bytes")
+    if isinstance(text, str):
+        return text
+    if isinstance(data, bytes):
+        return data
+    if isinstance(data, bytearray | memoryview):
+        return bytes(data)
+    raise RuntimeError("the server must send text or bytes with websocket.receive, there is neither")
+
+
+async def _write(guest: Guest, carrier: Carrier, send: Send, can_answer: bool) -> None:
+    """Say what is to be said, in order. Who cannot be told any more is gone."""
+    is_open = False
+    try:
+        while (said := await carrier.next()) is not None:
+            if isinstance(said, str):
+                await send({"type": "websocket.send", "text": said})
+            elif isinstance(said, bytes):
+                await send({"type": "websocket.send", "bytes": said})
+            elif isinstance(said, Close):
+                await send({"type": "websocket.close", "code": said.code, "reason": said.reason})
+                return
+            else:
+                is_open = await _say_answer(send, said, can_answer)
+                if not is_open:
+                    return
+            carrier.taken()
+        if not is_open and not guest.has_left:
+            await send({"type": "websocket.close", "code": WS_NORMAL})
+    except OSError:
+        guest.leave(WS_CLOSED_ABNORMALLY, None)
+
+
+async def _say_answer(send: Send, answer: Answer, can_answer: bool) -> bool:
+    """Tell the client whether it may connect, and give that."""
+    if answer.status == 101:
+        agreed = dict(answer.headers).get(b"sec-websocket-protocol")
+        headers = [pair for pair in answer.headers if pair[0] not in _OF_ACCEPT]
+        protocol = None if agreed is None else agreed.decode()
+        await send({"type": "websocket.accept", "subprotocol": protocol, "headers": headers})
+        return True
+    if can_answer:
+        headers = [pair for pair in answer.headers if pair[0] not in _OF_THE_SERVER]
+        await send({"type": "websocket.http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "websocket.http.response.body", "body": answer.body})
+    else:
+        await send({"type": "websocket.close", "code": WS_NORMAL})
+    return False

@@ -1,0 +1,322 @@
+"""One life of an application in somebody else's loop: from its lifespan or its first connection, to one end."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from aiorest_ws import Application
+from aiorest_ws.exceptions import ImproperlyConfigured, RouterNotDefined
+from tests.kit.asgi import ByHand
+from tests.serving import TIMEOUT, asynchronous, make_router, turn_over, until
+
+
+class Lifespan(ByHand):
+    """A server that starts and stops an application."""
+
+    def __init__(self, asgi: Any) -> None:
+        super().__init__(begins=False, type="lifespan")
+        self.begin(asgi)
+
+    async def step(self, stage: str) -> dict[str, Any]:
+        self.say(f"lifespan.{stage}")
+        return await self.told()
+
+
+def noted(**options: Any) -> tuple[Application, list[Any]]:
+    """Give an application, and what it notes of its life."""
+    said: list[Any] = []
+
+    @asynccontextmanager
+    async def lifespan(app: Application) -> AsyncIterator[None]:
+        said.append("enter")
+        try:
+            yield
+        finally:
+            said.append("exit")
+
+    hooks = {"on_startup": [lambda _: said.append("up")], "on_shutdown": [lambda _: said.append("down")]}
+    return Application(make_router(), lifespan=lifespan, **hooks | options), said
+
+
+@asynchronous
+async def test_lifespan_of_the_server() -> None:
+    app, said = noted()
+    server = Lifespan(app.asgi())
+    assert await server.step("startup") == {"type": "lifespan.startup.complete"}
+    assert said == ["enter", "up"]
+    assert await server.step("shutdown") == {"type": "lifespan.shutdown.complete"}
+    await server.over()
+    assert said == ["enter", "up", "down", "exit"]
+
+
+@asynchronous
+async def test_it_may_start_again() -> None:
+    app, said = noted()
+    asgi = app.asgi()
+    for _ in range(2):
+        server = Lifespan(asgi)
+        await server.step("startup")
+        async with asyncio.timeout(TIMEOUT):
+            connection = ByHand()
+            connection.begin(asgi)
+            assert (await connection.told())["type"] == "websocket.accept"
+            connection.say("websocket.disconnect", code=1000)
+            await connection.over()
+        await server.step("shutdown")
+    assert said == ["enter", "up", "down", "exit"] * 2
+
+
+@asynchronous
+async def test_what_fails_at_the_start_is_told_to_the_server() -> None:
+    def fail(app: Application) -> None:
+        raise ValueError("no database")
+
+    app, said = noted(on_startup=[fail])
+    server = Lifespan(app.asgi())
+    told = await server.step("startup")
+    assert told["type"] == "lifespan.startup.failed"
+    assert "ValueError: no database" in told["message"]
+    await server.over()
+    assert said == ["enter", "exit"]
+
+
+@asynchronous
+async def test_application_without_a_router() -> None:
+    told = await Lifespan(Application().asgi()).step("startup")
+    assert told["type"] == "lifespan.startup.failed"
+    with pytest.raises(RouterNotDefined):
+        async with ByHand().serving(Application().asgi(), accepts=False):
+            pass
+
+
+@asynchronous
+async def test_wrong_order_is_an_error() -> None:
+    server = Lifespan(Application(make_router()).asgi())
+    server.say("lifespan.shutdown")
+    with pytest.raises(RuntimeError, match=r"must send lifespan\.startup now, got 'lifespan\.shutdown'"):
+        await server.over()
+
+
+@asynchronous
+async def test_unknown_scope_is_an_error() -> None:
+    server = ByHand(type="mail")
+    server.begin(Application(make_router()).asgi())
+    with pytest.raises(RuntimeError, match="got 'mail'"):
+        await server.over()
+
+
+@asynchronous
+async def test_http_is_answered_501() -> None:
+    server = ByHand(type="http", begins=False)
+    server.begin(Application(make_router()).asgi())
+    assert (await server.told())["status"] == 501
+    assert b"WebSocket" in (await server.told())["body"]
+    await server.over()
+
+
+@asynchronous
+async def test_first_connection_starts_it_where_no_lifespan_comes() -> None:
+    app, said = noted()
+    async with ByHand().serving(app.asgi()) as server:
+        assert said == ["enter", "up"]
+        server.ask()
+        assert (await server.reply())["data"] == "Hello, world!"
+    assert said == ["enter", "up", "down", "exit"]
+
+
+@asynchronous
+async def test_async_with_starts_and_ends_it() -> None:
+    app, said = noted()
+    async with app.asgi() as asgi:
+        assert said == ["enter", "up"]
+        assert await asgi.start() is await asgi.start()
+        app.call_soon(said.append, "called")
+        await turn_over()
+    assert said == ["enter", "up", "called", "down", "exit"]
+    with pytest.raises(RuntimeError):
+        app.call_soon(said.append, "too late")
+
+
+@asynchronous
+async def test_client_that_leaves_while_it_starts_takes_it_from_nobody() -> None:
+    go = asyncio.Event()
+
+    async def slow(app: Application) -> None:
+        await go.wait()
+
+    app, said = noted(on_startup=[slow])
+    asgi = app.asgi()
+    first, second = ByHand(), ByHand()
+    first.begin(asgi)
+    second.begin(asgi)
+    await until(lambda: said == ["enter"])
+    first.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first.over()
+    go.set()
+    assert (await second.told())["type"] == "websocket.accept"
+    assert said == ["enter"]
+    second.say("websocket.disconnect")
+    await second.over()
+    await asgi.stop()
+    assert said == ["enter", "down", "exit"]
+
+
+@asynchronous
+async def test_stop_while_it_starts() -> None:
+    async def never(app: Application) -> None:
+        await asyncio.Event().wait()
+
+    app, said = noted(on_startup=[never])
+    asgi = app.asgi()
+    starting = asyncio.ensure_future(asgi.start())
+    await until(lambda: said == ["enter"])
+    await asgi.stop()
+    with pytest.raises(RuntimeError, match="stopped before"):
+        await starting
+    assert said == ["enter", "exit"]
+
+
+def test_end_of_the_loop_ends_it() -> None:
+    app, said = noted()
+
+    async def serve() -> None:
+        server = ByHand()
+        server.begin(app.asgi())
+        assert (await server.told())["type"] == "websocket.accept"
+        server.say("websocket.disconnect")
+        await server.over()
+        gc.collect()
+        assert said == ["enter", "up"]
+
+    asyncio.run(serve())
+    assert sorted(said[2:]) == ["down", "exit"]
+
+
+def test_each_loop_has_a_life_of_its_own() -> None:
+    app, said = noted()
+    asgi = app.asgi()
+
+    async def serve() -> None:
+        async with ByHand().serving(asgi):
+            pass
+
+    asyncio.run(serve())
+    asyncio.run(serve())
+    assert said == ["enter", "up", "down", "exit"] * 2
+    assert asgi._lives == {}
+
+
+@asynchronous
+async def test_server_that_cancels_its_lifespan_ends_it() -> None:
+    app, said = noted()
+    server = Lifespan(app.asgi())
+    await server.step("startup")
+    server.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await server.over()
+    assert said == ["enter", "up", "down", "exit"]
+
+
+@asynchronous
+async def test_stop_lets_requests_finish_closes_connections_and_refuses_more() -> None:
+    go = asyncio.Event()
+
+    async def slow(request: Any) -> str:
+        await go.wait()
+        return "done"
+
+    app = Application(make_router(slow=slow), shutdown_timeout=5)
+    asgi = app.asgi()
+    server = ByHand()
+    server.begin(asgi)
+    assert (await server.told())["type"] == "websocket.accept"
+    server.ask("/slow")
+    await turn_over()
+    stopping = asyncio.ensure_future(asgi.stop())
+    await turn_over()
+    server.ask("/hello", id=1)
+    assert (await server.reply())["status"] == 503
+    late = ByHand(extensions={"websocket.http.response": {}})
+    late.begin(asgi)
+    assert (await late.told())["status"] == 503
+    go.set()
+    assert (await server.reply())["data"] == "done"
+    assert await server.told() == {"type": "websocket.close", "code": 1001, "reason": "server is shutting down"}
+    await server.over()
+    await late.over()
+    await stopping
+
+
+@asynchronous
+async def test_lifespan_that_ends_before_its_time_ends_the_connections(caplog: pytest.LogCaptureFixture) -> None:
+    over = asyncio.Event()
+
+    @asynccontextmanager
+    async def fragile(app: Application) -> AsyncIterator[None]:
+        task = asyncio.current_task()
+        assert task is not None
+        watching = asyncio.ensure_future(over.wait())
+        watching.add_done_callback(lambda _: task.cancel())
+        yield
+
+    app = Application(make_router(), lifespan=fragile)
+    asgi = app.asgi()
+    server = ByHand()
+    server.begin(asgi)
+    assert (await server.told())["type"] == "websocket.accept"
+    over.set()
+    assert (await server.told())["code"] == 1001
+    await server.over()
+    late = ByHand()
+    late.begin(asgi)
+    assert (await late.told())["type"] == "websocket.close"
+    await late.over()
+    assert "ended while the application was serving" in caplog.text
+    await asgi.stop()
+
+
+@asynchronous
+async def test_it_shares_the_lifespan_of_its_own_port() -> None:
+    app, said = noted(port=0, shutdown_timeout=0.1)
+    await app.start()
+    async with ByHand().serving(app.asgi()) as server:
+        server.ask()
+        assert (await server.reply())["data"] == "Hello, world!"
+    assert said == ["enter", "up"]
+    assert app._loop is not None
+    await app.stop()
+    assert said == ["enter", "up", "down", "exit"]
+
+
+@asynchronous
+async def test_metrics_port_is_served() -> None:
+    app = Application(make_router(), metrics_port=0)
+    async with app.asgi() as asgi:
+        life = await asgi.start()
+        assert life._exposition is not None
+        host, port = life._exposition.address
+        reader, writer = await asyncio.open_connection(host, port)
+        writer.write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        async with asyncio.timeout(TIMEOUT):
+            assert b"200 OK" in await reader.readline()
+        writer.close()
+        await writer.wait_closed()
+
+
+@asynchronous
+async def test_port_that_is_taken_fails_at_the_start_and_undoes_it() -> None:
+    first = Application(make_router(), metrics_port=0)
+    async with first.asgi() as asgi:
+        life = await asgi.start()
+        assert life._exposition is not None
+        app, said = noted(metrics_port=life._exposition.address[1])
+        with pytest.raises(ImproperlyConfigured):
+            await app.asgi().start()
+        assert said == ["enter", "up", "down", "exit"]
