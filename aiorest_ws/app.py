@@ -15,6 +15,7 @@ from weakref import WeakSet
 
 from aiorest_ws.conf.environment import configured, strangers
 from aiorest_ws.conf.options import OPTIONS, TABLE, AllOptions, Options, checked, deflate_offer_accept, middleware_of
+from aiorest_ws.conf.protocols import protocol_options
 from aiorest_ws.exceptions import ImproperlyConfigured, RouterNotDefined
 from aiorest_ws.exchange.opening import open_door
 from aiorest_ws.handlers.exception_handlers import adding_handler
@@ -26,7 +27,6 @@ from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
 from aiorest_ws.routers import SimpleRouter
 from aiorest_ws.server.calling import call_soon, check_no_loop, run_coroutine
 from aiorest_ws.server.carriers import broker_for, reached
-from aiorest_ws.server.factory import protocol_options
 from aiorest_ws.server.lifespan import Lifespan, Shared
 from aiorest_ws.server.listeners import reload_certificates, tls_of
 from aiorest_ws.server.process import TOLD

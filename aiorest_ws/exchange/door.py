@@ -25,7 +25,7 @@ from aiorest_ws.exchange.connection import HttpConnection, handshake_of, peer_of
 from aiorest_ws.exchange.methods import answers_itself, method_for, with_allowed
 from aiorest_ws.exchange.origins import admit, with_cors
 from aiorest_ws.exchange.pages import check_pages, pages_of
-from aiorest_ws.exchange.replies import Reply, error, made, refused, rendered_reply
+from aiorest_ws.exchange.replies import Reply, error, made, refused, rendered_reply, unmarked
 from aiorest_ws.exchange.targets import SLASH, args_of, path_of, url_of, with_slashes
 from aiorest_ws.handlers.texts import Texts
 from aiorest_ws.realtime.roles import Counted
@@ -164,7 +164,12 @@ class Exchange:
         if observes:
             self._observe(connection, request, len(answer), perf_counter() - started)
         over(request)
+        is_replayed = False
+        if "idempotency-key" in connection.headers:
+            answer, is_replayed = unmarked(answer, connection.form)
         reply = rendered_reply(answer, request.status, connection.form, connection.media_type)
+        if is_replayed:
+            reply.headers.append((b"idempotent-replayed", b"true"))
         if connection.closes:
             reply = reply._replace(closes=True)
         if reply.status == 405:
@@ -209,6 +214,7 @@ class Exchange:
         """Give what comes of a handler that takes its time: it may have so much of it, and is left with its client."""
         loop = asyncio.get_running_loop()
         task = loop.create_task(pending)
+        is_late = False
         waits: set[asyncio.Task[Any]] = {task} if line is not None else {task, loop.create_task(_left(receive))}
         try:
             patience = self.factory.limits.request_timeout
@@ -217,13 +223,27 @@ class Exchange:
                 return _outcome(connection, request, task)
             if done:
                 raise Gone
+            is_late = True
             return self._late(connection, request)
         finally:
+            waits.discard(task)
             for each in waits:
                 each.cancel()
             if not task.done():
-                self.factory.outlives(task)
-                task.add_done_callback(lambda _: _end(request))
+                self._leave(request, task, is_late=is_late)
+
+    def _leave(self, request: Any, task: asyncio.Task[bytes], *, is_late: bool) -> None:
+        """Cancel a handler that nobody waits for, unless what it does is done once: then it goes on to its end."""
+        role = request._live
+        survives = role is not None and not is_late and bool(role.leave())
+        if not survives:
+            task.cancel()
+        elif self.factory.limits.request_timeout is not None:
+            loop = asyncio.get_running_loop()
+            timer = loop.call_later(self.factory.limits.request_timeout, task.cancel)
+            task.add_done_callback(lambda _: timer.cancel())
+        self.factory.outlives(task, survives=survives)
+        task.add_done_callback(lambda _: _end(request))
 
     def _late(self, connection: HttpConnection, request: Any) -> bytes:
         if request._live is not None:

@@ -52,6 +52,7 @@ class Line(HttpToolsProtocol):
     _unsent = 0
     _unpushed = 0
     _in_flight = 0
+    survivors: frozenset[asyncio.Task[Any]] = frozenset()  # the exchange sees to them
 
     def __init__(self, port: Port, protocol: Any) -> None:
         super().__init__(port.config, port.state, {}, _loop=asyncio.get_running_loop())

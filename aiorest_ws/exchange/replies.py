@@ -11,7 +11,7 @@ from orjson import JSONDecodeError, loads
 from aiorest_ws._speedups import BINARY_MSGPACK, dumps, write
 from aiorest_ws.exceptions import ConnectionRefused
 
-__all__ = ("Headers", "Reply", "alone", "error", "made", "not_modified", "refused", "rendered_reply")
+__all__ = ("Headers", "Reply", "alone", "error", "made", "not_modified", "refused", "rendered_reply", "unmarked")
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -58,6 +58,15 @@ def alone(rendered: bytes, status: int, form: int) -> bytes:
             return b"\x81" + write("detail", form) + rendered[len(detail) :]
         return b'{"detail":' + rendered[len(detail) :]
     return _looked_for(rendered)
+
+
+def unmarked(rendered: bytes, form: int) -> tuple[bytes, bool]:
+    """Give a reply to a request with a key without the mark of one that was given before, and whether it had that."""
+    if form == BINARY_MSGPACK:
+        mark = write("replayed", form) + b"\xc3"
+        return (b"\x83" + rendered[1 : -len(mark)], True) if rendered.endswith(mark) else (rendered, False)
+    mark = b',"replayed":true}'
+    return (rendered[: -len(mark)] + b"}", True) if rendered.endswith(mark) else (rendered, False)
 
 
 def _looked_for(rendered: bytes) -> bytes:

@@ -624,6 +624,53 @@ async def test_what_the_lifespan_sets_is_seen() -> None:
         assert (await client.get("/")).json() == "red"
 
 
+@pytest.mark.parametrize("accept", ["application/json", "application/msgpack"])
+@asynchronous
+async def test_a_key_has_it_done_once(accept: str) -> None:
+    done: list[int] = []
+    own = SimpleRouter()
+
+    @own.post("/")
+    async def add(request: Any) -> Any:
+        done.append(1)
+        return Response({"n": len(done)}, status=201)
+
+    app = Application(own, idempotency=lambda request: "ada")
+    async with client_of(app) as client:
+        headers = {"Idempotency-Key": '"0123456789abcdef"', "Accept": accept}
+        first = await client.post("/", headers=headers)
+        again = await client.post("/", headers=headers)
+    assert (first.status_code, again.status_code, done) == (201, 201, [1])
+    assert first.content == again.content
+    assert ("idempotent-replayed" in first.headers, again.headers["idempotent-replayed"]) == (False, "true")
+
+
+@asynchronous
+async def test_a_handler_with_a_key_outlives_its_client() -> None:
+    begun, go_on, done = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    own = SimpleRouter()
+
+    @own.post("/")
+    async def add(request: Any) -> None:
+        begun.set()
+        await go_on.wait()
+        done.set()
+
+    async def receive() -> Any:
+        await begun.wait()
+        return {"type": "http.disconnect"}
+
+    factory = Application(own, idempotency=lambda request: "ada").prepare()
+    headers = [(b"host", b"t"), (b"content-length", b"0"), (b"idempotency-key", b"0123456789abcdef")]
+    scope = {"type": "http", "method": "POST", "path": "/", "http_version": "1.1", "headers": headers}
+    await Exchange(factory)(scope, receive, lambda message: None)  # type: ignore[arg-type,return-value]
+    assert len(factory.unfinished) == 1
+    go_on.set()
+    await done.wait()
+    await asyncio.wait(factory.unfinished or [asyncio.ensure_future(asyncio.sleep(0))])
+    assert factory.unfinished == []
+
+
 # Pages
 
 
