@@ -11,7 +11,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -qq
 INSTALL := $(PIP) install --no-build-isolation -e .
 
 .PHONY: help demo dev compiler test test-compiled test-pure test-covered test-covered-part covered test-packaging test-proxies lint bench bench-smoke fuzz fuzz-smoke fuzz-frames \
-	fuzz-rooms fuzz-guided fuzz-reached sanitize bench-peers conformance soak hold docs wheel clean
+	fuzz-rooms fuzz-guided fuzz-reached sanitize bench-peers conformance soak hold docs wheel release-check clean
 
 help:
 	@echo "make demo            the example server and a client that talks to it"
@@ -33,6 +33,7 @@ help:
 	@echo "make bench-peers     beside other servers, end to end, a few minutes; WRITE=1 renews docs/performance.*"
 	@echo "make docs            site/: the documentation, warnings are errors"
 	@echo "make wheel           dist/: the wheel and the sdist"
+	@echo "make release-check   whether dist/ may be released: twine, each Python that is here, versions, the npm package; slow"
 	@echo "make clean           everything that was generated, .venv too"
 
 # Where the whole environment is, the demo takes it; else it makes a small one.
@@ -148,9 +149,10 @@ soak: $(VENV)/.compiled
 hold: $(VENV)/.compiled
 	$(BARE) $(BIN)/python -m hold $(if $(PURE),--path pure) $(ARGS)
 
-# ARGS="--rounds 1 --secs 0.5" for a quick look; bench/peers.py --help has the rest.
+# ARGS="--rounds 1 --secs 0.5" for a quick look, FANOUT= for the second; their --help has the rest.
 bench-peers: $(VENV)/.compiled
 	$(BARE) $(BIN)/python bench/peers.py $(if $(WRITE),--write) $(ARGS)
+	$(BARE) $(BIN)/python bench/fanout.py $(if $(WRITE),--write) $(FANOUT)
 
 # Nothing of the package is imported: the reference is read from the source.
 docs: .venv-docs/.deps
@@ -159,6 +161,9 @@ docs: .venv-docs/.deps
 wheel: $(VENV)/.deps
 	rm -rf build/lib* build/bdist* dist
 	$(BARE) $(STRICT) $(BIN)/python -m build -q
+
+release-check: wheel
+	.ci/release-check $(BIN)/python
 
 clean:
 	rm -rf $(VENV) .venv-peers .venv-fuzz .venv-docs build dist site wheelhouse *.egg-info aiorest_ws/_speedups/*.so aiorest_ws/_speedups/*.pyd

@@ -44,9 +44,10 @@ PATHS = {
     "aiorest_ws.auth.user.abstractions": "AbstractUser",
     "aiorest_ws.auth.user.models": "User",
     "aiorest_ws.client": (
-        "AsyncClient BadRequest CallOptions Change ClientClosed ClientError ClientOptions Conflict ConnectionLost "
-        "Event Events Forbidden HandshakeRefused MethodNotAllowed NotFound Reply RequestFailed ServerFailed State Statuses "
-        "Subscription TimedOut TooManyRequests Unauthorized UnexpectedReply Unprocessable"
+        "AsyncClient AsyncEvents AsyncStatuses AsyncSubscription BadRequest CallOptions Change Client ClientClosed "
+        "ClientError ClientOptions Conflict ConnectionLost "
+        "Event Events Forbidden HandshakeRefused MethodNotAllowed NotFound Reply RequestFailed ServerFailed State "
+        "Statuses Subscription TimedOut TooManyRequests Unauthorized UnexpectedReply Unprocessable"
     ),
     "aiorest_ws.command_line": "CommandLine",
     "aiorest_ws.conf": "Settings VARIABLE settings",

@@ -1,4 +1,4 @@
-"""A server's urls → values and changes of them, in Python: `AsyncClient` for asyncio. The extra `client`."""
+"""A server's urls → values and changes of them: `AsyncClient` for asyncio, `Client` without it. The extra `client`."""
 
 from __future__ import annotations
 
@@ -23,13 +23,18 @@ from aiorest_ws.client.errors import (
 )
 from aiorest_ws.client.inbox import Change, Event, State
 from aiorest_ws.client.replies import Reply
-from aiorest_ws.client.subscriptions import Events, Statuses, Subscription
+from aiorest_ws.client.subscriptions import AsyncEvents, AsyncStatuses, AsyncSubscription
+from aiorest_ws.client.synchronous import Client, Events, Statuses, Subscription
 
 __all__ = (
     "AsyncClient",
+    "AsyncEvents",
+    "AsyncStatuses",
+    "AsyncSubscription",
     "BadRequest",
     "CallOptions",
     "Change",
+    "Client",
     "ClientClosed",
     "ClientError",
     "ClientOptions",

@@ -14,7 +14,7 @@ from aiorest_ws.client.link import Link, LinkOptions
 from aiorest_ws.client.reconnecting import Backoff
 from aiorest_ws.client.replies import Reply
 from aiorest_ws.client.shapes import fitted
-from aiorest_ws.client.subscriptions import Events, Statuses, Subscription
+from aiorest_ws.client.subscriptions import AsyncEvents, AsyncStatuses, AsyncSubscription
 from aiorest_ws.client.tokens import TokenSource
 from aiorest_ws.client.topics import Topics
 from aiorest_ws.client.wire import Address, check_url
@@ -136,9 +136,9 @@ class AsyncClient:
         """Give "connecting" for the first time, "open", "offline" until it is back, or "closed" for good."""
         return self._link.connector.state.status
 
-    def statuses(self) -> Statuses:
+    def statuses(self) -> AsyncStatuses:
         """Give how it stands, now and whenever that changes."""
-        return Statuses(self._watchers, self._link.connector.state)
+        return AsyncStatuses(self._watchers, self._link.connector.state)
 
     # Calls
 
@@ -244,11 +244,11 @@ class AsyncClient:
     @overload
     def subscribe(
         self, url: str, *, type: type[T], item: type[I], args: Mapping[str, Any] | None = None, presence: Any = None
-    ) -> Subscription[T | I]: ...
+    ) -> AsyncSubscription[T | I]: ...
     @overload
     def subscribe(
         self, url: str, *, type: type[T], args: Mapping[str, Any] | None = None, presence: Any = None
-    ) -> Subscription[T]: ...
+    ) -> AsyncSubscription[T]: ...
     @overload
     def subscribe(
         self,
@@ -258,7 +258,7 @@ class AsyncClient:
         item: Any = None,
         args: Mapping[str, Any] | None = None,
         presence: Any = None,
-    ) -> Subscription[Any]: ...
+    ) -> AsyncSubscription[Any]: ...
     def subscribe(
         self,
         url: str,
@@ -267,7 +267,7 @@ class AsyncClient:
         item: Any = None,
         args: Mapping[str, Any] | None = None,
         presence: Any = None,
-    ) -> Subscription[Any]:
+    ) -> AsyncSubscription[Any]:
         """Give the changes of a url, to iterate: the value now, then each change, or each item of a log.
 
         It goes on over lost connections: of a state the last value counts, of a log nothing is missed or comes twice,
@@ -279,12 +279,12 @@ class AsyncClient:
         presence    what is shown of who subscribes, where the route lists that
         """
         self._link.connector.begin()
-        return Subscription(*self._topics.listen(url, args, presence), type, item)
+        return AsyncSubscription(*self._topics.listen(url, args, presence), type, item)
 
-    def events(self) -> Events:
+    def events(self) -> AsyncEvents:
         """Give what the server sends to this connection by `send_event`, from now on, to iterate."""
         self._link.connector.begin()
-        return Events(self._events)
+        return AsyncEvents(self._events)
 
     # What the link tells
 

@@ -12,7 +12,7 @@ from aiorest_ws.client.inbox import Change, Event, Feed, Listener, State
 from aiorest_ws.client.shapes import fitted, item_of
 from aiorest_ws.client.topics import Topic
 
-__all__ = ("Events", "Statuses", "Subscription")
+__all__ = ("AsyncEvents", "AsyncStatuses", "AsyncSubscription")
 
 T = TypeVar("T")
 _STATES, _EVENTS = 64, 1024  # that wait to be read
@@ -53,7 +53,7 @@ def _leave_soon(loop: asyncio.AbstractEventLoop, leave: Any, *args: Any) -> None
         loop.call_soon_threadsafe(leave, *args)
 
 
-class Subscription(_Iterated[Change[T]], Generic[T]):
+class AsyncSubscription(_Iterated[Change[T]], Generic[T]):
     """The changes of a url: the value now, then each change, or each item of a log, through lost connections.
 
     It ends when it is closed, or with what the server refuses: RequestFailed. A `data` that does not fit `type` is
@@ -79,9 +79,9 @@ class Subscription(_Iterated[Change[T]], Generic[T]):
             return change
         return Change(fitted(change.data, hint), change.is_item, change.lost, change.version)
 
-    def statuses(self) -> Statuses:
+    def statuses(self) -> AsyncStatuses:
         """Give how it stands, now and whenever that changes."""
-        return Statuses(self._topic.watchers, self._topic.state)
+        return AsyncStatuses(self._topic.watchers, self._topic.state)
 
 
 def _left(topic: Topic, listener: Listener) -> None:
@@ -106,7 +106,7 @@ def _unfed(feeds: list[Any], feed: Feed[Any]) -> None:
     feed.end()
 
 
-class Statuses(_Fed[State]):
+class AsyncStatuses(_Fed[State]):
     """How a client, or a subscription, stands: now, and whenever that changes, until it is closed."""
 
     def __init__(self, feeds: list[Feed[State]], now: State) -> None:
@@ -116,7 +116,7 @@ class Statuses(_Fed[State]):
             self.close()
 
 
-class Events(_Fed[Event]):
+class AsyncEvents(_Fed[Event]):
     """What the server sends by `send_event`. Of those that nobody reads the last 1,024 wait."""
 
     def __init__(self, feeds: list[Feed[Event]]) -> None:

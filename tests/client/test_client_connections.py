@@ -383,3 +383,27 @@ def test_waits_are_spread_over_all_of_the_bound() -> None:
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 503])
 def test_what_passes_is_not_for_good(status: int) -> None:
     assert not is_final(HandshakeRefused("no", status), was_open=False)
+
+
+@asynchronous
+async def test_nothing_grows_with_the_connections_that_were_lost() -> None:
+    """Others' clients leave a task behind each of them, or subscribe twice as often."""
+    asked: list[list[str]] = []
+
+    async def talk(connection: Peer) -> None:
+        urls: list[str] = []
+        asked.append(urls)
+        while set(urls) != {"/x", "/y"}:
+            urls.append((await connection.answer(1, topic=f"/{len(urls)}", version="e.1.d"))["url"])
+        connection.abort()
+
+    async with peer(talk) as script, AsyncClient(script.url, **QUICK) as api:
+        kept = [api.subscribe("/x"), api.subscribe("/y")]
+        tasks = []
+        while len(asked) < 20:
+            seen = len(asked)
+            await until(lambda: len(asked) > seen)  # noqa: B023
+            tasks.append(len(asyncio.all_tasks()))
+        assert len(kept) == 2
+        assert max(tasks[5:]) <= max(tasks[:5])
+    assert {len(urls) for urls in asked[:-1]} == {2}
