@@ -16,9 +16,8 @@ app = Application(router)
 
 
 def test_which_document(cli: Cli) -> None:
-    name = cli.write(PROGRAM)
     for flags, says in (((), '{\n  "openapi": "3.1.0"'), (("--asyncapi",), '{\n  "asyncapi": "3.0.0"')):
-        said = cli("schema", *flags, "--title", "Titled", f"{name}:app")
+        said = cli("schema", *flags, "--title", "Titled", f"{cli.write(PROGRAM)}:app")
         assert (said.code, said.err) == (0, "")
         assert said.out.startswith(says)
         assert '"title": "Titled"' in said.out

@@ -147,7 +147,7 @@ def test_the_validator_sees_what_is_wrong() -> None:
 def test_what_goes_over_a_connection_is_what_it_says() -> None:
     app = make_app()
     document = document_of(app)
-    sent = [
+    sent: list[tuple[str, dict[str, Any]]] = [
         ("get_cards_number", {"method": "GET", "url": "/cards/1"}),
         (
             "put_cards_number",
