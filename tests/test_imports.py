@@ -62,6 +62,7 @@ PATHS = {
         "NotSpecifiedMethodName NotSpecifiedURL NotSupportedArgumentType PermissionDeniedException RequestTimeout "
         "RouterNotDefined SerializerError ServerStopping TooManyRequests ValidationError"
     ),
+    "aiorest_ws.idempotency": "Idempotency token_holder",
     "aiorest_ws.limits": "Limits check_limit",
     "aiorest_ws.metrics": "Exposition Metrics",
     "aiorest_ws.middlewares": "CallNext RequestId Timing middleware_of middlewares_of request_id",

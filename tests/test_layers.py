@@ -29,6 +29,7 @@ ROOMS = (
     "limits",
     "logs",
     "realtime",
+    "idempotency",
     "dependencies",
     *("permissions", "middlewares", "abstract"),
     "http",

@@ -23,6 +23,7 @@ from aiorest_ws.conf.checks import (
     check_health_path,
     check_hook,
     check_hooks,
+    check_idempotency,
     check_int,
     check_metrics,
     check_middlewares,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 
     from aiorest_ws.abstract import AbstractRouter
     from aiorest_ws.dependencies.depends import Depends
+    from aiorest_ws.idempotency import Idempotency
     from aiorest_ws.metrics import Metrics
     from aiorest_ws.middlewares import Middleware
     from aiorest_ws.realtime.brokers import Broker
@@ -108,6 +110,7 @@ class Options(LimitOptions, total=False):
     log_level: Literal["critical", "error", "warn", "warning", "info", "debug", "trace"]
     access_log: bool | Literal["text", "json"]
     broker: str | Broker | None
+    idempotency: Idempotency | Callable[[Any], str | None] | Literal[False] | None
     metrics: Metrics | None
     metrics_port: int | None
     metrics_host: str
@@ -310,6 +313,14 @@ TABLE: dict[str, Option] = {
         check_broker,
         "text",
         "what tells other processes of changes: a url `redis://…`, `rediss://…`, `unix://…`, or a `Broker`",
+    ),
+    "idempotency": Option(
+        None,
+        check_idempotency,
+        None,
+        "who asks with an `idempotency_key`: a function from the request to a text, or an `Idempotency`; `None`: `iss` "
+        "and `sub` of its token, `False`: keys mean nothing ([idempotency](docs/idempotency.md))",
+        of_factory=True,
     ),
     "metrics": Option(
         None,

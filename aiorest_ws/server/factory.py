@@ -75,6 +75,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
     admissions         which of them were let in
     hooks              runs `on_connect` and `on_disconnect`
     context            the context variables that every connection begins with: a copy of these, None for those of now
+    idempotency        who asks with a key, as the option has it
     debug              show tracebacks to clients, log handlers that block the event loop, let local pages connect
     access_log         log a line per request: True, "text" or "json"
     metrics            a `metrics.Metrics` that counts connections and requests, or None
@@ -102,6 +103,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
     on_disconnect: Callable[[Any, Any, Any], Any] | None = None
     app: Any = None
     context: Context | None = None
+    idempotency: Any = None
     debug = False
     access_log: bool | str = False
     metrics: Any = None
@@ -120,7 +122,8 @@ class RequestHandlerFactory(WebSocketServerFactory):
         self._limits = Limits(max_message_size=None, handshake_timeout=None, close_timeout=1.0)  # Autobahn's own
         self.limits = Limits()
         self.connections: set[RequestHandlerProtocol] = set()
-        self._left_behind: set[asyncio.Task[None]] = set()
+        self._left_behind: set[asyncio.Task[None]] = set()  # most of them are being cancelled
+        self.surviving: set[asyncio.Task[None]] = set()  # those that are not: they are done once
         self.unsent = 0
         self.unpushed = 0
         self.failures = Complaints(logger)  # of the application: no client uses up what they may say
@@ -205,6 +208,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
                 dependencies=self._effects(router),
                 max_event_name=self.limits.max_event_name or 0,
                 live=None if trie is None else self.live,
+                keys=self._keys(),
             )
         return self._pipeline
 
@@ -217,6 +221,14 @@ class RequestHandlerFactory(WebSocketServerFactory):
             self._live = Feeds(lambda: self._router) if self.app is None else self.app.live
             self._live.most_history = self.limits.max_history
         return self._live
+
+    def _keys(self) -> Any:
+        """Give what does once what comes with a key; its ledger is the application's."""
+        if self.idempotency is False:
+            return None
+        from aiorest_ws.idempotency.keys import Keys  # nobody needs it before a request comes
+
+        return Keys(self.idempotency, self if self.app is None else self.app, self.live)
 
     def _effects(self, router: AbstractRouter) -> tuple[Any, ...]:
         effects = effects_of(self.dependencies, "the application")
@@ -328,9 +340,10 @@ class RequestHandlerFactory(WebSocketServerFactory):
         if self._watch is not None:
             self._watch.forget(connection)
         self.admissions.release(connection)
-        for task in connection.tasks:  # they are being cancelled
-            self._left_behind.add(task)
-            task.add_done_callback(self._left_behind.discard)
+        for tasks, left in ((connection.tasks, self._left_behind), (connection.survivors, self.surviving)):
+            for task in tasks:
+                left.add(task)
+                task.add_done_callback(left.discard)
         self.unsent += connection._unsent
         if not self.connections and self._when_empty is not None:
             self._when_empty()
@@ -342,6 +355,12 @@ class RequestHandlerFactory(WebSocketServerFactory):
         if not self.connections:
             self._when_empty()
         return empty
+
+    @property
+    def unfinished(self) -> list[asyncio.Task[None]]:
+        """The handlers whose end is to be waited for."""
+        tasks = [*self.surviving, *(task for connection in self.connections for task in connection.tasks)]
+        return [task for task in tasks if not task.done()]
 
     @property
     def running(self) -> list[asyncio.Task[None]]:
@@ -357,6 +376,8 @@ class RequestHandlerFactory(WebSocketServerFactory):
             self._access.flush()
         if self._live is not None:
             await patience.insist(self._live.stop(self))
+        if self._pipeline is not None and self._pipeline.keys is not None:
+            self._pipeline.keys.stop()
         await self.hooks.end(patience)
         await self._threads.close(patience)
         if self._spare_tasks is not None:
