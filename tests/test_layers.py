@@ -44,6 +44,7 @@ ROOMS = (
     "metrics",
     "server",
     "console",
+    "exchange",
     "workers",
     "request",
     "conf",
