@@ -86,7 +86,7 @@ async def test_debug_without_the_http_door_says_nothing() -> None:
 async def test_a_route_at_the_path_of_a_page_is_an_error_that_names_both() -> None:
     router = make_router(console=lambda request: None)
     app = Application(router, port=0, http=True, console=True)
-    with pytest.raises(ImproperlyConfigured, match="route GET /console.* has the path of the page /console"):
+    with pytest.raises(ImproperlyConfigured, match=r"route GET /console.* has the path of the page /console"):
         await app.start()
 
 
