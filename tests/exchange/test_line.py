@@ -112,7 +112,8 @@ async def test_a_body_may_come_in_chunks_and_byte_by_byte() -> None:
 async def test_a_trailer_is_no_header() -> None:
     async with serving() as app, plain(app) as client:
         reply = await client.ask(
-            b"GET /peer HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nAuthorization: Bearer x\r\n\r\n"
+            b"GET /peer HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"0\r\nAuthorization: Bearer x\r\n\r\n"
         )
         assert "authorization" not in json.loads(reply.body)[1]
 
