@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Literal, NotRequired, Self, TypedDict, TypeVar, Unpack, overload
 
 from aiorest_ws import __version__
-from aiorest_ws.client.errors import ClientClosed, failure_of
+from aiorest_ws.client.errors import ClientClosed, ConnectionLost, failure_of
 from aiorest_ws.client.inbox import Event, Feed, State
 from aiorest_ws.client.link import Link, LinkOptions
 from aiorest_ws.client.reconnecting import Backoff
@@ -135,6 +135,15 @@ class AsyncClient:
     async def close(self) -> None:
         """Close the connection: calls fail with ClientClosed, subscriptions end. May be called again, at any time."""
         await self._link.connector.close()
+
+    async def reconnect(self) -> None:
+        """Take another connection at once: the network is another one, or there is one again.
+
+        Calls that are under way fail with ConnectionLost; subscriptions go on where they were.
+        """
+        self._link.connector.begin()
+        self._link.connector.again(ConnectionLost("another connection was asked for"))
+        await self.connect()
 
     async def sign_in(self, token: TokenSource) -> None:
         """Go on as another user, or as nobody (None), over a new connection.

@@ -130,6 +130,10 @@ class Client:
         """Close the connection: calls fail with ClientClosed, subscriptions end. May be called again, at any time."""
         self._end()
 
+    def reconnect(self) -> None:
+        """Take another connection at once; calls that are under way fail, subscriptions go on where they were."""
+        self._thread.run(self._client.reconnect())
+
     def sign_in(self, token: TokenSource) -> None:
         """Go on as another user, or as nobody (None), over a new connection; calls that are under way fail."""
         self._thread.run(self._client.sign_in(_apart(token)))
