@@ -14,16 +14,17 @@ from aiorest_ws.idempotency.exceptions import (
     TooManyIdempotencyKeys,
 )
 from aiorest_ws.idempotency.ledgers import Outcome
-from tests.kit.ledgers import LedgerKit, MemoryLedgerKit, asked, outcome
-from tests.serving import asynchronous, turn_over
+from tests.kit.ledgers import HubLedgerKit, LedgerKit, MemoryLedgerKit, asked, outcome
+from tests.serving import asynchronous
 
 Kits = Callable[..., LedgerKit]
 
 
-@pytest.fixture(params=["memory"])
+@pytest.fixture(params=[MemoryLedgerKit, HubLedgerKit])
 def kits(request: pytest.FixtureRequest) -> Kits:
     """Give what makes a kit."""
-    return MemoryLedgerKit
+    made: Kits = request.param
+    return made
 
 
 def is_ticket(given: Any) -> bool:
@@ -67,7 +68,7 @@ async def test_who_asks_while_it_runs_waits(kits: Kits) -> None:
     async with kits() as kit:
         ticket = await kit.ledger.reserve(asked())
         waiting = [asyncio.ensure_future(each.reserve(asked())) for each in (kit.ledger, kit.other, kit.other)]
-        await turn_over()
+        await kit.settle()
         assert not any(each.done() for each in waiting)
         waiting[1].cancel()
         await kit.keep(kit.ledger, ticket, outcome())
@@ -80,7 +81,7 @@ async def test_what_was_not_begun_is_for_the_next(kits: Kits) -> None:
     async with kits() as kit:
         ticket = await kit.ledger.reserve(asked())
         waiting = [asyncio.ensure_future(each.reserve(asked())) for each in (kit.other, kit.ledger, kit.other)]
-        await turn_over()
+        await kit.settle()
         kit.ledger.release(ticket)
         done, left = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         (first,) = done
@@ -95,7 +96,7 @@ async def test_of_what_was_lost_nobody_knows_what_came(kits: Kits) -> None:
     async with kits() as kit:
         ticket = await kit.ledger.reserve(asked())
         waiting = asyncio.ensure_future(kit.other.reserve(asked()))
-        await turn_over()
+        await kit.settle()
         kit.ledger.lose(ticket)
         with pytest.raises(OutcomeUnknown):
             await waiting
@@ -121,7 +122,7 @@ async def test_time_alone_makes_a_key_unknown(kits: Kits) -> None:
         ticket = await kit.ledger.reserve(asked("running"))
         await kit.done(asked("a"), outcome())
         kit.ledger.lose(await kit.ledger.reserve(asked("lost")))
-        await turn_over()
+        await kit.settle()
         kit.clock.now += 299
         assert await kit.other.reserve(asked("a")) == outcome()
         with pytest.raises(OutcomeUnknown):
@@ -178,7 +179,7 @@ async def test_one_who_has_many_keys_gets_no_more_and_others_do(kits: Kits) -> N
         with pytest.raises(IdempotencyUnavailable, match="too many"):
             await kit.other.reserve(asked("a", "cy"))
         kit.ledger.release(ticket)
-        await turn_over()
+        await kit.settle()
         assert is_ticket(await kit.other.reserve(asked("a", "cy")))
         kit.clock.now += 301
         assert is_ticket(await kit.other.reserve(asked("c")))

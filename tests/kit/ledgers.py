@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any, Self
 
 from aiorest_ws.idempotency import Idempotency
 from aiorest_ws.idempotency.digests import digest
+from aiorest_ws.idempotency.hub import HubLedger
+from aiorest_ws.idempotency.hub_server import KeyHub
 from aiorest_ws.idempotency.ledgers import Asked, Outcome
 from aiorest_ws.idempotency.memory import MemoryLedger
+from aiorest_ws.workers.channel import Channel, open_channel
 from tests.kit.brokers import Clock
+from tests.serving import turn_over
 
-__all__ = ("LedgerKit", "MemoryLedgerKit", "asked", "outcome")
+__all__ = ("HubLedgerKit", "LedgerKit", "MemoryLedgerKit", "asked", "outcome")
 
 
 def asked(key: str = "a", who: str = "ada", said: str = "") -> Asked:
@@ -24,6 +29,10 @@ def outcome(value: bytes = b"1", status: int = 200) -> Outcome:
 
 class LedgerKit:
     """Two ledgers that know the same, as two processes have them, and their clock."""
+
+    async def settle(self) -> None:
+        """Wait until what was said last is known to all."""
+        await turn_over(20)
 
     def __init__(self, **settings: Any) -> None:
         self.settings = Idempotency(**settings)
@@ -46,6 +55,30 @@ class LedgerKit:
     async def done(self, what: Asked, came: Outcome | None) -> None:
         """Do `what`, of which `came` is to come."""
         await self.keep(self.ledger, await self.ledger.reserve(what), came)
+        await self.settle()
+
+
+class HubLedgerKit(LedgerKit):
+    """A hub of keys and the ledgers of two workers, over real pairs of sockets."""
+
+    async def __aenter__(self) -> Self:
+        self.hub = KeyHub(self.settings, clock=self.clock)
+        self.channels: list[Channel] = []
+        self.ledger, self.other = [await self.worker() for _ in range(2)]
+        return self
+
+    async def worker(self) -> HubLedger:
+        ours, theirs = socket.socketpair()
+        near, far = await open_channel(ours), await open_channel(theirs, to="the supervisor")
+        self.hub.add(near)
+        self.channels += near, far
+        return HubLedger(far, self.settings)
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self.hub.stop()
+        for channel in self.channels:
+            channel.abort()
+        await turn_over()
 
 
 class MemoryLedgerKit(LedgerKit):
