@@ -218,7 +218,7 @@ def test_sdist_holds_sources_and_nothing_generated(unpacked: Path, source: Path)
     held = {path.relative_to(unpacked).as_posix() for path in unpacked.rglob("*") if path.is_file()}
     wanted = {
         path.relative_to(source).as_posix()
-        for directory in ("aiorest_ws", "tests", "bench", "conformance", "examples", "fuzz", "hold", "soak")
+        for directory in ("aiorest_ws", "tests", "bench", "conformance", "examples", "fuzz", "hold", "soak", "clients")
         for path in (source / directory).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
