@@ -9,6 +9,7 @@ from aiorest_ws.idempotency.exceptions import IdempotencyUnavailable
 from aiorest_ws.idempotency.ledgers import Ledger
 from aiorest_ws.idempotency.memory import MemoryLedger
 from aiorest_ws.realtime.brokers.hub import HubBroker
+from aiorest_ws.realtime.brokers.redis import RedisBroker
 
 __all__ = ("ledger_for",)
 
@@ -21,4 +22,8 @@ def ledger_for(broker: Any, settings: Idempotency) -> Ledger:
         from aiorest_ws.idempotency.hub import HubLedger
 
         return HubLedger(broker.channel, settings)
+    if isinstance(broker, RedisBroker):
+        from aiorest_ws.idempotency.redis import RedisLedger
+
+        return RedisLedger(broker, settings)
     raise IdempotencyUnavailable("`idempotency_key`s cannot be looked up: nobody here knows those of other processes")

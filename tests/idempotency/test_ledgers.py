@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,17 +15,28 @@ from aiorest_ws.idempotency.exceptions import (
     TooManyIdempotencyKeys,
 )
 from aiorest_ws.idempotency.ledgers import Outcome
-from tests.kit.ledgers import HubLedgerKit, LedgerKit, MemoryLedgerKit, asked, outcome
+from tests.kit.ledgers import HubLedgerKit, LedgerKit, MemoryLedgerKit, RedisLedgerKit, asked, outcome
+from tests.kit.systems import needs_posix
 from tests.serving import asynchronous
 
 Kits = Callable[..., LedgerKit]
 
 
-@pytest.fixture(params=[MemoryLedgerKit, HubLedgerKit])
+# Those that bound what all keys take together; a server has its own `maxmemory`.
+BOUNDING: dict[str, Kits] = {"memory": MemoryLedgerKit, "hub": HubLedgerKit}
+
+
+@pytest.fixture(params=[*BOUNDING, pytest.param("redis", marks=needs_posix)])
 def kits(request: pytest.FixtureRequest) -> Kits:
     """Give what makes a kit."""
-    made: Kits = request.param
-    return made
+    if request.param == "redis":
+        return partial(RedisLedgerKit, request.getfixturevalue("valkey"))
+    return BOUNDING[request.param]
+
+
+@pytest.fixture(params=BOUNDING)
+def bounding_kits(request: pytest.FixtureRequest) -> Kits:
+    return BOUNDING[request.param]
 
 
 def is_ticket(given: Any) -> bool:
@@ -145,8 +157,8 @@ async def test_the_oldest_outcomes_of_one_make_room_for_its_newest_and_are_known
 
 
 @asynchronous
-async def test_nobody_makes_room_for_another(kits: Kits) -> None:
-    async with kits(max_bytes=25, max_bytes_each=20) as kit:
+async def test_nobody_makes_room_for_another(bounding_kits: Kits) -> None:
+    async with bounding_kits(max_bytes=25, max_bytes_each=20) as kit:
         for key in "ab":
             await kit.done(asked(key), outcome(b"1" * 10))
         await kit.done(asked("a", "bob"), outcome(b"2" * 10))  # there is no room for it
@@ -169,18 +181,31 @@ async def test_bytes_are_free_again_when_they_are_forgotten(kits: Kits) -> None:
 
 @asynchronous
 async def test_one_who_has_many_keys_gets_no_more_and_others_do(kits: Kits) -> None:
-    async with kits(max_keys_each=2, max_keys=3, seconds=300) as kit:
+    async with kits(max_keys_each=2, seconds=300) as kit:
         await kit.done(asked("a"), outcome())
         ticket = await kit.ledger.reserve(asked("b"))
         with pytest.raises(TooManyIdempotencyKeys):
             await kit.other.reserve(asked("c"))
         assert await kit.other.reserve(asked("a")) == outcome()
         await kit.done(asked("a", "bob"), outcome())
+        kit.ledger.release(ticket)
+        await kit.settle()
+        ticket = await kit.other.reserve(asked("c"))
+        assert is_ticket(ticket)
+        await kit.keep(kit.other, ticket, outcome())
+        await kit.settle()
+        kit.clock.now += 301
+        assert is_ticket(await kit.other.reserve(asked("d")))
+        assert is_ticket(await kit.other.reserve(asked("e")))
+
+
+@asynchronous
+async def test_when_there_are_too_many_of_all_nothing_is_begun(bounding_kits: Kits) -> None:
+    async with bounding_kits(max_keys=2) as kit:
+        ticket = await kit.ledger.reserve(asked("a"))
+        await kit.done(asked("a", "bob"), outcome())
         with pytest.raises(IdempotencyUnavailable, match="too many"):
             await kit.other.reserve(asked("a", "cy"))
         kit.ledger.release(ticket)
         await kit.settle()
         assert is_ticket(await kit.other.reserve(asked("a", "cy")))
-        kit.clock.now += 301
-        assert is_ticket(await kit.other.reserve(asked("c")))
-        assert is_ticket(await kit.other.reserve(asked("d")))

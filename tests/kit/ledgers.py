@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from typing import Any, Self
 
@@ -11,11 +12,14 @@ from aiorest_ws.idempotency.hub import HubLedger
 from aiorest_ws.idempotency.hub_server import KeyHub
 from aiorest_ws.idempotency.ledgers import Asked, Outcome
 from aiorest_ws.idempotency.memory import MemoryLedger
+from aiorest_ws.idempotency.redis import RedisLedger
+from aiorest_ws.realtime.brokers.redis import RedisBroker
 from aiorest_ws.workers.channel import Channel, open_channel
 from tests.kit.brokers import Clock
+from tests.kit.valkeys import RedisKit, Valkey
 from tests.serving import turn_over
 
-__all__ = ("HubLedgerKit", "LedgerKit", "MemoryLedgerKit", "asked", "outcome")
+__all__ = ("HubLedgerKit", "LedgerKit", "MemoryLedgerKit", "RedisLedgerKit", "asked", "outcome")
 
 
 def asked(key: str = "a", who: str = "ada", said: str = "") -> Asked:
@@ -56,6 +60,38 @@ class LedgerKit:
         """Do `what`, of which `came` is to come."""
         await self.keep(self.ledger, await self.ledger.reserve(what), came)
         await self.settle()
+
+
+class RedisLedgerKit(LedgerKit):
+    """The ledgers of two processes at one server, which are dead after 0.2 s."""
+
+    def __init__(self, valkey: Valkey, url: str | None = None, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.brokers = RedisKit(valkey, url)
+        self.clock = self.brokers.clock
+        self.ledgers: list[RedisLedger] = []
+
+    async def __aenter__(self) -> Self:
+        await self.brokers.__aenter__()
+        self.ledger = await self.at(self.brokers.broker)
+        self.other = await self.at(await self.brokers.another())
+        return self
+
+    async def at(self, broker: RedisBroker) -> RedisLedger:
+        ledger = RedisLedger(broker, self.settings)
+        self.ledgers.append(ledger)
+        return ledger
+
+    async def settle(self) -> None:
+        while any(ledger._settling for ledger in self.ledgers):
+            await asyncio.wait([task for ledger in self.ledgers for task in ledger._settling])
+        await turn_over()
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        for ledger in self.ledgers:
+            ledger._held.clear()  # what a test has left
+            ledger.stop()
+        await self.brokers.__aexit__(*exc_info)
 
 
 class HubLedgerKit(LedgerKit):
