@@ -7,7 +7,7 @@ import { expect, test } from "vitest";
 
 const run = promisify(execFile);
 const here = fileURLToPath(new URL("..", import.meta.url));
-const pages = { page: "../../docs/clients/typescript.md", readme: "README.md" };
+const pages = { page: "../../docs/clients/typescript.md", readme: "README.md", front: "../../README.md" };
 const options = {
   extends: "../../tsconfig.json",
   compilerOptions: { noEmit: true, rootDirs: [".", ".."] },
