@@ -369,6 +369,7 @@ def test_waits_are_a_part_of_a_bound_that_doubles_and_a_long_life_ends_that() ->
     assert [backoff.after(life) for life in (0, 1, 29.9, 5, 5, 5, 5, 30, 0)] == [0.5, 1, 2, 4, 8, 16, 20, 0.5, 1]
     assert {low for low, _ in bounds} == {0}
     assert backoff.after(0, 1.5) == 2 + 1.5
+    assert backoff.after(0, 1e300) == 4 + 600
     for _ in range(2000):
         assert backoff.after(0) <= 20
 
