@@ -8,6 +8,7 @@ from contextlib import suppress
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, Self
 
+from aiorest_ws.asgi import doors
 from aiorest_ws.asgi.life import Life
 from aiorest_ws.asgi.websocket import serve
 
@@ -32,6 +33,27 @@ class AsgiApplication:
         self.app = app
         self.path = path
         self._lives: dict[asyncio.AbstractEventLoop, Life] = {}
+        self._stopping: set[asyncio.Future[None]] = set()
+        self._has_said = False
+        if path is not None:
+            doors.name(self.served_path, self)
+            self.say_who_is_not_asked()
+
+    @property
+    def served_path(self) -> str:
+        """The path that was given."""
+        return "/" + (self.path or "").strip("/")
+
+    @property
+    def life(self) -> Life | None:
+        """What serves in this loop, None until it has started."""
+        life = self._lives.get(asyncio.get_running_loop())
+        return life if life is not None and life.has_begun else None
+
+    def say_who_is_not_asked(self) -> None:
+        """Say it once, as soon as somebody hears it."""
+        if not self._has_said and self.path is not None:
+            self._has_said = doors.say(self.served_path)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
@@ -70,7 +92,16 @@ class AsgiApplication:
         except BaseException:  # raised again: the next one tries anew
             self._forget(life)
             raise
+        self.say_who_is_not_asked()
         return life
+
+    def stop_soon(self) -> None:
+        """Begin to do what `stop` does, unless that has begun."""
+        if self._stopping:
+            return
+        stopping = asyncio.ensure_future(self.stop())
+        self._stopping.add(stopping)
+        stopping.add_done_callback(self._stopping.discard)
 
     async def stop(self) -> None:
         """Refuse new requests, let those in flight finish, close every connection; then end what was started."""

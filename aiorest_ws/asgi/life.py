@@ -54,6 +54,10 @@ class Life:
         self._task.add_done_callback(_lives.discard)
 
     @property
+    def has_begun(self) -> bool:
+        return self._ready.done()
+
+    @property
     def is_ending(self) -> bool:
         """Tell whether nobody may connect any more."""
         return self._asked.is_set() or self._task.done()
