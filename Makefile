@@ -10,8 +10,8 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -qq
 # Installed without isolation: setuptools and Cython are in the dev group, and a rebuild takes seconds.
 INSTALL := $(PIP) install --no-build-isolation -e .
 
-.PHONY: help demo dev compiler test test-compiled test-pure test-covered test-covered-part covered test-packaging test-proxies lint bench bench-smoke fuzz fuzz-smoke fuzz-frames \
-	fuzz-rooms fuzz-guided fuzz-reached sanitize bench-peers conformance soak hold docs wheel clean
+.PHONY: help demo dev compiler test test-compiled test-pure test-covered test-covered-part covered test-packaging test-proxies test-typescript lint bench bench-smoke fuzz fuzz-smoke fuzz-frames \
+	fuzz-rooms fuzz-guided fuzz-reached sanitize bench-peers conformance soak hold docs wheel release-check clean
 
 help:
 	@echo "make demo            the example server and a client that talks to it"
@@ -21,6 +21,7 @@ help:
 	@echo "make test-covered    the same, and which lines it reaches: the gate is in pyproject.toml"
 	@echo "make test-packaging  wheels, sdist, an install without a compiler: slow, needs PyPI"
 	@echo "make test-proxies    behind HAProxy, nginx and Caddy, and as systemd starts it; installs them where it may (apt-get)"
+	@echo "make test-typescript the TypeScript client: lint, types, tests, size; installs Node where it may (apt-get)"
 	@echo "make lint            ruff and mypy"
 	@echo "make bench           both paths in one table"
 	@echo "make fuzz            pure against compiled against Autobahn, and guided by coverage; SECONDS=60"
@@ -33,6 +34,7 @@ help:
 	@echo "make bench-peers     beside other servers, end to end, a few minutes; WRITE=1 renews docs/performance.*"
 	@echo "make docs            site/: the documentation, warnings are errors"
 	@echo "make wheel           dist/: the wheel and the sdist"
+	@echo "make release-check   whether dist/ may be released: twine, each Python that is here, versions, the npm package; slow"
 	@echo "make clean           everything that was generated, .venv too"
 
 # Where the whole environment is, the demo takes it; else it makes a small one.
@@ -76,6 +78,13 @@ test-proxies: $(VENV)/.compiled
 		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 			haproxy nginx-light libnginx-mod-stream caddy openssl systemd >/dev/null; fi
 	$(BARE) $(BIN)/python -m pytest -q -m proxies tests/server/test_behind.py tests/test_deployed.py
+
+# Debian's own Node is enough. Its tests have a server of ours.
+test-typescript: $(VENV)/.compiled
+	@if ! { command -v node && command -v npm; } >/dev/null; then \
+		apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nodejs npm >/dev/null; fi
+	cd clients/typescript && npm ci --no-audit --no-fund && $(BARE) PYTHON=$(CURDIR)/$(BIN)/python npm test
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -148,9 +157,10 @@ soak: $(VENV)/.compiled
 hold: $(VENV)/.compiled
 	$(BARE) $(BIN)/python -m hold $(if $(PURE),--path pure) $(ARGS)
 
-# ARGS="--rounds 1 --secs 0.5" for a quick look; bench/peers.py --help has the rest.
+# ARGS="--rounds 1 --secs 0.5" for a quick look, FANOUT= for the second; their --help has the rest.
 bench-peers: $(VENV)/.compiled
 	$(BARE) $(BIN)/python bench/peers.py $(if $(WRITE),--write) $(ARGS)
+	$(BARE) $(BIN)/python bench/fanout.py $(if $(WRITE),--write) $(FANOUT)
 
 # Nothing of the package is imported: the reference is read from the source.
 docs: .venv-docs/.deps
@@ -159,6 +169,9 @@ docs: .venv-docs/.deps
 wheel: $(VENV)/.deps
 	rm -rf build/lib* build/bdist* dist
 	$(BARE) $(STRICT) $(BIN)/python -m build -q
+
+release-check: wheel
+	.ci/release-check $(BIN)/python
 
 clean:
 	rm -rf $(VENV) .venv-peers .venv-fuzz .venv-docs build dist site wheelhouse *.egg-info aiorest_ws/_speedups/*.so aiorest_ws/_speedups/*.pyd

@@ -218,13 +218,14 @@ def test_sdist_holds_sources_and_nothing_generated(unpacked: Path, source: Path)
     held = {path.relative_to(unpacked).as_posix() for path in unpacked.rglob("*") if path.is_file()}
     wanted = {
         path.relative_to(source).as_posix()
-        for directory in ("aiorest_ws", "tests", "bench", "conformance", "examples", "fuzz", "hold", "soak")
+        for directory in ("aiorest_ws", "tests", "bench", "conformance", "examples", "fuzz", "hold", "soak", "clients")
         for path in (source / directory).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert wanted | {"pyproject.toml", "setup.py", "Makefile", "LICENSE", "README.md"} <= held
     generated = (".c", ".so", ".pyd", ".pyc", ".o")
-    assert [name for name in held if name.endswith(generated)] == ["bench/peers/load.c"]  # which is a source
+    # Which are sources.
+    assert sorted(n for n in held if n.endswith(generated)) == ["bench/peers/fan.c", "bench/peers/load.c"]
 
 
 def test_wheel_in_a_clean_environment_is_compiled(wheel: Path, clean: Environment) -> None:
