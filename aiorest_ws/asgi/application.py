@@ -1,10 +1,9 @@
-"""The application as an ASGI 3 application: the scopes `websocket` and `lifespan`. HTTP is answered with 501."""
+"""The application as an ASGI 3 application: the scopes `websocket`, `http` and `lifespan`."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from aiorest_ws.asgi.websocket import Receive, Scope, Send
 
 __all__ = ("AsgiApplication",)
-
-_NO_HTTP = b"only WebSocket is served here: connect with a WebSocket client\n"
 
 
 class AsgiApplication:
@@ -62,7 +59,7 @@ class AsgiApplication:
         elif kind == "lifespan":
             await self._live(receive, send)
         elif kind == "http":
-            await _refuse_http(send)
+            await self._exchange(scope, receive, send)
         else:
             raise RuntimeError(f"scope must be websocket, http or lifespan, got {kind!r:.50}")
 
@@ -116,6 +113,11 @@ class AsgiApplication:
         if self._lives.get(life.loop) is life:
             del self._lives[life.loop]
 
+    async def _exchange(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request."""
+        life = await self.start(Context())  # what is set in that of this request is nobody else's
+        await life.exchange(scope, receive, send)
+
     async def _live(self, receive: Receive, send: Send) -> None:
         """Start and stop as the server says; what fails is told to it, which logs it."""
         try:
@@ -138,12 +140,3 @@ async def _expect(receive: Receive, kind: str) -> Mapping[str, Any]:
     if message["type"] != kind:
         raise RuntimeError(f"the server must send {kind} now, got {message['type']!r:.100}")
     return message
-
-
-async def _refuse_http(send: Send) -> None:
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(_NO_HTTP))]
-    with suppress(OSError):  # the client is gone
-        await send(
-            {"type": "http.response.start", "status": 501, "headers": [*headers, (b"cache-control", b"no-store")]}
-        )
-        await send({"type": "http.response.body", "body": _NO_HTTP})
