@@ -18,7 +18,8 @@ from fastapi.testclient import TestClient
 from tests.kit.pages import ENVIRONMENT, EXAMPLES, TIMEOUT, output_of
 
 FOLDER = EXAMPLES / "beside_fastapi"
-THROUGH, PAST = [], ["--ws", "aiorest_ws.asgi:Protocol"]
+THROUGH: list[str] = []
+PAST = ["--ws", "aiorest_ws.asgi:Protocol"]
 LINE = "WebSockets at /ws are served by aiorest-ws itself: no middleware of the host sees them"
 
 
