@@ -10,8 +10,12 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -qq
 # Installed without isolation: setuptools and Cython are in the dev group, and a rebuild takes seconds.
 INSTALL := $(PIP) install --no-build-isolation -e .
 
-.PHONY: help demo dev compiler test test-compiled test-pure test-covered test-covered-part covered test-packaging test-proxies lint bench bench-smoke fuzz fuzz-smoke fuzz-frames \
-	fuzz-rooms fuzz-guided fuzz-reached sanitize bench-peers conformance soak hold docs wheel clean
+# One after the other: steps that run side by side (.ci/run) may want something at the same time.
+APT_GET := mkdir -p build && flock build/apt.lock sh -c 'apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	apt-get install -y -qq --no-install-recommends "$$@" >/dev/null' apt-get
+
+.PHONY: help demo dev compiler test test-compiled test-pure test-covered test-covered-part covered test-packaging test-proxies test-typescript test-browser console lint bench bench-smoke fuzz fuzz-smoke fuzz-frames \
+	fuzz-rooms fuzz-guided fuzz-reached sanitize bench-peers conformance soak hold docs wheel release-check clean
 
 help:
 	@echo "make demo            the example server and a client that talks to it"
@@ -21,6 +25,9 @@ help:
 	@echo "make test-covered    the same, and which lines it reaches: the gate is in pyproject.toml"
 	@echo "make test-packaging  wheels, sdist, an install without a compiler: slow, needs PyPI"
 	@echo "make test-proxies    behind HAProxy, nginx and Caddy, and as systemd starts it; installs them where it may (apt-get)"
+	@echo "make test-typescript the TypeScript client: lint, types, tests, size; installs Node where it may (apt-get)"
+	@echo "make test-browser    the console and the examples in Chromium; installs it and Node where it may (apt-get)"
+	@echo "make console         the script of the page at /console, from clients/; needs Node"
 	@echo "make lint            ruff and mypy"
 	@echo "make bench           both paths in one table"
 	@echo "make fuzz            pure against compiled against Autobahn, and guided by coverage; SECONDS=60"
@@ -33,6 +40,7 @@ help:
 	@echo "make bench-peers     beside other servers, end to end, a few minutes; WRITE=1 renews docs/performance.*"
 	@echo "make docs            site/: the documentation, warnings are errors"
 	@echo "make wheel           dist/: the wheel and the sdist"
+	@echo "make release-check   whether dist/ may be released: twine, each Python that is here, versions, the npm package; slow"
 	@echo "make clean           everything that was generated, .venv too"
 
 # Where the whole environment is, the demo takes it; else it makes a small one.
@@ -72,10 +80,25 @@ test-packaging: $(VENV)/.compiled
 test-proxies: $(VENV)/.compiled
 	@PATH="$$PATH:/usr/sbin"; if ! { command -v haproxy && command -v nginx && command -v caddy && command -v openssl && \
 			command -v systemd-analyze; } >/dev/null; then \
-		apt-get update -qq && \
-		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-			haproxy nginx-light libnginx-mod-stream caddy openssl systemd >/dev/null; fi
+		$(APT_GET) haproxy nginx-light libnginx-mod-stream caddy openssl systemd; fi
 	$(BARE) $(BIN)/python -m pytest -q -m proxies tests/server/test_behind.py tests/test_deployed.py
+
+# Debian's own Node is enough. Its tests have a server of ours.
+test-typescript: $(VENV)/.compiled
+	@if ! { command -v node && command -v npm; } >/dev/null; then \
+		$(APT_GET) nodejs npm; fi
+	cd clients/typescript && npm ci --no-audit --no-fund && $(BARE) PYTHON=$(CURDIR)/$(BIN)/python npm test
+
+# Debian's own. The screenshots are in build/ci/browser. Node says whether the console's script is that of its sources.
+test-browser: $(VENV)/.compiled
+	@if ! { command -v chromium && command -v npm; } >/dev/null; then \
+		$(APT_GET) chromium fonts-dejavu-core nodejs npm; fi
+	$(MAKE) --no-print-directory console CHECK=--check
+	$(BARE) $(BIN)/python -m pytest -q -m browser tests/console/test_console_in_chromium.py tests/test_pages_in_chromium.py
+
+# CHECK=--check only compares what is there.
+console:
+	cd clients/console && npm ci --silent --no-audit --no-fund && npm run --silent check && npm run --silent build -- $(CHECK)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -126,7 +149,7 @@ SANITIZED := $(BARE) $(STRICT) PYTHONSAFEPATH=1 PYTHONPATH=build/sanitize/lib:. 
 TESTS ?= tests
 sanitize: build/sanitize/.built
 	$(SANITIZED) $(BIN)/python -m pytest -q --each-once -o pythonpath= -p no:cacheprovider $(TESTS) \
-		-m "not packaging and not proxies and not blocks"
+		-m "not packaging and not proxies and not browser and not blocks"
 	$(SANITIZED) $(BIN)/python -m fuzz.frames --seconds $$(($(SECONDS) / 4))
 	$(SANITIZED) $(BIN)/python -m fuzz.rooms --seconds $(SECONDS) $(ARGS)
 
@@ -148,9 +171,10 @@ soak: $(VENV)/.compiled
 hold: $(VENV)/.compiled
 	$(BARE) $(BIN)/python -m hold $(if $(PURE),--path pure) $(ARGS)
 
-# ARGS="--rounds 1 --secs 0.5" for a quick look; bench/peers.py --help has the rest.
+# ARGS="--rounds 1 --secs 0.5" for a quick look, FANOUT= for the second; their --help has the rest.
 bench-peers: $(VENV)/.compiled
 	$(BARE) $(BIN)/python bench/peers.py $(if $(WRITE),--write) $(ARGS)
+	$(BARE) $(BIN)/python bench/fanout.py $(if $(WRITE),--write) $(FANOUT)
 
 # Nothing of the package is imported: the reference is read from the source.
 docs: .venv-docs/.deps
@@ -159,6 +183,9 @@ docs: .venv-docs/.deps
 wheel: $(VENV)/.deps
 	rm -rf build/lib* build/bdist* dist
 	$(BARE) $(STRICT) $(BIN)/python -m build -q
+
+release-check: wheel
+	.ci/release-check $(BIN)/python
 
 clean:
 	rm -rf $(VENV) .venv-peers .venv-fuzz .venv-docs build dist site wheelhouse *.egg-info aiorest_ws/_speedups/*.so aiorest_ws/_speedups/*.pyd

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import fields
+from functools import cached_property
 from itertools import count
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
@@ -14,7 +15,9 @@ from weakref import WeakSet
 
 from aiorest_ws.conf.environment import configured, strangers
 from aiorest_ws.conf.options import OPTIONS, TABLE, AllOptions, Options, checked, deflate_offer_accept, middleware_of
+from aiorest_ws.conf.protocols import protocol_options
 from aiorest_ws.exceptions import ImproperlyConfigured, RouterNotDefined
+from aiorest_ws.exchange.opening import open_door
 from aiorest_ws.handlers.exception_handlers import adding_handler
 from aiorest_ws.limits import Limits
 from aiorest_ws.logs.loggers import enable_loggers
@@ -22,11 +25,10 @@ from aiorest_ws.registration.declarations import Lists, check_assigned, check_me
 from aiorest_ws.registration.starting import check_routes
 from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
 from aiorest_ws.routers import SimpleRouter
-from aiorest_ws.server.calling import call_soon, run_coroutine
-from aiorest_ws.server.carriers import broker_for
-from aiorest_ws.server.factory import protocol_options
+from aiorest_ws.server.calling import call_soon, check_no_loop, run_coroutine
+from aiorest_ws.server.carriers import broker_for, reached
 from aiorest_ws.server.lifespan import Lifespan, Shared
-from aiorest_ws.server.listeners import tls_context
+from aiorest_ws.server.listeners import reload_certificates, tls_of
 from aiorest_ws.server.process import TOLD
 from aiorest_ws.server.program import Program
 from aiorest_ws.server.server import EndedEarly, Seat, Server
@@ -36,12 +38,12 @@ from aiorest_ws.views import AROUND
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
-    from ssl import SSLContext
 
     from aiorest_ws.abstract import AbstractRouter
     from aiorest_ws.asgi import AsgiApplication
     from aiorest_ws.dependencies.depends import Depends
     from aiorest_ws.realtime.feeds import Feeds
+    from aiorest_ws.schema.documents import Documents
 
 __all__ = ("Application", "deflate_offer_accept")
 
@@ -104,13 +106,23 @@ class Application:
         if self._live is None:
             from aiorest_ws.realtime.feeds import Feeds  # nobody needs it before a request comes
 
-            self._live = Feeds(lambda: self._options["router"], lambda: self._reaches_others)
+            reaches_others = lambda: self._options["broker"] is not None or self._channel is not None  # noqa: E731
+            self._live = Feeds(lambda: self._options["router"], reaches_others)
         return self._live
 
-    @property
-    def _reaches_others(self) -> bool:
-        """Tell whether what is published goes to other processes, too, once the application has started."""
-        return self._options["broker"] is not None or self._channel is not None
+    def openapi(self, *, title: str = "API", version: str = "1") -> dict[str, Any]:
+        """Describe the routes that are registered now in OpenAPI 3.1. Raises ImproperlyConfigured if that cannot be."""
+        return self._documents.document("openapi", title, version)
+
+    def asyncapi(self, *, title: str = "API", version: str = "1") -> dict[str, Any]:
+        """Describe messages, and subscriptions, in AsyncAPI 3.0. Raises as `openapi`."""
+        return self._documents.document("asyncapi", title, version)
+
+    @cached_property
+    def _documents(self) -> Documents:
+        from aiorest_ws.schema.documents import Documents  # most do without
+
+        return Documents(self)
 
     def exception_handler(self, exception: type[Exception]) -> Callable[[H], H]:
         """Make the decorated function, `def` or `async def`, answer when a request fails with `exception`.
@@ -242,14 +254,8 @@ class Application:
         Raises ImproperlyConfigured, in one line, if it cannot be reached, and if there is none.
         """
         self._take(options)
-        broker = broker_for(self._options["broker"], None)
-        if broker is None:
-            raise ImproperlyConfigured("there is no broker by which others could be reached: give broker=redis://…")
-        await self.live.start(broker)
-        try:
-            yield self.live
-        finally:
-            await self.live.close()
+        async with reached(self.live, self._options["broker"]) as live:
+            yield live
 
     @property
     def is_running(self) -> bool:
@@ -259,7 +265,7 @@ class Application:
     async def start(self, **options: Unpack[AllOptions]) -> None:
         """Listen. Returns once connections are accepted; `addresses` says where.
 
-        If the lifespan ends before its time, the application stops by itself: then it `is_running` no longer.
+        If the lifespan ends before its time, the application stops by itself.
         Raises ImproperlyConfigured with one line that says what to change; RuntimeError if it is running, and if
         somebody stops it meanwhile.
         """
@@ -267,10 +273,11 @@ class Application:
             what = "still stopping: `await app.stop()` first" if self._server.is_ending else "already running"
             raise RuntimeError(f"application is {what}")
         factory = self.prepare(**options)
-        factory.tls = self._options["ssl_context"] or self._load_certificate()
+        factory.tls = tls_of(self._options)
         # Before the server is made: what it calls runs in the context of now.
         self._urlconf = {"path": factory.url, "router": factory.router}
         set_urlconf(self._urlconf)
+        open_door(factory, self._options)
         self._server = Server(self, factory, self._options)
         await self._server.start()
 
@@ -296,30 +303,18 @@ class Application:
         exposition = None if self._server is None else self._server.exposition
         return None if exposition is None else exposition.address
 
-    def _load_certificate(self) -> SSLContext | None:
-        return tls_context(self.certificate, self.key, self._options["key_password"])
-
     def reload_certificates(self) -> None:
         """Read `certificate` and `key` again: who connects from now on gets what they hold. From any thread.
 
-        Raises ImproperlyConfigured, one line, for files that cannot be used: then those before serve on.
+        Raises ImproperlyConfigured for files that cannot be used: then those before serve on.
         """
-        factory = self._listening
-        if factory is None:
-            raise RuntimeError("the application is not running, there is nothing to reload: start it first")
-        if self._options["ssl_context"] is not None:
-            raise ImproperlyConfigured("ssl_context is yours: call its load_cert_chain, new connections will use it")
-        context = self._load_certificate()
-        if context is None:
-            raise ImproperlyConfigured("there is no certificate to reload: give certificate and key")
-        factory.tls = context
+        reload_certificates(self._listening, self._options)
 
     async def stop(self) -> None:
         """Stop listening, let requests in flight finish, close every connection with 1001; once for all who ask.
 
-        New requests get status 503; `shutdown_timeout` bounds the waiting. Who is cancelled while it waits here makes
-        it hurry: handlers are cancelled at once, and nothing is left when CancelledError comes. Handlers and hooks, and
-        what they begin, do not wait here: the end waits for them. Does nothing when not running.
+        New requests get status 503; `shutdown_timeout` bounds the waiting. Who is cancelled here makes it hurry, and
+        handlers are cancelled. Handlers and hooks, and what they begin, do not wait here: the end waits for them.
         """
         if self._server is not None:
             await self._server.stop()
@@ -327,7 +322,7 @@ class Application:
     def shut_down(self) -> None:
         """Ask for the end, as SIGTERM does: `run` and `serve` return. From anywhere, a thread or a signal handler, too.
 
-        Waits for nothing. Does nothing when not running, or when that was asked before.
+        Waits for nothing. Does nothing when not running.
         """
         if self._server is not None:
             self._server.ask_soon()
@@ -378,19 +373,13 @@ class Application:
         With `workers`, the same command line is run again in each of so many processes: it has to come to this call
         there, too, where it serves and does not return. What is behind it runs here only.
 
-        Blocks; what keeps it from starting is one line on stderr and exit code 1. So does a lifespan that ends before
-        its time: that is logged, and ends it as a signal does, but with exit code 1.
+        Blocks; what keeps it from starting is one line on stderr and exit code 1, as is a lifespan's early end.
         """
         try:
             self._take(options)
         except ImproperlyConfigured as exc:
             raise SystemExit(f"aiorest-ws: {exc}") from None
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            pass
-        else:
-            raise RuntimeError("run() cannot be called where an event loop is running: use `await app.serve()` there")
+        check_no_loop()
         turn = next(_turns)
         if TOLD is None and self._options["workers"] == 1:
             Program(self, self._options).run()

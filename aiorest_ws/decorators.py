@@ -42,6 +42,9 @@ class EndpointOptions(TypedDict, total=False):
     live: Live | bool | None
     changes: Sequence[str]
     threaded: bool
+    status: int
+    deprecated: bool
+    tags: Sequence[str]
 
 
 class NamedOptions(EndpointOptions, total=False):
@@ -137,9 +140,9 @@ def endpoint(
             return int(a) + int(b)
 
     Further keywords (`renderers`, `permission_classes`, `auth_required`, `middlewares`, `dependencies`, `threaded`,
-    `response_model`, `live`, `changes`, and what else its permissions or middlewares look for) become attributes of
-    its view. Raises TypeError for one that is almost called like these, but not quite. `router.get(path)` does all of
-    it at once.
+    `response_model`, `live`, `changes`, `status`, `deprecated`, `tags`, and what else its permissions or middlewares
+    look for) become attributes of its view. Raises TypeError for one that is almost called like these, but not quite.
+    `router.get(path)` does all of it at once.
     """
     if isinstance(name, str) and name.isupper() and name.lower() in http_methods:
         raise TypeError(f"the name of endpoint {path} is the verb {name!r}: several verbs are a list")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from aiorest_ws.views import MethodBasedView
     from aiorest_ws.wrappers import Request
 
-__all__ = ("AbstractPermission", "Composable", "Permission", "check_permission")
+__all__ = ("AbstractPermission", "Both", "Combined", "Composable", "Either", "Not", "Permission", "check_permission")
 
 _CURE = "derive a class from AbstractPermission, with a static method check(request, handler)"
 # What other frameworks call it; `__call__`, too, which nobody calls here.
@@ -42,19 +42,19 @@ class Composable:
     """What has `&`, `|` and `~`, and no truth value: classes of permissions, and instances of them."""
 
     def __and__(self, other: Permission) -> AbstractPermission:
-        return _Both(check_permission(self), check_permission(other))
+        return Both(check_permission(self), check_permission(other))
 
     def __rand__(self, other: Permission) -> AbstractPermission:
-        return _Both(check_permission(other), check_permission(self))
+        return Both(check_permission(other), check_permission(self))
 
     def __or__(self, other: Permission) -> AbstractPermission:
-        return _Either(check_permission(self), check_permission(other))
+        return Either(check_permission(self), check_permission(other))
 
     def __ror__(self, other: Permission) -> AbstractPermission:
-        return _Either(check_permission(other), check_permission(self))
+        return Either(check_permission(other), check_permission(self))
 
     def __invert__(self) -> AbstractPermission:
-        return _Not(check_permission(self))
+        return Not(check_permission(self))
 
     def __bool__(self) -> Never:
         raise TypeError(
@@ -157,7 +157,7 @@ def _asked(permission: Any, request: Any, handler: Any) -> Generator[Any, Any, B
         return exc
 
 
-class _Combined(AbstractPermission):
+class Combined(AbstractPermission):
     """Permissions as parts of one. It stays sync unless one of those that are asked is not."""
 
     def __init__(self, *parts: Any) -> None:
@@ -177,7 +177,7 @@ class _Combined(AbstractPermission):
         return begin(self._steps(request, handler))
 
 
-class _Both(_Combined):
+class Both(Combined):
     def _refusal(self, request: Any, handler: Any) -> Generator[Any, Any, BaseAuthException | None]:
         first, second = self.parts
         return (yield from _asked(first, request, handler)) or (yield from _asked(second, request, handler))
@@ -186,7 +186,7 @@ class _Both(_Combined):
         return "({!r} & {!r})".format(*self.parts)
 
 
-class _Either(_Combined):
+class Either(Combined):
     def _refusal(self, request: Any, handler: Any) -> Generator[Any, Any, BaseAuthException | None]:
         refusal: BaseAuthException | None = None
         for part in self.parts:
@@ -201,7 +201,7 @@ class _Either(_Combined):
         return "({!r} | {!r})".format(*self.parts)
 
 
-class _Not(_Combined):
+class Not(Combined):
     def _refusal(self, request: Any, handler: Any) -> Generator[Any, Any, BaseAuthException | None]:
         refusal = yield from _asked(self.parts[0], request, handler)
         return PermissionDeniedException() if refusal is None else None

@@ -370,6 +370,7 @@ class SimpleRouter(AbstractRouter):
         self._any_method = None
         for route, plans in routes:
             route.router = self
+            route.plans = plans
             for verb, plan in plans.items():
                 self._trie.insert(route.path, verb, plan, route.converters)
             self._routes.append(route)

@@ -55,6 +55,8 @@ class MethodBasedView(View):
     live                  how what GET answers changes, a Live: then it may be subscribed to, too. True is Live()
     changes               urls that its other methods change: `["/orders/{id}", "/orders"]`, filled in from the path
     response_model        a type: of what the methods return, what belongs to it is sent and nothing else
+    status                of replies, 200 to 299, where a method does not return a Response with another one
+    deprecated, tags      what the schema says of it: whether it is, and names of groups that it is listed in
     """
 
     methods: ClassVar[list[str]] = []
@@ -67,6 +69,9 @@ class MethodBasedView(View):
     changes: Sequence[str] = ()
     threaded = False
     response_model: Any = None
+    status = 200
+    deprecated = False
+    tags: Sequence[str] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

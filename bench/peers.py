@@ -275,28 +275,37 @@ def circumstances(options: argparse.Namespace, names: list[str], generator: str,
     )
 
 
-def plot(results: Results, names: list[str], workloads: list[str], caption: str) -> str:
-    """Give horizontal bars of messages per second as SVG; the thin line goes from the slowest to the fastest round."""
+@dataclass(frozen=True, slots=True)
+class Bar:
+    label: str
+    value: float
+    low: float  # of the slowest round, and of the fastest
+    high: float
+    words: str
+    css: str = "peer"
+
+
+def plot(title: str, groups: dict[str, list[Bar]], caption: str) -> str:
+    """Give horizontal bars as SVG, in groups; the thin line goes from the slowest to the fastest round."""
     left, width, row, bar, y = 250, 520, 24, 16, 34.0  # pixels
     out: list[str] = []
 
     def text(x: float, y: float, words: str, css: str = "", anchor: str = "start") -> None:
         out.append(f'<text x="{x:.1f}" y="{y:.1f}" class="{css}" text-anchor="{anchor}">{escape(words)}</text>')
 
-    text(20, y, "Requests answered per second", "title")
-    for workload in workloads:
+    text(20, y, title, "title")
+    for heading, bars in groups.items():
         y += 36
-        text(20, y, WORKLOADS[workload].title, "head")
-        scale = width / max(sample.rate for name in names for sample in results[name, workload])
+        text(20, y, heading, "head")
+        scale = width / max(each.high for each in bars)
         y += 10
-        for name in names:
-            rate, rates = middle(results, name, workload), [sample.rate for sample in results[name, workload]]
-            css = "base" if name == BASE else "peer" if NAMED[name].pure is None else "ours"
-            text(left - 10, y + 13, NAMED[name].label, anchor="end")
-            low, high = left + min(rates) * scale, left + max(rates) * scale
-            out.append(f'<rect x="{left}" y="{y:.1f}" width="{rate * scale:.1f}" height="{bar}" class="{css}"/>')
+        for each in bars:
+            text(left - 10, y + 13, each.label, anchor="end")
+            low, high = left + each.low * scale, left + each.high * scale
+            shape = f'x="{left}" y="{y:.1f}" width="{each.value * scale:.1f}" height="{bar}"'
+            out.append(f'<rect {shape} class="{each.css}"/>')
             out.append(f'<path d="M{low:.1f} {y + bar / 2:.1f}H{high:.1f}" class="range"/>')
-            text(high + 8, y + 13, f"{rate:,.0f}  ({ratio(results, name, workload)} × {BASE})")
+            text(high + 8, y + 13, each.words)
             y += row
     for line in chain.from_iterable(wrap(item[2:], 150) for item in caption.replace("**", "").splitlines()):
         y += 15
@@ -311,6 +320,35 @@ def plot(results: Results, names: list[str], workloads: list[str], caption: str)
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {total} {height:.0f}" {size}>'
     ground = f'<rect {size} fill="#fff"/>'
     return "\n".join([head, f"<style>{style}</style>", ground, *out, "</svg>", ""])
+
+
+def css_of(name: str, server: Server) -> str:
+    return "base" if name == BASE else "peer" if server.pure is None else "ours"
+
+
+def bars(results: Results, names: list[str], workloads: list[str]) -> dict[str, list[Bar]]:
+    groups: dict[str, list[Bar]] = {}
+    for workload in workloads:
+        groups[WORKLOADS[workload].title] = [
+            Bar(
+                NAMED[name].label,
+                middle(results, name, workload),
+                min(sample.rate for sample in results[name, workload]),
+                max(sample.rate for sample in results[name, workload]),
+                f"{middle(results, name, workload):,.0f}  ({ratio(results, name, workload)} × {BASE})",
+                css_of(name, NAMED[name]),
+            )
+            for name in names
+        ]
+    return groups
+
+
+def write(page: Path, begin: str, report: str) -> None:
+    """Put `report` between `begin` and the next end of a page."""
+    head, found, rest = page.read_text(encoding="utf-8").partition(begin)
+    if not found:
+        raise SystemExit(f"{page} has no line {begin}")
+    page.write_text(f"{head}{begin}\n{report}{END}{rest.partition(END)[2]}", encoding="utf-8")
 
 
 def chosen(names: str, known: dict[str, Any]) -> list[str]:
@@ -340,9 +378,10 @@ def main() -> None:
     report = f"{caption}\n{tables(results, names, workloads)}"
     print(report)
     if options.write:
-        head, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-        PAGE.write_text(f"{head}{BEGIN}\n{report}{END}{rest.partition(END)[2]}", encoding="utf-8")
-        PLOT.write_text(plot(results, names, workloads, caption), encoding="utf-8")
+        write(PAGE, BEGIN, report)
+        PLOT.write_text(
+            plot("Requests answered per second", bars(results, names, workloads), caption), encoding="utf-8"
+        )
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ CYTHON = re.compile(r"cython_runtime|_cython_[0-9_]+")
 
 # uvloop, which is not on Windows, is left out where it is not installed.
 LATER = [
-    *("websockets", "watchfiles", "uvicorn", "httptools", "aiorest_ws.asgi"),
+    *("websockets", "watchfiles", "uvicorn", "httptools", "aiorest_ws.asgi", "aiorest_ws.console"),
     *("difflib", "xml", "msgspec", "jwt", "prometheus_client", "pydantic", "sqlalchemy", "aiosqlite", "django"),
     *(["uvloop"] if find_spec("uvloop") else []),
 ]
@@ -43,6 +43,12 @@ PATHS = {
     "aiorest_ws.auth.user": "",
     "aiorest_ws.auth.user.abstractions": "AbstractUser",
     "aiorest_ws.auth.user.models": "User",
+    "aiorest_ws.client": (
+        "AsyncClient AsyncEvents AsyncStatuses AsyncSubscription BadRequest CallOptions Change Client ClientClosed "
+        "ClientError ClientOptions Conflict ConnectionLost "
+        "Event Events Forbidden HandshakeRefused MethodNotAllowed NotFound Reply RequestFailed ServerFailed State "
+        "Statuses SubscribeOptions Subscription TimedOut TooManyRequests Unauthorized UnexpectedReply Unprocessable"
+    ),
     "aiorest_ws.command_line": "CommandLine",
     "aiorest_ws.conf": "Settings VARIABLE settings",
     "aiorest_ws.converters": "CONVERTERS Converter PATH",
@@ -56,6 +62,7 @@ PATHS = {
         "NotSpecifiedMethodName NotSpecifiedURL NotSupportedArgumentType PermissionDeniedException RequestTimeout "
         "RouterNotDefined SerializerError ServerStopping TooManyRequests ValidationError"
     ),
+    "aiorest_ws.idempotency": "Idempotency token_holder",
     "aiorest_ws.limits": "Limits check_limit",
     "aiorest_ws.metrics": "Exposition Metrics",
     "aiorest_ws.middlewares": "CallNext RequestId Timing middleware_of middlewares_of request_id",

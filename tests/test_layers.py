@@ -21,6 +21,7 @@ ROOT = Path(aiorest_ws.__file__).parent
 # Lowest first. A name is a package, or a module beside them; "" is `aiorest_ws` itself.
 ROOMS = (
     *("portable", "exceptions", "status", "gone"),
+    "client",
     "callables",
     "routing",
     "_speedups",
@@ -28,6 +29,7 @@ ROOMS = (
     "limits",
     "logs",
     "realtime",
+    "idempotency",
     "dependencies",
     *("permissions", "middlewares", "abstract"),
     "http",
@@ -37,9 +39,12 @@ ROOMS = (
     "decorators",
     "registration",
     *("routers", "urls", "converters"),
+    "schema",
     "connection",
     "metrics",
     "server",
+    "console",
+    "exchange",
     "workers",
     "request",
     "conf",

@@ -92,12 +92,18 @@ class Connection(flow.Flow):
         self._asked = 0
         self._dropped = False
         self._lane: deque[Request] | None = None  # None: free; else what waits for the one that runs
-        self._tasks: set[Task[None]] | None = None
+        self._tasks: dict[Task[None], Request] | None = None
 
     @property
     def tasks(self) -> frozenset[Task[None]]:
         """The handlers that are running."""
         return frozenset(self._tasks or ())
+
+    @property
+    def survivors(self) -> frozenset[Task[None]]:
+        """Those of them that go on when the connection is gone."""
+        tasks = self._tasks or {}
+        return frozenset(task for task, of in tasks.items() if of._live is not None and of._live.survives)
 
     def data_received(self, data: bytes) -> None:
         """Take what has arrived. Called by the transport."""
@@ -159,12 +165,13 @@ class Connection(flow.Flow):
         self._go_on(flow.FULL)
 
     def _drop(self) -> None:
-        """Drop what waits and cancel what runs: the connection is gone."""
+        """Drop what waits and cancel what runs: the connection is gone. What is done once goes on."""
         self._dropped = True
         self._lane = None
-        for task in self._tasks or ():
-            # Not at once: a task that has not begun would drop its handler's coroutine without having awaited it.
-            self._loop.call_soon(task.cancel)
+        for task, request in (self._tasks or {}).items():
+            if request._live is None or not request._live.leave():
+                # Not at once: a task that has not begun would drop its handler's coroutine without having awaited it.
+                self._loop.call_soon(task.cancel)
 
     def _start(self, request: Request) -> bool:
         """Answer `request` if that needs no waiting, else start a task for it and tell so."""
@@ -205,14 +212,14 @@ class Connection(flow.Flow):
             return True  # a task factory started it at once, and `_finish` was that quick
         if request._id is None and self._lane is None:
             self._lane = deque()
-        self._keep(task)
+        self._keep(task, request)
         return True
 
-    def _keep(self, task: Task[None]) -> None:
+    def _keep(self, task: Task[None], request: Request) -> None:
         if self._tasks is None:
-            self._tasks = set()
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+            self._tasks = {}
+        self._tasks[task] = request
+        task.add_done_callback(self._tasks.pop)
 
     def _first_step(self, request: Request, pending: Any, context: Context, lookout: Lookout) -> Any:
         """Give the rendered reply, if one step was all, else the `Resumed` that goes on from there."""
@@ -267,9 +274,16 @@ class Connection(flow.Flow):
 
     def _time_out(self, request: Request, task: Task[None]) -> None:
         """Answer in the place of a handler that takes too long. It is cancelled; until it has ended it is in flight."""
-        if not self._dropped and request._failure is None:
+        if request._failure is not None:
+            return
+        if not self._dropped:
             self._answer_with(request, RequestTimeout())
-            task.cancel()
+        elif request._live is not None and request._live.survives:
+            request._failure = RequestTimeout()
+            request._live.late(request)
+        else:
+            return  # it was cancelled
+        task.cancel()
 
     def _answer_with(self, request: Request, exc: Exception) -> None:
         """Answer `request` in the place of what it waits for, which is not wanted any more, and has not ended."""
@@ -295,7 +309,7 @@ class Connection(flow.Flow):
     def put_off(self, request: Request, coming: Coroutine[Any, Any, bytes]) -> None:
         """Have `request`, which has an `id`, in flight until its reply has come."""
         self._count(request)
-        self._keep(self._loop.create_task(self._reply_late(request, coming), context=Context()))
+        self._keep(self._loop.create_task(self._reply_late(request, coming), context=Context()), request)
 
     async def _reply_late(self, request: Request, coming: Coroutine[Any, Any, bytes]) -> None:
         rendered = await coming

@@ -34,7 +34,7 @@ cdef class Connection(flow.Flow):
     cdef public unsigned long long _asked
     cdef public bint _dropped
     cdef public object _lane
-    cdef public set _tasks
+    cdef public dict _tasks
 
     cdef int _arrived(self, bytes data) except -1
     cdef int _serve_request(self, _Request request) except -1
@@ -42,7 +42,7 @@ cdef class Connection(flow.Flow):
     cdef object _first_step(self, _Request request, object pending, object context, _Lookout lookout)
     @cython.locals(spare_tasks=_SpareTasks, spare=_SpareTask)
     cdef bint _begin(self, _Request request, object pending) except -1
-    cdef _keep(self, object task)
+    cdef _keep(self, object task, _Request request)
     cdef _end(self, _Request request)
     cpdef _answer_with(self, _Request request, object exc)
     cpdef _time_out(self, _Request request, object task)

@@ -85,6 +85,19 @@ class Passage(replies.Replies):
 
     def _enter(self, request: Request, plan: Plan, params: Params, view: Any, scope: Any, around: Any) -> Answer:
         """Call the handler where its plan says, with what it depends on, and inside of the guards `around` it."""
+        if around is None and request._live is not None and request._live.is_once:
+            return self._finish(request, None, None, self._enter_once(request, plan, params, view, scope))
+        return self._enter_now(request, plan, params, view, scope, around)
+
+    async def _enter_once(self, request: Request, plan: Plan, params: Params, view: Any, scope: Any) -> bytes:
+        """Call the handler, unless it was called under this key before."""
+        if await request._live.is_done(request):
+            again: bytes = request._live.again(self, request, plan, view)
+            return again
+        rendered = self._enter_now(request, plan, params, view, scope, None)
+        return rendered if isinstance(rendered, bytes) else await rendered
+
+    def _enter_now(self, request: Request, plan: Plan, params: Params, view: Any, scope: Any, around: Any) -> Answer:
         if plan.threaded:
             asker.set(id(plan if plan.impersonal else request.connection))
         if scope is not None:
@@ -127,6 +140,8 @@ class Passage(replies.Replies):
         async def core(request: Request) -> Any:
             request._ended_in = None  # a middleware may ask more than once
             try:
+                if request._live is not None and request._live.is_once and await request._live.is_done(request):
+                    return request._live.given()
                 if scope is not None:
                     result = await drive(scope.call(request, *plans.call(plan, request, params, view)))
                 else:

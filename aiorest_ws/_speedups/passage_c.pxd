@@ -15,5 +15,6 @@ cdef class Passage(replies.Replies):
 
     @cython.locals(at=Py_ssize_t, asked=tuple)
     cdef object _guard(self, _Request request, _Plan plan, tuple params)
+    cdef object _enter_now(self, _Request request, _Plan plan, tuple params, object view, object scope, object around)
     cdef object _enter(self, _Request request, _Plan plan, tuple params, object view, object scope, object around)
     cdef object _call_guarded(self, _Request request, _Plan plan, tuple params, object view)

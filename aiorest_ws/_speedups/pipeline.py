@@ -46,6 +46,7 @@ class Pipeline(passage.Passage):
     dependencies  what runs before those of every route for its effect
     max_event_name    bytes of JSON that an `event_name` may have, 0 for any number
     logs, threads, overrides    see `Passage`
+    keys          does once what comes with a key, an `idempotency.Keys`; None: a key means nothing
     live          answers SUBSCRIBE and its like, a `realtime.feeds.Feeds`; None: they are no verbs
     answering     options of `Replies`
     """
@@ -62,6 +63,7 @@ class Pipeline(passage.Passage):
         threads: Callable[..., Any] | None = None,
         overrides: dict[Any, Any] | None = None,
         live: Any = None,
+        keys: Any = None,
         **answering: Unpack[Answering],
     ) -> None:
         super().__init__(**answering)
@@ -74,6 +76,7 @@ class Pipeline(passage.Passage):
         self.threads = threads
         self.overrides = {} if overrides is None else overrides
         self.live = live
+        self.keys = keys
         self._adds = bool(self.middlewares or dependencies)
         self._plans: dict[Plan, Plan] = {}  # those of the router → with `middlewares` and `dependencies`
 
@@ -217,6 +220,10 @@ class Pipeline(passage.Passage):
         if request._text is not None and not plan.exact:
             request._text = None
         request._params = params
+        if plan.writes and request._envelope is not None and self.keys is not None:
+            key = request._envelope.get("idempotency_key")
+            if key is not None:
+                return self._once(request, plan, params, key)
         if plan.guarded:
             return self._guard(request, plan, params)
         result = plans.call(plan, request, params, None)
@@ -227,6 +234,13 @@ class Pipeline(passage.Passage):
             request._is_bare = True
             return result
         return self._answer(request, plan, None, result)
+
+    def _once(self, request: Request, plan: Plan, params: Any, key: Any) -> Any:
+        """Have it done once, however often it is asked for under this key."""
+        if plan.watched is not None:
+            request._live = plan.watched.begin(self, request, params)
+        once = request._live = self.keys.begin(self, request, plan, key)
+        return once.through(request, self._guard(request, plan, params))
 
     def _own(self, plan: Plan) -> Plan:
         """Give `plan` with what the application adds to it, worked out when it is first asked for."""

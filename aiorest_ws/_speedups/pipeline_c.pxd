@@ -18,6 +18,7 @@ cdef class Pipeline(passage.Passage):
     cdef readonly tuple dependencies
     cdef readonly Py_ssize_t max_event_name
     cdef readonly object live
+    cdef readonly object keys
     cdef bint _adds
     cdef dict _plans
 
@@ -31,6 +32,7 @@ cdef class Pipeline(passage.Passage):
     cpdef object run(self, _Request request, _Plan plan, object params)
     cpdef object go_on(self, _Request request, _Plan plan, object params)
     cdef object _whole(self, _Request request, _Plan plan, object params)
+    cdef object _once(self, _Request request, _Plan plan, tuple params, object key)
     cdef object _follow(self, _Request request, _Plan plan, tuple params)
     cpdef object rest(self, _Request request, object bare)
     @cython.locals(plan=_Plan, params=tuple)

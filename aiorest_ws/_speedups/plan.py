@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiorest_ws._speedups.collector import LARGE, undisturbed
 from aiorest_ws._speedups.turns import listed
+from aiorest_ws.routing.misses import SAFE_VERBS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +46,7 @@ class Plan:
     threaded       the handler is called in a thread of its own
     middlewares    around it, the outermost first: those of the routers and of the view, and once it is `inside` of an
                    application those of that
+    writes         a request of it may carry a key, under which it is done once: it is not safe, as GET is
     guards         all that stands before the handler, in order: `middlewares` and `checks`
     around         one of `middlewares` is called with (request, call_next): it stands around what comes behind it
     recoveries     exception handlers of the routers around it, as `Pipeline.recoveries`, innermost first
@@ -80,6 +82,7 @@ class Plan:
         "threaded",
         "view",
         "watched",
+        "writes",
     )
 
     def __init__(
@@ -125,6 +128,7 @@ class Plan:
         self.live = live
         self.changes = changes
         self.impersonal = impersonal
+        self.writes = method not in SAFE_VERBS and not impersonal
         # What a request of it needs for that: of a shared route, or of one that changes something.
         self.watched = changes if changes is not None else live if live is not None and live.value is not None else None
         self._stand_behind(middlewares)

@@ -30,6 +30,7 @@ cdef class Plan:
     cdef readonly object watched
     cdef readonly bint impersonal
     cdef readonly bint guarded
+    cdef readonly bint writes
 
 
 cdef object call(Plan plan, _Request request, tuple params, object view)

@@ -54,7 +54,7 @@ _OF_VIEWS: Final = {
 }
 _ELSEWHERE: Final = {
     "view": _OF_VIEWS,
-    "endpoint": _OF_VIEWS | {"status_code": "a handler returns Response(…, status=…)"},
+    "endpoint": _OF_VIEWS | {"status_code": "it is called status, and a handler may return Response(…, status=…)"},
     "SimpleRouter": dict.fromkeys(("prefix", "url_prefix"), "include(…, prefix=…) has it"),
 }
 

@@ -20,7 +20,7 @@ __all__ = ("COMMANDS", "run", "whole")
 
 # A module per command: its docstring is what its help begins with, EXAMPLES what it ends with, `fill(parser)` says what
 # it takes, `main(given)` does it and gives the exit code.
-COMMANDS = ("run", "routes", "call", "subscribe", "token")
+COMMANDS = ("run", "routes", "schema", "call", "subscribe", "token")
 
 
 def run(argv: Sequence[str]) -> int:

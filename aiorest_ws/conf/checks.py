@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from inspect import iscoroutinefunction
 from os import PathLike, fspath
 from typing import Any
 
@@ -10,6 +11,7 @@ from aiorest_ws.callables.spelling import meant
 from aiorest_ws.dependencies.depends import check_needless
 from aiorest_ws.dependencies.order import effects_of
 from aiorest_ws.http.head import is_token
+from aiorest_ws.idempotency import Idempotency
 
 __all__ = (
     "check_broker",
@@ -19,9 +21,11 @@ __all__ = (
     "check_fd",
     "check_file",
     "check_flag",
+    "check_flag_or_none",
     "check_health_path",
     "check_hook",
     "check_hooks",
+    "check_idempotency",
     "check_int",
     "check_metrics",
     "check_middlewares",
@@ -75,6 +79,17 @@ def check_int(low: int, high: int) -> Callable[[str, Any], None]:
 def check_middlewares(name: str, value: Any) -> None:
     if not isinstance(value, Iterable):
         raise TypeError(f"{name} must be a list, got {value!r}")
+
+
+def check_idempotency(name: str, value: Any) -> None:
+    if value is None or value is False or isinstance(value, Idempotency):
+        return
+    if not callable(value) or isinstance(value, type):
+        raise TypeError(
+            f"{name} must be a function from a request to who asks, an Idempotency, None, or False, got {value!r:.200}"
+        )
+    if iscoroutinefunction(value):
+        raise TypeError(f"{name} must be a `def` that gives a text or None: let a middleware await who asks")
 
 
 def check_fd(name: str, value: Any) -> None:
@@ -164,6 +179,11 @@ def check_subprotocols(name: str, value: Any) -> None:
 def check_flag(name: str, value: Any) -> None:
     if value not in (True, False):
         raise TypeError(f"{name} must be True or False, got {value!r}")
+
+
+def check_flag_or_none(name: str, value: Any) -> None:
+    if value is not None and value not in (True, False):
+        raise TypeError(f"{name} must be True, False or None, got {value!r}")
 
 
 def check_file(name: str, value: Any) -> None:

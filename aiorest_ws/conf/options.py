@@ -20,9 +20,11 @@ from aiorest_ws.conf.checks import (
     check_fd,
     check_file,
     check_flag,
+    check_flag_or_none,
     check_health_path,
     check_hook,
     check_hooks,
+    check_idempotency,
     check_int,
     check_metrics,
     check_middlewares,
@@ -55,11 +57,21 @@ if TYPE_CHECKING:
 
     from aiorest_ws.abstract import AbstractRouter
     from aiorest_ws.dependencies.depends import Depends
+    from aiorest_ws.idempotency import Idempotency
     from aiorest_ws.metrics import Metrics
     from aiorest_ws.middlewares import Middleware
     from aiorest_ws.realtime.brokers import Broker
 
-__all__ = ("OPTIONS", "TABLE", "AllOptions", "Option", "Options", "checked", "deflate_offer_accept", "middleware_of")
+__all__ = (
+    "OPTIONS",
+    "TABLE",
+    "AllOptions",
+    "Option",
+    "Options",
+    "checked",
+    "deflate_offer_accept",
+    "middleware_of",
+)
 
 Hook = Callable[..., Any]
 File = str | PathLike[str] | None
@@ -80,6 +92,7 @@ class Options(LimitOptions, total=False):
     fd: int | None
     health_path: str | None
     path: str
+    http: bool
     certificate: File
     key: File
     key_password: str | None
@@ -108,9 +121,11 @@ class Options(LimitOptions, total=False):
     log_level: Literal["critical", "error", "warn", "warning", "info", "debug", "trace"]
     access_log: bool | Literal["text", "json"]
     broker: str | Broker | None
+    idempotency: Idempotency | Callable[[Any], str | None] | Literal[False] | None
     metrics: Metrics | None
     metrics_port: int | None
     metrics_host: str
+    console: bool | None
     debug: bool
 
 
@@ -190,6 +205,12 @@ TABLE: dict[str, Option] = {
         check_path,
         "text",
         'the only path served at the handshake (`"api"`: `ws://host:port/api`), others get HTTP 404',
+    ),
+    "http": Option(
+        False,
+        check_flag,
+        "flag",
+        "serve the routes over plain HTTP on the same port, too ([HTTP](docs/http.md))",
     ),
     "certificate": Option(None, check_file, "text", "PEM file: with `key`, serve `wss://`, TLS 1.2 or newer"),
     "key": Option(None, check_file, "text", "PEM file of its key"),
@@ -311,6 +332,14 @@ TABLE: dict[str, Option] = {
         "text",
         "what tells other processes of changes: a url `redis://…`, `rediss://…`, `unix://…`, or a `Broker`",
     ),
+    "idempotency": Option(
+        None,
+        check_idempotency,
+        None,
+        "who asks with an `idempotency_key`: a function from the request to a text, or an `Idempotency`; `None`: `iss` "
+        "and `sub` of its token, `False`: keys mean nothing ([idempotency](docs/idempotency.md))",
+        of_factory=True,
+    ),
     "metrics": Option(
         None,
         check_metrics,
@@ -321,6 +350,13 @@ TABLE: dict[str, Option] = {
     ),
     "metrics_port": Option(None, check_port_or_none, "number", "serve them on this port, too; 0 takes a free one"),
     "metrics_host": Option("127.0.0.1", check_string, "text", "address of that port"),
+    "console": Option(
+        None,
+        check_flag_or_none,
+        "flag",
+        "serve a page that shows the routes and asks them, at `/console`, and Swagger UI at `/docs` "
+        "([console](docs/console.md)); `None`: under `debug`, where `http` is on",
+    ),
     "debug": Option(
         False,
         check_flag,

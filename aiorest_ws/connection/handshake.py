@@ -1,7 +1,7 @@
 """The opening handshake of a connection, in the place of Autobahn's: bytes in, an open connection or an HTTP error out.
 
-What the request says, and the answer, is `http.head`'s. Between the two the application may decide, and may take its
-time: what arrives meanwhile is held.
+What the request says is `http.head`'s, the answer `http.acceptance`'s. Between the two the application may decide, and
+may take its time: what arrives meanwhile is held.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ from aiorest_ws.callables.calls import call
 from aiorest_ws.callables.failures import PASSED_ON, sole
 from aiorest_ws.connection.compression import agree, extensions
 from aiorest_ws.exceptions import BaseAPIException, ConnectionRefused
+from aiorest_ws.http.acceptance import acceptance
 from aiorest_ws.http.head import (
     Handshake,
-    acceptance,
     check_upgrade,
     client_address,
     end_of_head,
     health,
     is_probe,
+    is_upgrade,
     read,
     refusal,
 )
@@ -186,6 +187,9 @@ class Opening(_Protocol):
                 self._is_head = True
             if self._is_probe(head):
                 self._tell_health()
+                return
+            if self.factory.http is not None and not is_upgrade(head):
+                self.factory.http.take_over(self, head)
                 return
             self._handshake = handshake = read(head, limits.max_headers)
             self.http_request_data = head.lstrip(b"\r\n")

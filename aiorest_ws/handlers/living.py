@@ -12,14 +12,13 @@ from aiorest_ws.exceptions import EndpointValueError, InvalidHandler
 from aiorest_ws.handlers.response_models import shape_of
 from aiorest_ws.realtime.live import Live, LiveRoute
 from aiorest_ws.renderers import JSONRenderer
+from aiorest_ws.routing.misses import SAFE_VERBS
 from aiorest_ws.views import MethodBasedView
 
 if TYPE_CHECKING:
     from aiorest_ws.realtime.effects import Changes
 
 __all__ = ("Guards", "changes_of", "check_live", "gate_of", "live_of", "live_route")
-
-_SAFE = ("GET", "HEAD", "OPTIONS", "TRACE")  # RFC 9110 §9.2.1
 
 
 class Guards(TypedDict):
@@ -52,7 +51,7 @@ def check_live(view: type[MethodBasedView], verbs: Iterable[str], title: str) ->
         renderers = view.renderers
         if view.get_renderer is not MethodBasedView.get_renderer or (renderers and renderers[0] is not JSONRenderer):
             raise InvalidHandler(f"{title} has live=…, whose pushes are JSON or MessagePack, and other renderers")
-    if view.changes and all(verb in _SAFE for verb in verbs):
+    if view.changes and all(verb in SAFE_VERBS for verb in verbs):
         raise EndpointValueError(f"{title} has changes=…, and answers {', '.join(verbs)} only, which change nothing")
 
 
@@ -76,7 +75,7 @@ def presence_view(view: type[MethodBasedView]) -> type[MethodBasedView] | None:
 
 
 def changes_of(view: type[MethodBasedView], route: Any, verb: str) -> Changes | None:
-    if verb in _SAFE or view.changes == ():
+    if verb in SAFE_VERBS or view.changes == ():
         return None
     from aiorest_ws.realtime.effects import Changes  # which most applications do without
 

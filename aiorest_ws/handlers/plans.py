@@ -70,7 +70,7 @@ def make_plan(
         check_passed_on(function, view, {*fit.needs, *(need for each in verbs for need in needs_by_name(each))})
     bind = binder_of(fit, route, direct=view.dispatch is MethodBasedView.dispatch)
     threaded = _is_threaded(view, function)
-    answer = answering(function, view.response_model, view.__qualname__)
+    answer = answering(function, view.response_model, view.__qualname__, status=view.status)
     provide = _dependencies(fit, answer, parameters, threaded, dependencies)
     live = live_of(view) if verb == "GET" else None
     auth_required, permissions = guards_of(view, (function, inspect.getattr_static(view, verb.lower())))
@@ -196,7 +196,13 @@ def _renderer(view: type[MethodBasedView]) -> Callable[[Any, Request, dict[str, 
             return None
 
     def render(instance: Any, request: Request, body: dict[str, Any]) -> bytes:
-        renderer = instance.get_renderer(request.get_argument("format"))
+        wanted = request.get_argument("format")
+        over_http = getattr(request.connection, "over_http", None)
+        if over_http is not None:
+            wanted = wanted or over_http.preferred(renderers)
+        renderer = instance.get_renderer(wanted)
+        if over_http is not None:
+            body = over_http.alone(body, renderer)
         if request.form == BINARY_MSGPACK and type(renderer).render is JSONRenderer.render:
             return write(body, BINARY_MSGPACK)
         rendered = renderer.render(body)

@@ -22,25 +22,32 @@ __all__ = ("answering", "shape_of")
 Shape = Callable[[Any], Any]
 
 
-def answering(function: Callable[..., Any], model: Any, view: str) -> Callable[..., Any]:
-    """Give `function` with what it returns, or has awaited, as `model` has it; `function` itself if that is None.
+def answering(function: Callable[..., Any], model: Any, view: str, *, status: int = 200) -> Callable[..., Any]:
+    """Give `function` with what it returns, or has awaited, as `model` has it, and with `status` if it says no other.
 
-    Raises InvalidHandler for a model that cannot be one of `view`.
+    It is `function` itself where there is nothing to do. Raises InvalidHandler for what cannot be said of `view`.
     """
-    if model is None:
+    if type(status) is not int or not 200 <= status <= 299:
+        raise InvalidHandler(f"status of view {view} must be an integer from 200 to 299, got {status!r:.100}")
+    shape = None if model is None else _shape_of(model, view)
+    if shape is None and status == 200:
         return function
-    shape = _shape_of(model, view)
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         result = function(*args, **kwargs)
-        return _later(result, shape) if is_awaitable(result) else _shaped(result, shape)
+        return _later(result, shape, status) if is_awaitable(result) else _answer(result, shape, status)
 
     return call
 
 
-async def _later(pending: Any, shape: Shape) -> Any:
-    return _shaped(await finished(pending), shape)
+async def _later(pending: Any, shape: Shape | None, status: int) -> Any:
+    return _answer(await finished(pending), shape, status)
+
+
+def _answer(result: Any, shape: Shape | None, status: int) -> Any:
+    shaped = result if shape is None else _shaped(result, shape)
+    return shaped if status == 200 or isinstance(shaped, Response) else Response(shaped, status=status)
 
 
 def _shaped(result: Any, shape: Shape) -> Any:

@@ -19,7 +19,7 @@ from aiorest_ws.handlers.kinds import NoCheck, Unknown, infos_of, refuse_unsent
 from aiorest_ws.handlers.sieves import Sieve, class_of, sieve_of, wants_digits
 from aiorest_ws.handlers.traps import branching, nodes_of
 
-__all__ = ("Check", "adapter_of", "box_of", "check_of", "goes_plainly", "is_pydantic")
+__all__ = ("Check", "adapter_of", "box_of", "check_of", "goes_plainly", "is_for_pydantic_alone", "is_pydantic")
 
 
 class Check(Protocol):
@@ -40,7 +40,7 @@ def check_of(hint: Any, *, lax: bool = False, made: bool = False) -> Check:
         return _pydantic_check(hint, lax=lax)
     infos = [] if made else infos_of(hint)
     refuse_unsent(infos, lax=lax)
-    alone = next((class_of(info) for info in infos if _is_for_pydantic_alone(info)), None)
+    alone = next((class_of(info) for info in infos if is_for_pydantic_alone(info)), None)
     if alone is not None:
         _refuse_beside(alone, infos)
         return _pydantic_check(hint, lax=lax, sieve=sieve_of(infos[0], infos))
@@ -107,7 +107,7 @@ _NO_CLASSES = frozenset(
 )
 
 
-def _is_for_pydantic_alone(info: Any) -> bool:
+def is_for_pydantic_alone(info: Any) -> bool:
     """Tell whether msgspec would leave out some of what is to be checked of `info`."""
     if isinstance(info, types.CustomType):
         cls = class_of(info)
@@ -155,7 +155,7 @@ def goes_plainly(hint: Any, *, lax: bool = False) -> bool:
     if is_pydantic(hint):
         return False
     infos = infos_of(hint)
-    if any(map(_is_for_pydantic_alone, infos)):
+    if any(map(is_for_pydantic_alone, infos)):
         return False
     if any(isinstance(info, types.CustomType) for info in infos) or sieve_of(infos[0], infos) is not None:
         return False

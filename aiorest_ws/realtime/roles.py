@@ -21,6 +21,8 @@ class Role:
     raises         what goes wrong is raised; else it becomes a reply
     is_rerun       nobody has sent it now
     subscribes     it is asked for a subscription
+    is_once        it came with a key, under which it is done once
+    survives       it goes on although its client has left
     is_announced   it is a SUBSCRIBE that a router's own `process_request` sees first
     counted        as what, if not as its plan says
     """
@@ -29,6 +31,8 @@ class Role:
     raises = False
     is_rerun = False
     subscribes = False
+    is_once = False
+    survives = False
     is_announced = False
     counted: Counted | None = None
 
@@ -64,6 +68,10 @@ class Role:
 
     def late(self, request: Any) -> None:
         """Take note that it will be answered now, in the place of a handler that goes on; `end` is to come."""
+
+    def leave(self) -> bool:
+        """Take note that its client has left; tell whether it goes on."""
+        return False
 
     def settle(self, connection: Any, request: Any, rendered: bytes) -> bytes | None:
         """Do what is to be done when it is answered, or was by somebody `late`; give what is to be sent.

@@ -41,6 +41,7 @@ class Route(AbstractEndpoint):
     dependencies   what runs before the handler's own, in order, behind the application's
     converters     by name, those that the template may use
     router         the router that answers with it; None before it is registered
+    plans          by verb, what that router does with its requests, outside of an application
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Route(AbstractEndpoint):
         self.prefix = prefix  # of the routers that include it, before its own path
         self.namespaces = namespaces  # the outermost first
         self.router: SimpleRouter | None = None
+        self.plans: Mapping[str, Plan] = {}
         self._said = _said(handler) if said is None else said
 
     def moved(self, inclusion: Inclusion, converters: Mapping[str, Converter | None]) -> Route:

@@ -19,10 +19,13 @@ from aiorest_ws.exceptions import (
     NotSpecifiedMethodName,
 )
 
-__all__ = ("OWN_VERBS", "cure_of", "missed")
+__all__ = ("OWN_VERBS", "SAFE_VERBS", "cure_of", "missed")
 
 OWN_VERBS: Final = frozenset(("SUBSCRIBE", "UNSUBSCRIBE", "PING"))
 """The framework's own: no route has them."""
+
+SAFE_VERBS: Final = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
+"""They ask, and change nothing (RFC 9110 §9.2.1)."""
 
 _scheme: Final = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*://").match
 _MOST: Final = 100  # characters of a url

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-__all__ = ("call_soon", "run_coroutine")
+__all__ = ("call_soon", "check_no_loop", "run_coroutine")
 
 T = TypeVar("T")
 
@@ -53,3 +53,12 @@ async def _without_exit(coroutine: Coroutine[Any, Any, T]) -> T:
         return await coroutine
     except SystemExit as exc:
         raise RuntimeError(f"run_coroutine: the coroutine raised SystemExit({exc.code!r})") from exc
+
+
+def check_no_loop() -> None:
+    """Raise RuntimeError where an event loop runs, which `run` cannot run in."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise RuntimeError("run() cannot be called where an event loop is running: use `await app.serve()` there")

@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,9 @@ from aiorest_ws.server.tls import SecureDoor
 if TYPE_CHECKING:
     from ssl import SSLContext
 
-__all__ = ("Listening", "listen", "tls_context")
+    from aiorest_ws.server.factory import RequestHandlerFactory
+
+__all__ = ("Listening", "listen", "reload_certificates", "tls_context", "tls_of")
 
 _BACKLOG = 1024
 _TURNS = 3  # of the loop from the moment that it accepts a connection until the protocol knows
@@ -144,6 +146,27 @@ def tls_context(certificate: str | None, key: str | None, password: str | None =
         wrong = " (is key_password the right one?)" if asked else ""
         raise ImproperlyConfigured(f"cannot load certificate {certificate!r} with key {key!r}: {exc}{wrong}") from exc
     return context
+
+
+def tls_of(options: Mapping[str, Any]) -> SSLContext | None:
+    """Give what serves wss:// as `options` of an application say, None for ws://. Raises ImproperlyConfigured."""
+    given: SSLContext | None = options["ssl_context"]
+    return given or tls_context(options["certificate"], options["key"], options["key_password"])
+
+
+def reload_certificates(factory: RequestHandlerFactory | None, options: Mapping[str, Any]) -> None:
+    """Let `factory`, None if nothing is served, serve who connects from now on with what the files hold now.
+
+    Raises RuntimeError and ImproperlyConfigured; see `Application.reload_certificates`.
+    """
+    if factory is None:
+        raise RuntimeError("the application is not running, there is nothing to reload: start it first")
+    if options["ssl_context"] is not None:
+        raise ImproperlyConfigured("ssl_context is yours: call its load_cert_chain, new connections will use it")
+    context = tls_of(options)
+    if context is None:
+        raise ImproperlyConfigured("there is no certificate to reload: give certificate and key")
+    factory.tls = context
 
 
 def _fault(exc: ValueError) -> str:

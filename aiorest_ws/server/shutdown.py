@@ -61,7 +61,7 @@ async def shut_down(
     for connection in factory.connections:
         connection._stopping = True
     deadline = asyncio.get_running_loop().time() + grace
-    await _finish(factory.connections, grace, patience)
+    await _finish(factory, grace, patience)
     factory.accepts = False
     stop_listening()
     _drop_half_open(factory)
@@ -72,6 +72,8 @@ async def shut_down(
         if connection.transport is not None:
             connection.transport.abort()
     await patience.insist([empty])
+    for task in list(factory.surviving):
+        task.cancel()
     late = await patience.insist(factory.running)
     if late:
         logger.warning("%d handlers go on although they were cancelled: they are left to themselves", len(late))
@@ -84,11 +86,11 @@ def _drop_half_open(factory: RequestHandlerFactory) -> None:
         each.transport.abort()
 
 
-async def _finish(connections: Iterable[RequestHandlerProtocol], grace: float, patience: Patience) -> None:
+async def _finish(factory: RequestHandlerFactory, grace: float, patience: Patience) -> None:
     """Wait until nothing is in flight; what waits in a lane becomes a task when its turn comes."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + grace
-    while (tasks := _running(connections)) and not patience.is_lost and (left := deadline - loop.time()) > 0:
+    while (tasks := factory.unfinished) and not patience.is_lost and (left := deadline - loop.time()) > 0:
         await patience.wait(tasks, left)
 
 
@@ -123,7 +125,3 @@ def _say_goodbye(connection: RequestHandlerProtocol, goodbye: Goodbye) -> None:
     except Exception:  # of an override: the others are still to be told
         logger.exception("cannot close %s, dropping the connection", connection.peer)
         connection.transport.abort()
-
-
-def _running(connections: Iterable[RequestHandlerProtocol]) -> list[asyncio.Task[None]]:
-    return [task for connection in connections for task in connection.tasks if not task.done()]

@@ -84,6 +84,7 @@ class Reply:
     version       of a SUBSCRIBE: what `data` is, or with 206 how far the missed items go
     key           of a SUBSCRIBE of a log that has one: the name of each item's key
     changed       url → version, for what the request has changed and this connection subscribes to
+    replayed      it was done before, under its `idempotency_key`, and this is what came of it then
     """
 
     status: int | None
@@ -97,6 +98,7 @@ class Reply:
     version: str | None = field(default=None, repr=False)
     key: str | None = field(default=None, repr=False)
     changed: Mapping[str, str] | None = field(default=None, repr=False)
+    replayed: bool = field(default=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +194,7 @@ def reply_of(message: dict[str, Any] | None, raw: bytes) -> Reply:
         *(status, message.get("data"), message.get("detail"), message.get("event_name"), message.get("id")),
         ok or (status == 304 and topic is not None),
         *(raw, topic, message.get("version"), message.get("key"), message.get("changed")),
+        replayed=message.get("replayed", False),
     )
 
 

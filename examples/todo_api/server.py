@@ -18,7 +18,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from aiorest_ws import Application, Depends, HTTPError, Response, SimpleRouter
+from aiorest_ws import Application, Depends, HTTPError, SimpleRouter
 from aiorest_ws.command_line import CommandLine
 
 router = SimpleRouter()
@@ -106,13 +106,13 @@ async def show_all(
     return list(await session.scalars(query))
 
 
-@router.post("/todos", response_model=PublicTodo)
+@router.post("/todos", response_model=PublicTodo, status=201)
 async def add(request, session: Session, data: NewTodo):
     todo = Todo(title=data.title, due=data.due)
     session.add(todo)
     await session.flush()  # gives it its id
     note(session, "added", todo)
-    return Response(todo, status=201)
+    return todo
 
 
 @router.get("/todos/{number:int}", response_model=PublicTodo)

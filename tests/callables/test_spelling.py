@@ -260,6 +260,8 @@ def test_what_is_done_otherwise_here_is_refused_with_its_cure(cure: str, name: s
 
 def test_a_status_is_said_by_a_response() -> None:
     keywords: Any = {"status_code": 201}
-    with pytest.raises(TypeError, match=r"unknown keyword 'status_code' of endpoint /a: a handler returns Response"):
+    with pytest.raises(
+        TypeError, match=r"unknown keyword 'status_code' of endpoint /a: it is called status, and a handler"
+    ):
         SimpleRouter().post("/a", **keywords)
     registered(type("View", (Plain,), keywords))  # a view may have one of its own

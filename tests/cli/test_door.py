@@ -56,7 +56,7 @@ def test_each_command_has_help_with_examples_that_it_takes(name: str, cli: Cli) 
     parser = Parser(prog=f"aiorest-ws {name}")
     import_module(f"aiorest_ws.cli.{name}").fill(parser)
     for line in examples:
-        program, command, *argv = shlex.split(line.partition(" | ")[0])
+        program, command, *argv = shlex.split(line.partition(" | ")[0].partition(" > ")[0])
         assert (program, command) == ("aiorest-ws", name)
         parser.parse(argv)  # raises for what it does not take
 
@@ -72,10 +72,10 @@ def test_the_version_tells_what_runs(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("argv", "line"),
     [
-        ([], "which command? One of run, routes, call, subscribe, token: see aiorest-ws --help"),
+        ([], "which command? One of run, routes, schema, call, subscribe, token: see aiorest-ws --help"),
         (["rnu"], "unknown command 'rnu', did you mean run?"),
-        (["serve"], "unknown command 'serve', expected one of run, routes, call, subscribe, token"),
-        (["--versoin"], "unknown option '--versoin', expected one of run, routes, call, subscribe, token"),
+        (["serve"], "unknown command 'serve', expected one of run, routes, schema, call, subscribe, token"),
+        (["--versoin"], "unknown option '--versoin', expected one of run, routes, schema, call, subscribe, token"),
         (["run"], "run: the following arguments are required: MODULE:ATTRIBUTE"),
         (["call", "GET"], "call: the following arguments are required: URL"),
         (["token", "--sbject", "ada"], "token: unknown option --sbject, did you mean --subject?"),

@@ -69,6 +69,7 @@ def test_only_options_that_are_objects_cannot_come_from_the_environment(
         "dependencies",
         "factory",
         "factory_options",
+        "idempotency",
         "lifespan",
         "metrics",
         "middlewares",

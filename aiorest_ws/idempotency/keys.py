@@ -1,0 +1,92 @@
+"""Requests with a key → those of them that are done, once each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from aiorest_ws.exceptions import BaseAPIException
+from aiorest_ws.idempotency import Idempotency
+from aiorest_ws.idempotency.digests import digest, said_in
+from aiorest_ws.idempotency.exceptions import InvalidIdempotencyKey
+from aiorest_ws.idempotency.ledgers import Asked, Ledger, Sent
+from aiorest_ws.idempotency.once import Once
+from aiorest_ws.idempotency.places import ledger_for
+
+__all__ = ("Keys",)
+
+_SHORTEST, _LONGEST = 16, 128  # bytes of a key
+_ledgers: WeakKeyDictionary[Any, Ledger] = WeakKeyDictionary()  # application, or broker that is elsewhere, → its own
+
+
+class Keys:
+    """Does once what comes with a key, for all connections of one listener.
+
+    owner     whose ledger it is, where that is in this process: an application, or a factory without one
+    feeds     of that owner: what they reach, the ledger has to
+    """
+
+    def __init__(self, given: Any, owner: Any, feeds: Any) -> None:
+        self.settings = Idempotency.of(given)
+        self._survivors: Counter[bytes] = Counter()  # who asks → handlers that go on, their clients gone
+        self._owner = owner
+        self._feeds = feeds
+
+    @property
+    def ledger(self) -> Ledger:
+        """What knows all keys, wherever the publications of the owner go. Raises IdempotencyUnavailable."""
+        broker = self._feeds.broker
+        whose = self._owner if broker.is_local else broker
+        ledger = _ledgers.get(whose)
+        if ledger is None:
+            ledger = _ledgers[whose] = ledger_for(broker, self.settings)
+        return ledger
+
+    def begin(self, pipeline: Any, request: Any, plan: Any, key: Any) -> Once:
+        """Give what does `request` once, which came with `key`; beside that it stays what it was."""
+        try:
+            sent: Sent | BaseAPIException = Sent(_checked(key), said_in(request))  # before anybody changes it
+        except BaseAPIException as exc:
+            sent = exc  # who may not pass the guards gets what they say
+        return Once(self, pipeline, request, plan, sent)
+
+    def asked(self, request: Any, sent: Sent, method: str) -> Asked:
+        """Give what `request` asks for. Raises InvalidIdempotencyKey, and what `who` raises."""
+        who = self.settings.who(request)
+        if who is None or who == "":
+            raise InvalidIdempotencyKey("`idempotency_key` needs somebody whose it is: authenticate")
+        if not isinstance(who, str):
+            raise TypeError(f"idempotency must give a text for who asks, or None, got {type(who).__qualname__}")
+        whose = who.encode("utf-8", "surrogatepass")
+        parts = (whose, method.encode(), request.url.encode("utf-8", "surrogatepass"), sent.key)
+        return Asked(digest(parts), digest((whose,), 16), sent.said)
+
+    def takes_in(self, who: bytes) -> bool:
+        """Tell whether one more handler may go on, of who asks, although its client has left."""
+        if self._survivors[who] >= self.settings.max_running_each:
+            return False
+        self._survivors[who] += 1
+        return True
+
+    def let_out(self, who: bytes) -> None:
+        """Take note that one of them has ended."""
+        self._survivors[who] -= 1
+        if not self._survivors[who]:
+            del self._survivors[who]
+
+    def stop(self) -> None:
+        """Let go of timers."""
+        for whose in (self._owner, self._feeds._broker):
+            ledger = None if whose is None else _ledgers.get(whose)
+            if ledger is not None:
+                ledger.stop()
+
+
+def _checked(key: Any) -> bytes:
+    if type(key) is not str or len(key) > _LONGEST:
+        raise InvalidIdempotencyKey()
+    encoded = key.encode("utf-8", "surrogatepass")
+    if not _SHORTEST <= len(encoded) <= _LONGEST:
+        raise InvalidIdempotencyKey()
+    return encoded

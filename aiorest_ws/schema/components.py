@@ -1,0 +1,104 @@
+"""Types → JSON Schemas of them, and the components that these refer to."""
+
+from __future__ import annotations
+
+from datetime import date
+from itertools import count
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from aiorest_ws.exceptions import ImproperlyConfigured
+from aiorest_ws.handlers.parameters import NEEDS_MSGSPEC
+from aiorest_ws.schema.describe import UNKNOWN
+from aiorest_ws.schema.wanted import TEMPLATE, Mode, Wanted
+
+if TYPE_CHECKING:
+    from aiorest_ws.schema.generators import Generated
+
+__all__ = ("Components",)
+
+_PLAIN: dict[Any, dict[str, Any]] = {
+    UNKNOWN: {},
+    str: {"type": "string"},
+    int: {"type": "integer"},
+    float: {"type": "number"},
+    bool: {"type": "boolean"},
+    type(None): {"type": "null"},
+    UUID: {"type": "string", "format": "uuid"},
+    date: {"type": "string", "format": "date"},
+}
+
+
+class Components:
+    """Gives schemas of types. They are empty until `finish` fills them in, those of all types at once.
+
+    schemas     of classes, by name, once they are finished
+    warnings    of types that have no schema, and name who asked for it
+    """
+
+    def __init__(self) -> None:
+        self.schemas: dict[str, Any] = {}
+        self.warnings: list[str] = []
+        self._wanted: list[Wanted] = []
+
+    def schema(self, hint: Any, mode: Mode, title: str) -> dict[str, Any]:
+        """Give the schema of `hint`, still empty; `title` is what a warning names if there is none."""
+        wanted = Wanted(hint, mode, title)
+        self._wanted.append(wanted)
+        return wanted.schema
+
+    def finish(self) -> None:
+        """Fill in every schema that was given. Raises ImproperlyConfigured if that needs msgspec, and it is missing."""
+        left = [wanted for wanted in self._wanted if not _is_plain(wanted)]
+        if not left:
+            return
+        try:
+            from aiorest_ws.schema import generators
+        except ModuleNotFoundError as exc:
+            if exc.name != "msgspec":
+                raise
+            raise ImproperlyConfigured(f"the schema of what {left[0].title} takes or answers {NEEDS_MSGSPEC}") from None
+        kinds, pydantics = generators.sorted_by_library(left, self.warnings)
+        for generated in generators.of_msgspec(kinds, pydantics, self.warnings):
+            self._add(generated)
+        for generated in generators.of_pydantic(pydantics, self.warnings):
+            self._add(generated)
+        self.schemas = dict(sorted(self.schemas.items()))
+
+    def _add(self, generated: Generated) -> None:
+        """Take in what was generated; a class is renamed if another one has its name."""
+        defined, schemas = generated
+        renamed = {name: self._free(name, defined) for name in defined if name in self.schemas}
+        references = {TEMPLATE.format(name=old): TEMPLATE.format(name=new) for old, new in renamed.items()}
+        for name, schema in defined.items():
+            self.schemas[renamed.get(name, name)] = _renamed(schema, references)
+        for wanted, schema in schemas:
+            wanted.schema.update(_renamed(schema, references))
+
+    def _free(self, name: str, others: dict[str, Any]) -> str:
+        names = (f"{name}_{number}" for number in count(2))
+        return next(free for free in names if free not in self.schemas and free not in others)
+
+
+def _is_plain(wanted: Wanted) -> bool:
+    """Fill in the schema of a type that needs no library."""
+    try:
+        known = _PLAIN.get(wanted.hint)
+    except TypeError:  # it cannot be hashed
+        return False
+    wanted.schema.update(known or {})
+    return known is not None
+
+
+def _renamed(schema: Any, references: dict[str, str]) -> Any:
+    """Change `schema`, and give it, to refer to others than it did; those of its discriminators are references, too."""
+    if not references:
+        return schema
+    if isinstance(schema, dict):
+        for key, value in schema.items():
+            schema[key] = _renamed(value, references)
+    elif isinstance(schema, list):
+        schema[:] = (_renamed(each, references) for each in schema)
+    elif isinstance(schema, str):
+        return references.get(schema, schema)
+    return schema

@@ -1,0 +1,63 @@
+"""An application → the documents that describe it, made once for as long as nothing changes."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Any, Literal
+
+from aiorest_ws.exceptions import ImproperlyConfigured, RouterNotDefined
+from aiorest_ws.routers import SimpleRouter
+from aiorest_ws.schema.asyncapi import asyncapi
+from aiorest_ws.schema.describe import describe
+from aiorest_ws.schema.openapi import openapi
+
+if TYPE_CHECKING:
+    from aiorest_ws.app import Application
+
+__all__ = ("Documents", "Kind")
+
+Kind = Literal["openapi", "asyncapi"]
+
+
+class Documents:
+    """What describes `application`, kept until a route comes, or a middleware."""
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+        self._texts: dict[tuple[Any, ...], tuple[tuple[Any, ...], str]] = {}
+
+    def document(self, kind: Kind, title: str, version: str) -> dict[str, Any]:
+        """Give a document, a copy of one's own. Raises as `text`."""
+        return json.loads(self.text(kind, title, version))  # type: ignore[no-any-return]
+
+    def text(self, kind: Kind, title: str, version: str) -> str:
+        """Give a document as JSON; what it warns of is logged when it is made.
+
+        Raises RouterNotDefined, and ImproperlyConfigured for a router that does not tell its routes, and if msgspec is
+        missing and needed.
+        """
+        options = self._application._options
+        router = options["router"]
+        if router is None:
+            raise RouterNotDefined()
+        if not isinstance(router, SimpleRouter):
+            raise ImproperlyConfigured(
+                f"a {type(router).__qualname__} does not tell its routes: expected a SimpleRouter"
+            )
+        middlewares = tuple(self._application.middlewares)
+        limit, path = options["requests_per_second"], options["path"]
+        state = (router.routes, middlewares, limit, path)
+        known = self._texts.get((kind, title, version))
+        if known is not None and known[0] == state:
+            return known[1]
+        described = describe(router.routes, middlewares)
+        if kind == "openapi":
+            document, warnings = openapi(described, title=title, version=version, is_limited=limit is not None)
+        else:
+            document, warnings = asyncapi(described, title=title, version=version, address=f"/{path.strip('/')}")
+        for warning in dict.fromkeys(warnings):
+            logging.getLogger("aiorest_ws").warning("schema: %s", warning)
+        text = json.dumps(document, ensure_ascii=False)
+        self._texts[kind, title, version] = state, text
+        return text

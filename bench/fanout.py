@@ -1,0 +1,253 @@
+"""One publication → many subscribers, aiorest-ws beside others, end to end: a part of bench/peers.py, and alone
+`python bench/fanout.py --help`. Linux with a C compiler.
+
+Each server in bench/peers/fan_* does it as its documentation would write it. What it promises differs: ours keeps for a
+while what a slow subscriber has not taken, the others leave it out or let memory grow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+if __name__ == "__main__":
+    sys.path.insert(0, str(HERE.parent))
+
+peers = import_module("bench.peers")  # the script, not the directory of that name
+
+NODE = peers.VENV / "node"
+NEWS = {"headline": "rain", "day": "2026-11-29", "towns": ["Oslo", "Bergen", "Troms\u00f8"], "mm": 4.5, "urgent": False}
+PUSHES = '{"event_name"'
+PLOT, BEGIN = HERE.parent / "docs" / "fanout.svg", "<!-- begin: fan-out, make bench-peers WRITE=1 -->"
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A server, and what is said to it: see bench/peers/fan.c."""
+
+    label: str
+    script: str
+    loop: str = "uvloop"
+    pure: bool | None = None  # None: not ours
+    path: str = "/"
+    answers: int = 1
+    pushes: str = PUSHES
+    joins: tuple[str, ...] = (json.dumps({"method": "SUBSCRIBE", "url": "/news", "id": 1}),)
+    publishes: str = json.dumps({"method": "POST", "url": "/news", "data": NEWS})
+    by: tuple[str, ...] = field(default=())
+
+    @property
+    def package(self) -> str:
+        return self.by[0] if self.by else self.script.removeprefix("fan_").removesuffix(".py")
+
+    def command(self, port: int) -> list[str]:
+        if self.script.endswith(".cjs"):
+            return ["env", f"NODE_PATH={NODE / 'node_modules'}", "node", str(peers.SERVERS / self.script), str(port)]
+        command: list[str] = self._server().command(port)
+        return command
+
+    def environment(self) -> dict[str, str]:
+        variables: dict[str, str] = self._server().environment()
+        return variables
+
+    def _server(self) -> Any:
+        return peers.Server(self.label, self.script, self.loop, self.pure)
+
+    def file(self) -> bytes:
+        lines = (self.path, str(self.answers), self.pushes, "\0".join(self.joins), self.publishes, "")
+        return "\n".join(lines).encode()
+
+
+NAMED = {
+    "ours": Peer("aiorest-ws", "fan_ours.py", pure=False),
+    "ours-asyncio": Peer("aiorest-ws, asyncio", "fan_ours.py", "asyncio", pure=False),
+    "ours-pure": Peer("aiorest-ws, pure Python, asyncio", "fan_ours.py", "asyncio", pure=True),
+    "picows": Peer("picows, a loop over transports", "fan_picows.py"),
+    "socketify": Peer("socketify, topics of uWebSockets", "fan_socketify.py", "its own loop"),
+    "websockets": Peer("websockets, broadcast", "fan_websockets.py"),
+    "litestar": Peer("Litestar, channels", "fan_litestar.py"),
+    "fastapi": Peer("FastAPI on uvicorn, ConnectionManager", "fan_fastapi.py"),
+    "socketio": Peer(
+        "python-socketio, a room",
+        "fan_socketio.py",
+        path="/socket.io/?EIO=4&transport=websocket",
+        answers=3,
+        pushes='42["news"',
+        joins=("40", '42["subscribe"]'),
+        publishes=f'42["publish",{json.dumps(NEWS)}]',
+        by=("python-socketio",),
+    ),
+    "node-ws": Peer("ws on node", "fan_ws.cjs", "node", by=("ws",)),
+}
+WORKLOADS = {"fan-1000x1": (1000, 1), "fan-1000x8": (1000, 8)}
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    rate: float  # deliveries per second
+    p99: float  # microseconds from a publication to its last subscriber
+    cpu: float  # microseconds of the server's CPU per delivery
+
+
+Results = dict[tuple[str, str], list[Sample]]
+
+
+def make_generator(folder: Path) -> str:
+    """Give the program of fan.c. A machine without a C compiler cannot measure this."""
+    program = folder / "fan"
+    compiler = shutil.which("cc")
+    if compiler is None or sys.platform != "linux":
+        raise SystemExit("fan-out is measured on Linux with a C compiler")
+    subprocess.run([compiler, "-O2", "-o", str(program), str(peers.SERVERS / "fan.c")], check=True)
+    return str(program)
+
+
+def make_node() -> bool:
+    """Have `ws` for node, where npm is there."""
+    npm = shutil.which("npm")
+    if npm is None:
+        return False
+    NODE.mkdir(exist_ok=True)
+    return (NODE / "node_modules" / "ws").is_dir() or not subprocess.run(
+        [npm, "install", "--silent", "--prefix", str(NODE), "ws"], check=False
+    ).returncode
+
+
+def load(command: list[str], port: int, pid: int, workload: str, seconds: float, file: Path) -> Sample:
+    """Load a server once, and check that what its subscribers got is what was published."""
+    numbers = (port, *WORKLOADS[workload], peers.WARMUP, seconds, pid, file)
+    ran = subprocess.run([*command, *map(str, numbers)], capture_output=True, check=False, timeout=120 + seconds)
+    if ran.returncode:
+        raise RuntimeError(f"{workload}: {ran.stderr.decode().strip() or ran.returncode}")
+    figures, push = ran.stdout.split(b"\n", 1)
+    text = push.decode()
+    got = json.loads(text.removeprefix("42"))
+    if (got[1] if isinstance(got, list) else got["data"]) != NEWS:
+        raise RuntimeError(f"{workload}: wrong push: {text[:200]!r}")
+    deliveries, took, p99, cpu = map(float, figures.split())
+    return Sample(deliveries / took, p99, cpu / deliveries * 1e6)
+
+
+def measure(names: list[str], workloads: list[str], rounds: int, seconds: float) -> Results:
+    """Give the samples; in each round each server runs once for each workload. A peer that fails leaves `names`."""
+    results: Results = {(name, workload): [] for name in names for workload in workloads}
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536), hard))
+    pin_server, pin_generator = peers.pinning()
+    with TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        command = [*pin_generator, make_generator(folder)]
+        for number in range(1, rounds + 1):
+            for name in names.copy():
+                peers.say(f"round {number} of {rounds}: {NAMED[name].label}")
+                file = folder / "said"
+                file.write_bytes(NAMED[name].file())
+                try:
+                    for workload in workloads:
+                        with peers.running(NAMED[name], pin_server, folder) as (port, pid):
+                            results[name, workload].append(load(command, port, pid, workload, seconds, file))
+                except RuntimeError as error:
+                    if NAMED[name].pure is not None:
+                        raise
+                    peers.say(f"{NAMED[name].label} is left out: {error}")
+                    names.remove(name)
+    return results
+
+
+def middle(results: Results, name: str, workload: str, what: str) -> float:
+    return float(median(getattr(sample, what) for sample in results[name, workload]))
+
+
+def tables(results: Results, names: list[str], workloads: list[str]) -> str:
+    """Give a table for each workload; its last column compares the CPU of a delivery."""
+    lines: list[str] = []
+    for workload in workloads:
+        lines += [f"### {title(workload)}", ""]
+        lines += [f"| server | deliveries/s | p99 ms | CPU µs/delivery | CPU × {peers.BASE} |", "|---|--:|--:|--:|--:|"]
+        for name in names:
+            rate, p99, cpu = (middle(results, name, workload, what) for what in ("rate", "p99", "cpu"))
+            base = middle(results, peers.BASE, workload, "cpu") if peers.BASE in names else 0
+            ratio = f"{cpu / base:.2f}" if base else "–"
+            lines.append(f"| {NAMED[name].label} | {rate:,.0f} | {p99 / 1000:,.1f} | {cpu:.2f} | {ratio} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def title(workload: str) -> str:
+    subscribers, window = WORKLOADS[workload]
+    return f"fan-out to {subscribers:,} subscribers, {window} under way"
+
+
+def bars(results: Results, names: list[str], workloads: list[str]) -> dict[str, list[Any]]:
+    groups: dict[str, list[Any]] = {}
+    for workload in workloads:
+        groups[title(workload)] = []
+        for name in names:
+            rates = [sample.rate for sample in results[name, workload]]
+            rate, cpu = median(rates), middle(results, name, workload, "cpu")
+            words, css = f"{rate:,.0f}  ({cpu:.2f} µs of CPU)", peers.css_of(name, NAMED[name])
+            groups[title(workload)].append(peers.Bar(NAMED[name].label, rate, min(rates), max(rates), words, css))
+    return groups
+
+
+def circumstances(options: argparse.Namespace, names: list[str], found: dict[str, str], before: float) -> str:
+    """Say when, where and with what it was measured."""
+    packages = dict.fromkeys(NAMED[name].package for name in names if NAMED[name].package in found)
+    short = "**a quick look, too short to quote**; " if options.rounds < 3 or options.secs < 1 else ""
+    return (
+        f"- {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {peers.machine()}; CPython {platform.python_version()}\n"
+        f"- {', '.join(f'{name} {found[name]}' for name in packages)}\n"
+        f"- {short}medians of {options.rounds} interleaved rounds of {options.secs:g} s each; "
+        f"load average of the minute before: {before:.2f}\n"
+    )
+
+
+def available(names: list[str], found: dict[str, str]) -> list[str]:
+    """Give those of `names` that are ours or were installed."""
+    with_node = "node-ws" in names and make_node()
+    return [
+        name
+        for name in names
+        if NAMED[name].pure is not None or (with_node if name == "node-ws" else NAMED[name].package in found)
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5, help="how often each server is measured (5)")
+    parser.add_argument("--secs", type=float, default=2.0, help="seconds for each workload in each round (2)")
+    parser.add_argument("--only", default=",".join(NAMED), metavar="A,B", help=f"of {','.join(NAMED)}")
+    parser.add_argument("--workloads", default=",".join(WORKLOADS), metavar="A,B", help=f"of {','.join(WORKLOADS)}")
+    parser.add_argument("--write", action="store_true", help="renew docs/performance.md and docs/fanout.svg")
+    options = parser.parse_args()
+    names, workloads = peers.chosen(options.only, NAMED), peers.chosen(options.workloads, WORKLOADS)
+    peers.make_venv()
+    found = peers.versions()
+    names = available(names, found)
+    before = os.getloadavg()[0]
+    results = measure(names, workloads, options.rounds, options.secs)
+    caption = circumstances(options, names, found, before)
+    report = f"{caption}\n{tables(results, names, workloads)}"
+    print(report)
+    if options.write:
+        peers.write(peers.PAGE, BEGIN, report)
+        heading = "Deliveries per second, and CPU of the server for each"
+        PLOT.write_text(peers.plot(heading, bars(results, names, workloads), caption), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

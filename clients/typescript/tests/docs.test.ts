@@ -1,0 +1,29 @@
+/** The code of the page and of the readme, as a reader would put it into a file beside the schema. */
+import { execFile } from "node:child_process";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { expect, test } from "vitest";
+
+const run = promisify(execFile);
+const here = fileURLToPath(new URL("..", import.meta.url));
+const pages = { page: "../../docs/clients/typescript.md", readme: "README.md", front: "../../README.md" };
+const options = {
+  extends: "../../tsconfig.json",
+  compilerOptions: { noEmit: true, rootDirs: [".", ".."] },
+  include: ["*.tsx", "../schema.d.ts"],
+  exclude: [],
+};
+
+test("the code of the documentation is right", async () => {
+  mkdirSync(`${here}/tests/.docs`, { recursive: true });
+  for (const [name, page] of Object.entries(pages)) {
+    const blocks = [...readFileSync(here + page, "utf-8").matchAll(/^```tsx?\n(.*?)^```$/gms)].map(([, code]) => code);
+    expect(blocks.length).toBeGreaterThan(0);
+    const code = `declare function fetchToken(): Promise<string>;\n${blocks.join("\n")}`;
+    writeFileSync(`${here}/tests/.docs/${name}.tsx`, code);
+  }
+  writeFileSync(`${here}/tests/.docs/tsconfig.json`, JSON.stringify(options));
+  const done = await run("npx", ["tsc", "-p", "tests/.docs"], { cwd: here }).catch((error: { stdout: string }) => error);
+  expect(done.stdout).toBe("");
+});

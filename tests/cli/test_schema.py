@@ -1,0 +1,36 @@
+"""`schema`: the document of an application, and the check of a file that holds it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.kit.cli import Cli
+
+PROGRAM = """
+from aiorest_ws import Application, SimpleRouter
+router = SimpleRouter()
+@router.get("/")
+def index(request): return 1
+app = Application(router)
+"""
+
+
+def test_which_document(cli: Cli) -> None:
+    for flags, says in (((), '{\n  "openapi": "3.1.0"'), (("--asyncapi",), '{\n  "asyncapi": "3.0.0"')):
+        said = cli("schema", *flags, "--title", "Titled", f"{cli.write(PROGRAM)}:app")
+        assert (said.code, said.err) == (0, "")
+        assert said.out.startswith(says)
+        assert '"title": "Titled"' in said.out
+
+
+def test_the_command_and_its_check(cli: Cli, tmp_path: Path) -> None:
+    name = cli.write(PROGRAM)
+    said = cli("schema", f"{name}:app")
+    assert (said.code, said.err) == (0, "")
+    kept = tmp_path / "openapi.json"
+    kept.write_text(said.out, "utf-8")
+    again = cli("schema", "--check", str(kept), f"{cli.write(PROGRAM)}:app")
+    assert (again.code, again.out, again.err) == (0, "", "")
+    kept.write_text("{}", "utf-8")
+    assert cli("schema", "--check", str(kept), f"{cli.write(PROGRAM)}:app").code == 1
+    assert cli("schema", "--check", str(tmp_path / "none"), f"{cli.write(PROGRAM)}:app").code == 1
