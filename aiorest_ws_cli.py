@@ -22,7 +22,7 @@ commands:
   routes     list the routes of an application
   call       send one request to a server, and print the reply
   subscribe  print each change of a url, until Ctrl-C
-  schema     print an OpenAPI document of an application
+  schema     print an OpenAPI or AsyncAPI document of an application
   token      make a JSON Web Token
 
 options:

@@ -105,17 +105,17 @@ class Application:
         if self._live is None:
             from aiorest_ws.realtime.feeds import Feeds  # nobody needs it before a request comes
 
-            self._live = Feeds(lambda: self._options["router"], lambda: self._reaches_others)
+            reaches_others = lambda: self._options["broker"] is not None or self._channel is not None  # noqa: E731
+            self._live = Feeds(lambda: self._options["router"], reaches_others)
         return self._live
-
-    @property
-    def _reaches_others(self) -> bool:
-        """Tell whether what is published goes to other processes, too, once the application has started."""
-        return self._options["broker"] is not None or self._channel is not None
 
     def openapi(self, *, title: str = "API", version: str = "1") -> dict[str, Any]:
         """Describe the routes that are registered now in OpenAPI 3.1. Raises ImproperlyConfigured if that cannot be."""
-        return self._documents.openapi(title, version)
+        return self._documents.document("openapi", title, version)
+
+    def asyncapi(self, *, title: str = "API", version: str = "1") -> dict[str, Any]:
+        """Describe messages, and subscriptions, in AsyncAPI 3.0. Raises as `openapi`."""
+        return self._documents.document("asyncapi", title, version)
 
     @cached_property
     def _documents(self) -> Documents:

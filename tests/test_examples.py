@@ -269,6 +269,32 @@ def test_readme_code_runs_and_answers_as_shown() -> None:
     assert told == transcript
 
 
+async def watched(namespace: dict[str, Any]) -> list[Any]:
+    """Serve README's application, and give what its client is told."""
+    app, told = namespace["app"], asyncio.Queue[Any]()
+    namespace["print"] = told.put_nowait
+    await app.start(port=0)
+    try:
+        host, port = app.addresses[0]
+        watching = asyncio.create_task(namespace["watch"](f"ws://{host}:{port}/"))
+        first = await told.get()
+        namespace["board"]["open"] = 6
+        app.live.changed("/board")
+        second = await told.get()
+        watching.cancel()
+        await asyncio.wait([watching])
+    finally:
+        await app.stop()
+    return [first, second]
+
+
+def test_readme_client_is_told_of_changes() -> None:
+    namespace: dict[str, Any] = {"__name__": "readme"}
+    for block in blocks("python"):
+        exec(compile(block, "README.md", "exec", dont_inherit=True), namespace)
+    assert asyncio.run(asyncio.wait_for(watched(namespace), TIMEOUT)) == [{"open": 5}, {"open": 6}]
+
+
 def test_every_status_is_in_the_guide() -> None:
     listed = {int(status) for status, _ in rows("status")}
     classes = [getattr(exceptions, name) for name in exceptions.__all__]

@@ -1,4 +1,4 @@
-"""print an OpenAPI document of an application
+"""print an OpenAPI or AsyncAPI document of an application
 
 In the order of registration, the same each time: it can be committed, and compared with `--check` where tests run.
 """
@@ -18,11 +18,13 @@ __all__ = ("EXAMPLES", "fill", "main")
 
 EXAMPLES = """\
   aiorest-ws schema main:app > openapi.json
+  aiorest-ws schema --asyncapi main:app > asyncapi.json
   aiorest-ws schema --check openapi.json main:app"""
 
 
 def fill(parser: Parser) -> None:
     add_target(parser)
+    parser.add_argument("--asyncapi", action="store_true", help="the messages of the connection, in AsyncAPI")
     parser.add_argument("--title", default="API", help="of the document")
     parser.add_argument("--version", default="1", help="of the document")
     parser.add_argument("--check", metavar="FILE", help="print nothing, and fail if FILE says something else")
@@ -31,7 +33,8 @@ def fill(parser: Parser) -> None:
 def main(given: Namespace) -> int:
     application = load(given.target, given.app_dir)
     application._take({})  # what the environment says
-    text = json.dumps(application.openapi(title=given.title, version=given.version), indent=2, ensure_ascii=False)
+    describe = application.asyncapi if given.asyncapi else application.openapi
+    text = json.dumps(describe(title=given.title, version=given.version), indent=2, ensure_ascii=False)
     if given.check is None:
         print_text(text)
         return 0

@@ -40,6 +40,8 @@ class Connector:
 
     wire     the connection, None if there is none
     state    how it stands
+
+    handshake_token    what the last connection was asked for with
     """
 
     def __init__(self, address: Address, token: TokenSource, backoff: Backoff, told: Told) -> None:
@@ -55,7 +57,7 @@ class Connector:
         self._was_open = self._was_refused = False
         self._turn = 0  # of users
         self._user: tuple[Any, Any] | None = None  # as their token says
-        self._handshake_token: str | None = None
+        self.handshake_token: str | None = None
         self._renewal: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._retry = 0.0
@@ -166,7 +168,7 @@ class Connector:
                 raise
             raise ConnectionLost(f"there is no token: {exc!r}") from exc
         self._see_user()
-        self._handshake_token = token
+        self.handshake_token = token
         wire = await self._address.connect(token)
         if turn != self._turn:
             wire.end(ConnectionLost("the user has changed"))
@@ -236,7 +238,7 @@ class Connector:
     def message_token(self) -> str | None:
         """Give the token that a message needs beside the handshake's; None if the connection knows it."""
         token = self.tokens.value
-        return token if self.wire is not None and token != self._handshake_token else None
+        return token if self.wire is not None and token != self.handshake_token else None
 
     def is_trusted(self) -> None:
         """Take note that the server has answered somebody with this token."""
@@ -288,7 +290,7 @@ class Connector:
         if not self.tokens.can_renew or self._was_refused:
             return False
         self._was_refused = True
-        return await self.has_other(self._handshake_token)
+        return await self.has_other(self.handshake_token)
 
     def ask_for_other(self, refused: str | None, then: Callable[[bool], None]) -> None:
         """Have another token than the one that was refused, and say whether there is one."""

@@ -96,9 +96,11 @@ class Link:
         tokens = connector.tokens
         if tokens.due is not None and connector.wire is not None and tokens.is_due():
             await connector.renewed()
-        token = tokens.value
+        token = tokens.value if connector.wire is not None else None
         reply = await self._asked(message, timeout, repeats)
-        if reply["status"] != 401 or not tokens.can_renew or not await connector.has_other(token):
+        if reply["status"] != 401 or not tokens.can_renew:
+            return reply
+        if not await connector.has_other(connector.handshake_token if token is None else token):
             return reply
         self._last += 1
         return await self._asked(message | {"id": self._last}, timeout, repeats)

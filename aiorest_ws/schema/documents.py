@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from aiorest_ws.exceptions import ImproperlyConfigured, RouterNotDefined
 from aiorest_ws.routers import SimpleRouter
+from aiorest_ws.schema.asyncapi import asyncapi
 from aiorest_ws.schema.describe import describe
 from aiorest_ws.schema.openapi import openapi
 
 if TYPE_CHECKING:
     from aiorest_ws.app import Application
 
-__all__ = ("Documents",)
+__all__ = ("Documents", "Kind")
+
+Kind = Literal["openapi", "asyncapi"]
 
 
 class Documents:
@@ -24,12 +27,16 @@ class Documents:
         self._application = application
         self._texts: dict[tuple[Any, ...], tuple[tuple[Any, ...], str]] = {}
 
-    def openapi(self, title: str, version: str) -> dict[str, Any]:
-        """Give the OpenAPI document, a copy of one's own; warnings are logged once. Raises as `Application.openapi`."""
-        return json.loads(self.text("openapi", title, version))  # type: ignore[no-any-return]
+    def document(self, kind: Kind, title: str, version: str) -> dict[str, Any]:
+        """Give a document, a copy of one's own. Raises as `text`."""
+        return json.loads(self.text(kind, title, version))  # type: ignore[no-any-return]
 
-    def text(self, kind: str, title: str, version: str) -> str:
-        """Give the document of a `kind` as JSON."""
+    def text(self, kind: Kind, title: str, version: str) -> str:
+        """Give a document as JSON; what it warns of is logged when it is made.
+
+        Raises RouterNotDefined, and ImproperlyConfigured for a router that does not tell its routes, and if msgspec is
+        missing and needed.
+        """
         options = self._application._options
         router = options["router"]
         if router is None:
@@ -38,14 +45,17 @@ class Documents:
             raise ImproperlyConfigured(
                 f"a {type(router).__qualname__} does not tell its routes: expected a SimpleRouter"
             )
-        is_limited = options["requests_per_second"] is not None
         middlewares = tuple(self._application.middlewares)
-        state = (router.routes, middlewares, is_limited)
+        limit, path = options["requests_per_second"], options["path"]
+        state = (router.routes, middlewares, limit, path)
         known = self._texts.get((kind, title, version))
         if known is not None and known[0] == state:
             return known[1]
         described = describe(router.routes, middlewares)
-        document, warnings = openapi(described, title=title, version=version, is_limited=is_limited)
+        if kind == "openapi":
+            document, warnings = openapi(described, title=title, version=version, is_limited=limit is not None)
+        else:
+            document, warnings = asyncapi(described, title=title, version=version, address=f"/{path.strip('/')}")
         for warning in dict.fromkeys(warnings):
             logging.getLogger("aiorest_ws").warning("schema: %s", warning)
         text = json.dumps(document, ensure_ascii=False)

@@ -118,6 +118,8 @@ def _answers(each: Described, components: Components) -> dict[str, Any]:
     types = [_media_type(name) for name in each.formats] or ["application/json"]
     answer["content"] = {name: {"schema": schema if name == "application/json" else {}} for name in types}
     answers = {str(each.status): answer}
+    if each.live is not None and each.live.mode == "state":
+        answers["304"] = {"description": "what `If-None-Match` says is what is asked for"}
     if each.may_differ and each.status == 200:
         answers["2XX"] = answer  # the handler chooses, and does not say it beforehand
     return answers

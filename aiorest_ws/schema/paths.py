@@ -6,11 +6,11 @@ import re
 from typing import Any
 
 from aiorest_ws.schema.describe import Described
+from aiorest_ws.schema.names import Names
 
 __all__ = ("Paths",)
 
 _parameter = re.compile(r"\{(\w+)\}")
-_between = re.compile(r"[^a-zA-Z0-9]+")
 
 
 class Paths:
@@ -53,16 +53,9 @@ class Paths:
 
     def name_operations(self) -> None:
         """Give each operation an id of its own, made of its verb and of the name or the path of its route."""
-        taken: set[str] = set()
+        names = Names()
         for (path, verb), name in self._names.items():
-            words = _between.sub("_", name).strip("_")
-            free = plain = f"{verb}_{words}" if words else verb
-            number = 1
-            while free in taken:
-                number += 1
-                free = f"{plain}_{number}"
-            taken.add(free)
-            self.items[path][verb]["operationId"] = free
+            self.items[path][verb]["operationId"] = names.take(verb, name)
 
 
 # Two operations as one

@@ -15,6 +15,14 @@ app = Application(router)
 """
 
 
+def test_which_document(cli: Cli) -> None:
+    for flags, says in (((), '{\n  "openapi": "3.1.0"'), (("--asyncapi",), '{\n  "asyncapi": "3.0.0"')):
+        said = cli("schema", *flags, "--title", "Titled", f"{cli.write(PROGRAM)}:app")
+        assert (said.code, said.err) == (0, "")
+        assert said.out.startswith(says)
+        assert '"title": "Titled"' in said.out
+
+
 def test_the_command_and_its_check(cli: Cli, tmp_path: Path) -> None:
     name = cli.write(PROGRAM)
     said = cli("schema", f"{name}:app")

@@ -149,8 +149,9 @@ def test_changes_are_iterated() -> None:
             assert changes.next(timeout=TIMEOUT).data == 2
             with pytest.raises(TimeoutError):
                 changes.next(timeout=0.01)
+            states = api.statuses()
             world.do(world.line.cut)
-            api.get("/state")
+            assert [next(states).status for _ in range(3)] == ["open", "offline", "open"]
             api.put("/state", data=3)
             assert next(changes).data == 3
             assert changes.status == "live"

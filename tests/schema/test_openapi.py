@@ -306,6 +306,7 @@ def test_live_modes_and_changes() -> None:
     router.post("/rooms/{room}", changes=["/rooms/{room}", "/board"])(lambda request, room: 1)
     paths = document_of(router)["paths"]
     assert paths["/board"]["get"]["x-live"] == {"mode": "state", "shared": False}
+    assert "304" in paths["/board"]["get"]["responses"]
     room = paths["/rooms/{room}"]
     assert room["get"]["x-live"] == {
         "mode": "log",

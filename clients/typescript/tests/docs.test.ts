@@ -10,6 +10,7 @@ const here = fileURLToPath(new URL("..", import.meta.url));
 const pages = {
   page: "../../docs/clients/typescript.md",
   readme: "README.md",
+  front: "../../README.md",
   subscriptions: "../../docs/how-to/subscriptions.md",
 };
 const around = `declare function fetchToken(): Promise<string>;
