@@ -24,7 +24,7 @@ const options = {
   exclude: [],
 };
 
-test("the code of the documentation is right", async () => {
+test("the code of the documentation is right", { timeout: 180_000 }, async () => {
   mkdirSync(`${here}/tests/.docs`, { recursive: true });
   for (const [name, page] of Object.entries(pages)) {
     const blocks = [...readFileSync(here + page, "utf-8").matchAll(/^```tsx?\n(.*?)^```$/gms)].map(([, code]) => code);
