@@ -47,7 +47,7 @@ class Line(HttpToolsProtocol):
     closeHandshakeTimeout = 0.0
     user = None
     _answering: asyncio.Task[None] | None = None
-    _is_streaming = False
+    is_streaming = False
     _live: Any = None
     _unsent = 0
     _unpushed = 0
@@ -354,7 +354,7 @@ class Line(HttpToolsProtocol):
     def tasks(self) -> Any:
         """What answers a request, and comes to an end."""
         task = self._answering
-        return frozenset() if task is None or task.done() or self._is_streaming else frozenset((task,))
+        return frozenset() if task is None or task.done() or self.is_streaming else frozenset((task,))
 
     @tasks.setter
     def tasks(self, tasks: Any) -> None:
@@ -362,7 +362,7 @@ class Line(HttpToolsProtocol):
 
     def close(self, code: int = 1000, reason: str | None = None) -> None:
         """End the connection; a stream of events ends by itself."""
-        if not self._is_streaming:
+        if not self.is_streaming:
             self._leave()
 
     def is_of(self, user: Any) -> bool:
