@@ -23,12 +23,14 @@ from aiorest_ws.conf.checks import (
     check_health_path,
     check_hook,
     check_hooks,
+    check_http,
     check_idempotency,
     check_int,
     check_metrics,
     check_middlewares,
     check_path,
     check_port_or_none,
+    check_prefix,
     check_router,
     check_string,
     check_subclass,
@@ -91,7 +93,8 @@ class Options(LimitOptions, total=False):
     fd: int | None
     health_path: str | None
     path: str
-    http: bool
+    http: bool | Callable[..., Any]
+    http_prefix: str
     certificate: File
     key: File
     key_password: str | None
@@ -206,9 +209,16 @@ TABLE: dict[str, Option] = {
     ),
     "http": Option(
         False,
-        check_flag,
+        check_http,
         "flag",
-        "serve the routes over plain HTTP on the same port, too ([HTTP](docs/http.md))",
+        "serve the routes over plain HTTP on the same port, too; or an ASGI app, which is served there "
+        "([HTTP](docs/http.md))",
+    ),
+    "http_prefix": Option(
+        "",
+        check_prefix,
+        "text",
+        'with such an app: the path below which the routes are (`"/api"`); `""`: they are not served over HTTP',
     ),
     "certificate": Option(None, check_file, "text", "PEM file: with `key`, serve `wss://`, TLS 1.2 or newer"),
     "key": Option(None, check_file, "text", "PEM file of its key"),

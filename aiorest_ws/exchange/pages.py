@@ -6,12 +6,13 @@ Who has some gives them in `pages_of`; they are made when they are first asked f
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, Literal
 
 from aiorest_ws.exceptions import ImproperlyConfigured, NotSpecifiedHandler
 from aiorest_ws.exchange.replies import Reply, made
 from aiorest_ws.realtime.versions import digest_of
+from aiorest_ws.routers import SimpleRouter
 
 __all__ = ("Page", "check_pages", "pages_of")
 
@@ -43,7 +44,16 @@ class Page:
 
 def pages_of(app: Any) -> dict[str, Page]:
     """Give the pages of an application, by path."""
-    return {}
+    if not isinstance(app._options["router"], SimpleRouter):
+        return {}  # it does not tell its routes
+    return {
+        f"/{kind}.json": Page(partial(_document, app, kind), "application/json") for kind in ("openapi", "asyncapi")
+    }
+
+
+def _document(app: Any, kind: Literal["openapi", "asyncapi"]) -> bytes:
+    """Give what describes the routes."""
+    return app._documents.text(kind, "API", "1").encode()  # type: ignore[no-any-return]
 
 
 def check_pages(pages: Mapping[str, Page], trie: Any) -> None:

@@ -1,4 +1,4 @@
-"""GET of a live route with `Accept: text/event-stream` → a subscription, whose pushes are events of one long response."""
+"""GET of a live route with `Accept: text/event-stream` → a subscription, whose pushes are events of its response."""
 
 from __future__ import annotations
 
