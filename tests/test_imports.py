@@ -47,7 +47,7 @@ PATHS = {
         "AsyncClient AsyncEvents AsyncStatuses AsyncSubscription BadRequest CallOptions Change Client ClientClosed "
         "ClientError ClientOptions Conflict ConnectionLost "
         "Event Events Forbidden HandshakeRefused MethodNotAllowed NotFound Reply RequestFailed ServerFailed State "
-        "Statuses Subscription TimedOut TooManyRequests Unauthorized UnexpectedReply Unprocessable"
+        "Statuses SubscribeOptions Subscription TimedOut TooManyRequests Unauthorized UnexpectedReply Unprocessable"
     ),
     "aiorest_ws.command_line": "CommandLine",
     "aiorest_ws.conf": "Settings VARIABLE settings",

@@ -327,9 +327,9 @@ class Topics:
     def can_renew(self) -> bool:
         return self.link.connector.tokens.can_renew
 
-    def listen(self, url: str, args: Any, presence: Any) -> tuple[Topic, Listener]:
+    def listen(self, url: str, args: Any = None, presence: Any = None, extra: Any = None) -> tuple[Topic, Listener]:
         """Give the topic of a url, and one who listens to it. Raises TypeError for what JSON cannot say."""
-        asked = {"url": url, "args": args or None, "presence": presence}
+        asked = {**(extra or {}), "url": url, "args": args or None, "presence": presence}
         key = json.dumps(asked, sort_keys=True, default=str)
         topic = self._by_key.get(key)
         if topic is None:

@@ -91,7 +91,7 @@ class Port:
         """Let the other app answer, told who asks as trusted proxies say."""
         scope, proxies = cycle.scope, self.factory.trustXForwardedFor
         handshake = handshake_of("", scope["path"], "", scope["headers"])
-        if not self.factory.hosts.allow(handshake.host, of_page=False):
+        if not self.factory.hosts.allow(handshake.host, of_page=bool(handshake.host)):
             await send_refusal(cycle.send, ConnectionRefused(403))
             return
         if proxies:

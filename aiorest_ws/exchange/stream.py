@@ -36,7 +36,7 @@ class Listening(Guest):
         if factory.stopping:
             raise ConnectionRefused(503)
         proxies = self.trustXForwardedFor
-        self._check_page(handshake, proxies)
+        self._check_page(handshake, proxies, may_be_page=bool(handshake.host))
         address = client_address(handshake, proxies)
         self.peer = address or (self.peer if self.line is None else self.line.peer)
         if self.line is None:

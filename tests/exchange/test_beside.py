@@ -100,6 +100,12 @@ async def test_proxies_and_hosts_are_looked_at_for_it() -> None:
 
 
 @asynchronous
+async def test_a_page_whose_name_leads_here_gets_nothing_of_it() -> None:
+    async with serving(fastapi_app([])) as (_, client):
+        assert (await client.get("/who", headers={"Host": "evil.example"})).status_code == 403
+
+
+@asynchronous
 async def test_an_app_that_fails_to_start_is_one_line() -> None:
     async def fails(scope: Any, receive: Any, send: Any) -> None:
         await receive()
@@ -181,7 +187,7 @@ async def test_an_app_is_told_that_its_client_left() -> None:
 
     async with serving(waits) as (app, _client):
         _, writer = await asyncio.open_connection(*app.addresses[0])
-        writer.write(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n")
+        writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await begun.wait()
         writer.transport.abort()
         await told.wait()

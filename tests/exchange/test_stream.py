@@ -231,7 +231,7 @@ async def test_http_1_0_gets_no_stream() -> None:
 async def test_one_who_does_not_read_is_dropped() -> None:
     async with serving(send_timeout=0.1, ping_interval=None) as (world, app, _):
         reader, writer = await asyncio.open_connection(*app.addresses[0])
-        writer.write(b"GET /state HTTP/1.1\r\nHost: t\r\nAccept: text/event-stream\r\n\r\n")
+        writer.write(b"GET /state HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n")
         await asyncio.wait_for(reader.readuntil(b"data:"), TIMEOUT)
         writer.transport.pause_reading()  # type: ignore[attr-defined]
         numbers = count()
@@ -247,7 +247,7 @@ async def test_one_who_does_not_read_is_dropped() -> None:
 async def test_one_who_leaves_is_told_of_nothing() -> None:
     async with serving() as (_, app, _client):
         reader, writer = await asyncio.open_connection(*app.addresses[0])
-        writer.write(b"GET /state HTTP/1.1\r\nHost: t\r\nAccept: text/event-stream\r\n\r\n")
+        writer.write(b"GET /state HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n")
         await asyncio.wait_for(reader.readuntil(b"data:"), TIMEOUT)
         writer.transport.abort()
         await until(lambda: not factory_of(app).connections)
