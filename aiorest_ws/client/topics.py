@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from aiorest_ws.client.link import Link
 
 __all__ = ("Topic", "Topics")
+
+logger = logging.getLogger("aiorest_ws.client")
 
 _FOR_LATER = (408, 409, 425, 429)
 _STOPPING = 503
@@ -305,6 +308,7 @@ class Topic:
         if self._timer is not None:
             self._timer.cancel()
         wait = self._backoff.after(life, retry)
+        logger.info("%s: %s: subscribed to again in %.1f s", self._asked["url"], why, wait)
         self._timer = loop.call_later(wait, self._ask_later)
         self._set(State("stale", why, wait))
 

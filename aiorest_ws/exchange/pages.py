@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
-from typing import Any, Literal
+from typing import Any
 
+from aiorest_ws.console import console_files, is_wanted
 from aiorest_ws.exceptions import ImproperlyConfigured, NotSpecifiedHandler
 from aiorest_ws.exchange.replies import Reply, made
 from aiorest_ws.realtime.versions import digest_of
@@ -44,15 +45,17 @@ class Page:
 
 def pages_of(app: Any) -> dict[str, Page]:
     """Give the pages of an application, by path."""
-    if not isinstance(app._options["router"], SimpleRouter):
-        return {}  # it does not tell its routes
-    return {
-        f"/{kind}.json": Page(partial(_document, app, kind), "application/json") for kind in ("openapi", "asyncapi")
-    }
+    pages: dict[str, Page] = {}
+    if isinstance(app._options["router"], SimpleRouter):  # another one does not tell its routes
+        for kind in ("openapi", "asyncapi"):
+            pages[f"/{kind}.json"] = Page(partial(_document, app, kind), "application/json")
+    if is_wanted(app._options):
+        for path, file in console_files("/" + app._options["path"].strip("/")).items():
+            pages[path] = Page(*file)
+    return pages
 
 
-def _document(app: Any, kind: Literal["openapi", "asyncapi"]) -> bytes:
-    """Give what describes the routes."""
+def _document(app: Any, kind: str) -> bytes:
     return app._documents.text(kind, "API", "1").encode()  # type: ignore[no-any-return]
 
 

@@ -87,9 +87,8 @@ class Stream:
             head_of(handshake.target.encode("latin-1"), self._scope["headers"]),
             Context() if context is None else context.copy(),
         )
-        said = await carrier.next()
+        said = await self._next()
         if isinstance(said, Answer) and said.status == 101:
-            carrier.taken()
             return
         if isinstance(said, Answer):
             pairs = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in said.headers if n not in _OF_THE_CARRIER]
@@ -105,13 +104,26 @@ class Stream:
         if guest._credentials is None and headers.get("authorization", "")[:7].lower() == "bearer ":
             envelope["token"] = headers["authorization"][7:].strip()
         (guest._context or copy_context()).run(guest._receive, wrap(envelope, 0, guest))
-        said = await self._carrier.next()
-        self._carrier.taken()
+        said = await self._next()
         if isinstance(said, Close):
             raise ConnectionRefused(403, said.reason)
         if said is None:
             raise ConnectionRefused(503)
-        return said.encode() if isinstance(said, str) else bytes(said)  # type: ignore[arg-type]
+        return self._taken(said)
+
+    async def _next(self) -> Any:
+        """Give what was said next; None once there will be nothing more."""
+        carrier = self._carrier
+        while not carrier.said:
+            if carrier.is_closing():
+                return None
+            await carrier.more()
+        return carrier.said.popleft()
+
+    def _taken(self, said: Any) -> bytes:
+        """Give a message, which has left."""
+        self._carrier.taken(len(said))
+        return said.encode() if isinstance(said, str) else bytes(said)
 
     async def run(
         self, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]], headers: Headers
@@ -153,17 +165,17 @@ class Stream:
             while True:
                 try:
                     async with asyncio.timeout(interval):
-                        said = await self._carrier.next()
+                        said = await self._next()
                 except TimeoutError:
                     await send({"type": "http.response.body", "body": HEARTBEAT, "more_body": True})
                     continue
                 if said is None or isinstance(said, Close):
                     break
-                message = said.encode() if isinstance(said, str) else b""
+                message = said.encode() if isinstance(said, str) else bytes(said)
                 ends = is_end(message)
                 event = end_of(message) if ends else event_of(message)
                 await send({"type": "http.response.body", "body": event, "more_body": True})
-                self._carrier.taken()
+                self._carrier.taken(len(said))
                 if ends:
                     break
             await send({"type": "http.response.body", "body": b"", "more_body": False})
