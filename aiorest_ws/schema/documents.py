@@ -11,6 +11,7 @@ from aiorest_ws.routers import SimpleRouter
 from aiorest_ws.schema.asyncapi import asyncapi
 from aiorest_ws.schema.describe import describe
 from aiorest_ws.schema.openapi import openapi
+from aiorest_ws.schema.text import text_of
 
 if TYPE_CHECKING:
     from aiorest_ws.app import Application
@@ -58,6 +59,6 @@ class Documents:
             document, warnings = asyncapi(described, title=title, version=version, address=f"/{path.strip('/')}")
         for warning in dict.fromkeys(warnings):
             logging.getLogger("aiorest_ws").warning("schema: %s", warning)
-        text = json.dumps(document, ensure_ascii=False)
+        text = text_of(document)
         self._texts[kind, title, version] = state, text
         return text

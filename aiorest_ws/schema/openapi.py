@@ -7,6 +7,7 @@ said by number where it is known beforehand; `default` is everything else.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from enum import Enum
 from mimetypes import guess_type
 from typing import Any
 
@@ -168,6 +169,7 @@ def _complete(operation: dict[str, Any]) -> None:
     """Say of parameters what their schemas, which are known now, say of them; and their defaults."""
     for parameter in operation.get("parameters", ()):
         default, schema = parameter.pop("x-default", None), parameter["schema"]
+        default = default.value if isinstance(default, Enum) else default
         if type(default) in (bool, int, float, str) and "default" not in schema:
             schema["default"] = default
         if "description" in schema:

@@ -185,7 +185,7 @@ def test_names_on_the_wire_and_words_of_meta_are_those_of_parameters() -> None:
     document = document_of(router)
     sender, order, many = document["paths"]["/"]["get"]["parameters"]
     assert (sender["name"], sender["description"], sender["schema"]["examples"]) == ("from", "who sent it", ["ada"])
-    assert order["schema"] == {"$ref": "#/components/schemas/Order"}
+    assert order["schema"] == {"$ref": "#/components/schemas/Order", "default": "up"}
     assert (many["required"], "default" in many["schema"]) == (False, False)
     assert document["components"]["schemas"]["Order"]["enum"] == ["down", "up"]
 
