@@ -111,7 +111,7 @@ def _described(route: Route, verb: str, middlewares: Sequence[Any]) -> Described
         parameters=_parameters(route, plan, fit, warnings, title),
         open=fit.open and (fit.behind is None or fit.behind.open),
         checked=not fit.open or bool(fit.required) or _value_of(plan).bind is not None,
-        response=UNKNOWN if view.response_model is None else view.response_model,
+        response=UNKNOWN if view.response_model in (None, Any, object) else view.response_model,
         status=view.status,
         may_differ=_may_differ(fit.handler),
         formats=tuple(r.format for r in view.renderers if r.format),

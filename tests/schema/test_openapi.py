@@ -143,6 +143,14 @@ def test_a_status_that_cannot_be_is_refused(status: Any) -> None:
         SimpleRouter().get("/", status=status)(lambda request: 1)
 
 
+@pytest.mark.parametrize("model", [None, Any, object])
+def test_what_may_be_anything_is_no_fault(model: Any, caplog: pytest.LogCaptureFixture) -> None:
+    router = SimpleRouter()
+    router.get("/", response_model=model)(lambda request: 1)
+    assert operation_of(router)["responses"]["200"]["content"] == ANYTHING
+    assert caplog.records == []
+
+
 def test_a_limit_of_requests_is_said() -> None:
     router = SimpleRouter()
     router.get("/")(lambda request: 1)
