@@ -15,7 +15,9 @@ from weakref import WeakSet
 
 from aiorest_ws.conf.environment import configured, strangers
 from aiorest_ws.conf.options import OPTIONS, TABLE, AllOptions, Options, checked, deflate_offer_accept, middleware_of
+from aiorest_ws.conf.protocols import protocol_options
 from aiorest_ws.exceptions import ImproperlyConfigured, RouterNotDefined
+from aiorest_ws.exchange.opening import open_door
 from aiorest_ws.handlers.exception_handlers import adding_handler
 from aiorest_ws.limits import Limits
 from aiorest_ws.logs.loggers import enable_loggers
@@ -25,7 +27,6 @@ from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
 from aiorest_ws.routers import SimpleRouter
 from aiorest_ws.server.calling import call_soon, check_no_loop, run_coroutine
 from aiorest_ws.server.carriers import broker_for, reached
-from aiorest_ws.server.factory import protocol_options
 from aiorest_ws.server.lifespan import Lifespan, Shared
 from aiorest_ws.server.listeners import reload_certificates, tls_of
 from aiorest_ws.server.process import TOLD
@@ -264,7 +265,7 @@ class Application:
     async def start(self, **options: Unpack[AllOptions]) -> None:
         """Listen. Returns once connections are accepted; `addresses` says where.
 
-        If the lifespan ends before its time, the application stops by itself: then it `is_running` no longer.
+        If the lifespan ends before its time, the application stops by itself.
         Raises ImproperlyConfigured with one line that says what to change; RuntimeError if it is running, and if
         somebody stops it meanwhile.
         """
@@ -276,6 +277,7 @@ class Application:
         # Before the server is made: what it calls runs in the context of now.
         self._urlconf = {"path": factory.url, "router": factory.router}
         set_urlconf(self._urlconf)
+        open_door(factory, self._options)
         self._server = Server(self, factory, self._options)
         await self._server.start()
 
@@ -304,16 +306,15 @@ class Application:
     def reload_certificates(self) -> None:
         """Read `certificate` and `key` again: who connects from now on gets what they hold. From any thread.
 
-        Raises ImproperlyConfigured, one line, for files that cannot be used: then those before serve on.
+        Raises ImproperlyConfigured for files that cannot be used: then those before serve on.
         """
         reload_certificates(self._listening, self._options)
 
     async def stop(self) -> None:
         """Stop listening, let requests in flight finish, close every connection with 1001; once for all who ask.
 
-        New requests get status 503; `shutdown_timeout` bounds the waiting. Who is cancelled while it waits here makes
-        it hurry: handlers are cancelled at once, and nothing is left when CancelledError comes. Handlers and hooks, and
-        what they begin, do not wait here: the end waits for them. Does nothing when not running.
+        New requests get status 503; `shutdown_timeout` bounds the waiting. Who is cancelled here makes it hurry, and
+        handlers are cancelled. Handlers and hooks, and what they begin, do not wait here: the end waits for them.
         """
         if self._server is not None:
             await self._server.stop()
@@ -321,7 +322,7 @@ class Application:
     def shut_down(self) -> None:
         """Ask for the end, as SIGTERM does: `run` and `serve` return. From anywhere, a thread or a signal handler, too.
 
-        Waits for nothing. Does nothing when not running, or when that was asked before.
+        Waits for nothing. Does nothing when not running.
         """
         if self._server is not None:
             self._server.ask_soon()
@@ -372,8 +373,7 @@ class Application:
         With `workers`, the same command line is run again in each of so many processes: it has to come to this call
         there, too, where it serves and does not return. What is behind it runs here only.
 
-        Blocks; what keeps it from starting is one line on stderr and exit code 1. So does a lifespan that ends before
-        its time: that is logged, and ends it as a signal does, but with exit code 1.
+        Blocks; what keeps it from starting is one line on stderr and exit code 1, as is a lifespan's early end.
         """
         try:
             self._take(options)

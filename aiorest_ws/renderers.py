@@ -14,12 +14,14 @@ __all__ = ("BaseRenderer", "JSONRenderer", "XMLRenderer")
 class BaseRenderer:
     """Turns the body of a reply into bytes.
 
-    format     what a request says in `args.format` to choose this renderer
-    charset    encoding of a text that `render` returns
+    format        what a request says in `args.format` to choose this renderer
+    charset       encoding of a text that `render` returns
+    media_type    what HTTP calls that format: a request chooses by its header Accept, and the reply says it
     """
 
     format: str | None = None
     charset: str | None = "utf-8"
+    media_type: str = "application/octet-stream"
 
     def render(self, data: Any) -> bytes | str:
         """Give `data` as bytes (UTF-8 where a text frame will carry them) or as text."""
@@ -35,6 +37,7 @@ class JSONRenderer(BaseRenderer):
 
     format = "json"
     charset = None
+    media_type = "application/json"
     ensure_ascii = False
     compact = True
 
@@ -62,6 +65,7 @@ class XMLRenderer(BaseRenderer):
     """
 
     format = "xml"
+    media_type = "application/xml"
     root_name = "root"
     item_tag_name = "list-item"
     max_elements = 50_000

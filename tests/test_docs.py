@@ -11,6 +11,7 @@ import asyncio
 import inspect
 import re
 import sys
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +20,7 @@ from typing import Any
 import pytest
 
 from aiorest_ws.app import Application
+from aiorest_ws.exceptions import RouterNotDefined
 from aiorest_ws.testing import AsyncTestClient
 from tests.kit.pages import ROOT, TIMEOUT, blocks, output_of, serving, shortened
 
@@ -76,6 +78,14 @@ def test_code_of_the_page_runs_and_answers_as_shown(page: str) -> None:
     shown = exchanges_of(page)
     if shown:
         assert asyncio.run(told(namespace["app"], shown)) == shown
+    elif isinstance(namespace.get("app"), Application):
+        asyncio.run(prepared(namespace["app"]))
+
+
+async def prepared(app: Application) -> None:
+    """Check the page's application as it is checked when it starts: the reader's first try is that."""
+    with suppress(RouterNotDefined):  # fragments about options
+        app.prepare()
 
 
 @pytest.mark.parametrize("page", WITH_TESTS)

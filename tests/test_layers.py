@@ -43,6 +43,7 @@ ROOMS = (
     "connection",
     "metrics",
     "server",
+    "exchange",
     "workers",
     "request",
     "conf",

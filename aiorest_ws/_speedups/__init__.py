@@ -37,6 +37,7 @@ __all__ = (
     "Trie",
     "Unpacker",
     "again",
+    "came_as",
     "decode",
     "dumps",
     "encode",
@@ -47,6 +48,7 @@ __all__ = (
     "is_authenticated",
     "is_installed",
     "kept",
+    "over",
     "plain",
     "quickest",
     "read",
@@ -128,7 +130,7 @@ if TYPE_CHECKING or not COMPILED:
     from .envelope import read
     from .fanout import Fan, Outbox, Subscriber, fan_out, fan_out_state, forms_of
     from .guards import is_authenticated, refusal_of, verdict
-    from .keeping import again, kept, renders_otherwise, set_method, set_status, weight_of
+    from .keeping import again, came_as, kept, over, renders_otherwise, set_method, set_status, weight_of
     from .meter import Meters
     from .msgpack import is_installed
     from .pipeline import Pipeline
@@ -156,7 +158,7 @@ else:
     from .envelope_c import read
     from .fanout_c import Fan, Outbox, Subscriber, fan_out, fan_out_state, forms_of
     from .guards_c import is_authenticated, refusal_of, verdict
-    from .keeping_c import again, kept, renders_otherwise, set_method, set_status, weight_of
+    from .keeping_c import again, came_as, kept, over, renders_otherwise, set_method, set_status, weight_of
     from .meter_c import Meters
     from .msgpack_c import is_installed
     from .pipeline_c import Pipeline

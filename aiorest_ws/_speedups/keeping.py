@@ -13,7 +13,7 @@ else:
 if TYPE_CHECKING:
     from .wrappers import Request
 
-__all__ = ("again", "kept", "renders_otherwise", "set_method", "set_status", "weight_of")
+__all__ = ("again", "came_as", "kept", "over", "renders_otherwise", "set_method", "set_status", "weight_of")
 
 
 def again(request: Request, kind: Any = wrappers.Request) -> Any:
@@ -75,6 +75,18 @@ def set_method(request: Request, method: str) -> None:
 def set_status(request: Request, status: int) -> None:
     """Have its reply say this."""
     request._status = status
+
+
+def came_as(request: Request, data: bytes) -> None:
+    """Take note of the JSON in which the `data` of a request came that somebody else has read."""
+    request._text = (None, data)
+    request._size = len(data)
+
+
+def over(request: Request) -> None:
+    """Take note that it is answered, and that nothing of it goes on, where no connection does."""
+    request._is_over = True
+    request._ended_in = None  # it may hold the request
 
 
 def renders_otherwise(request: Request) -> bool:

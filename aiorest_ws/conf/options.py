@@ -61,7 +61,16 @@ if TYPE_CHECKING:
     from aiorest_ws.middlewares import Middleware
     from aiorest_ws.realtime.brokers import Broker
 
-__all__ = ("OPTIONS", "TABLE", "AllOptions", "Option", "Options", "checked", "deflate_offer_accept", "middleware_of")
+__all__ = (
+    "OPTIONS",
+    "TABLE",
+    "AllOptions",
+    "Option",
+    "Options",
+    "checked",
+    "deflate_offer_accept",
+    "middleware_of",
+)
 
 Hook = Callable[..., Any]
 File = str | PathLike[str] | None
@@ -82,6 +91,7 @@ class Options(LimitOptions, total=False):
     fd: int | None
     health_path: str | None
     path: str
+    http: bool
     certificate: File
     key: File
     key_password: str | None
@@ -193,6 +203,12 @@ TABLE: dict[str, Option] = {
         check_path,
         "text",
         'the only path served at the handshake (`"api"`: `ws://host:port/api`), others get HTTP 404',
+    ),
+    "http": Option(
+        False,
+        check_flag,
+        "flag",
+        "serve the routes over plain HTTP on the same port, too ([HTTP](docs/http.md))",
     ),
     "certificate": Option(None, check_file, "text", "PEM file: with `key`, serve `wss://`, TLS 1.2 or newer"),
     "key": Option(None, check_file, "text", "PEM file of its key"),

@@ -20,7 +20,17 @@ from aiorest_ws.callables.calls import call
 from aiorest_ws.callables.failures import PASSED_ON, sole
 from aiorest_ws.connection.compression import agree, extensions
 from aiorest_ws.exceptions import BaseAPIException, ConnectionRefused
-from aiorest_ws.http.head import Handshake, check_upgrade, client_address, end_of_head, health, is_probe, read, refusal
+from aiorest_ws.http.head import (
+    Handshake,
+    check_upgrade,
+    client_address,
+    end_of_head,
+    health,
+    is_probe,
+    is_upgrade,
+    read,
+    refusal,
+)
 from aiorest_ws.http.proxy_protocol import Announced
 from aiorest_ws.status import WS_UNEXPECTED_CONDITION
 
@@ -175,6 +185,9 @@ class Opening(_Protocol):
                 self._is_head = True
             if self._is_probe(head):
                 self._tell_health()
+                return
+            if self.factory.http is not None and not is_upgrade(head):
+                self.factory.http.take_over(self, head)
                 return
             self._handshake = handshake = read(head, limits.max_headers)
             self.http_request_data = head.lstrip(b"\r\n")

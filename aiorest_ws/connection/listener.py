@@ -56,6 +56,7 @@ class Listener(Protocol):
     # The handshake
     served_path: str | None
     health_path: str | None
+    http: Any  # takes connections that ask for no WebSocket, an `exchange.port.Port`, which is above; or None
     subprotocols: Iterable[str]
     on_connect: Callable[[Any], Any] | None
     on_disconnect: Callable[[Any, Any, Any], Any] | None

@@ -74,40 +74,14 @@ class RequestHandlerProtocol(Gate):
     user = Derived(lambda connection: connection._user())
     subprotocol = Derived(lambda connection: connection.websocket_protocol_in_use)
 
-    _session: Any = None
     _wallet: Any = None  # and what it knows of other tokens of it
     _unpushed = 0  # events that were left out
     _left_once = 0  # bytes that had left the transport when it was last asked for a push
 
     @property
-    def session(self) -> Any:
-        if self._session is None:
-            self._session = {}
-        return self._session
-
-    @session.setter
-    def session(self, session: Any) -> None:
-        self._session = session
-
-    def _user(self) -> Any:
-        credentials = self._credentials
-        return credentials.user if credentials is not None and credentials.lasting else None
-
-    @property
     def subscriptions(self) -> tuple[str, ...]:
         """The topics that it is told of, sorted."""
         return () if self._live is None else tuple(sorted(self._live.by_topic))
-
-    def is_of(self, user: Any) -> bool:
-        """Tell whether this connection is that of `user`: see `Application.connections_of`."""
-        wanted, own = getattr(user, "id", user), getattr(self.user, "id", self.user)
-        if wanted is None:
-            raise TypeError(f"user must be a user who has an id, or the id of one, got {user!r}")
-        if own is not None and (own == wanted or str(own) == str(wanted)):
-            return True
-        credentials = self._credentials
-        sub = None if credentials is None or not credentials.lasting else credentials.payload.get("sub")
-        return sub is not None and str(sub) == str(wanted)
 
     def send_event(self, name: Any, data: Any = None) -> bool:
         """Push `{"event_name": name, "data": data}` as text; tell whether it is on its way.
@@ -281,6 +255,13 @@ class RequestHandlerProtocol(Gate):
         if self._announced is not None:
             self.peer = self._announced.peer or self.peer
         self.factory.arrive(self, other_end(transport, self._announced))
+
+    def given_away(self) -> None:
+        """Take note that another protocol has the transport, for good."""
+        self.factory.countConnections -= 1
+        self.state = self.STATE_CLOSED
+        self.transport = None
+        self.factory.forget(self)
 
     def begin_with(self, data: bytes) -> None:
         """Take bytes that somebody else has read."""

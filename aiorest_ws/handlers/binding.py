@@ -23,6 +23,7 @@ from aiorest_ws.handlers.faults import MOST_FAULTS, Fault, fault, faults_of
 from aiorest_ws.handlers.kinds import NoCheck, Unknown
 from aiorest_ws.handlers.parameters import Asked, PathParameter
 from aiorest_ws.handlers.signatures import Signature
+from aiorest_ws.handlers.texts import TextCheck, Texts
 from aiorest_ws.handlers.validation import Check, box_of, check_of, goes_plainly
 
 __all__ = ("Binder", "ShortBinder", "make_binder")
@@ -50,6 +51,8 @@ class Binder:
         self.completed = signature.completed if signature.fresh else None
         self.path: list[tuple[int, str, Check]] = []
         self.checks: dict[str, Check] = {}
+        self.hints: dict[str, Any] = {}  # of those
+        self.text_checks: dict[str, TextCheck] = {}  # made when a request with a query comes
         self.body: Check | None = None
         self.has_default = False
         self.exact = any(check.exact for check in checks.values())
@@ -64,6 +67,7 @@ class Binder:
             else:
                 name = wire.get(parameter.name, parameter.name)
                 self.checks[name] = check
+                self.hints[name] = parameter.hint
                 if is_body(parameter.hint):
                     self.bodies.add(name)
                 elif is_container(parameter.hint):
@@ -92,12 +96,13 @@ class Binder:
         if not isinstance(args, dict):
             faults.append(fault(["args"], "`args` must be an object"))
             return {}
+        as_texts = isinstance(args, Texts)
         kwargs = {}
         for name, value in args.items():
             if name == "format" and not self.takes_format:
                 continue
             if name in self.checks:
-                check = self.checks[name]
+                check = self._text_check(name) if as_texts else self.checks[name]
                 kwargs[name] = _checked(check, exact[name] if check.exact else value, ["args", name], faults)
             elif name in self.taken:
                 faults.append(fault(["args", name], f"argument `{name:.100}` is already given by the url"))
@@ -112,6 +117,12 @@ class Binder:
                 is_meant = name in self.bodies or (has_body and name in self.containers)
                 faults.append(fault(["args", name], f"missing argument `{name}`{f': {BODY}' if is_meant else ''}"))
         return kwargs
+
+    def _text_check(self, name: str) -> TextCheck:
+        check = self.text_checks.get(name)
+        if check is None:
+            check = self.text_checks[name] = TextCheck(self.hints[name], self.checks[name])
+        return check
 
     def _is_free(self, name: str) -> bool:
         """Tell whether `**kwargs` may have this name."""
@@ -191,6 +202,8 @@ class ShortBinder(Binder):
         args = request.args
         if args is None:
             args = {}
+        elif isinstance(args, Texts):
+            return super().__call__(request, params)
         try:
             values = params
             if self.segments is not None:

@@ -196,7 +196,13 @@ def _renderer(view: type[MethodBasedView]) -> Callable[[Any, Request, dict[str, 
             return None
 
     def render(instance: Any, request: Request, body: dict[str, Any]) -> bytes:
-        renderer = instance.get_renderer(request.get_argument("format"))
+        wanted = request.get_argument("format")
+        over_http = getattr(request.connection, "over_http", None)
+        if over_http is not None:
+            wanted = wanted or over_http.preferred(renderers)
+        renderer = instance.get_renderer(wanted)
+        if over_http is not None:
+            body = over_http.alone(body, renderer)
         if request.form == BINARY_MSGPACK and type(renderer).render is JSONRenderer.render:
             return write(body, BINARY_MSGPACK)
         rendered = renderer.render(body)

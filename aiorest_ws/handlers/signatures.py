@@ -134,7 +134,7 @@ class Signature:
             args = {}
         if not isinstance(args, dict):
             raise IncorrectArgument("`args` must be an object")
-        kwargs: dict[str, Any] = args
+        kwargs: dict[str, Any] = args if type(args) is dict else dict(args)
         if "format" in kwargs and not self.takes_format:
             kwargs = {name: value for name, value in kwargs.items() if name != "format"}
         for name in kwargs:

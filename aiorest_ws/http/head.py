@@ -14,16 +14,23 @@ from ipaddress import IPv6Address, ip_address
 from aiorest_ws.exceptions import ConnectionRefused
 
 __all__ = (
+    "C1",
     "Handshake",
+    "authority",
+    "check_plain",
     "check_upgrade",
     "client_address",
     "client_scheme",
+    "decoded",
     "end_of_head",
     "health",
+    "is_of_host",
     "is_probe",
     "is_token",
+    "is_upgrade",
     "read",
     "refusal",
+    "target_parts",
 )
 
 _END = b"\r\n\r\n"
@@ -34,14 +41,15 @@ _TARGET = re.compile(r"(?:(ws|wss|http|https)://([^/?#]+))?(/[^?#]*)?(?:\?([^#]*
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._~%-]+)(?::([0-9]{0,5}))?")
 _KEY = re.compile(r"[0-9A-Za-z+/]{22}==")  # 16 bytes in base64
 _NAME = re.compile(_TOKEN)
+_UPGRADES = re.compile(rb"\r\nupgrade:[^\r\n]*websocket", re.IGNORECASE)
 _EMPTY_LINES = re.compile(rb"(?:\r\n){0,4}")  # some clients end what they sent before with one too many (RFC 9112 §2.2)
 _DEFAULT_PORTS = {"ws": 80, "http": 80, "wss": 443, "https": 443}
 
 # ISO-8859-1 has control characters from 0x80 to 0x9f, line ends among them. The same bytes are part of characters in
 # UTF-8, which headers may hold too: behind another byte from 0x80, but not behind 0xc2, where it has them as well.
-_C1 = re.compile(rb"(?:(?<![\x80-\xff])|\xc2)[\x80-\x9f]")
+C1 = re.compile(rb"(?:(?<![\x80-\xff])|\xc2)[\x80-\x9f]")
 # What no head may have, so that it need not arrive whole to be refused.
-_FAULT = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?=[^\n])|" + _C1.pattern)
+_FAULT = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?=[^\n])|" + C1.pattern)
 
 _ONCE = frozenset(("host", "origin", "sec-websocket-key", "sec-websocket-version"))
 _VERSION = (("Sec-WebSocket-Version", "13"),)
@@ -133,7 +141,7 @@ def read(head: bytes, max_headers: int | None = None) -> Handshake:
     if request_line is None:
         raise ConnectionRefused(400, "malformed request line")
     headers, repeated = _headers(lines)
-    if not head.isascii() and _C1.search(head):
+    if not head.isascii() and C1.search(head):
         raise ConnectionRefused(400, "malformed request")
     if max_headers is not None and len(lines) > max_headers:
         raise ConnectionRefused(431, "too many request header fields")
@@ -149,10 +157,10 @@ def read(head: bytes, max_headers: int | None = None) -> Handshake:
     parts = _TARGET.fullmatch(target)
     if parts is None or not (parts[2] or parts[3]):
         raise ConnectionRefused(400, "malformed request target")
-    asked = _authority(headers.get("host", ""))
+    asked = authority(headers.get("host", ""))
     if asked is None:
         raise ConnectionRefused(400, "malformed or missing header Host")
-    if parts[1] and not _is_same(_authority(parts[2]), asked, _DEFAULT_PORTS[parts[1].lower()]):
+    if parts[1] and not is_of_host(target, asked):
         raise ConnectionRefused(400, "malformed request target, or one of another host than header Host")
     host, port = asked
     return Handshake(target, parts[3] or "/", parts[4] or "", host, port, headers)
@@ -176,10 +184,52 @@ def is_probe(head: bytes, path: str) -> bool:
     )
 
 
-def _authority(text: str) -> tuple[str, int | None] | None:
+def is_upgrade(head: bytes) -> bool:
+    """Tell whether a whole head asks for a WebSocket, right or wrong."""
+    return _UPGRADES.search(head) is not None
+
+
+def check_plain(head: bytes, max_headers: int | None = None) -> Handshake:
+    """Read a whole head that asks for no WebSocket, of any method. Raises ConnectionRefused unless it is plain HTTP/1.
+
+    What is in it is for who answers it to read: of the `Handshake` only headers are set.
+    """
+    first, *lines = head[_start_of_head(head) : -len(_END)].split(b"\r\n")
+    request_line = _REQUEST_LINE.fullmatch(first)
+    if request_line is None:
+        raise ConnectionRefused(400, "malformed request line")
+    headers, repeated = _headers(lines)
+    if not head.isascii() and C1.search(head):
+        raise ConnectionRefused(400, "malformed request")
+    if max_headers is not None and len(lines) > max_headers:
+        raise ConnectionRefused(431, "too many request header fields")
+    if request_line[3] not in (b"1.0", b"1.1"):
+        raise ConnectionRefused(505)
+    if repeated:
+        raise ConnectionRefused(400, "a header that must come once came more than once")
+    return Handshake(headers=headers)
+
+
+def target_parts(target: str) -> tuple[str, str] | None:
+    """Give path and query of the target of a request, nothing decoded; None for what is none."""
+    if target == "*":
+        return "*", ""
+    parts = _TARGET.fullmatch(target)
+    return None if parts is None or not (parts[2] or parts[3]) else (parts[3] or "/", parts[4] or "")
+
+
+def authority(text: str) -> tuple[str, int | None] | None:
     """Give host, in lower case, and port of "host:port" (RFC 3986 §3.2), None if it is none."""
     match = _AUTHORITY.fullmatch(text)
     return None if match is None else (match[1].lower(), int(match[2]) if match[2] else None)
+
+
+def is_of_host(target: str, asked: tuple[str, int | None]) -> bool:
+    """Tell whether an absolute target is of the host that the header Host names: it must be (RFC 9112 §3.2.2)."""
+    parts = _TARGET.fullmatch(target)
+    return (
+        parts is not None and bool(parts[1]) and _is_same(authority(parts[2]), asked, _DEFAULT_PORTS[parts[1].lower()])
+    )
 
 
 def _is_same(one: tuple[str, int | None] | None, other: tuple[str, int | None], port: int) -> bool:
@@ -196,7 +246,7 @@ def _headers(lines: list[bytes]) -> tuple[dict[str, str], bool]:
         if match is None:
             raise ConnectionRefused(400, "malformed header")
         name = match[1].decode().lower()
-        value = _decoded(match[2].strip(b" \t"))
+        value = decoded(match[2].strip(b" \t"))
         if name in headers:
             repeated = repeated or name in _ONCE
             value = f"{headers[name]}{'; ' if name == 'cookie' else ', '}{value}"
@@ -204,7 +254,7 @@ def _headers(lines: list[bytes]) -> tuple[dict[str, str], bool]:
     return headers, repeated
 
 
-def _decoded(value: bytes) -> str:
+def decoded(value: bytes) -> str:
     """Give the text of a header: UTF-8 where it is that, else ISO-8859-1, which any bytes are (RFC 9110 §5.5)."""
     try:
         return value.decode()

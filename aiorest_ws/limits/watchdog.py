@@ -10,7 +10,7 @@ from typing import Any
 from aiorest_ws.limits import Limits
 from aiorest_ws.status import WS_GOING_AWAY, WS_MESSAGE_VIOLATE_POLICY
 
-__all__ = ("Watch",)
+__all__ = ("Watch", "standstill")
 
 logger = logging.getLogger("aiorest_ws")
 
@@ -56,12 +56,16 @@ class Watch:
         self._ends.stop()
 
     def _look_at(self, connection: Any, now: float) -> None:
+        look = getattr(connection, "_look", None)
+        if look is not None:  # it speaks another protocol, and knows what is due there
+            look(now, self._limits)
+            return
         if connection.state == connection.STATE_OPEN:
             waiting = connection._waiting()
             patience = self._limits.send_timeout
             if not waiting:
                 connection._left_at = 0.0
-            elif _standstill(connection, waiting, now) >= (patience or float("inf")):
+            elif standstill(connection, waiting, now) >= (patience or float("inf")):
                 connection._give_up("the client does not read what it is sent", WS_MESSAGE_VIOLATE_POLICY)
                 return
             self._look_for_silence(connection, now, waiting)
@@ -75,7 +79,7 @@ class Watch:
     def _look_at_end(self, connection: Any, now: float) -> None:
         """Drop a connection that does not end: nothing that is to be sent leaves, or all has left long ago."""
         waiting = connection._waiting()
-        still = _standstill(connection, waiting, now)
+        still = standstill(connection, waiting, now)
         patience = connection.closeHandshakeTimeout or self._limits.close_timeout
         if connection.state == connection.STATE_CLOSING:
             if still >= patience:
@@ -178,7 +182,7 @@ class _Round:
                 connection.transport.abort()
 
 
-def _standstill(connection: Any, waiting: int, now: float) -> float:
+def standstill(connection: Any, waiting: int, now: float) -> float:
     """Give the seconds since the client took enough of what it is sent, or all; `waiting` bytes have not left."""
     left = connection._traffic()[1] - waiting
     moved = left - connection._left

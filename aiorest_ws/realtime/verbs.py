@@ -150,5 +150,5 @@ def _count_as(request: Any, plan: Any) -> None:
 
 
 def _check_args(args: Any) -> None:
-    if args is not None and type(args) is not dict:
+    if args is not None and not isinstance(args, dict):
         raise HTTPError(_UNPROCESSABLE, "`args` must be an object")

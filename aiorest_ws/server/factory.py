@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from aiorest_ws.middlewares import Middleware
     from aiorest_ws.realtime.feeds import Feeds
 
-__all__ = ("RequestHandlerFactory", "protocol_options")
+__all__ = ("RequestHandlerFactory",)
 
 logger = logging.getLogger("aiorest_ws")
 
@@ -62,6 +62,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
     limits             what clients may take of the server, a `limits.Limits`
     served_path        the only path that is accepted at the handshake ("/api"), or None for any
     health_path        where a plain GET or HEAD is told how the server is ("/healthz"), or None
+    http               takes connections that ask for no WebSocket, an `exchange.port.Port`; None: they are refused
     allowed_hosts      what clients may call the server, as `http.hosts.Hosts` takes it
     proxy_protocol     each connection begins with a header of the PROXY protocol
     tls                what serves wss://: an ssl.SSLContext for those who connect from now on, or None
@@ -92,6 +93,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
     accepts = True
     served_path: str | None = None
     health_path: str | None = None
+    http: Any = None
     allowed_hosts: Iterable[str] | None = None
     allowed_origins: Iterable[str] | None = None
     compress_threshold = 1024
@@ -122,8 +124,8 @@ class RequestHandlerFactory(WebSocketServerFactory):
         self._limits = Limits(max_message_size=None, handshake_timeout=None, close_timeout=1.0)  # Autobahn's own
         self.limits = Limits()
         self.connections: set[RequestHandlerProtocol] = set()
-        self._left_behind: set[asyncio.Task[None]] = set()  # most of them are being cancelled
-        self.surviving: set[asyncio.Task[None]] = set()  # those that are not: they are done once
+        self._left_behind: set[asyncio.Task[Any]] = set()  # most of them are being cancelled
+        self.surviving: set[asyncio.Task[Any]] = set()  # those that are not: they are done once
         self.unsent = 0
         self.unpushed = 0
         self.failures = Complaints(logger)  # of the application: no client uses up what they may say
@@ -340,13 +342,19 @@ class RequestHandlerFactory(WebSocketServerFactory):
         if self._watch is not None:
             self._watch.forget(connection)
         self.admissions.release(connection)
-        for tasks, left in ((connection.tasks, self._left_behind), (connection.survivors, self.surviving)):
-            for task in tasks:
-                left.add(task)
-                task.add_done_callback(left.discard)
+        for task in connection.tasks:
+            self.outlives(task)
+        for task in connection.survivors:
+            self.outlives(task, survives=True)
         self.unsent += connection._unsent
         if not self.connections and self._when_empty is not None:
             self._when_empty()
+
+    def outlives(self, task: asyncio.Task[Any], *, survives: bool = False) -> None:
+        """Take note of a handler that goes on although its client is gone, and `survives` if it is to."""
+        left = self.surviving if survives else self._left_behind
+        left.add(task)
+        task.add_done_callback(left.discard)
 
     def when_empty(self) -> asyncio.Future[None]:
         """Give a future that is done when the last connection is gone."""
@@ -357,13 +365,13 @@ class RequestHandlerFactory(WebSocketServerFactory):
         return empty
 
     @property
-    def unfinished(self) -> list[asyncio.Task[None]]:
+    def unfinished(self) -> list[asyncio.Task[Any]]:
         """The handlers whose end is to be waited for."""
         tasks = [*self.surviving, *(task for connection in self.connections for task in connection.tasks)]
         return [task for task in tasks if not task.done()]
 
     @property
-    def running(self) -> list[asyncio.Task[None]]:
+    def running(self) -> list[asyncio.Task[Any]]:
         """The handlers that run, those too whose connections are gone."""
         return [*self._left_behind, *(task for connection in self.connections for task in connection.tasks)]
 
@@ -385,14 +393,3 @@ class RequestHandlerFactory(WebSocketServerFactory):
             self._spare_tasks = None
             if spare is not None:
                 await patience.insist([spare])
-
-
-def protocol_options(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Give those of Autobahn's options that are not as they are by default: a factory class may set its own."""
-    options: dict[str, Any] = {}
-    forwarding = settings["trusted_proxies"] - settings["proxy_protocol"]  # the nearest says it in another way
-    if forwarding > 0:
-        options["trustXForwardedFor"] = forwarding
-    if settings["compress"]:
-        options["perMessageCompressionAccept"] = settings["accept_function"]
-    return options

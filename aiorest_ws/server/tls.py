@@ -129,6 +129,6 @@ class SecureDoor(asyncio.Protocol):
         protocol.connection_made(transport)
         protocol._silent_since = self._silent_since
         for data in self._early:
-            protocol.data_received(data)
-        if self._at_end and not protocol.eof_received():
+            transport.get_protocol().data_received(data)  # the first may have another protocol take over
+        if self._at_end and not transport.get_protocol().eof_received():
             transport.close()

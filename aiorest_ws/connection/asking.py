@@ -1,0 +1,126 @@
+"""Whoever wants to connect → what the application says of it: middlewares that look at tokens, and `on_connect`.
+
+There is one such way, for a WebSocket as for a request that came over HTTP.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from aiorest_ws.callables.calls import call
+from aiorest_ws.exceptions import BaseAPIException, ConnectionRefused
+from aiorest_ws.http.head import Handshake, client_scheme
+from aiorest_ws.logs.throttled import path_of
+
+if TYPE_CHECKING:
+    from aiorest_ws.connection.listener import Listener
+
+__all__ = ("Asking",)
+
+
+class Asking:
+    """A client of whom the application has its say; what handlers and hooks may know of who it is.
+
+    session     dict for the application, one per connection; it may set something else instead
+    """
+
+    factory: Listener
+    _credentials: Any = None  # what a middleware knows of the client: it has a method `drop`
+    _agreed: str | None = None  # a subprotocol that a middleware asks for
+    _early_close: tuple[int, str | None] | None
+    _session: Any = None
+    _complained = False
+    peer: Any
+
+    @property
+    def session(self) -> Any:
+        if self._session is None:
+            self._session = {}
+        return self._session
+
+    @session.setter
+    def session(self, session: Any) -> None:
+        self._session = session
+
+    def _user(self) -> Any:
+        credentials = self._credentials
+        return credentials.user if credentials is not None and credentials.lasting else None
+
+    def is_of(self, user: Any) -> bool:
+        """Tell whether this connection is that of `user`: see `Application.connections_of`."""
+        wanted, own = getattr(user, "id", user), getattr(self.user, "id", self.user)  # type: ignore[attr-defined]
+        if wanted is None:
+            raise TypeError(f"user must be a user who has an id, or the id of one, got {user!r}")
+        if own is not None and (own == wanted or str(own) == str(wanted)):
+            return True
+        credentials = self._credentials
+        sub = None if credentials is None or not credentials.lasting else credentials.payload.get("sub")
+        return sub is not None and str(sub) == str(wanted)
+
+    def _check_page(self, handshake: Handshake, proxies: int) -> None:
+        """Refuse who calls the server by a name that is not its own, and other people's pages."""
+        factory, origin = self.factory, handshake.origin
+        if not factory.hosts.allow(handshake.host, of_page=origin is not None):
+            self._refuse_page(f"who calls this server '{path_of(handshake.host)}'", "allowed_hosts")
+        if origin is not None and not factory.origins.allow(
+            origin, handshake.host, handshake.port, client_scheme(handshake, proxies)
+        ):
+            self._refuse_page(f"a page of origin '{path_of(origin)}'", "allowed_origins")
+
+    def _refuse_page(self, who: str, option: str) -> NoReturn:
+        self._complained = True
+        text = f"{self.peer}: {who} may not connect, unless the option {option} names it"
+        self.factory.refusals.write(logging.WARNING, text)
+        raise ConnectionRefused(403)
+
+    async def _ask_application(self) -> None:
+        """Raise what the application refuses the client with. It may close the connection meanwhile: `_early_close`."""
+        refused: ConnectionRefused | None = None
+        for middleware in self.factory.gatekeepers:
+            if self._credentials is not None and getattr(middleware, "authenticates", False):
+                continue  # it is known who it is
+            try:
+                agreed = await _answer_of(middleware.at_handshake, self)
+            except ConnectionRefused as exc:
+                if not _leaves(exc):
+                    raise _blamed(exc) from exc.__cause__
+                refused = max(refused or exc, exc, key=_leaves)
+                continue
+            if agreed is not None and not isinstance(agreed, str):
+                raise TypeError(f"at_handshake of {middleware!r} must give a subprotocol or None, got {agreed!r:.200}")
+            self._agreed = self._agreed or agreed
+            if self._early_close is not None:
+                return
+        if refused is not None and self._credentials is None:
+            raise _blamed(refused) from refused.__cause__  # by all that could have known
+        hook = self.factory.on_connect
+        if hook is not None:
+            answer = await _answer_of(hook, self)
+            if answer is False:
+                raise ConnectionRefused(403)
+            if answer is not None and answer is not True:
+                raise TypeError(
+                    f"on_connect must give None, True or False, got {answer!r:.200}: raise ConnectionRefused to refuse"
+                )
+
+
+def _leaves(refused: ConnectionRefused) -> int:
+    """Tell whether the next who may know a client is asked, and how telling the refusal is otherwise."""
+    return refused.__cause__.leaves if isinstance(refused.__cause__, BaseAPIException) else 0
+
+
+def _blamed(refused: ConnectionRefused) -> ConnectionRefused:
+    blame = getattr(refused.__cause__, "blame", None)
+    if blame is not None:
+        blame()
+    return refused
+
+
+async def _answer_of(hook: Callable[[Any], Any], connection: Asking) -> Any:
+    """Give what a hook says of a connection, or raise the error that it gives."""
+    answer = await call(hook, connection)
+    if isinstance(answer, BaseException):
+        raise answer
+    return answer

@@ -1,0 +1,147 @@
+"""What a handler has as `request.connection` where its request came over HTTP: the same names as on a WebSocket."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping, Sequence
+from contextvars import Context
+from typing import Any
+from urllib.parse import parse_qsl
+
+from aiorest_ws._speedups import BINARY_MSGPACK
+from aiorest_ws.connection.asking import Asking
+from aiorest_ws.exceptions import ConnectionRefused
+from aiorest_ws.exchange.accepting import preferred
+from aiorest_ws.http.head import Handshake, authority, client_address, decoded
+
+__all__ = ("HttpConnection", "handshake_of", "peer_of")
+
+
+class HttpConnection(Asking):
+    """One request over HTTP, for who asks for its connection. It ends with its reply, and can be sent nothing more.
+
+    path, query, headers, cookies, peer, user, session    as those of a WebSocket's handshake
+    close_code, close_reason, close_was_clean             1000 and "" once it is answered
+    media_type    of the reply
+    """
+
+    STATE_CLOSED, STATE_CONNECTING, STATE_CLOSING, STATE_OPEN = 0, 1, 2, 3
+
+    state = STATE_OPEN
+    close_code: int | None = None
+    close_reason: str | None = None
+    close_was_clean: bool | None = None
+    subprotocol = None
+    websocket_protocols: Sequence[str] = ()
+    subscriptions: tuple[str, ...] = ()
+    transport = None
+    tasks: frozenset[Any] = frozenset()
+    may_be_read = False  # by the page that asks
+    closes = False  # what carries it is to be closed behind the reply
+    media_type = ""
+    _early_close: tuple[int, str | None] | None = None
+    _live: Any = None
+    _wallet: Any = None
+    _context: Context | None = None
+    _query: dict[str, str] | None = None
+    put_off_to: Awaitable[bytes] | None = None
+
+    def __init__(self, factory: Any, handshake: Handshake, peer: str, form: int) -> None:
+        self.factory = factory
+        self.peer = peer
+        self.form = form
+        self._handshake = handshake
+        self._pipeline = factory.pipeline
+
+    @property
+    def path(self) -> str:
+        return self._handshake.path
+
+    @property
+    def query(self) -> dict[str, str]:
+        if self._query is None:
+            self._query = dict(parse_qsl(self._handshake.query, keep_blank_values=True))
+        return self._query
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return self._handshake.headers
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        return self._handshake.cookies
+
+    _set_user: Any = None
+
+    @property
+    def user(self) -> Any:
+        return self._user() if self._set_user is None else self._set_user
+
+    @user.setter
+    def user(self, user: Any) -> None:
+        self._set_user = user
+
+    def send_event(self, name: Any, data: Any = None) -> bool:
+        """Tell that nothing can be sent beside the reply."""
+        return False
+
+    def close(self, code: int = 1000, reason: str | None = None) -> None:
+        """Have what carries the request closed behind the reply; before it is let in, refuse it."""
+        self.closes = True
+        self._early_close = self._early_close or (code, reason)
+
+    def ended(self) -> None:
+        """Take note that it is answered."""
+        self.state = self.STATE_CLOSED
+        self.close_code, self.close_reason, self.close_was_clean = 1000, "", True
+        if self._credentials is not None:
+            self._credentials.drop()
+        self._credentials = self._wallet = None
+
+    def put_off(self, request: Any, coming: Awaitable[bytes]) -> None:
+        """Have `request` answered with what comes of `coming`."""
+        self.put_off_to = coming
+
+    # What a reply is made of, where a view has renderers
+
+    @property
+    def over_http(self) -> HttpConnection:
+        return self
+
+    def preferred(self, renderers: Sequence[Any]) -> str | None:
+        """Give the format of the renderer that the client wants."""
+        return preferred(self.headers.get("accept", ""), renderers)
+
+    def alone(self, body: Mapping[str, Any], renderer: Any) -> Any:
+        """Give what the reply carries, alone: the status goes before it."""
+        packed = self.form == BINARY_MSGPACK and renderer.format == "json"
+        self.media_type = "application/msgpack" if packed else renderer.media_type
+        return body["data"] if "data" in body else {"detail": body.get("detail")}
+
+
+def handshake_of(target: str, path: str, query: str, headers: Sequence[tuple[bytes, bytes]]) -> Handshake:
+    """Give what a request says before its body. Raises ConnectionRefused, HTTP 400."""
+    fields: dict[str, str] = {}
+    for raw, value in headers:
+        name = raw.decode("latin-1").lower()
+        text = decoded(value)
+        if name in fields:
+            text = f"{fields[name]}{'; ' if name == 'cookie' else ', '}{text}"
+        fields[name] = text
+    asked = authority(fields["host"]) if fields.get("host") else ("", None)
+    if asked is None:
+        raise ConnectionRefused(400, "malformed header Host")
+    return Handshake(target, path, query, *asked, fields)
+
+
+def peer_of(scope: Any, handshake: Handshake, proxies: int, line: Any) -> str:
+    """Give the address of the client: as trusted proxies say, else that of the other end."""
+    address = client_address(handshake, proxies) if proxies else None
+    if address is not None:
+        return address
+    if line is not None:
+        return line.peer  # type: ignore[no-any-return]
+    client = scope.get("client")
+    if not client:
+        return "unix"
+    host, port = client
+    return f"tcp{6 if ':' in host else 4}:{host}:{port}"

@@ -1,0 +1,299 @@
+"""`Exchange`: the routes of an application as an ASGI app for the scope `http`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from time import perf_counter
+from typing import Any
+
+from aiorest_ws._speedups import came_as, over, wrap
+from aiorest_ws.callables.failures import PASSED_ON, sole
+from aiorest_ws.exceptions import (
+    BaseAPIException,
+    ConnectionRefused,
+    HandlerFailed,
+    RequestTimeout,
+    ServerStopping,
+    TooManyRequests,
+)
+from aiorest_ws.exchange.accepting import form_of
+from aiorest_ws.exchange.bodies import JSON, Gone, data_of, kind_of, read_body
+from aiorest_ws.exchange.caching import conditional
+from aiorest_ws.exchange.connection import HttpConnection, handshake_of, peer_of
+from aiorest_ws.exchange.methods import answers_itself, method_for, with_allowed
+from aiorest_ws.exchange.origins import admit, with_cors
+from aiorest_ws.exchange.pages import check_pages, pages_of
+from aiorest_ws.exchange.replies import Reply, error, made, refused, rendered_reply, unmarked
+from aiorest_ws.exchange.targets import SLASH, args_of, path_of, url_of, with_slashes
+from aiorest_ws.handlers.texts import Texts
+from aiorest_ws.realtime.roles import Counted
+
+__all__ = ("Exchange",)
+
+Scope = Mapping[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+_bearer = "bearer "
+
+
+class Exchange:
+    """Answers HTTP requests with the routes of a factory, as any of its connections would.
+
+    factory    a `RequestHandlerFactory`, whose application has started
+    pages      what is served beside the routes, by path
+    """
+
+    def __init__(self, factory: Any) -> None:
+        self.factory = factory
+        self.pages = {} if factory.app is None else pages_of(factory.app)
+        self._gatekeepers = bool(factory.gatekeepers)
+        if factory.pipeline.trie is not None:
+            check_pages(self.pages, factory.pipeline.trie)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, in the context of the application."""
+        if scope["type"] != "http":
+            raise RuntimeError(f"scope must be http, got {scope['type']!r:.50}")
+        context = self.factory.context
+        if context is None:
+            await self.serve(scope, receive, send)
+            return
+        await asyncio.get_running_loop().create_task(self.serve(scope, receive, send), context=context.copy())
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send, line: Any = None) -> None:
+        """Answer one request.
+
+        line    the connection that carries it, if it is one of ours
+        """
+        reply = await self._reply_to(scope, receive, line)
+        if reply is None:
+            return
+        status, headers, body, closes = reply
+        if closes or (line is not None and line.has_unread_body):
+            headers.append((b"connection", b"close"))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+    async def _reply_to(self, scope: Scope, receive: Receive, line: Any) -> Reply | None:
+        """Give the response, None if there is nobody any more who waits for it."""
+        form = 0
+        connection = None
+        try:
+            path = path_of(scope)
+            query = scope.get("query_string", b"")
+            target = f"{path}?{query.decode('latin-1')}" if query else path
+            handshake = handshake_of(target, path, query.decode("latin-1"), scope["headers"])
+            if not handshake.host and scope.get("http_version") == "1.1" and "host" not in handshake.headers:
+                raise ConnectionRefused(400, "missing header Host")
+            form = form_of(handshake.headers.get("accept", ""))
+            peer = peer_of(scope, handshake, self.factory.trustXForwardedFor, line)
+            connection = HttpConnection(self.factory, handshake, peer, form)
+            admit(connection, scope["method"])
+            return with_cors(await self._answer(connection, scope, receive, path, query, line), connection)
+        except Gone:
+            return None
+        except ConnectionRefused as exc:
+            return with_cors(refused(exc, form), connection)
+        except PASSED_ON:
+            raise
+        except BaseAPIException as exc:
+            return with_cors(error(int(exc.status), exc.detail, form), connection)
+        except Exception as exc:
+            self.factory.failures.write(logging.ERROR, "cannot answer a request over HTTP", exc)
+            return error(500, HandlerFailed.default_detail, form)
+        finally:
+            if connection is not None:
+                connection.ended()
+
+    async def _answer(
+        self, connection: HttpConnection, scope: Scope, receive: Receive, path: str, query: bytes, line: Any
+    ) -> Reply:
+        url = url_of(path)
+        factory = self.factory
+        if factory.stopping:
+            if path == factory.health_path:
+                return made(503, b"stopping\n", b"text/plain; charset=utf-8")._replace(closes=True)
+            raise ConnectionRefused(503, ServerStopping.default_detail, headers=(("Connection", "close"),))
+        if line is not None and line.rate is not None and not line.rate.allow():
+            raise TooManyRequests
+        if path == factory.health_path and scope["method"] in ("GET", "HEAD"):
+            return made(200, b"ok\n", b"text/plain; charset=utf-8")
+        own = answers_itself(self, connection, scope["method"], url)
+        if own is not None:
+            return own
+        if self._gatekeepers or factory.on_connect is not None:
+            await _ask(connection)
+        try:
+            body = await read_body(scope, connection.headers, receive, factory.limits.max_message_size)
+            return await self._exchange(connection, scope, url, query, body, receive, line)
+        finally:
+            if factory.on_disconnect is not None:
+                factory.hooks.tell("on_disconnect", factory.on_disconnect, connection, 1000, "")
+
+    async def _exchange(
+        self,
+        connection: HttpConnection,
+        scope: Scope,
+        url: str,
+        query: bytes,
+        body: bytes,
+        receive: Receive,
+        line: Any,
+    ) -> Reply:
+        """Have one request answered on the way of all."""
+        page = self.pages.get(url)
+        if page is not None and scope["method"] in ("GET", "HEAD"):
+            return conditional(page.reply, connection)
+        request = self._request(connection, method_for(self, scope["method"], url), url, query, body)
+        factory = self.factory
+        observes = factory.metrics is not None or factory.access_log
+        started = perf_counter() if observes else 0.0
+        pipeline = connection._pipeline
+        if SLASH in url and pipeline.trie is not None:
+            answer = self._routed(connection, request, url)
+        else:
+            answer = pipeline.respond(request)
+        if type(answer) is not bytes:
+            answer = await self._finished(connection, request, answer, receive, line)
+        if request._live is not None:
+            settled = request._live.settle(connection, request, answer)
+            answer = await connection.put_off_to if settled is None else settled  # type: ignore[misc]
+        if observes:
+            self._observe(connection, request, len(answer), perf_counter() - started)
+        over(request)
+        is_replayed = False
+        if "idempotency-key" in connection.headers:
+            answer, is_replayed = unmarked(answer, connection.form)
+        reply = rendered_reply(answer, request.status, connection.form, connection.media_type)
+        if is_replayed:
+            reply.headers.append((b"idempotent-replayed", b"true"))
+        if connection.closes:
+            reply = reply._replace(closes=True)
+        if reply.status == 405:
+            return with_allowed(reply, self, url)
+        if reply.status == 401:
+            reply.headers.append((b"www-authenticate", b"Bearer"))
+        route = request.route
+        if route is not None and reply.status == 200 and request.method == "GET" and _is_state(route):
+            return conditional(reply, connection)
+        return reply
+
+    def _request(self, connection: HttpConnection, method: str, url: str, query: bytes, body: bytes) -> Any:
+        """Give the request of ours that an HTTP request is."""
+        headers = connection.headers
+        envelope: dict[str, Any] = {"id": 0, "method": method, "url": url.replace(SLASH, "%2F")}
+        envelope["args"] = args_of(query) if query else Texts()
+        if "idempotency-key" in headers:
+            envelope["idempotency_key"] = headers["idempotency-key"].strip('"')
+        if connection._credentials is None and headers.get("authorization", "")[:7].lower() == _bearer:
+            envelope["token"] = headers["authorization"][7:].strip()  # nobody has looked at it yet
+        kind = 0
+        if body:
+            kind = kind_of(headers.get("content-type", ""))
+            envelope["data"] = data_of(body, kind)
+        request = wrap(envelope, connection.form, connection)
+        if kind == JSON:
+            came_as(request, body)
+        return request
+
+    def _routed(self, connection: HttpConnection, request: Any, url: str) -> Any:
+        """Have a request answered whose path has slashes that are none between segments."""
+        pipeline = connection._pipeline
+        try:
+            plan, params = pipeline.find(pipeline.trie, request.method, url)
+        except BaseAPIException:
+            return pipeline.respond(request)  # with the same error, in words
+        return pipeline.run(request, plan, with_slashes(params))
+
+    async def _finished(
+        self, connection: HttpConnection, request: Any, pending: Any, receive: Receive, line: Any
+    ) -> bytes:
+        """Give what comes of a handler that takes its time: it may have so much of it, and is left with its client."""
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(pending)
+        is_late = False
+        waits: set[asyncio.Task[Any]] = {task} if line is not None else {task, loop.create_task(_left(receive))}
+        try:
+            patience = self.factory.limits.request_timeout
+            done, _ = await asyncio.wait(waits, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+            if task in done:
+                return _outcome(connection, request, task)
+            if done:
+                raise Gone
+            is_late = True
+            return self._late(connection, request)
+        finally:
+            waits.discard(task)
+            for each in waits:
+                each.cancel()
+            if not task.done():
+                self._leave(request, task, is_late=is_late)
+
+    def _leave(self, request: Any, task: asyncio.Task[bytes], *, is_late: bool) -> None:
+        """Cancel a handler that nobody waits for, unless what it does is done once: then it goes on to its end."""
+        role = request._live
+        survives = role is not None and not is_late and bool(role.leave())
+        if not survives:
+            task.cancel()
+        elif self.factory.limits.request_timeout is not None:
+            loop = asyncio.get_running_loop()
+            timer = loop.call_later(self.factory.limits.request_timeout, task.cancel)
+            task.add_done_callback(lambda _: timer.cancel())
+        self.factory.outlives(task, survives=survives)
+        task.add_done_callback(lambda _: _end(request))
+
+    def _late(self, connection: HttpConnection, request: Any) -> bytes:
+        if request._live is not None:
+            request._live.late(request)
+        return bytes(connection._pipeline.refuse(request, RequestTimeout()))
+
+    def _observe(self, connection: HttpConnection, request: Any, size: int, seconds: float) -> None:
+        factory = self.factory
+        if factory.metrics is not None:
+            role = request._live
+            counted = None if role is None else role.counted
+            factory.metrics.meters.add(counted or Counted(request.route, request.method), request.status, seconds)
+        if factory.access_log:
+            factory.access.write(connection.peer, request, size, seconds, request._ended_in)
+
+
+async def _ask(connection: HttpConnection) -> None:
+    """Let the application have its say. Raises ConnectionRefused."""
+    try:
+        await connection._ask_application()
+    except (ConnectionRefused, BaseAPIException, *PASSED_ON):
+        raise
+    except Exception as exc:
+        why = sole(exc)
+        if isinstance(why, (ConnectionRefused, BaseAPIException)):
+            raise why from exc
+        connection.factory.failures.write(logging.ERROR, f"{connection.peer}: cannot decide whether it may ask", exc)
+        raise ConnectionRefused(500) from exc
+    if connection._early_close is not None:
+        raise ConnectionRefused(403, connection._early_close[1])
+
+
+def _outcome(connection: HttpConnection, request: Any, task: asyncio.Task[bytes]) -> bytes:
+    if task.cancelled():
+        return bytes(connection._pipeline.refuse(request, HandlerFailed()))  # it cancelled itself
+    return task.result()
+
+
+async def _left(receive: Receive) -> None:
+    """Wait until the client has left."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _end(request: Any) -> None:
+    over(request)
+    if request._live is not None:
+        request._live.end(request)
+
+
+def _is_state(route: Any) -> bool:
+    live = route.handler.live
+    return bool(live) and (live is True or live.mode == "state")

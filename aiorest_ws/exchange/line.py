@@ -1,0 +1,395 @@
+"""A connection on our own port that speaks HTTP: uvicorn's protocol for it, with the limits of every connection.
+
+They hold for each request of a kept connection. One that asks for a WebSocket gives the transport back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from aiorest_ws.exceptions import ConnectionRefused
+from aiorest_ws.exchange.outlet import Outlet
+from aiorest_ws.http.head import C1, authority, is_of_host, refusal, target_parts
+from aiorest_ws.limits.bucket import Rate
+from aiorest_ws.limits.watchdog import standstill
+from aiorest_ws.logs.throttled import printable
+
+try:
+    import httptools
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+except ImportError as exc:
+    raise ImportError("HTTP needs uvicorn and httptools: pip install 'aiorest-ws[http]>=2'") from exc
+
+if TYPE_CHECKING:
+    from aiorest_ws.exchange.port import Port
+
+__all__ = ("Line",)
+
+_KEPT = 75.0  # seconds without a request, where the option idle_timeout is off; proxies keep theirs for 60
+_LONGEST = 30.0  # seconds for a body, where the option send_timeout is off
+_OFFER = (b"upgrade", b"http2-settings")
+_EACH = 4  # bytes of a header beside its name and its value
+
+
+class Line(HttpToolsProtocol):
+    """One connection.
+
+    peer       of it, as a WebSocket's
+    rate       of its requests, or None
+    """
+
+    STATE_CLOSED, STATE_CONNECTING, STATE_CLOSING, STATE_OPEN = 0, 1, 2, 3
+
+    state = STATE_OPEN
+    closeHandshakeTimeout = 0.0
+    user = None
+    _answering: asyncio.Task[None] | None = None
+    _is_streaming = False
+    _live: Any = None
+    _unsent = 0
+    _unpushed = 0
+    _in_flight = 0
+    survivors: frozenset[asyncio.Task[Any]] = frozenset()  # the exchange sees to them
+
+    def __init__(self, port: Port, protocol: Any) -> None:
+        super().__init__(port.config, port.state, {}, _loop=asyncio.get_running_loop())
+        self.access_log = False
+        self.peer = protocol.peer
+        self.factory = port.factory
+        self._port = port
+        self._announced = protocol._announced
+        self._raw = protocol._raw
+        self._running: Any = None  # the exchange that is answered, or was
+        self._begun_at = 0.0  # when the message began that is arriving, 0 for none
+        self._is_head = False
+        self._head_size = 0
+        self._idle_since = self.loop.time()
+        self._left, self._left_at = 0, 0.0
+        self._is_stopping = False
+        self._is_leaving = False
+        self._last_words = b""
+        self._upgrade = b""  # a handshake that waits for the responses before it
+        limits = self.factory.limits
+        self.rate: Rate | None = None
+        if limits.requests_per_second is not None:
+            burst = limits.burst or max(1.0, limits.requests_per_second)
+            self.rate = Rate(limits.requests_per_second, burst, clock=self.loop.time, abused=self._leave)
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self.transport = Outlet(transport, self._leave)  # type: ignore[assignment]
+        if self._announced is not None and self._announced.address is not None:
+            self.client = (self._announced.address, int(str(self._announced.peer).rpartition(":")[2] or 0))
+        self.factory.take(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.state = self.STATE_CLOSED
+        super().connection_lost(exc)
+        self.pipeline.clear()
+        if self._answering is not None and self._port.cancels(self.cycle):
+            self.loop.call_soon(self._answering.cancel)
+        self.factory.forget(self)
+        self.transport = None  # type: ignore[assignment]
+
+    def eof_received(self) -> None:
+        """Let the connection end: who sends no more waits for nothing."""
+
+    # What arrives
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_leaving or self._upgrade or self._last_words:
+            return  # nobody reads it
+        begun_at = self._begun_at
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as exc:
+            self._on_upgrade(data[exc.args[0] :])
+        except httptools.HttpParserError as exc:
+            refused = exc.__context__
+            if isinstance(refused, ConnectionRefused):
+                self._refuse(refused)
+            else:
+                if isinstance(exc, httptools.HttpParserCallbackError):
+                    self.factory.failures.write(logging.ERROR, f"{self.peer}: cannot read a request", exc)
+                self._refuse(ConnectionRefused(400, "malformed request"))
+        else:
+            if begun_at and begun_at == self._begun_at and self._is_head:
+                self._head_size += len(data)
+                self._check_size(self._head_size)
+
+    def _check_size(self, size: int) -> None:
+        limit = self.factory.limits.max_handshake_size
+        if limit is not None and size > limit:
+            self._refuse(ConnectionRefused(431, "request header fields too large"))
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._begun_at = self.loop.time()
+        self._is_head = True
+        self._head_size = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._is_head:  # a trailer is no header
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._is_head = False
+        self._check_head()
+        version, method = self.parser.get_http_version(), self.parser.get_method()
+        parts = self._parts()
+        if self.parser.should_upgrade():
+            return  # `_on_upgrade` comes next
+        scope: Any = self.scope
+        scope["method"] = method.decode("ascii")
+        scope["http_version"] = version
+        path, query = parts
+        scope["path"] = unquote(path) if "%" in path else path
+        scope["raw_path"] = path.encode("ascii")
+        scope["query_string"] = query.encode("ascii")
+        self._begin(keeps=version != "1.0" and self.parser.should_keep_alive() and not self._is_stopping)
+
+    def _check_head(self) -> None:
+        """Refuse what can be read in two ways, and what is too much."""
+        limits = self.factory.limits
+        if limits.max_headers is not None and len(self.headers) > limits.max_headers:
+            raise ConnectionRefused(431, "too many request header fields")
+        size = len(self.url) + sum(len(name) + len(value) + _EACH for name, value in self.headers)
+        if limits.max_handshake_size is not None and size > limits.max_handshake_size:
+            raise ConnectionRefused(431, "request header fields too large")
+        version = self.parser.get_http_version()
+        if version not in ("1.0", "1.1"):
+            raise ConnectionRefused(505)
+        if self.parser.get_method() == b"CONNECT":
+            raise ConnectionRefused(405, "this is no proxy")
+        for name, value in self.headers:
+            if name == b"transfer-encoding" and (value.strip().lower() != b"chunked" or version == "1.0"):
+                raise ConnectionRefused(400, "Transfer-Encoding is chunked, and of HTTP/1.1, or nothing")
+            if not value.isascii() and C1.search(value):
+                raise ConnectionRefused(400, "malformed header")
+
+    def _parts(self) -> tuple[str, str]:
+        """Give path and query. Raises ConnectionRefused unless they are of the one host that is named."""
+        target = self.url.decode("latin-1")
+        parts = target_parts(target)
+        if parts is None:
+            raise ConnectionRefused(400, "malformed request target")
+        hosts = [value.decode("latin-1") for name, value in self.headers if name == b"host"]
+        if not hosts and self.parser.get_http_version() == "1.0":
+            return parts
+        asked = authority(hosts[0]) if len(hosts) == 1 else None
+        if asked is None:
+            raise ConnectionRefused(400, "malformed, missing or repeated header Host")
+        if not target.startswith(("/", "*")) and not is_of_host(target, asked):
+            raise ConnectionRefused(400, "request target of another host than header Host")
+        return parts
+
+    def _begin(self, *, keeps: bool) -> None:
+        """Have the request answered, now or when its turn comes."""
+        if len(self.pipeline) >= self.factory.limits.max_concurrency:
+            raise ConnectionRefused(429, "too many requests wait for the first one")
+        cycle = RequestResponseCycle(
+            scope=self.scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=keeps,
+            on_response=self.on_response_complete,
+        )
+        before, self.cycle = self.cycle, cycle
+        if (before is None or before.response_complete) and not self.pipeline:
+            self._answer(cycle)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, self.app))
+
+    def on_body(self, body: bytes) -> None:
+        if not self.parser.should_upgrade():
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._begun_at = 0.0
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
+
+    # The answer
+
+    def _answer(self, cycle: RequestResponseCycle) -> None:
+        context = self.factory.context
+        self._running = cycle
+        self._answering = self.loop.create_task(
+            self._port.answer(cycle, self), context=None if context is None else context.copy()
+        )
+
+    def on_response_complete(self) -> None:
+        transport = self.transport
+        if transport is None or transport.is_closing() or self._is_leaving:
+            return
+        self._idle_since = self.loop.time()
+        if self.pipeline:
+            cycle, _ = self.pipeline.pop()
+            if self._is_stopping:
+                cycle.keep_alive = False
+            self._answer(cycle)
+        elif self._last_words:
+            transport.write(self._last_words)
+            self._leave()
+        elif self._upgrade:
+            self._give_back(self._upgrade)
+        elif self._is_stopping:
+            self._leave()
+        else:
+            self.flow.resume_reading()
+
+    @property
+    def has_unread_body(self) -> bool:
+        """Tell whether something of the body is to come that nobody will read: what follows it could not be told."""
+        return bool(self._running.more_body)
+
+    @property
+    def _is_busy(self) -> bool:
+        return self.cycle is not None and (bool(self.pipeline) or not self._running.response_complete)
+
+    def _refuse(self, why: ConnectionRefused) -> None:
+        """Answer what cannot be read, behind the responses that are due, and close."""
+        if self._is_leaving or self._last_words:
+            return
+        logging.getLogger("aiorest_ws").debug("%s: refused: %d %.200r", self.peer, why.status, why.reason)
+        words = refusal(why.status, why.reason, why.headers)
+        broken = self.cycle if self._begun_at and not self._is_head else None  # it was being answered
+        if broken is not None and self._is_busy and broken.more_body:
+            if broken is self._running:
+                broken.disconnected = True
+                broken.message_event.set()
+                if self._answering is not None:
+                    self._answering.cancel()
+                if not broken.response_started:
+                    self.transport.write(words)
+                self._leave()
+                return
+            self.pipeline.popleft()
+        if self._is_busy:
+            self._last_words = words
+            self.flow.pause_reading()
+        else:
+            self.transport.write(words)
+            self._leave()
+
+    # A WebSocket
+
+    def _should_upgrade(self) -> bool:
+        return any(name == b"upgrade" and b"websocket" in value.lower() for name, value in self.headers)
+
+    def _head(self, without: tuple[bytes, ...] = ()) -> bytes:
+        lines = [b"%b: %b\r\n" % pair for pair in self.headers if pair[0] not in without]
+        method = self.parser.get_method()
+        return b"".join((b"%b %b HTTP/1.1\r\n" % (method, self.url), *lines, b"\r\n"))
+
+    def _on_upgrade(self, rest: bytes) -> None:
+        if not self._should_upgrade():
+            # Of another protocol we know nothing: it goes on as if it had not been offered (RFC 9110 §7.8).
+            head = self._head(without=_OFFER)
+            self.parser = httptools.HttpRequestParser(self)
+            self.data_received(head + rest)
+            return
+        head = self._head() + rest
+        if self._is_busy:
+            self._upgrade = head
+            self.flow.pause_reading()
+        else:
+            self._give_back(head)
+
+    def _give_back(self, data: bytes) -> None:
+        """Let a protocol of ours have the transport, with what it is asked."""
+        transport, factory = self.transport.transport, self.factory  # type: ignore[attr-defined]
+        protocol = factory()
+        protocol._raw = self._raw
+        protocol._announced = self._announced
+        self.state = self.STATE_CLOSED
+        self.connections.discard(self)
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+        self.transport = None  # type: ignore[assignment]
+        factory.forget(self)
+        if self.flow.read_paused:
+            transport.resume_reading()
+        protocol.data_received(data)
+
+    # The end, and what the server does
+
+    def _leave(self) -> None:
+        """Close the connection, so that what was sent is read whatever the client goes on to send."""
+        transport = self.transport
+        if transport is None or self._is_leaving or transport.is_closing():
+            return
+        self._is_leaving = True
+        self.pipeline.clear()
+        if (self._begun_at or self._last_words) and transport.can_write_eof():
+            transport.write_eof()
+            self.flow.resume_reading()
+        else:
+            transport.transport.close()  # type: ignore[attr-defined]
+        self.factory.leaves(self)
+
+    @property
+    def _stopping(self) -> bool:
+        return self._is_stopping
+
+    @_stopping.setter
+    def _stopping(self, stopping: bool) -> None:
+        self._is_stopping = stopping
+        if self._is_busy:
+            self._running.keep_alive = False
+        elif not self._begun_at:
+            self._leave()
+
+    @property
+    def tasks(self) -> Any:
+        """What answers a request, and comes to an end."""
+        task = self._answering
+        return frozenset() if task is None or task.done() or self._is_streaming else frozenset((task,))
+
+    @tasks.setter
+    def tasks(self, tasks: Any) -> None:
+        """Leave those of all connections, which uvicorn would set."""
+
+    def close(self, code: int = 1000, reason: str | None = None) -> None:
+        """End the connection; a stream of events ends by itself."""
+        if not self._is_streaming:
+            self._leave()
+
+    def is_of(self, user: Any) -> bool:
+        return False
+
+    def _waiting(self) -> int:
+        return int(self.transport.get_write_buffer_size())
+
+    def _traffic(self) -> tuple[int, int]:
+        return 0, self.transport.sent  # type: ignore[attr-defined]
+
+    def _look(self, now: float, limits: Any) -> None:
+        """Drop a client that is too slow, to ask or to read, and one that is idle."""
+        waiting = self._waiting()
+        if not waiting:
+            self._left_at = 0.0
+        elif standstill(self, waiting, now) >= (limits.send_timeout or float("inf")):
+            self._drop("the client does not read what it is sent")
+            return
+        if self._begun_at and not self.flow.read_paused:
+            patience = limits.handshake_timeout if self._is_head else limits.send_timeout or _LONGEST
+            if patience is not None and now - self._begun_at >= patience:
+                what = "head" if self._is_head else "body"
+                self._refuse(ConnectionRefused(408, f"the {what} of the request took too long"))
+        elif not self._is_busy and now - self._idle_since >= (limits.idle_timeout or _KEPT):
+            self._leave()
+
+    def _drop(self, why: str) -> None:
+        self.factory.complaints.write(logging.INFO, f"{self.peer}: {printable(why)}")
+        self.transport.abort()

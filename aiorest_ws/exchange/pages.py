@@ -1,0 +1,60 @@
+"""Pages beside the routes, of the framework's own: a table of path → what is served there.
+
+Who has some gives them in `pages_of`; they are made when they are first asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from aiorest_ws.exceptions import ImproperlyConfigured, NotSpecifiedHandler
+from aiorest_ws.exchange.replies import Reply, made
+from aiorest_ws.realtime.versions import digest_of
+
+__all__ = ("Page", "check_pages", "pages_of")
+
+_CACHING = (b"cache-control", b"no-cache")
+
+
+class Page:
+    """What is served at one path.
+
+    make        gives its bytes, once
+    media_type  of them: "application/json", "text/html; charset=utf-8"
+    headers     that its response has beside
+    """
+
+    def __init__(
+        self, make: Callable[[], bytes] | bytes, media_type: str, headers: Sequence[tuple[str, str]] = ()
+    ) -> None:
+        self._make = make
+        self.media_type = media_type
+        self.headers = [(name.lower().encode(), value.encode()) for name, value in headers]
+
+    @cached_property
+    def reply(self) -> Reply:
+        """Its response, with an ETag."""
+        body = self._make if isinstance(self._make, bytes) else self._make()
+        etag = (b"etag", f'W/"{digest_of(body)}"'.encode())
+        return made(200, body, self.media_type.encode(), caching=(_CACHING, etag, *self.headers))
+
+
+def pages_of(app: Any) -> dict[str, Page]:
+    """Give the pages of an application, by path."""
+    return {}
+
+
+def check_pages(pages: Mapping[str, Page], trie: Any) -> None:
+    """Raise ImproperlyConfigured if a route of the application has the path of a page."""
+    for path in pages:
+        for verb in trie.verbs:
+            try:
+                plan, _ = trie.match(verb, path)
+            except NotSpecifiedHandler:
+                continue
+            if plan.route.path.rstrip("/") == path.rstrip("/"):
+                raise ImproperlyConfigured(
+                    f"route {verb} {plan.route.path} has the path of the page {path}: give the route another path"
+                )

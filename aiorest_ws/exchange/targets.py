@@ -1,0 +1,85 @@
+"""The target of an HTTP request → the url of a request of ours, and its query as texts.
+
+A path is split before it is decoded, once: an encoded slash stays in its segment.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+from aiorest_ws.exceptions import ConnectionRefused
+from aiorest_ws.handlers.texts import Texts
+
+__all__ = ("SLASH", "args_of", "path_of", "url_of", "with_slashes")
+
+SLASH = "\udc2f"
+"""Stands for a slash that is none between segments: no path in UTF-8 has it."""
+
+_MOST = 1000  # parameters of a query
+_FAULT = re.compile(r"%(?![0-9A-Fa-f]{2})").search
+_DOTS = (".", "..")
+
+
+def path_of(scope: Any) -> str:
+    """Give the path below where the application is mounted, nothing decoded."""
+    raw = scope.get("raw_path")
+    if raw is None:
+        from urllib.parse import quote
+
+        path = quote(scope["path"], safe="/:@!$&'()*+,;=~")
+    else:
+        try:
+            path = raw.partition(b"?")[0].decode("ascii")
+        except UnicodeDecodeError:
+            raise ConnectionRefused(400, "malformed path: it is to be percent-encoded") from None
+    root = scope.get("root_path", "").rstrip("/")
+    if root and (path == root or path.startswith(root + "/")):
+        path = path[len(root) :]
+    return path or "/"
+
+
+def url_of(path: str) -> str:
+    """Give a path with each segment decoded, `SLASH` for slashes in it. Raises ConnectionRefused, HTTP 400."""
+    if "%" not in path:
+        url = path
+        if "/." in path and any(segment in _DOTS for segment in path.split("/")):
+            raise ConnectionRefused(400, "a path has no segments `.` and `..` here")
+        return url
+    if _FAULT(path):
+        raise ConnectionRefused(400, "malformed path: `%` is followed by two hexadecimal digits")
+    try:
+        segments = [unquote(segment, errors="strict") for segment in path.split("/")]
+    except UnicodeDecodeError:
+        raise ConnectionRefused(400, "malformed path: it is not UTF-8") from None
+    if any(part in _DOTS for segment in segments for part in segment.split("/")):
+        raise ConnectionRefused(400, "a path has no segments `.` and `..` here")
+    return "/".join([segment.replace("/", SLASH) for segment in segments])
+
+
+def with_slashes(params: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Give path parameters with the slashes that they have."""
+    return tuple([value.replace(SLASH, "/") if isinstance(value, str) else value for value in params])
+
+
+def args_of(query: bytes) -> Texts:
+    """Give the parameters of a query; of a name that comes more than once, a list. Raises ConnectionRefused."""
+    try:
+        text = query.decode("ascii")
+        if _FAULT(text):
+            raise ConnectionRefused(400, "malformed query: `%` is followed by two hexadecimal digits")
+        pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=_MOST)
+    except UnicodeError:
+        raise ConnectionRefused(400, "malformed query: it is to be UTF-8, percent-encoded") from None
+    except ValueError:
+        raise ConnectionRefused(400, f"a query has at most {_MOST} parameters") from None
+    args = Texts()
+    for name, value in pairs:
+        if name not in args:
+            args[name] = value
+        elif isinstance(args[name], list):
+            args[name].append(value)
+        else:
+            args[name] = [args[name], value]
+    return args

@@ -1,0 +1,430 @@
+"""HTTP on our own port, with every byte as it is: what is taken, what is refused, and what ends when."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+
+from aiorest_ws import Application, SimpleRouter
+from tests.serving import LOOPS, TIMEOUT, Certificate, Client, Gates, asynchronous, factory_of, until
+
+OK = b"GET /hello HTTP/1.1\r\nHost: t\r\n\r\n"
+HEAD = b"POST /data HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\n"
+
+
+class Response(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class Plain:
+    """A client that writes bytes, and reads responses."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    def send(self, data: bytes) -> None:
+        self.writer.write(data)
+
+    async def response(self, *, to_head: bool = False) -> Response:
+        async with asyncio.timeout(TIMEOUT):
+            head = await self.reader.readuntil(b"\r\n\r\n")
+            first, *lines = head.decode().strip().split("\r\n")
+            headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+            size = 0 if to_head else int(headers.get("content-length", 0))
+            return Response(int(first.split(" ")[1]), headers, await self.reader.readexactly(size))
+
+    async def ask(self, data: bytes) -> Response:
+        self.send(data)
+        return await self.response()
+
+    async def eof(self) -> None:
+        async with asyncio.timeout(TIMEOUT):
+            assert await self.reader.read(1) == b""
+
+
+def router_of(gates: Gates | None = None) -> SimpleRouter:
+    router = SimpleRouter()
+    router.get("/hello")(lambda request: "hi")
+    router.post("/data")(lambda request: request.data)
+    router.get("/peer")(lambda request: [request.connection.peer, dict(request.connection.headers)])
+    if gates is not None:
+
+        @router.get("/wait/{name}")
+        async def wait(request: Any, name: str) -> str:
+            return await gates.wait(name)
+
+    return router
+
+
+@asynccontextmanager
+async def serving(router: SimpleRouter | None = None, **options: Any) -> AsyncIterator[Application]:
+    app = Application(router or router_of(), **{"http": True, "port": 0, "shutdown_timeout": 1.0} | options)
+    await app.start()
+    try:
+        yield app
+    finally:
+        await app.stop()
+
+
+@asynccontextmanager
+async def plain(app: Application, tls: ssl.SSLContext | None = None) -> AsyncIterator[Plain]:
+    reader, writer = await asyncio.open_connection(*app.addresses[0][:2], ssl=tls)
+    try:
+        yield Plain(reader, writer)
+    finally:
+        writer.transport.abort()
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@asynchronous
+async def test_requests_of_one_connection_are_answered_in_order(loop: str) -> None:
+    async with serving() as app, plain(app) as client:
+        client.send(OK + HEAD + b'Content-Length: 7\r\n\r\n{"a":1}' + OK)
+        replies = [await client.response() for _ in range(3)]
+        assert [reply.body for reply in replies] == [b'"hi"', b'{"a":1}', b'"hi"']
+        assert "connection" not in replies[0].headers
+        assert {"date", "server"} <= set(replies[0].headers)
+        assert len(factory_of(app).connections) == 1
+        assert len(factory_of(app).admissions) == 1
+
+
+@asynchronous
+async def test_a_body_may_come_in_chunks_and_byte_by_byte() -> None:
+    async with serving() as app, plain(app) as client:
+        whole = HEAD + b'Transfer-Encoding: chunked\r\n\r\n3\r\n{"a\r\n4;x=y\r\n":1}\r\n0\r\nX-T: trailer\r\n\r\n' + OK
+        for at in range(len(whole)):
+            client.send(whole[at : at + 1])
+            await client.writer.drain()
+        assert (await client.response()).body == b'{"a":1}'
+        assert (await client.response()).body == b'"hi"'
+
+
+@asynchronous
+async def test_a_trailer_is_no_header() -> None:
+    async with serving() as app, plain(app) as client:
+        reply = await client.ask(
+            b"GET /peer HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nAuthorization: Bearer x\r\n\r\n"
+        )
+        assert "authorization" not in json.loads(reply.body)[1]
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@asynchronous
+async def test_a_websocket_is_served_as_ever_and_after_requests(loop: str) -> None:
+    async with serving() as app:
+        async with await Client.connect(app) as websocket:
+            assert (await websocket.ask(id=1))["data"] == "hi"
+        async with plain(app) as client:
+            assert (await client.ask(OK)).status == 200
+            sock = client.writer.get_extra_info("socket").dup()
+            async with await Client.connect(app, sock=sock, behind=b"") as websocket:
+                assert (await websocket.ask(id=1))["data"] == "hi"
+                assert len(factory_of(app).connections) == 1
+                assert len(factory_of(app).admissions) == 1
+        await until(lambda: not factory_of(app).connections)
+        assert factory_of(app).countConnections == 0
+
+
+UPGRADE = (
+    b"GET / HTTP/1.1\r\nHost: t\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
+)
+
+
+@asynchronous
+async def test_an_upgrade_in_a_pipeline_waits_for_what_is_before_it() -> None:
+    gates = Gates()
+    async with serving(router_of(gates)) as app, plain(app) as client:
+        wait = b"GET /wait/a HTTP/1.1\r\nHost: t\r\n\r\n"
+        client.send(OK + wait + UPGRADE + b"\r\n" + b"\x89\x80aaaa")
+        assert (await client.response()).body == b'"hi"'
+        await gates.until_started("a")
+        gates.open("a")
+        assert (await client.response()).body == b'"a"'
+        assert (await client.response()).status == 101
+        assert await client.reader.readexactly(2) == b"\x8a\x00"  # the pong
+
+
+@pytest.mark.parametrize("before", [b"", OK])
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (UPGRADE + b"Content-Length: 3\r\n\r\nabc", 400),
+        (UPGRADE.replace(b"GET /", b"GET /other") + b"\r\n", 404),
+        (UPGRADE.replace(b"Version: 13", b"Version: 8") + b"\r\n", 426),
+        (UPGRADE.replace(b"GET", b"POST") + b"\r\n", 405),
+    ],
+)
+@asynchronous
+async def test_an_upgrade_that_is_wrong_is_refused_as_ever(before: bytes, request_: bytes, status: int) -> None:
+    async with serving() as app, plain(app) as client:
+        client.send(before + request_)
+        if before:
+            assert (await client.response()).status == 200
+        assert (await client.response()).status == status
+        await client.eof()
+
+
+# What can be read in two ways, and what is too much: the first request of a connection, and a later one.
+BAD = {
+    "two lengths": (HEAD + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n12", 400),
+    "the same length twice": (HEAD + b"Content-Length: 1\r\nContent-Length: 1\r\n\r\n1", 400),
+    "length and chunked": (HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+    "chunked and length": (HEAD + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n", 400),
+    "chunked twice": (HEAD + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+    "another coding": (HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 400),
+    "identity": (HEAD + b"Transfer-Encoding: identity\r\n\r\n1", 400),
+    "chunked of 1.0": (b"POST /data HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+    "a length with a sign": (HEAD + b"Content-Length: +1\r\n\r\n1", 400),
+    "a length in hex": (HEAD + b"Content-Length: 0x1\r\n\r\n1", 400),
+    "a list of lengths": (HEAD + b"Content-Length: 1, 1\r\n\r\n1", 400),
+    "a chunk size with a space": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n1 \r\n1\r\n0\r\n\r\n", 400),
+    "a chunk size that overflows": (HEAD + b"Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n1", 400),
+    "a chunk with a bare LF": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\n1\r\n0\r\n\r\n", 400),
+    "a chunk extension with a bare LF": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n1;a\n1\r\n0\r\n\r\n", 400),
+    "a chunk that goes on": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\n12\r\n0\r\n\r\n", 400),
+    "a bare LF": (b"GET /hello HTTP/1.1\nHost: t\n\n", 400),
+    "a header with a bare LF": (b"GET /hello HTTP/1.1\r\nHost: t\nX: y\r\n\r\n", 400),
+    "a header with a bare CR": (b"GET /hello HTTP/1.1\r\nHost: t\rX: y\r\n\r\n", 400),
+    "a folded header": (b"GET /hello HTTP/1.1\r\nHost: t\r\nX: y\r\n z\r\n\r\n", 400),
+    "a space before a colon": (b"GET /hello HTTP/1.1\r\nHost : t\r\n\r\n", 400),
+    "a space before a name": (b"GET /hello HTTP/1.1\r\n Host: t\r\n\r\n", 400),
+    "a NUL": (b"GET /hello HTTP/1.1\r\nHost: t\r\nX: a\0b\r\n\r\n", 400),
+    "a C1 control": (b"GET /hello HTTP/1.1\r\nHost: t\r\nX: \x85\r\n\r\n", 400),
+    "no Host": (b"GET /hello HTTP/1.1\r\n\r\n", 400),
+    "two Hosts": (b"GET /hello HTTP/1.1\r\nHost: t\r\nHost: u\r\n\r\n", 400),
+    "a Host that is none": (b"GET /hello HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
+    "another host in the target": (b"GET http://u/hello HTTP/1.1\r\nHost: t\r\n\r\n", 400),
+    "an authority as target": (b"GET t:80 HTTP/1.1\r\nHost: t\r\n\r\n", 400),
+    "no target": (b"GET HTTP/1.1\r\nHost: t\r\n\r\n", 400),
+    "a target that is no ASCII": (b"GET /\xc3\xa4 HTTP/1.1\r\nHost: t\r\n\r\n", 400),
+    "a tunnel": (b"CONNECT t:443 HTTP/1.1\r\nHost: t\r\n\r\n", 405),
+    "HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+    "HTTP/1.2": (b"GET /hello HTTP/1.2\r\nHost: t\r\n\r\n", 505),
+    "HTTP/0.9": (b"GET /hello\r\n\r\n", 400),
+    "too many headers": (b"GET /hello HTTP/1.1\r\nHost: t\r\n" + b"X: y\r\n" * 100 + b"\r\n", 431),
+    "a long header": (b"GET /hello HTTP/1.1\r\nHost: t\r\nX: " + b"y" * 17000 + b"\r\n\r\n", 431),
+    "a header without an end": (b"GET /hello HTTP/1.1\r\nHost: t\r\nX: " + b"y" * 400_000, 431),
+    "a target without an end": (b"GET /" + b"y" * 400_000, 431),
+    "a body of a gibibyte": (HEAD + b"Content-Length: 1073741824\r\n\r\n", 413),
+    "chunks without an end": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"ffffff\r\n" + b"1" * 5000, 413),
+}
+
+
+@pytest.mark.parametrize("before", [b"", OK], ids=["first", "later"])
+@pytest.mark.parametrize("name", BAD)
+@asynchronous
+async def test_what_is_bad_is_refused_and_nothing_behind_it_is_read(name: str, before: bytes) -> None:
+    data, status = BAD[name]
+    if before and name in ("HTTP/2", "HTTP/1.2"):
+        status = 400  # the parser of later requests knows no other versions
+    if before and name == "HTTP/0.9":
+        status = 505
+    async with serving(max_message_size=1000) as app:
+        async with plain(app) as client:
+            client.send(before + data + OK)
+            if before:
+                assert (await client.response()).body == b'"hi"'
+            assert (await client.response()).status == status
+            await client.eof()
+        await until(lambda: not factory_of(app).connections)
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "body"),
+    [
+        (b"GET http://t/hello HTTP/1.1\r\nHost: t\r\n\r\n", 200, b'"hi"'),
+        (b"OPTIONS * HTTP/1.1\r\nHost: t\r\n\r\n", 204, b""),
+        (b"\r\n\r\n" + OK, 200, b'"hi"'),
+        (OK.replace(b"\r\n\r\n", b"\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\r\n"), 200, b'"hi"'),
+        (HEAD + b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 2\r\n\r\n12", 200, b"12"),
+    ],
+)
+@asynchronous
+async def test_what_is_unusual_and_right_is_answered(data: bytes, status: int, body: bytes) -> None:
+    async with serving() as app, plain(app) as client:
+        for _ in range(2):
+            reply = await client.ask(data)
+            assert (reply.status, reply.body) == (status, body)
+        assert (await client.ask(OK)).status == 200
+
+
+@asynchronous
+async def test_http_1_0_is_answered_and_closed() -> None:
+    async with serving() as app, plain(app) as client:
+        reply = await client.ask(b"GET /hello HTTP/1.0\r\n\r\n")
+        assert (reply.status, reply.body, reply.headers["connection"]) == (200, b'"hi"', "close")
+        await client.eof()
+
+
+@asynchronous
+async def test_100_continue_is_said_to_who_may_go_on() -> None:
+    async with serving() as app, plain(app) as client:
+        client.send(HEAD + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+        assert (await client.response()).status == 100
+        assert (await client.ask(b"12")).body == b"12"
+        reply = await client.ask(HEAD + b"Expect: 100-continue\r\nContent-Length: 99999999\r\n\r\n")
+        assert (reply.status, reply.headers["connection"]) == (413, "close")
+        await client.eof()
+
+
+@asynchronous
+async def test_a_reply_before_the_body_closes() -> None:
+    """Nobody could tell the rest of a body that was not read from the next request."""
+    async with serving(on_connect=lambda connection: False) as app, plain(app) as client:
+        reply = await client.ask(HEAD + b"Content-Length: 100\r\n\r\nGET /hello")
+        assert (reply.status, reply.headers["connection"]) == (403, "close")
+        client.send(OK)
+        await client.eof()
+
+
+@asynchronous
+async def test_a_fault_behind_a_request_that_is_answered_comes_behind_its_reply() -> None:
+    gates = Gates()
+    async with serving(router_of(gates)) as app, plain(app) as client:
+        client.send(b"GET /wait/a HTTP/1.1\r\nHost: t\r\n\r\n")
+        await gates.until_started("a")
+        client.send(b"nonsense\r\n\r\n")
+        await until(lambda: bool(next(iter(factory_of(app).connections))._last_words))
+        gates.open("a")
+        assert (await client.response()).body == b'"a"'
+        assert (await client.response()).status == 400
+        await client.eof()
+
+
+@pytest.mark.parametrize("data", [OK[:-2], OK + OK[:-2], HEAD + b"Content-Length: 2\r\n\r\n1"])
+@asynchronous
+async def test_a_slow_request_is_ended(data: bytes) -> None:
+    async with serving(handshake_timeout=0.05, send_timeout=0.05, ping_interval=None) as app, plain(app) as client:
+        client.send(data)
+        if data.startswith(OK):
+            assert (await client.response()).status == 200
+        if data == OK[:-2]:
+            await client.eof()  # nobody knows yet what it would have asked for
+        else:
+            assert (await client.response()).status == 408
+            await client.eof()
+
+
+@asynchronous
+async def test_a_silent_connection_is_ended() -> None:
+    async with serving(idle_timeout=0.05) as app, plain(app) as client:
+        assert (await client.ask(OK)).status == 200
+        await client.eof()
+
+
+@asynchronous
+async def test_connections_count() -> None:
+    async with serving(max_connections=1) as app, plain(app) as one:
+        assert (await one.ask(OK)).status == 200
+        async with plain(app) as two:
+            assert (await two.ask(OK)).status == 503
+            await two.eof()
+        assert (await one.ask(OK)).status == 200
+
+
+@asynchronous
+async def test_requests_a_second_are_those_of_a_connection() -> None:
+    async with serving(requests_per_second=0.001, burst=2) as app, plain(app) as client:
+        assert [(await client.ask(OK)).status for _ in range(3)] == [200, 200, 429]
+
+
+@asynchronous
+async def test_pipelined_requests_count() -> None:
+    gates = Gates()
+    async with serving(router_of(gates), max_concurrency=2) as app, plain(app) as client:
+        client.send(b"GET /wait/a HTTP/1.1\r\nHost: t\r\n\r\n")
+        await gates.until_started("a")
+        client.send(OK * 3)
+        await until(lambda: bool(next(iter(factory_of(app).connections))._last_words))
+        gates.open("a")
+        assert [(await client.response()).status for _ in range(4)] == [200, 200, 200, 429]
+        await client.eof()
+
+
+@asynchronous
+async def test_who_leaves_has_its_handler_cancelled() -> None:
+    gates = Gates()
+    async with serving(router_of(gates)) as app:
+        async with plain(app) as client:
+            client.send(b"GET /wait/a HTTP/1.1\r\nHost: t\r\n\r\n")
+            await gates.until_started("a")
+        await gates.until(lambda: gates.cancelled == ["a"])
+        await until(lambda: not factory_of(app).connections)
+
+
+@asynchronous
+async def test_the_end_answers_what_is_asked_and_closes_the_others() -> None:
+    gates = Gates()
+    async with serving(router_of(gates)) as app, plain(app) as busy, plain(app) as idle:
+        assert (await idle.ask(OK)).status == 200
+        busy.send(b"GET /wait/a HTTP/1.1\r\nHost: t\r\n\r\n")
+        await gates.until_started("a")
+        stopping = asyncio.ensure_future(app.stop())
+        await idle.eof()
+        gates.open("a")
+        reply = await busy.response()
+        assert (reply.status, reply.headers["connection"]) == (200, "close")
+        await busy.eof()
+        await stopping
+
+
+@asynchronous
+async def test_probes_are_answered_on_a_kept_connection() -> None:
+    async with serving(health_path="/healthz") as app, plain(app) as client:
+        assert (await client.ask(OK)).status == 200
+        assert (await client.ask(OK.replace(b"/hello", b"/healthz"))).body == b"ok\n"
+        assert (await client.ask(OK)).status == 200
+
+
+@asynchronous
+async def test_trusted_proxies_say_who_it_is() -> None:
+    said = b"GET /peer HTTP/1.1\r\nHost: t\r\nX-Forwarded-For: 6.6.6.6, 203.0.113.7\r\n\r\n"
+    async with serving(trusted_proxies=1) as app, plain(app) as client:
+        assert json.loads((await client.ask(said)).body)[0] == "203.0.113.7"
+        assert json.loads((await client.ask(said.replace(b"113.7", b"113.8"))).body)[0] == "203.0.113.8"
+    async with serving() as app, plain(app) as client:
+        assert json.loads((await client.ask(said)).body)[0].startswith("tcp4:127.0.0.1:")
+
+
+@asynchronous
+async def test_the_proxy_protocol_says_who_it_is() -> None:
+    said = b"PROXY TCP4 203.0.113.7 127.0.0.1 4711 80\r\n" + OK.replace(b"/hello", b"/peer")
+    async with serving(trusted_proxies=1, proxy_protocol=True) as app, plain(app) as client:
+        assert json.loads((await client.ask(said)).body)[0] == "tcp4:203.0.113.7:4711"
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@asynchronous
+async def test_tls(certificate: Certificate, loop: str) -> None:
+    context = ssl.create_default_context(cafile=certificate.path)
+    async with serving(**certificate.options) as app, plain(app, context) as client:
+        client.send(OK + OK)
+        assert [(await client.response()).body for _ in range(2)] == [b'"hi"'] * 2
+        client.send(UPGRADE + b"\r\n")
+        assert (await client.response()).status == 101
+
+
+@asynchronous
+async def test_httpx_over_a_socket() -> None:
+    async with serving() as app, httpx.AsyncClient(base_url="http://{}:{}".format(*app.addresses[0])) as client:
+        for _ in range(3):
+            assert (await client.get("/hello")).json() == "hi"
+        assert (await client.post("/data", json=[1])).json() == [1]
+        assert (await client.head("/hello")).headers["content-length"] == "4"
+        assert len(factory_of(app).connections) == 1
+
+
+@asynchronous
+async def test_without_the_option_nothing_changes() -> None:
+    async with serving(http=False) as app, plain(app) as client:
+        assert (await client.ask(OK.replace(b"/hello", b"/"))).status == 426
