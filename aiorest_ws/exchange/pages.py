@@ -6,12 +6,14 @@ Who has some gives them in `pages_of`; they are made when they are first asked f
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from aiorest_ws.exceptions import ImproperlyConfigured, NotSpecifiedHandler
 from aiorest_ws.exchange.replies import Reply, made
 from aiorest_ws.realtime.versions import digest_of
+from aiorest_ws.routers import SimpleRouter
+from aiorest_ws.schema.documents import KINDS
 
 __all__ = ("Page", "check_pages", "pages_of")
 
@@ -43,7 +45,11 @@ class Page:
 
 def pages_of(app: Any) -> dict[str, Page]:
     """Give the pages of an application, by path."""
-    return {}
+    pages: dict[str, Page] = {}
+    if app._options["schema"] and isinstance(app._options["router"], SimpleRouter):
+        for kind in KINDS:
+            pages[f"/{kind}.json"] = Page(partial(app._documents.page, kind), "application/json")
+    return pages
 
 
 def check_pages(pages: Mapping[str, Page], trie: Any) -> None:

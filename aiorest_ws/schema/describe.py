@@ -21,6 +21,7 @@ from aiorest_ws.views import MethodBasedView
 __all__ = ("UNKNOWN", "Described", "Parameter", "describe")
 
 UNKNOWN = object()  # in the place of a type: nobody said which
+_PLAIN = (str, int, float, bool)
 _WITH_BODY = ("POST", "PUT", "PATCH")
 
 
@@ -44,6 +45,15 @@ class Parameter:
     @property
     def is_required(self) -> bool:
         return self.default is inspect.Parameter.empty
+
+    @property
+    def is_object(self) -> bool:
+        """Tell whether it is JSON where texts come: an argument with members, of a type that is checked."""
+        if self.hint is UNKNOWN or self.hint in _PLAIN:
+            return False
+        from aiorest_ws.handlers.texts import is_object  # which imports msgspec
+
+        return is_object(self.hint)
 
 
 @dataclass(slots=True)

@@ -198,6 +198,22 @@ def test_names_on_the_wire_and_words_of_meta_are_those_of_parameters() -> None:
     assert document["components"]["schemas"]["Order"]["enum"] == ["down", "up"]
 
 
+class Filter(Struct):
+    above: int
+
+
+def test_an_argument_with_members_is_json() -> None:
+    router = SimpleRouter()
+
+    @router.get("/")
+    def show(request: Any, where: Filter, sizes: dict[str, int] = {}, tags: list[str] = []) -> Any: ...  # noqa: B006
+
+    where, sizes, tags = operation_of(router)["parameters"]
+    assert where["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/Filter"}
+    assert "content" in sizes
+    assert tags["schema"] == {"type": "array", "items": {"type": "string"}}
+
+
 def test_a_converter_says_the_type_where_nobody_else_does() -> None:
     router = SimpleRouter()
     router.add_converter("hex", Path, str)
@@ -339,6 +355,14 @@ def test_without_a_router_that_tells_its_routes() -> None:
         Application().openapi()
     with pytest.raises(ImproperlyConfigured, match=r"a test_.*Other does not tell its routes"):
         Application(Other()).openapi()
+
+
+def test_the_application_says_what_it_is_called() -> None:
+    router = SimpleRouter()
+    app = Application(router, title="Todos", version="2.1")
+    assert app.openapi()["info"] == {"title": "Todos", "version": "2.1"}
+    assert app.asyncapi(title="Other")["info"]["title"] == "Other"
+    assert Application(router).openapi()["info"] == {"title": "API", "version": "1"}
 
 
 def test_it_is_made_once_until_something_changes(monkeypatch: pytest.MonkeyPatch) -> None:
