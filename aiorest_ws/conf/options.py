@@ -93,8 +93,8 @@ class Options(LimitOptions, total=False):
     path: str
     http: bool
     schema: bool
-    title: str
-    version: str
+    api_title: str
+    api_version: str
     certificate: File
     key: File
     key_password: str | None
@@ -214,8 +214,8 @@ TABLE: dict[str, Option] = {
         "serve the routes over plain HTTP on the same port, too ([HTTP](docs/http.md))",
     ),
     "schema": Option(True, check_flag, "flag", "say over HTTP what the routes are ([schema](docs/schema.md))"),
-    "title": Option("API", check_string, "text", "what that calls the application"),
-    "version": Option("1", check_string, "text", "of the application, that it says"),
+    "api_title": Option("API", check_string, "text", "what that calls the application"),
+    "api_version": Option("1", check_string, "text", "of the application, that it says"),
     "certificate": Option(None, check_file, "text", "PEM file: with `key`, serve `wss://`, TLS 1.2 or newer"),
     "key": Option(None, check_file, "text", "PEM file of its key"),
     "key_password": Option(None, check_text, "text", "of an encrypted key"),

@@ -53,8 +53,8 @@ class Documents:
             raise ImproperlyConfigured(
                 f"a {type(router).__qualname__} does not tell its routes: expected a SimpleRouter"
             )
-        title = options["title"] if title is None else title
-        version = options["version"] if version is None else version
+        title = options["api_title"] if title is None else title
+        version = options["api_version"] if version is None else version
         middlewares = tuple(self._application.middlewares)
         limit, path = options["requests_per_second"], options["path"]
         state = (router.routes, middlewares, limit, path)

@@ -29,7 +29,7 @@ def client_of(app: Application) -> httpx.AsyncClient:
 
 @asynchronous
 async def test_documents_are_served_with_an_etag() -> None:
-    app = make_app(title="Greetings")
+    app = make_app(api_title="Greetings")
     async with client_of(app) as client:
         for kind, expected in (("openapi", app.openapi()), ("asyncapi", app.asyncapi())):
             response = await client.get(f"/{kind}.json")

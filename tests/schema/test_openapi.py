@@ -359,7 +359,7 @@ def test_without_a_router_that_tells_its_routes() -> None:
 
 def test_the_application_says_what_it_is_called() -> None:
     router = SimpleRouter()
-    app = Application(router, title="Todos", version="2.1")
+    app = Application(router, api_title="Todos", api_version="2.1")
     assert app.openapi()["info"] == {"title": "Todos", "version": "2.1"}
     assert app.asyncapi(title="Other")["info"]["title"] == "Other"
     assert Application(router).openapi()["info"] == {"title": "API", "version": "1"}
