@@ -10,7 +10,11 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -qq
 # Installed without isolation: setuptools and Cython are in the dev group, and a rebuild takes seconds.
 INSTALL := $(PIP) install --no-build-isolation -e .
 
-.PHONY: help demo dev compiler test test-compiled test-pure test-covered test-covered-part covered test-packaging test-proxies test-typescript lint bench bench-smoke fuzz fuzz-smoke fuzz-frames \
+# One after the other: steps that run side by side (.ci/run) may want something at the same time.
+APT_GET := mkdir -p build && flock build/apt.lock sh -c 'apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	apt-get install -y -qq --no-install-recommends "$$@" >/dev/null' apt-get
+
+.PHONY: help demo dev compiler test test-compiled test-pure test-covered test-covered-part covered test-packaging test-proxies test-typescript test-browser console lint bench bench-smoke fuzz fuzz-smoke fuzz-frames \
 	fuzz-rooms fuzz-guided fuzz-reached sanitize bench-peers conformance soak hold docs wheel release-check clean
 
 help:
@@ -22,6 +26,8 @@ help:
 	@echo "make test-packaging  wheels, sdist, an install without a compiler: slow, needs PyPI"
 	@echo "make test-proxies    behind HAProxy, nginx and Caddy, and as systemd starts it; installs them where it may (apt-get)"
 	@echo "make test-typescript the TypeScript client: lint, types, tests, size; installs Node where it may (apt-get)"
+	@echo "make test-browser    the console and the examples in Chromium; installs it and Node where it may (apt-get)"
+	@echo "make console         the script of the page at /console, from clients/; needs Node"
 	@echo "make lint            ruff and mypy"
 	@echo "make bench           both paths in one table"
 	@echo "make fuzz            pure against compiled against Autobahn, and guided by coverage; SECONDS=60"
@@ -74,17 +80,25 @@ test-packaging: $(VENV)/.compiled
 test-proxies: $(VENV)/.compiled
 	@PATH="$$PATH:/usr/sbin"; if ! { command -v haproxy && command -v nginx && command -v caddy && command -v openssl && \
 			command -v systemd-analyze; } >/dev/null; then \
-		apt-get update -qq && \
-		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-			haproxy nginx-light libnginx-mod-stream caddy openssl systemd >/dev/null; fi
+		$(APT_GET) haproxy nginx-light libnginx-mod-stream caddy openssl systemd; fi
 	$(BARE) $(BIN)/python -m pytest -q -m proxies tests/server/test_behind.py tests/test_deployed.py
 
 # Debian's own Node is enough. Its tests have a server of ours.
 test-typescript: $(VENV)/.compiled
 	@if ! { command -v node && command -v npm; } >/dev/null; then \
-		apt-get update -qq && \
-		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nodejs npm >/dev/null; fi
+		$(APT_GET) nodejs npm; fi
 	cd clients/typescript && npm ci --no-audit --no-fund && $(BARE) PYTHON=$(CURDIR)/$(BIN)/python npm test
+
+# Debian's own. The screenshots are in build/ci/browser. Node says whether the console's script is that of its sources.
+test-browser: $(VENV)/.compiled
+	@if ! { command -v chromium && command -v npm; } >/dev/null; then \
+		$(APT_GET) chromium fonts-dejavu-core nodejs npm; fi
+	$(MAKE) --no-print-directory console CHECK=--check
+	$(BARE) $(BIN)/python -m pytest -q -m browser tests/console/test_console_in_chromium.py tests/test_pages_in_chromium.py
+
+# CHECK=--check only compares what is there.
+console:
+	cd clients/console && npm ci --silent --no-audit --no-fund && npm run --silent check && npm run --silent build -- $(CHECK)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -135,7 +149,7 @@ SANITIZED := $(BARE) $(STRICT) PYTHONSAFEPATH=1 PYTHONPATH=build/sanitize/lib:. 
 TESTS ?= tests
 sanitize: build/sanitize/.built
 	$(SANITIZED) $(BIN)/python -m pytest -q --each-once -o pythonpath= -p no:cacheprovider $(TESTS) \
-		-m "not packaging and not proxies and not blocks"
+		-m "not packaging and not proxies and not browser and not blocks"
 	$(SANITIZED) $(BIN)/python -m fuzz.frames --seconds $$(($(SECONDS) / 4))
 	$(SANITIZED) $(BIN)/python -m fuzz.rooms --seconds $(SECONDS) $(ARGS)
 

@@ -3,6 +3,7 @@
     python -m soak --seconds 60 --path pure --loop asyncio
     python -m soak --of log
     python -m soak --of log --workers 2 --broker redis --seconds 120
+    python -m soak --of client --workers 2 --seconds 120
 
 Every request carries a nonce, and every reply is checked: the right one, on the right connection, exactly once. Of a
 log, 200 clients drop and resume at random: every item comes to each of them, once. The server is looked at all along:
@@ -17,6 +18,7 @@ import argparse
 import asyncio
 import json
 import logging
+import secrets
 import sys
 import tempfile
 import time
@@ -246,7 +248,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run, and give 1 if something is wrong."""
     parser = argparse.ArgumentParser(prog="python -m soak", description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("--seconds", type=float, default=60, help="for how long (%(default)s)")
-    parser.add_argument("--of", choices=("requests", "log"), default="requests", help="what is asked (%(default)s)")
+    parser.add_argument(
+        "--of", choices=("requests", "log", "client"), default="requests", help="what is asked (%(default)s)"
+    )
     parser.add_argument("--path", choices=("compiled", "pure"), default="compiled")
     parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="uvloop")
     parser.add_argument("--think", type=float, default=0.05, help="seconds between a client's writes (%(default)s)")
@@ -254,11 +258,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--broker", choices=("hub", "redis"), default="hub", help="of several workers (%(default)s)")
     parser.add_argument("--options", type=json.loads, default={}, help="of the application, as JSON")
     options = parser.parse_args(arguments)
-    if options.workers > 1 and options.of != "log":
-        parser.error("--workers takes --of log")
+    if options.workers > 1 and options.of == "requests":
+        parser.error("--workers takes --of log or --of client")
     if options.broker != "hub" and options.workers == 1:
         parser.error("--broker takes --workers 2 or more")
-    if options.workers > 1:
+    if options.of == "client":
+        faults = _soak_clients(options)
+    elif options.workers > 1:
         with serving_many(options) as (server, folder, broker):
             faults = asyncio.run(soak_many(server, options, folder, broker))
             faults += _ended(server)
@@ -271,6 +277,17 @@ def main(arguments: list[str] | None = None) -> int:
         print(fault)
     print("soak: FAILED" if faults else "soak: passed")
     return 1 if faults else 0
+
+
+def _soak_clients(options: argparse.Namespace) -> list[str]:
+    from aiorest_ws.auth.token.managers import JSONWebTokenManager
+    from soak.clients import soak_clients
+
+    secret = secrets.token_hex(32)
+    options.options |= {"secret": secret}
+    with serving_many(options) as (server, folder, _):
+        manager = JSONWebTokenManager(secret_key=secret)
+        return asyncio.run(soak_clients(server, options, folder, manager)) + _ended(server)
 
 
 def _ended(server: Server) -> list[str]:

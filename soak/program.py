@@ -12,6 +12,7 @@ import mmap
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from aiorest_ws import Application, Live, Request, SimpleRouter
 
@@ -60,7 +61,19 @@ def make_router(folder: Path) -> SimpleRouter:
 def main() -> None:
     options = json.loads(sys.argv[1])
     router = make_router(Path(options.pop("folder")))
-    Application(router=router).run(**{"port": 0, "log_level": "warn", "max_history": None} | options)
+    middlewares = _middlewares(options.pop("secret", None))
+    application = Application(router=router, middlewares=middlewares)
+    application.run(**{"port": 0, "log_level": "warn", "max_history": None} | options)
+
+
+def _middlewares(secret: str | None) -> list[Any]:
+    """Give what looks at tokens, if there is a secret to look at them with."""
+    if secret is None:
+        return []
+    from aiorest_ws.auth.token.managers import JSONWebTokenManager
+    from aiorest_ws.auth.token.middlewares import JSONWebTokenMiddleware
+
+    return [JSONWebTokenMiddleware(JSONWebTokenManager(secret_key=secret), grace=1)]
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ CYTHON = re.compile(r"cython_runtime|_cython_[0-9_]+")
 
 # uvloop, which is not on Windows, is left out where it is not installed.
 LATER = [
-    *("websockets", "watchfiles", "uvicorn", "httptools", "aiorest_ws.asgi"),
+    *("websockets", "watchfiles", "uvicorn", "httptools", "aiorest_ws.asgi", "aiorest_ws.console"),
     *("difflib", "xml", "msgspec", "jwt", "prometheus_client", "pydantic", "sqlalchemy", "aiosqlite", "django"),
     *(["uvloop"] if find_spec("uvloop") else []),
 ]
@@ -47,7 +47,7 @@ PATHS = {
         "AsyncClient AsyncEvents AsyncStatuses AsyncSubscription BadRequest CallOptions Change Client ClientClosed "
         "ClientError ClientOptions Conflict ConnectionLost "
         "Event Events Forbidden HandshakeRefused MethodNotAllowed NotFound Reply RequestFailed ServerFailed State "
-        "Statuses Subscription TimedOut TooManyRequests Unauthorized UnexpectedReply Unprocessable"
+        "Statuses SubscribeOptions Subscription TimedOut TooManyRequests Unauthorized UnexpectedReply Unprocessable"
     ),
     "aiorest_ws.command_line": "CommandLine",
     "aiorest_ws.conf": "Settings VARIABLE settings",

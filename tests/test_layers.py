@@ -43,6 +43,7 @@ ROOMS = (
     "connection",
     "metrics",
     "server",
+    "console",
     "exchange",
     "workers",
     "request",

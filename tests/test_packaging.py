@@ -182,6 +182,13 @@ def shipped_modules(source: Path) -> set[str]:
     return {path.relative_to(source).as_posix() for path in (source / "aiorest_ws").rglob("*.py")}
 
 
+def pages(source: Path) -> set[str]:
+    """Give the files of the console's pages."""
+    found = {path.relative_to(source).as_posix() for path in (source / "aiorest_ws" / "console" / "static").iterdir()}
+    assert len(found) >= 5
+    return found
+
+
 def table(source: Path) -> set[str]:
     """Read the names of the compiled modules from setup.py."""
     return set(ROW.findall((source / "setup.py").read_text("utf-8")))
@@ -203,10 +210,10 @@ def compiled_modules(archive: Path) -> set[str]:
 def test_wheel_holds_python_extensions_and_py_typed_and_no_c(wheel: Path, source: Path) -> None:
     assert not wheel.name.endswith("-none-any.whl")
     held = contents(wheel)
-    assert shipped_modules(source) | {"aiorest_ws/py.typed"} <= held
+    assert shipped_modules(source) | {"aiorest_ws/py.typed"} | pages(source) <= held
     assert compiled_modules(wheel) == table(source) == {f"{module}_c" for module in _speedups.MODULES}
     package = {name for name in held if ".dist-info/" not in name}
-    assert {Path(name).suffix for name in package} <= {".py", ".so", ".pyd", ".pyi", ".typed"}
+    assert {Path(name).suffix for name in package - pages(source)} <= {".py", ".so", ".pyd", ".pyi", ".typed"}
     assert {name for name in package if not name.startswith("aiorest_ws/")} == {
         "aiorest_ws_cli.py",
         "pytest_aiorest_ws.py",

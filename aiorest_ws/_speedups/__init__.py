@@ -51,7 +51,6 @@ __all__ = (
     "over",
     "plain",
     "quickest",
-    "read",
     "recognise",
     "refusal_of",
     "renders_otherwise",
@@ -127,7 +126,6 @@ if TYPE_CHECKING or not COMPILED:
     )
     from .connection import Connection
     from .deflate import Packer, Unpacker, quickest
-    from .envelope import read
     from .fanout import Fan, Outbox, Subscriber, fan_out, fan_out_state, forms_of
     from .guards import is_authenticated, refusal_of, verdict
     from .keeping import again, came_as, kept, over, renders_otherwise, set_method, set_status, weight_of
@@ -155,7 +153,6 @@ else:
     )
     from .connection_c import Connection
     from .deflate_c import Packer, Unpacker, quickest
-    from .envelope_c import read
     from .fanout_c import Fan, Outbox, Subscriber, fan_out, fan_out_state, forms_of
     from .guards_c import is_authenticated, refusal_of, verdict
     from .keeping_c import again, came_as, kept, over, renders_otherwise, set_method, set_status, weight_of

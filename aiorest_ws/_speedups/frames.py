@@ -298,6 +298,20 @@ class Frames:
         else:
             self._on_message(payload, is_binary)
 
+    # For a subclass whose frames are somebody else's.
+
+    def _take_message(self, payload: bytes, is_binary: bool) -> None:
+        """Serve a message that has not come in frames; text is UTF-8."""
+        if self.state == OPEN:
+            self._octets_on_wire += len(payload)
+            self._take(payload, is_binary)
+
+    def _note_sent(self, size: int) -> None:
+        """Count a message of `size` bytes that does not leave in frames."""
+        self._octets_on_wire_out += size
+        self._octets_out += size
+        self._frames_out += 1
+
     def _begin_part(self, opcode: int, mask: bytes, length: int) -> None:
         """Expect a message that has not arrived whole: it is unmasked and checked as it comes."""
         self._left = length

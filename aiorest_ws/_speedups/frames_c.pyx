@@ -169,6 +169,21 @@ cdef class Frames:
             self._on_message(payload, is_binary)
         return 0
 
+    # For a subclass whose frames are somebody else's.
+
+    def _take_message(self, bytes payload, bint is_binary):
+        """Serve a message that has not come in frames; text is UTF-8."""
+        cdef Py_ssize_t size = len(payload)  # TypeError if None
+        if self.state == IS_OPEN:
+            self._octets_on_wire += <unsigned long long>size
+            self.take_bytes(payload, is_binary)
+
+    def _note_sent(self, Py_ssize_t size):
+        """Count a message of `size` bytes that does not leave in frames."""
+        self._octets_on_wire_out += <unsigned long long>size
+        self._octets_out += <unsigned long long>size
+        self._frames_out += 1
+
     # Reading
 
     # PERF: a `cpdef` method looks, with every call, whether a subclass has its own; for a connection each look took 700

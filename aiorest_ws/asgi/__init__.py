@@ -1,5 +1,23 @@
 """An application behind the servers of ASGI: mounted beside others, or, under uvicorn, on its very transport."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aiorest_ws.asgi import doors
 from aiorest_ws.asgi.application import AsgiApplication
 
-__all__ = ("AsgiApplication",)
+if TYPE_CHECKING:
+    from aiorest_ws.asgi.on_uvicorn import Protocol
+
+__all__ = ("AsgiApplication", "Protocol")
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs uvicorn when that asks for it."""
+    if name != "Protocol":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from aiorest_ws.asgi.on_uvicorn import Protocol
+
+    doors.use()
+    return Protocol

@@ -1,13 +1,13 @@
-"""The application as an ASGI 3 application: the scopes `websocket` and `lifespan`. HTTP is answered with 501."""
+"""The application as an ASGI 3 application: the scopes `websocket`, `http` and `lifespan`."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, Self
 
+from aiorest_ws.asgi import doors
 from aiorest_ws.asgi.life import Life
 from aiorest_ws.asgi.websocket import serve
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from aiorest_ws.asgi.websocket import Receive, Scope, Send
 
 __all__ = ("AsgiApplication",)
-
-_NO_HTTP = b"only WebSocket is served here: connect with a WebSocket client\n"
 
 
 class AsgiApplication:
@@ -32,6 +30,27 @@ class AsgiApplication:
         self.app = app
         self.path = path
         self._lives: dict[asyncio.AbstractEventLoop, Life] = {}
+        self._stopping: set[asyncio.Future[None]] = set()
+        self._has_said = False
+        if path is not None:
+            doors.name(self.served_path, self)
+            self.say_who_is_not_asked()
+
+    @property
+    def served_path(self) -> str:
+        """The path that was given."""
+        return "/" + (self.path or "").strip("/")
+
+    @property
+    def life(self) -> Life | None:
+        """What serves in this loop, None until it has started."""
+        life = self._lives.get(asyncio.get_running_loop())
+        return life if life is not None and life.has_begun else None
+
+    def say_who_is_not_asked(self) -> None:
+        """Say it once, as soon as somebody hears it."""
+        if not self._has_said and self.path is not None:
+            self._has_said = doors.say(self.served_path)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
@@ -40,7 +59,7 @@ class AsgiApplication:
         elif kind == "lifespan":
             await self._live(receive, send)
         elif kind == "http":
-            await _refuse_http(send)
+            await self._exchange(scope, receive, send)
         else:
             raise RuntimeError(f"scope must be websocket, http or lifespan, got {kind!r:.50}")
 
@@ -70,7 +89,16 @@ class AsgiApplication:
         except BaseException:  # raised again: the next one tries anew
             self._forget(life)
             raise
+        self.say_who_is_not_asked()
         return life
+
+    def stop_soon(self) -> None:
+        """Begin to do what `stop` does, unless that has begun."""
+        if self._stopping:
+            return
+        stopping = asyncio.ensure_future(self.stop())
+        self._stopping.add(stopping)
+        stopping.add_done_callback(self._stopping.discard)
 
     async def stop(self) -> None:
         """Refuse new requests, let those in flight finish, close every connection; then end what was started."""
@@ -84,6 +112,11 @@ class AsgiApplication:
     def _forget(self, life: Life) -> None:
         if self._lives.get(life.loop) is life:
             del self._lives[life.loop]
+
+    async def _exchange(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request."""
+        life = await self.start(Context())  # what is set in that of this request is nobody else's
+        await life.exchange(scope, receive, send)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         """Start and stop as the server says; what fails is told to it, which logs it."""
@@ -107,12 +140,3 @@ async def _expect(receive: Receive, kind: str) -> Mapping[str, Any]:
     if message["type"] != kind:
         raise RuntimeError(f"the server must send {kind} now, got {message['type']!r:.100}")
     return message
-
-
-async def _refuse_http(send: Send) -> None:
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(_NO_HTTP))]
-    with suppress(OSError):  # the client is gone
-        await send(
-            {"type": "http.response.start", "status": 501, "headers": [*headers, (b"cache-control", b"no-store")]}
-        )
-        await send({"type": "http.response.body", "body": _NO_HTTP})

@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from contextvars import Context, ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from aiorest_ws.exchange.door import Exchange
 from aiorest_ws.logs.loggers import enable_loggers
 from aiorest_ws.routers import warn_if_empty
 from aiorest_ws.server.exposing import expose
@@ -35,11 +36,13 @@ class Life:
     loop        that serves
     factory     of the connections, once it has started
     protocol    their class
+    exchange    answers HTTP requests
     """
 
     def __init__(self, app: Application, path: str | None) -> None:
         self.factory: RequestHandlerFactory
         self.protocol: Any
+        self.exchange: Exchange
         self.loop = asyncio.get_running_loop()
         self._app = app
         self._path = path
@@ -52,6 +55,10 @@ class Life:
         self._task = self.loop.create_task(self._live())
         _lives.add(self._task)
         self._task.add_done_callback(_lives.discard)
+
+    @property
+    def has_begun(self) -> bool:
+        return self._ready.done()
 
     @property
     def is_ending(self) -> bool:
@@ -109,6 +116,7 @@ class Life:
         if self._path is not None:
             factory.served_path = "/" + self._path.strip("/")
         self.protocol = factory.protocol
+        self.exchange = Exchange(factory)
         if app._server is not None and app.is_running:  # what is around it is there already
             lifespan = app._server.lifespan
         else:

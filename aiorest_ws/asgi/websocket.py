@@ -23,7 +23,6 @@ Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-_AT_ONCE = 256  # messages that are taken before others get their turn
 _SAFE = "/:@!$&'()*+,;=~"  # in a path, beside what always is (RFC 3986 §3.3)
 _OF_THE_SERVER = frozenset((b"upgrade", b"connection", b"content-length", b"server", b"date"))
 _OF_ACCEPT = _OF_THE_SERVER | {b"sec-websocket-accept", b"sec-websocket-protocol", b"sec-websocket-extensions"}
@@ -128,27 +127,27 @@ async def _carry(guest: Guest, carrier: Carrier, receive: Receive, send: Send, c
 
 
 async def _read(guest: Guest, receive: Receive) -> None:
-    taken = 0
     while True:
-        await guest.has_room()
         message = await receive()
         kind = message["type"]
-        if kind == "websocket.disconnect":
-            code = message.get("code")
-            guest.leave(WS_NO_STATUS_CODE if code is None else code, message.get("reason"))
-            return
         if kind != "websocket.receive":
-            raise RuntimeError(f"the server must send websocket.receive or websocket.disconnect, got {kind!r:.100}")
-        guest.take(_payload(message))
-        taken += 1
-        if taken % _AT_ONCE == 0:
-            await asyncio.sleep(0)
+            break
+        payload = _payload(message)
+        guest.take(payload)
+        if guest.is_held:
+            await guest.has_room(payload)
+    if kind != "websocket.disconnect":
+        raise RuntimeError(f"the server must send websocket.receive or websocket.disconnect, got {kind!r:.100}")
+    await guest.caught_up()
+    code = message.get("code")
+    guest.leave(WS_NO_STATUS_CODE if code is None else code, message.get("reason"))
 
 
 def _payload(message: Mapping[str, Any]) -> bytes | str:
-    text, data = message.get("text"), message.get("bytes")
+    text = message.get("text")
     if isinstance(text, str):
         return text
+    data = message.get("bytes")
     if isinstance(data, bytes):
         return data
     if isinstance(data, bytearray | memoryview):
@@ -160,11 +159,19 @@ async def _write(guest: Guest, carrier: Carrier, send: Send, can_answer: bool) -
     """Say what is to be said, in order. Who cannot be told any more is gone."""
     is_open = False
     try:
-        while (said := await carrier.next()) is not None:
+        while True:
+            if not carrier.said:
+                if carrier.is_closing():
+                    break
+                await carrier.more()
+                continue
+            said = carrier.said.popleft()
             if isinstance(said, str):
                 await send({"type": "websocket.send", "text": said})
+                carrier.taken(len(said))
             elif isinstance(said, bytes):
                 await send({"type": "websocket.send", "bytes": said})
+                carrier.taken(len(said))
             elif isinstance(said, Close):
                 await send({"type": "websocket.close", "code": said.code, "reason": said.reason})
                 return
@@ -172,7 +179,6 @@ async def _write(guest: Guest, carrier: Carrier, send: Send, can_answer: bool) -
                 is_open = await _say_answer(send, said, can_answer)
                 if not is_open:
                     return
-            carrier.taken()
         if not is_open and not guest.has_left:
             await send({"type": "websocket.close", "code": WS_NORMAL})
     except OSError:

@@ -1,4 +1,4 @@
-"""What `call` and `subscribe` share: where the server is, and the words that stand for arguments."""
+"""What `call` and `subscribe` share: the words that say where the server is, and that stand for arguments."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from argparse import ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from aiorest_ws.cli.client import Address
 from aiorest_ws.cli.failures import USAGE, Failure
 from aiorest_ws.cli.parser import Parser
+from aiorest_ws.cli.server import Server
+from aiorest_ws.client.wire import check_url
 
-__all__ = ("add_arguments", "add_server", "address_of", "arguments_of", "document", "pairs")
+__all__ = ("add_arguments", "add_server", "arguments_of", "document", "pairs", "server_of")
 
 SERVER, TOKEN = "AIOREST_WS_SERVER", "AIOREST_WS_TOKEN"
 _NEAREST = "ws://127.0.0.1:8080"
 
 
 def add_server(parser: Parser) -> None:
-    """Add what `address_of` takes."""
+    """Add what `server_of` takes."""
     group = parser.add_argument_group("the server")
     what = f"ws://host:port/path, wss://…, or unix:/path of a socket ({SERVER}, else {_NEAREST})"
     group.add_argument("--server", metavar="URL", type=_server, help=what)
@@ -44,7 +44,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--args", metavar="JSON", help="args as one object: JSON, @file, or - for stdin")
 
 
-def address_of(given: Namespace) -> Address:
+def server_of(given: Namespace) -> Server:
     server = given.server
     if server is None:
         try:
@@ -54,7 +54,7 @@ def address_of(given: Namespace) -> Address:
     token = given.token or os.environ.get(TOKEN) or None
     if token is not None and not (token.isascii() and token.isprintable()):
         raise Failure("the token has characters that no token has", USAGE)
-    return Address(server, token, tuple(given.header), given.ca, given.insecure, given.timeout)
+    return Server(server, token, tuple(given.header), given.ca, given.insecure, given.timeout)
 
 
 def arguments_of(given: Namespace) -> dict[str, Any] | None:
@@ -112,19 +112,10 @@ def _no_constant(name: str) -> Any:
 
 
 def _server(text: str) -> str:
-    scheme, _, rest = text.partition(":")
-    if scheme == "unix" and rest:
-        return text
-    if scheme.lower() in ("ws", "wss") and rest.startswith("//"):
-        try:
-            if urlsplit(text).port is not None or urlsplit(text).hostname:
-                return f"{scheme.lower()}:{rest}"
-        except ValueError as exc:  # of the port
-            raise ArgumentTypeError(f"{exc}, in {text!r:.200}") from None
-    near = {"http": f"ws:{rest}", "https": f"wss:{rest}"}.get(
-        scheme.lower(), _NEAREST if "//" in text else f"ws://{text}"
-    )
-    raise ArgumentTypeError(f"expected ws://…, wss://… or unix:…, got {text!r:.200}, did you mean {near}?")
+    try:
+        return check_url(text)
+    except ValueError as exc:
+        raise ArgumentTypeError(str(exc)) from None
 
 
 def _header(text: str) -> tuple[str, str]:

@@ -6,14 +6,16 @@ stderr, and its status the exit code: 4 for 4xx, 5 for 5xx; 3 if there was no re
 
 from __future__ import annotations
 
-import json
+import asyncio
 from argparse import Namespace
 from typing import Any
 
-from aiorest_ws.cli.asking import add_arguments, add_server, address_of, arguments_of, document
+from aiorest_ws.cli.asking import add_arguments, add_server, arguments_of, document, server_of
 from aiorest_ws.cli.failures import USAGE, Failure, code_of
 from aiorest_ws.cli.output import complain, print_json, print_text
 from aiorest_ws.cli.parser import Parser
+from aiorest_ws.cli.server import Server, told
+from aiorest_ws.client import RequestFailed
 
 __all__ = ("EXAMPLES", "check_url", "fill", "main")
 
@@ -40,31 +42,31 @@ def main(given: Namespace) -> int:
     if method == "SUBSCRIBE":
         raise Failure(f"SUBSCRIBE has more than one reply: aiorest-ws subscribe {url}", USAGE)
     args = arguments_of(given)
-    more = {"args": args} if given.data is None else {"args": args, "data": document(given.data, "--data")}
-    with address_of(given).connect() as wire:
-        reply = wire.reply_to(wire.send(method, url, **more))
-    status = reply.get("status")
-    if not isinstance(status, int):
-        raise Failure(f"a reply without a status: {json.dumps(reply):.200}")
-    _show(reply, status, given)
-    return code_of(status)
+    data = None if given.data is None else document(given.data, "--data")
+    reply = asyncio.run(_asked(server_of(given), method, url, args, data))
+    _show(reply, given)
+    return code_of(reply["status"])
 
 
-def _show(reply: dict[str, Any], status: int, given: Namespace) -> None:
+async def _asked(server: Server, method: str, url: str, args: dict[str, Any] | None, data: Any) -> dict[str, Any]:
+    """Give the reply, whole, whatever its status. Raises Failure if there is none."""
+    with server.asked():
+        async with server.client() as api:
+            try:
+                return (await api.exchange(method, url, args=args, data=data, extra=server.extra)).message
+            except RequestFailed as exc:
+                return exc.message
+
+
+def _show(reply: dict[str, Any], given: Namespace) -> None:
     if given.whole:
         print_json({name: value for name, value in reply.items() if name != "id"})
-    elif code_of(status):
+    elif code_of(reply["status"]):
         complain(told(reply))
     elif given.raw and isinstance(reply.get("data"), str):
         print_text(reply["data"])
     else:
         print_json(reply.get("data"))
-
-
-def told(reply: dict[str, Any]) -> str:
-    """Say in one line what a reply says that is an error."""
-    detail = reply.get("detail")
-    return f"{reply['status']}: {detail if isinstance(detail, str) else json.dumps(detail, ensure_ascii=False)}"
 
 
 def check_url(url: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aiorest_ws.client.asynchronous import AsyncClient, CallOptions, ClientOptions
+from aiorest_ws.client.asynchronous import AsyncClient, CallOptions, ClientOptions, SubscribeOptions
 from aiorest_ws.client.errors import (
     BadRequest,
     ClientClosed,
@@ -51,6 +51,7 @@ __all__ = (
     "ServerFailed",
     "State",
     "Statuses",
+    "SubscribeOptions",
     "Subscription",
     "TimedOut",
     "TooManyRequests",

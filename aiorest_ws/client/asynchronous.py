@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Literal, NotRequired, Self, TypedDict, TypeVar, Unpack, overload
 
 from aiorest_ws import __version__
-from aiorest_ws.client.errors import ClientClosed, failure_of
+from aiorest_ws.client.errors import ClientClosed, ConnectionLost, failure_of
 from aiorest_ws.client.inbox import Event, Feed, State
 from aiorest_ws.client.link import Link, LinkOptions
 from aiorest_ws.client.reconnecting import Backoff
@@ -19,7 +19,7 @@ from aiorest_ws.client.tokens import TokenSource
 from aiorest_ws.client.topics import Topics
 from aiorest_ws.client.wire import Address, check_url
 
-__all__ = ("AsyncClient", "CallOptions", "ClientOptions")
+__all__ = ("AsyncClient", "CallOptions", "ClientOptions", "SubscribeOptions")
 
 T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741 (an item)
@@ -76,6 +76,19 @@ class CallOptions(TypedDict):
     extra: NotRequired[Mapping[str, Any] | None]
 
 
+class SubscribeOptions(TypedDict):
+    """What belongs to a subscription.
+
+    args        keyword arguments of the handler
+    presence    what is shown of who subscribes, where the route lists that
+    extra       further keys of the message: `request.extra`
+    """
+
+    args: NotRequired[Mapping[str, Any] | None]
+    presence: NotRequired[Any]
+    extra: NotRequired[Mapping[str, Any] | None]
+
+
 class AsyncClient:
     """A server's urls, over one connection that comes back by itself. Any number of calls at a time.
 
@@ -122,6 +135,15 @@ class AsyncClient:
     async def close(self) -> None:
         """Close the connection: calls fail with ClientClosed, subscriptions end. May be called again, at any time."""
         await self._link.connector.close()
+
+    async def reconnect(self) -> None:
+        """Take another connection at once: the network is another one, or there is one again.
+
+        Calls that are under way fail with ConnectionLost; subscriptions go on where they were.
+        """
+        self._link.connector.begin()
+        self._link.connector.again(ConnectionLost("another connection was asked for"))
+        await self.connect()
 
     async def sign_in(self, token: TokenSource) -> None:
         """Go on as another user, or as nobody (None), over a new connection.
@@ -243,30 +265,16 @@ class AsyncClient:
 
     @overload
     def subscribe(
-        self, url: str, *, type: type[T], item: type[I], args: Mapping[str, Any] | None = None, presence: Any = None
+        self, url: str, *, type: type[T], item: type[I], **options: Unpack[SubscribeOptions]
     ) -> AsyncSubscription[T | I]: ...
     @overload
-    def subscribe(
-        self, url: str, *, type: type[T], args: Mapping[str, Any] | None = None, presence: Any = None
-    ) -> AsyncSubscription[T]: ...
+    def subscribe(self, url: str, *, type: type[T], **options: Unpack[SubscribeOptions]) -> AsyncSubscription[T]: ...
     @overload
     def subscribe(
-        self,
-        url: str,
-        *,
-        type: Any = None,
-        item: Any = None,
-        args: Mapping[str, Any] | None = None,
-        presence: Any = None,
+        self, url: str, *, type: Any = None, item: Any = None, **options: Unpack[SubscribeOptions]
     ) -> AsyncSubscription[Any]: ...
     def subscribe(
-        self,
-        url: str,
-        *,
-        type: Any = None,
-        item: Any = None,
-        args: Mapping[str, Any] | None = None,
-        presence: Any = None,
+        self, url: str, *, type: Any = None, item: Any = None, **options: Unpack[SubscribeOptions]
     ) -> AsyncSubscription[Any]:
         """Give the changes of a url, to iterate: the value now, then each change, or each item of a log.
 
@@ -274,12 +282,11 @@ class AsyncClient:
         or the change says that something is `lost`. Who reads slowly gets the last value, and misses items only if
         the server keeps them no longer.
 
-        type        of the value
-        item        of an item of a log; not given, of `type=list[Message]` it is Message
-        presence    what is shown of who subscribes, where the route lists that
+        type    of the value
+        item    of an item of a log; not given, of `type=list[Message]` it is Message
         """
         self._link.connector.begin()
-        return AsyncSubscription(*self._topics.listen(url, args, presence), type, item)
+        return AsyncSubscription(*self._topics.listen(url, **options), type, item)
 
     def events(self) -> AsyncEvents:
         """Give what the server sends to this connection by `send_event`, from now on, to iterate."""

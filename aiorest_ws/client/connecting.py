@@ -178,6 +178,7 @@ class Connector:
     async def _live(self, wire: Wire) -> None:
         self.wire = wire
         self._was_open = True
+        self._hurry.clear()
         try:
             self._set(State("open"))
             self._settle(None)
@@ -195,21 +196,30 @@ class Connector:
         if life >= LONG_LIFE:
             self._was_refused = False
         hurries = self._hurry.is_set()
-        if not hurries and is_refused_token(exc) and await self._has_other_token():
-            if wire is None:
-                return  # at once, with that
+        if not hurries and is_refused_token(exc):
+            if wire is not None:
+                self._go_offline(exc, None)
+            if await self._has_other_token():
+                if wire is None:
+                    return  # at once, with that
+            else:
+                self._end(exc)
+                return
         elif not hurries and is_final(exc, was_open=self._was_open):
             self._end(exc)
             return
         retry, self._retry = max(self._retry, getattr(exc, "retry", None) or 0.0), 0.0
         wait = 0.0 if hurries else self._backoff.after(life, retry)
-        self._set(State("offline", exc, wait))
-        self._told.on_loss(exc, keeps=True)
+        self._go_offline(exc, wait)
         if not hurries:
             self._settle(exc)
         if wire is not None:
             await wire.close()
         await self._pause(wait)
+
+    def _go_offline(self, exc: ConnectionLost, wait: float | None) -> None:
+        self._set(State("offline", exc, wait))
+        self._told.on_loss(exc, keeps=True)
 
     async def _pause(self, seconds: float) -> None:
         try:

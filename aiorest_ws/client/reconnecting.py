@@ -11,6 +11,7 @@ __all__ = ("LONG_LIFE", "Backoff", "is_final", "is_refused_token")
 
 LONG_LIFE = 30.0  # seconds after which a connection, or a subscription, was a good one
 _MOST_DOUBLINGS = 16
+_LONGEST = 600.0  # seconds that a server may have to be waited for besides
 _TOKEN_EXPIRED = 4401
 _POLICY = 1008
 _FOR_LATER = (408, 425, 429)
@@ -34,7 +35,7 @@ class Backoff:
             self.failures = 0
         bound = min(self._most, self._least * 2.0 ** min(self.failures, _MOST_DOUBLINGS))
         self.failures += 1
-        return self._jitter(0.0, bound) + (retry or 0.0)
+        return self._jitter(0.0, bound) + min(retry or 0.0, _LONGEST)
 
 
 def is_refused_token(exc: ConnectionLost) -> bool:

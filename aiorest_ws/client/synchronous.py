@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, Unpack, overload
 
-from aiorest_ws.client.asynchronous import AsyncClient, CallOptions, ClientOptions
+from aiorest_ws.client.asynchronous import AsyncClient, CallOptions, ClientOptions, SubscribeOptions
 from aiorest_ws.client.errors import ClientClosed
 from aiorest_ws.client.inbox import Change, Event, State
 from aiorest_ws.client.replies import Reply
@@ -130,6 +130,10 @@ class Client:
         """Close the connection: calls fail with ClientClosed, subscriptions end. May be called again, at any time."""
         self._end()
 
+    def reconnect(self) -> None:
+        """Take another connection at once; calls that are under way fail, subscriptions go on where they were."""
+        self._thread.run(self._client.reconnect())
+
     def sign_in(self, token: TokenSource) -> None:
         """Go on as another user, or as nobody (None), over a new connection; calls that are under way fail."""
         self._thread.run(self._client.sign_in(_apart(token)))
@@ -218,15 +222,17 @@ class Client:
 
     @overload
     def subscribe(
-        self, url: str, *, type: type[T], item: type[I], args: Mapping[str, Any] | None = None, presence: Any = None
+        self, url: str, *, type: type[T], item: type[I], **options: Unpack[SubscribeOptions]
     ) -> Subscription[T | I]: ...
     @overload
-    def subscribe(
-        self, url: str, *, type: type[T], args: Mapping[str, Any] | None = None, presence: Any = None
-    ) -> Subscription[T]: ...
+    def subscribe(self, url: str, *, type: type[T], **options: Unpack[SubscribeOptions]) -> Subscription[T]: ...
     @overload
-    def subscribe(self, url: str, *, type: Any = None, item: Any = None, **options: Any) -> Subscription[Any]: ...
-    def subscribe(self, url: str, *, type: Any = None, item: Any = None, **options: Any) -> Subscription[Any]:
+    def subscribe(
+        self, url: str, *, type: Any = None, item: Any = None, **options: Unpack[SubscribeOptions]
+    ) -> Subscription[Any]: ...
+    def subscribe(
+        self, url: str, *, type: Any = None, item: Any = None, **options: Unpack[SubscribeOptions]
+    ) -> Subscription[Any]:
         """Give the changes of a url, to iterate: see `AsyncClient.subscribe`."""
         make = self._client.subscribe
         given: AsyncSubscription[Any] = self._thread.run(_called(make, url, type=type, item=item, **options))

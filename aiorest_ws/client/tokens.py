@@ -18,6 +18,8 @@ TokenSource = Token | Callable[[], "Token | Awaitable[Token]"]
 
 logger = logging.getLogger("aiorest_ws.client")
 
+_LAST = 253402300800  # the beginning of the year 10000: no token has a later one, and NaN is not before it
+_LONGEST = 86400.0  # seconds after which any token is asked for anew
 _MARGIN = 30.0  # seconds before it expires, of a token that lives longer than twice as long
 
 
@@ -113,6 +115,6 @@ def claims_of(token: Token) -> dict[str, Any]:
 
 def _life_of(claims: dict[str, Any]) -> float | None:
     expires = claims.get("exp")
-    if isinstance(expires, bool) or not isinstance(expires, (int, float)):
+    if isinstance(expires, bool) or not isinstance(expires, (int, float)) or not 0 <= expires < _LAST:
         return None
-    return float(expires) - time.time()
+    return min(expires - time.time(), _LONGEST)

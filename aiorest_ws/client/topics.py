@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from aiorest_ws.client.link import Link
 
 __all__ = ("Topic", "Topics")
+
+logger = logging.getLogger("aiorest_ws.client")
 
 _FOR_LATER = (408, 409, 425, 429)
 _STOPPING = 503
@@ -305,6 +308,7 @@ class Topic:
         if self._timer is not None:
             self._timer.cancel()
         wait = self._backoff.after(life, retry)
+        logger.info("%s: %s: subscribed to again in %.1f s", self._asked["url"], why, wait)
         self._timer = loop.call_later(wait, self._ask_later)
         self._set(State("stale", why, wait))
 
@@ -327,9 +331,9 @@ class Topics:
     def can_renew(self) -> bool:
         return self.link.connector.tokens.can_renew
 
-    def listen(self, url: str, args: Any, presence: Any) -> tuple[Topic, Listener]:
+    def listen(self, url: str, args: Any = None, presence: Any = None, extra: Any = None) -> tuple[Topic, Listener]:
         """Give the topic of a url, and one who listens to it. Raises TypeError for what JSON cannot say."""
-        asked = {"url": url, "args": args or None, "presence": presence}
+        asked = {**(extra or {}), "url": url, "args": args or None, "presence": presence}
         key = json.dumps(asked, sort_keys=True, default=str)
         topic = self._by_key.get(key)
         if topic is None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
 import ssl
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,6 +22,7 @@ __all__ = ("Address", "Wire", "check_url")
 _NEEDS_WEBSOCKETS = "the client needs websockets: pip install 'aiorest-ws[client]>=2'"
 _FAREWELL = 1.0  # seconds that the closing handshake may take
 _LONGEST_LINE = 300  # characters of what a server says to a handshake
+_ERRNO = re.compile(r"\[Errno (\d+)\]")
 _HTML = ("<!doctype", "<html")
 
 
@@ -72,7 +75,7 @@ class Address:
         except TimeoutError:
             raise ConnectionLost(f"no connection to {self.url} within {self.timeout:g} s") from None
         except (OSError, WebSocketException, EOFError, ImportError) as exc:  # ImportError: a library for SOCKS
-            raise ConnectionLost(f"no connection to {self.url}: {_reason(exc)}") from None
+            raise ConnectionLost(f"no connection to {self.url}: {_reason(exc)}") from exc
 
     async def _connection(self, token: str | None) -> ClientConnection:
         from websockets.asyncio.client import connect, unix_connect
@@ -206,8 +209,11 @@ def _reason(exc: BaseException) -> str:
     """Say in one line what was the matter, without the numbers of the system."""
     if isinstance(exc, ssl.SSLCertVerificationError):
         return exc.verify_message
-    if isinstance(exc, OSError) and exc.strerror:
-        return exc.strerror
+    if isinstance(exc, OSError):
+        number = exc.errno or next(iter(_ERRNO.findall(str(exc))), 0)  # of the first of several addresses
+        said = os.strerror(int(number)) if int(number) > 0 else exc.strerror
+        if said:
+            return said
     cause = exc.__cause__
     text = str(exc).partition("\n")[0] or type(exc).__name__
     return f"{text} ({cause})" if cause is not None and str(cause) else text

@@ -21,6 +21,7 @@ __all__ = (
     "check_fd",
     "check_file",
     "check_flag",
+    "check_flag_or_none",
     "check_health_path",
     "check_hook",
     "check_hooks",
@@ -178,6 +179,11 @@ def check_subprotocols(name: str, value: Any) -> None:
 def check_flag(name: str, value: Any) -> None:
     if value not in (True, False):
         raise TypeError(f"{name} must be True or False, got {value!r}")
+
+
+def check_flag_or_none(name: str, value: Any) -> None:
+    if value is not None and value not in (True, False):
+        raise TypeError(f"{name} must be True, False or None, got {value!r}")
 
 
 def check_file(name: str, value: Any) -> None:

@@ -20,6 +20,7 @@ from aiorest_ws.conf.checks import (
     check_fd,
     check_file,
     check_flag,
+    check_flag_or_none,
     check_health_path,
     check_hook,
     check_hooks,
@@ -127,6 +128,7 @@ class Options(LimitOptions, total=False):
     metrics: Metrics | None
     metrics_port: int | None
     metrics_host: str
+    console: bool | None
     debug: bool
 
 
@@ -354,6 +356,13 @@ TABLE: dict[str, Option] = {
     ),
     "metrics_port": Option(None, check_port_or_none, "number", "serve them on this port, too; 0 takes a free one"),
     "metrics_host": Option("127.0.0.1", check_string, "text", "address of that port"),
+    "console": Option(
+        None,
+        check_flag_or_none,
+        "flag",
+        "serve a page that shows the routes and asks them, at `/console`, and Swagger UI at `/docs` "
+        "([console](docs/console.md)); `None`: under `debug`, where `http` is on",
+    ),
     "debug": Option(
         False,
         check_flag,

@@ -59,10 +59,13 @@ class Asking:
         sub = None if credentials is None or not credentials.lasting else credentials.payload.get("sub")
         return sub is not None and str(sub) == str(wanted)
 
-    def _check_page(self, handshake: Handshake, proxies: int) -> None:
-        """Refuse who calls the server by a name that is not its own, and other people's pages."""
+    def _check_page(self, handshake: Handshake, proxies: int, *, may_be_page: bool = False) -> None:
+        """Refuse who calls the server by a name that is not its own, and other people's pages.
+
+        may_be_page    a page may have sent this without saying Origin, as browsers do with a GET of the page's own host
+        """
         factory, origin = self.factory, handshake.origin
-        if not factory.hosts.allow(handshake.host, of_page=origin is not None):
+        if not factory.hosts.allow(handshake.host, of_page=may_be_page or origin is not None):
             self._refuse_page(f"who calls this server '{path_of(handshake.host)}'", "allowed_hosts")
         if origin is not None and not factory.origins.allow(
             origin, handshake.host, handshake.port, client_scheme(handshake, proxies)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from autobahn.exception import Disconnected
 
-from aiorest_ws._speedups import read
+from aiorest_ws._speedups import BINARY_JSON, Request, encode
 from aiorest_ws.connection.protocol import RequestHandlerProtocol
 from aiorest_ws.exceptions import ConnectionRefused
 from aiorest_ws.status import WS_CLOSED_ABNORMALLY, WS_NORMAL
@@ -25,6 +25,7 @@ __all__ = ("Answer", "Carrier", "Close", "Guest", "answer_in", "guest_of", "head
 
 _MOST_WAITING = 64 * 1024  # bytes that wait for the carrier, from which on nothing more is read
 _MOST_AHEAD = 64 * 1024  # bytes that are taken from a carrier before their turn: behind them, it may say who is gone
+_AT_ONCE = 256  # messages that are served before others get their turn
 _OF_A_MESSAGE = 64  # bytes that each of them counts for, if it is empty, too
 _NO_FRAMES = "frames are the server's here: use sendMessage"
 _FAULT = re.compile(rb"[\x00\r\n]")
@@ -55,6 +56,9 @@ class Close(NamedTuple):
     reason: str
 
 
+Said = Answer | Close | str | bytes
+
+
 def head_of(target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     """Give the head of an opening request. Raises ConnectionRefused for what would be more than one line of it."""
     lines = [b"GET %b HTTP/1.1" % target, *_UPGRADE]
@@ -77,68 +81,66 @@ class Carrier(asyncio.Transport):
 
     guest           who speaks by it
     peer, server    the two ends, as a socket names them
-    taker           takes away what is said; cancelled in the middle of something when nothing more is to be said
+    said            what waits to be taken away
+    waiting         how much of the client's there is in it, and in what is being taken
+    taker           takes it; cancelled in the middle of something when nothing more is to be said
     """
 
     def __init__(self, guest: Guest, peer: Any, server: Any) -> None:
         super().__init__({"peername": peer, "sockname": server})
         self._guest = guest
         self.taker: asyncio.Future[None] | None = None
-        self._is_idle = False  # the taker waits here
-        self._said: deque[Answer | Close | str | bytes] = deque()
-        self._sizes: deque[int] = deque()
-        self._waiting = 0
-        self._is_choked = False
+        self.said: deque[Said] = deque()
+        self.waiting = 0
+        self.is_choked = False
         self._is_reading = True
         self._is_closing = False
-        self._has_more = asyncio.Event()
+        self._idle: asyncio.Future[None] | None = None  # what the taker waits for
 
     # What is said
 
-    def say(self, what: Answer | Close | str | bytes, size: int = 0) -> None:
-        """Have `what` taken away, behind what waits; `size` bytes of it are the client's to read."""
+    def say(self, what: Said, size: int = 0) -> None:
+        """Have `what` taken away, behind what waits; a message has a size: how long it is."""
         if self._is_closing:
             return
-        self._said.append(what)
-        self._sizes.append(size)
-        self._waiting += size
-        if self._waiting >= _MOST_WAITING and not self._is_choked:
-            self._is_choked = True
+        self.said.append(what)
+        self.waiting += size
+        if self.waiting >= _MOST_WAITING and not self.is_choked:
+            self.is_choked = True
             self._guest.pause_writing()
-        self._has_more.set()
+        if self._idle is not None:
+            self._wake()
 
-    async def next(self) -> Answer | Close | str | bytes | None:
-        """Give what was said next; None once there will be nothing more. It stays the next until it is `taken`."""
-        while not self._said:
-            if self._is_closing:
-                return None
-            self._has_more.clear()
-            self._is_idle = True
-            await self._has_more.wait()
-            self._is_idle = False
-        return self._said[0]
+    def _wake(self) -> None:
+        idle, self._idle = self._idle, None
+        if idle is not None and not idle.done():
+            idle.set_result(None)
 
-    def taken(self) -> None:
-        """Take note that what `next` gave has left."""
-        if not self._said:
-            return  # dropped meanwhile
-        self._said.popleft()
-        self._waiting -= self._sizes.popleft()
-        if self._is_choked and self._waiting < _MOST_WAITING // 4:
-            self._is_choked = False
+    async def more(self) -> None:
+        """Wait until something is said, or nothing will be any more."""
+        if not self.said and not self._is_closing:
+            self._idle = asyncio.get_running_loop().create_future()
+            await self._idle
+
+    def taken(self, size: int) -> None:
+        """Take note that a message has left."""
+        self.waiting -= size
+        if self.is_choked and self.waiting < _MOST_WAITING // 4:
+            self.is_choked = False
             self._guest.resume_writing()
 
     def get_write_buffer_size(self) -> int:
-        return self._waiting
+        return self.waiting
 
     # Whether more is wanted
 
     def pause_reading(self) -> None:
         self._is_reading = False
+        self._guest.is_held = True
 
     def resume_reading(self) -> None:
         self._is_reading = True
-        self._guest.wake()
+        self._guest.go_on()
 
     def is_reading(self) -> bool:
         return self._is_reading
@@ -154,25 +156,30 @@ class Carrier(asyncio.Transport):
     def close(self) -> None:
         """Close behind what waits."""
         self._is_closing = True
-        self._has_more.set()
+        self._wake()
 
     def abort(self) -> None:
         """Close at once."""
-        self._said.clear()
-        self._sizes.clear()
-        self._waiting = 0
-        self.close()
-        if self.taker is not None and not self._is_idle:
+        self.said.clear()
+        self.waiting = 0
+        if self.taker is not None and self._idle is None:
             self.taker.cancel()
+        self.close()
 
 
 class Guest(RequestHandlerProtocol):
     """One connection of a carrier. Hooks that see single frames are never called, and pings are the carrier's."""
 
     autoPingInterval = 0  # Autobahn's own, which would wait for the answers to pings
-    _ahead: deque[bytes | str] | None = None  # what came before its turn
-    _octets_ahead = 0
+    is_held = True  # what comes has to wait for its turn; first of all until it is decided who may connect
+    is_due = False  # somebody will look at what has come
+    _octets_held = 0
     _room: asyncio.Event | None = None
+    _is_plain = False  # nobody wants to see replies on their way
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ahead: deque[bytes | str] = deque()  # what has come, and has not had its turn
 
     def begin(self, carrier: Carrier, head: bytes, context: Context) -> None:
         """Decide on the opening request, as far as that needs no waiting; all of the connection is in `context`."""
@@ -183,67 +190,73 @@ class Guest(RequestHandlerProtocol):
 
     # What comes
 
-    async def has_room(self) -> None:
-        """Wait until more may be taken from the carrier."""
-        while self._octets_ahead >= _MOST_AHEAD and not self._transport.is_closing():
+    def take(self, message: bytes | str) -> None:
+        """Take a message of the client, `str` from a text frame. It is served when its turn comes, outside of any task.
+
+        PERF: what comes at once is served in one turn of the loop, so that many answers wake the taker once.
+        """
+        self.ahead.append(message)
+        if not self.is_due:
+            self.wake()
+
+    async def has_room(self, message: bytes | str) -> None:
+        """Wait, where messages are held, until one more than `message` may be taken."""
+        self._octets_held += len(message) + _OF_A_MESSAGE
+        while self.is_held and self._octets_held >= _MOST_AHEAD and not self._transport.is_closing():
             self._room = asyncio.Event()
             await self._room.wait()
 
-    def take(self, message: bytes | str) -> None:
-        """Take a message of the client, `str` from a text frame; at once, or when its turn comes."""
-        self._heard = True
-        if self._ahead or not self._may_serve():
-            if self._ahead is None:
-                self._ahead = deque()
-            self._ahead.append(message)
-            self._octets_ahead += len(message) + _OF_A_MESSAGE
-        else:
-            self._serve_message(message)
-
     def wake(self) -> None:
-        """Go on with what came before its turn, soon: whoever wants it is in the middle of something."""
-        if self._ahead:
-            asyncio.get_running_loop().call_soon(self._catch_up)
+        """Go on with what has come, soon: whoever wants it is in the middle of something."""
+        if self.ahead and not self.is_due:
+            self.is_due = True
+            asyncio.get_running_loop().call_soon(self._catch_up, context=self._context)
+
+    def go_on(self) -> None:
+        """Hold nothing any more, but while it is decided who may connect."""
+        if self.state != self.STATE_CONNECTING:
+            self.is_held = False
+            self._octets_held = 0
+            self.wake()
+            if self._room is not None:
+                self._room.set()
+
+    async def caught_up(self) -> None:
+        """Wait until all that has come is served, or held."""
+        while self.is_due:  # noqa: ASYNC110 (it takes few turns, and for an Event each message would have to look)
+            await asyncio.sleep(0)
 
     def _catch_up(self) -> None:
-        ahead = self._ahead
-        while ahead and self._may_serve():
+        """Serve what has come, as far as it is not held, and some of it at a time."""
+        self.is_due = False
+        self._heard = True
+        ahead, limit = self.ahead, self.maxMessagePayloadSize
+        left = _AT_ONCE
+        while ahead and left and not self.is_held:
+            left -= 1
             message = ahead.popleft()
-            self._octets_ahead -= len(message) + _OF_A_MESSAGE
-            self._serve_message(message)
-        if self._room is not None:
-            self._room.set()
+            try:
+                payload = message.encode() if isinstance(message, str) else message
+            except UnicodeEncodeError:
+                self._fail_text()
+                continue
+            if limit and len(payload) > limit:
+                self._exceed(limit)
+            else:
+                self._take_message(payload, payload is message)
+        if not self.is_held:
+            self.wake()
+        elif ahead:
+            self._octets_held = sum(map(len, ahead)) + _OF_A_MESSAGE * len(ahead)
 
-    def _may_serve(self) -> bool:
-        """Tell whether a message is served or dropped, rather than held."""
-        state = self.state
-        return state != self.STATE_CONNECTING and (state != self.STATE_OPEN or self._transport.is_reading())
-
-    def _serve_message(self, message: bytes | str) -> None:
-        if self.state != self.STATE_OPEN:
-            return  # it came behind our close
-        is_binary = not isinstance(message, str)
-        try:
-            payload = message if isinstance(message, bytes) else message.encode()
-        except UnicodeEncodeError:
+    def _fail_text(self) -> None:
+        if self.state == self.STATE_OPEN:
             self._invalid_payload("encountered invalid UTF-8 while processing text message")
-            return
-        size, limit = len(payload), self.maxMessagePayloadSize
-        self._octets_on_wire += size
-        if limit and size > limit:
-            self.wasMaxMessagePayloadSizeExceeded = True
-            self._max_message_size_exceeded(size, limit, f"message of {size} bytes exceeds the limit of {limit}")
-            return
-        self._messages += 1
-        self._octets += size
-        assert self._context is not None
-        self._context.run(self._answer_message, payload, is_binary)
 
-    def _answer_message(self, payload: bytes, is_binary: bool) -> None:
-        if self._reads_requests:
-            self._receive(read(payload, is_binary, self))
-        else:
-            self._on_message(payload, is_binary)
+    def _exceed(self, limit: int) -> None:
+        if self.state == self.STATE_OPEN:
+            self.wasMaxMessagePayloadSizeExceeded = True
+            self._max_message_size_exceeded(limit + 1, limit, f"message exceeds payload limit of {limit} octets")
 
     @property
     def has_left(self) -> bool:
@@ -259,7 +272,16 @@ class Guest(RequestHandlerProtocol):
 
     def _onOpen(self) -> None:
         super()._onOpen()
-        self.wake()
+        if self._transport.is_reading():
+            self.go_on()
+
+    def _open(self) -> None:
+        super()._open()
+        of_class = type(self)
+        self._is_plain = (
+            of_class.sendMessage is Guest.sendMessage
+            and of_class._encode_message is RequestHandlerProtocol._encode_message
+        )
 
     # What leaves
 
@@ -280,11 +302,19 @@ class Guest(RequestHandlerProtocol):
         """Say a message. Raises Autobahn's Disconnected when the connection is not open."""
         if self.state != self.STATE_OPEN:
             raise Disconnected("the connection is not open")
-        size = len(payload)
-        self._octets_on_wire_out += size
-        self._octets_out += size
-        self._frames_out += 1
-        self._transport.say(bytes(payload) if isBinary else bytes(payload).decode(), size)
+        self._note_sent(len(payload))
+        message = bytes(payload) if isBinary else bytes(payload).decode()
+        self._transport.say(message, len(message))
+
+    def _send_reply(self, request: Request, rendered: bytes) -> None:
+        if not self._is_plain:
+            super()._send_reply(request, rendered)
+            return
+        form = request.form
+        payload = encode(rendered, form) if form else rendered  # 0: text as it is
+        self._note_sent(len(payload))
+        message = payload if form >= BINARY_JSON else payload.decode()
+        self._transport.say(message, len(message))
 
     def sendPreparedMessage(self, preparedMsg: Any) -> None:
         self.sendMessage(preparedMsg.payload, preparedMsg.binary)

@@ -13,6 +13,8 @@ __all__ = ("open_door",)
 def open_door(factory: Any, options: Mapping[str, Any]) -> None:
     """Let a factory serve HTTP, too, if that is asked for. Raises ImproperlyConfigured where the extra is missing."""
     if not options["http"]:
+        if options["console"]:
+            raise ImproperlyConfigured("console is a page: give http=True, too, and pip install 'aiorest-ws[http]>=2'")
         return
     try:
         from aiorest_ws.exchange.port import Port

@@ -16,7 +16,10 @@ _REMEMBERED = b"600"  # seconds
 
 def admit(connection: Any, method: str) -> None:
     """Refuse who calls the server by another's name, and other people's pages. Raises ConnectionRefused, HTTP 403."""
-    connection._check_page(connection._handshake, connection.factory.trustXForwardedFor)
+    # A name that leads to this machine only now (DNS rebinding) is, to a browser, the page's own: there is no Origin.
+    # Without a Host (HTTP/1.0) it is no browser.
+    handshake = connection._handshake
+    connection._check_page(handshake, connection.factory.trustXForwardedFor, may_be_page=bool(handshake.host))
     headers = connection.headers
     if method not in _SAFE and "origin" not in headers and headers.get("sec-fetch-site") == "cross-site":
         raise ConnectionRefused(403, "a page of another origin may not change anything here")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any
 
+from aiorest_ws.console import console_files, is_wanted
 from aiorest_ws.exceptions import ImproperlyConfigured, NotSpecifiedHandler
 from aiorest_ws.exchange.replies import Reply, made
 from aiorest_ws.realtime.versions import digest_of
@@ -46,9 +47,14 @@ class Page:
 def pages_of(app: Any) -> dict[str, Page]:
     """Give the pages of an application, by path."""
     pages: dict[str, Page] = {}
-    if app._options["schema"] and isinstance(app._options["router"], SimpleRouter):
+    has_console = is_wanted(app._options)
+    tells_routes = isinstance(app._options["router"], SimpleRouter)
+    if tells_routes and (app._options["schema"] or has_console):  # which reads them
         for kind in KINDS:
             pages[f"/{kind}.json"] = Page(partial(app._documents.page, kind), "application/json")
+    if has_console:
+        for path, file in console_files("/" + app._options["path"].strip("/")).items():
+            pages[path] = Page(*file)
     return pages
 
 

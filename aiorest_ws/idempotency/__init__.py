@@ -49,6 +49,13 @@ class Idempotency:
     max_keys_each: int = 10_000
     max_running_each: int = 64
 
+    @classmethod
+    def of(cls, given: Any) -> Idempotency:
+        """Give what the option `idempotency` says, which may be the function, and None."""
+        if isinstance(given, cls):
+            return given
+        return cls() if given is None else cls(who=given)
+
     def __post_init__(self) -> None:
         if not callable(self.who):
             raise TypeError(f"who must be a function from a request to a text or None, got {self.who!r:.200}")

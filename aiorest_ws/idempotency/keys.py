@@ -9,15 +9,15 @@ from weakref import WeakKeyDictionary
 from aiorest_ws.exceptions import BaseAPIException
 from aiorest_ws.idempotency import Idempotency
 from aiorest_ws.idempotency.digests import digest, said_in
-from aiorest_ws.idempotency.exceptions import IdempotencyUnavailable, InvalidIdempotencyKey
+from aiorest_ws.idempotency.exceptions import InvalidIdempotencyKey
 from aiorest_ws.idempotency.ledgers import Asked, Ledger, Sent
-from aiorest_ws.idempotency.memory import MemoryLedger
 from aiorest_ws.idempotency.once import Once
+from aiorest_ws.idempotency.places import ledger_for
 
 __all__ = ("Keys",)
 
 _SHORTEST, _LONGEST = 16, 128  # bytes of a key
-_ledgers: WeakKeyDictionary[Any, MemoryLedger] = WeakKeyDictionary()
+_ledgers: WeakKeyDictionary[Any, Ledger] = WeakKeyDictionary()  # application, or broker that is elsewhere, → its own
 
 
 class Keys:
@@ -28,19 +28,20 @@ class Keys:
     """
 
     def __init__(self, given: Any, owner: Any, feeds: Any) -> None:
-        self.settings = given if isinstance(given, Idempotency) else Idempotency(**({"who": given} if given else {}))
+        self.settings = Idempotency.of(given)
         self._survivors: Counter[bytes] = Counter()  # who asks → handlers that go on, their clients gone
         self._owner = owner
         self._feeds = feeds
 
     @property
     def ledger(self) -> Ledger:
-        """What knows all keys. Raises IdempotencyUnavailable."""
-        if not self._feeds.broker.is_local:
-            raise IdempotencyUnavailable()
-        if self._owner not in _ledgers:
-            _ledgers[self._owner] = MemoryLedger(self.settings)
-        return _ledgers[self._owner]
+        """What knows all keys, wherever the publications of the owner go. Raises IdempotencyUnavailable."""
+        broker = self._feeds.broker
+        whose = self._owner if broker.is_local else broker
+        ledger = _ledgers.get(whose)
+        if ledger is None:
+            ledger = _ledgers[whose] = ledger_for(broker, self.settings)
+        return ledger
 
     def begin(self, pipeline: Any, request: Any, plan: Any, key: Any) -> Once:
         """Give what does `request` once, which came with `key`; beside that it stays what it was."""
@@ -76,9 +77,10 @@ class Keys:
 
     def stop(self) -> None:
         """Let go of timers."""
-        ledger = _ledgers.get(self._owner)
-        if ledger is not None:
-            ledger.stop()
+        for whose in (self._owner, self._feeds._broker):
+            ledger = None if whose is None else _ledgers.get(whose)
+            if ledger is not None:
+                ledger.stop()
 
 
 def _checked(key: Any) -> bytes:

@@ -95,16 +95,19 @@ class MemoryLedger:
         return self._size
 
     async def reserve(self, asked: Asked) -> Outcome | Record:
-        while True:
-            self._forget()
-            record = self._records.get(asked.key)
-            if record is None:
-                return self._begin(asked)
-            if record.asked.said != asked.said:
-                raise IdempotencyKeyReused()
-            if record.state != _RUNNING:
-                return record.found()
-            await _end_of(record)
+        while (given := self.attempt(asked)) is None:
+            await _end_of(self._records[asked.key])
+        return given
+
+    def attempt(self, asked: Asked) -> Outcome | Record | None:
+        """As `reserve`, but give None where that waits."""
+        self._forget()
+        record = self._records.get(asked.key)
+        if record is None:
+            return self._begin(asked)
+        if record.asked.said != asked.said:
+            raise IdempotencyKeyReused()
+        return None if record.state == _RUNNING else record.found()
 
     def _begin(self, asked: Asked) -> Record:
         share = self._shares.get(asked.who)

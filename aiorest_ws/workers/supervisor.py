@@ -14,6 +14,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiorest_ws.exceptions import ImproperlyConfigured
+from aiorest_ws.idempotency import Idempotency
+from aiorest_ws.idempotency.hub_server import KeyHub
 from aiorest_ws.realtime.brokers.hub_server import Hub
 from aiorest_ws.server.exposing import expose
 from aiorest_ws.server.hangups import Hangups
@@ -107,6 +109,7 @@ class Supervisor(Program):
         self._page: Page | None = None
         self._is_common = False
         self._hub: Hub | None = None
+        self._keys: KeyHub | None = None
         self._scrapes: Scrapes | None = None
         self._exposition: Exposition | None = None
         self._asked: asyncio.Event
@@ -129,8 +132,9 @@ class Supervisor(Program):
                 bound.close()
             if self._exposition is not None:
                 await self._exposition.close()
-            if self._hub is not None:
-                self._hub.stop()
+            for each in (self._hub, self._keys):
+                if each is not None:
+                    each.stop()
             if self._page is not None:
                 self._page.close()
 
@@ -140,6 +144,8 @@ class Supervisor(Program):
             self._page = Page(2 * self._count + 8)  # who is replaced is there beside who takes its place
         if self._options["broker"] is None:
             self._hub = Hub(self._options["max_history"])
+            if self._options["idempotency"] is not False:
+                self._keys = KeyHub(Idempotency.of(self._options["idempotency"]))
         self._exposition = expose(self._options, self._registry)
         self._workers = [_Worker(number, bound) for number, bound in enumerate(bounds, 1)]
         try:
@@ -206,6 +212,8 @@ class Supervisor(Program):
             return
         if self._hub is not None:
             self._hub.add(child.channel, child.serial)
+        if self._keys is not None:
+            self._keys.add(child.channel)
         if self._scrapes is not None:
             self._scrapes.add(child.serial, child.number, child.channel)
 

@@ -1,28 +1,14 @@
-"""Asks `server.py` for /hello, prints the reply and leaves."""
+"""Asks `server.py` for /hello and prints the reply."""
 
 import asyncio
-import json
 
-from autobahn.asyncio.websocket import WebSocketClientFactory, WebSocketClientProtocol
-
+from aiorest_ws.client import AsyncClient
 from aiorest_ws.command_line import CommandLine
 
 
-class HelloClient(WebSocketClientProtocol):
-    def onOpen(self):
-        request = {"method": "GET", "url": "/hello"}
-        self.sendMessage(json.dumps(request).encode("utf8"))
-
-    def onMessage(self, payload, isBinary):
-        print(payload.decode("utf8"))
-        self.sendClose()
-
-
-async def main(ip, port):
-    factory = WebSocketClientFactory(f"ws://{ip}:{port}")
-    factory.protocol = HelloClient
-    _, connection = await asyncio.get_running_loop().create_connection(factory, ip, port)
-    await connection.is_closed
+async def main(url):
+    async with AsyncClient(url) as api:
+        print(await api.get("/hello"))
 
 
 if __name__ == "__main__":
@@ -30,4 +16,4 @@ if __name__ == "__main__":
     cmd.define("-ip", default="127.0.0.1", help="address of the server", type=str)
     cmd.define("-port", default=8080, help="port of the server", type=int)
     options = cmd.parse_command_line()
-    asyncio.run(main(options.ip, options.port))
+    asyncio.run(main(f"ws://{options.ip}:{options.port}"))

@@ -112,15 +112,6 @@ async def test_unknown_scope_is_an_error() -> None:
 
 
 @asynchronous
-async def test_http_is_answered_501() -> None:
-    server = ByHand(type="http", begins=False)
-    server.begin(Application(make_router()).asgi())
-    assert (await server.told())["status"] == 501
-    assert b"WebSocket" in (await server.told())["body"]
-    await server.over()
-
-
-@asynchronous
 async def test_first_connection_starts_it_where_no_lifespan_comes() -> None:
     app, said = noted()
     async with ByHand().serving(app.asgi()) as server:

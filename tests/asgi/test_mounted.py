@@ -49,7 +49,8 @@ def test_mounted_in_fastapi(path: str | None, at: str) -> None:
             with client.websocket_connect(at) as websocket:
                 websocket.send_json(HELLO)
                 assert websocket.receive_json() == REPLY
-        assert client.get("/live/").status_code == 501
+        assert client.get("/live/hello").json() == "Hello, world!"
+        assert client.get("/live/nothing").status_code == 404
         assert client.get("/elsewhere").status_code == 404
     assert said == ["up", "down"]
 

@@ -101,3 +101,21 @@ async def test_subscription_is_told_of_changes_and_resumes(name: str) -> None:
         async with connect(address) as client:
             again = await ask(client, "/counter", "SUBSCRIBE", id=1, since=change["version"])
             assert again["status"] == 304
+
+
+@on_each
+@within(30)
+async def test_http_is_answered_by_the_same_routes(name: str) -> None:
+    router = SimpleRouter()
+    router.register("/add", lambda request: {"sum": request.data["a"] + request.data["b"]}, "POST")
+    async with SERVERS[name](Application(router).asgi()) as (host, port):
+        reader, writer = await asyncio.open_connection(host, port)
+        body = b'{"a":1,"b":2}'
+        head = f"POST /add HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        writer.write(head.encode() + b"Connection: close\r\n\r\n" + body)
+        async with asyncio.timeout(TIMEOUT):
+            answer = await reader.read()
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert answer.endswith(b'{"sum":3}')
+        writer.close()
+        await writer.wait_closed()

@@ -190,6 +190,16 @@ async def test_messages_that_come_while_it_is_decided_are_answered_then() -> Non
         assert [(await server.reply())["data"] for _ in range(3)] == [0, 1, 2]
 
 
+@asynchronous
+async def test_last_request_of_a_client_that_leaves_at_once_is_served() -> None:
+    served: list[int] = []
+    app = Application(make_router(note=lambda request: served.append(1)))
+    async with ByHand().serving(app.asgi()) as server:
+        for _ in range(300):
+            server.ask("/note")
+    assert len(served) == 300
+
+
 # Limits
 
 
@@ -257,7 +267,9 @@ async def test_flood_is_held_up() -> None:
 
     app = Application(make_router(wait=wait), max_concurrency=1)
     async with ByHand().serving(app.asgi()) as server:
-        for number in range(100):
+        server.ask("/wait", id=0)
+        await turn_over()
+        for number in range(1, 100):
             server.ask("/wait", id=number, data="x" * 10_000)
         await turn_over(200)
         assert server.to_app.qsize() > 80

@@ -152,7 +152,7 @@ async def test_a_subscription_survives_its_connection_and_ends_with_ctrl_c(tmp_p
             (connection,) = (each for factory in app._factories for each in factory.connections)
             connection.transport.abort()
             assert re.fullmatch(
-                rf"aiorest-ws: {url} closed the connection: back in [01]\.\d s", await complaint(program)
+                rf"aiorest-ws: the connection to {url} was lost: back in [01]\.\d s", await complaint(program)
             )
             await app.live.publish("/log", {"n": 2})  # while nobody is there
             assert await program.line() == '{"n":2}'

@@ -3,75 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+import json
 from typing import Any
 
 import pytest
 
 from aiorest_ws import Live, SimpleRouter
-from aiorest_ws.cli.client import Lost, Refused
-from aiorest_ws.cli.subscribe import Follower, Turned
 from aiorest_ws.permissions import AbstractPermission
-from tests.kit.cli import Cli
+from tests.kit.cli import Cli, Said
+from tests.kit.peers import Peer, peer
 from tests.serving import asynchronous, serving, until
 
-LOST = Lost("lost")
 
-
-class Script:
-    """A server that answers as it was told: a list of messages for each connection, or an exception instead of one."""
-
-    def __init__(self, *connections: Any) -> None:
-        self.connections = list(connections)
-        self.asked: list[Any] = []
-        self.shown: list[Any] = []
-        self.slept: list[float] = []
-        self.now = 0.0
-
-    @contextmanager
-    def connect(self) -> Iterator[Script]:
-        self._messages = self.connections.pop(0)
-        if isinstance(self._messages, Exception):
-            raise self._messages
-        yield self
-
-    def send(self, method: str, url: str, *, args: Any = None, since: Any = None) -> int:
-        self.asked.append(since)
-        assert (method, url) == ("SUBSCRIBE", "/x")
-        return 1
-
-    def reply_to(self, number: int) -> Any:
-        return self.receive()
-
-    def receive(self) -> Any:
-        message = self._messages.pop(0)
-        if isinstance(message, Exception):
-            raise message
-        if isinstance(message, float):
-            self.now += message
-            return self.receive()
-        return message
-
-    def follow(self) -> Exception:
-        """Follow to the end, and give it."""
-        follower = Follower(
-            self.connect,  # type: ignore[arg-type]
-            "/x",
-            None,
-            self.shown.append,
-            sleep=self.slept.append,
-            clock=lambda: self.now,
-            jitter=lambda low, high: high,
-        )
-        with pytest.raises((Lost, Refused, Turned)) as caught:
-            follower.run()
-        assert not self.connections
-        return caught.value
-
-
-def reply(version: str, status: int = 200, **more: Any) -> dict[str, Any]:
-    return {"id": 1, "status": status, "topic": "/x", "version": version} | more
+async def following(cli: Cli, *talks: Any) -> tuple[Said, list[Any]]:
+    """Subscribe to /x at a server that talks so; give how it ended, and what was shown."""
+    async with peer(*talks) as script:
+        said = await asyncio.to_thread(cli, "subscribe", "/x", "--server", script.url)
+    return said, [json.loads(line) for line in said.out.splitlines()]
 
 
 def push(version: str, *data: Any) -> dict[str, Any]:
@@ -82,73 +30,108 @@ def end(status: int, **more: Any) -> dict[str, Any]:
     return {"event_name": "/x", "status": status, "detail": "over"} | more
 
 
-def test_the_value_and_each_change_and_nothing_else() -> None:
-    others = [{"event_name": "/y", "version": "e.9", "data": 9}, {"event_name": "/x", "data": "an event"}, {"id": 7}]
-    script = Script([reply("e.1", data=None), push("e.2", 2), push("e.3"), *others, push("e.4", 4), end(404)])
-    assert str(script.follow()) == "404: over"
-    assert script.shown == [None, 2, 4]
-    assert script.slept == []
+@asynchronous
+async def test_the_value_and_each_item_and_nothing_else(cli: Cli) -> None:
+    async def talk(connection: Peer) -> None:
+        await connection.answer([], topic="/x", version="e.1")
+        await connection.say(
+            {"event_name": "/y", "version": "e.9", "data": 9}, {"event_name": "/x", "data": "an event"}
+        )
+        await connection.say(push("e.2", 2), push("e.3", None), end(404))
+
+    said, shown = await following(cli, talk)
+    assert shown == [[], 2, None]
+    assert (said.code, said.err) == (4, "aiorest-ws: 404: over\n")
 
 
-def test_it_comes_back_to_where_it_was(capsys: pytest.CaptureFixture[str]) -> None:
-    script = Script(
-        [reply("e.1", data=1), push("e.2", 2), LOST],
-        [reply("e.5", 206), push("e.3", 3), LOST],
-        [reply("e.3", 304), LOST],
-        [reply("f.1", data="anew"), LOST],
-        [reply("f.1", 304), end(403)],
-    )
-    assert script.follow().args == ("403: over",)
-    assert script.asked == [None, "e.2", "e.3", "e.3", "f.1"]
-    assert script.shown == [1, 2, 3, "anew"]
-    assert capsys.readouterr().err.count("may be missing") == 1
+@asynchronous
+async def test_it_comes_back_to_where_it_was_and_says_so(cli: Cli) -> None:
+    asked = []
 
+    async def first(connection: Peer) -> None:
+        await connection.answer([], topic="/x", version="e.1")
+        await connection.say(push("e.2", 2))
+        await connection.close(1012, "replaced")
 
-def test_waits_grow_to_twenty_seconds_and_a_long_life_ends_that() -> None:
-    def short() -> list[Any]:
-        return [reply("e.1", 304), 29.9, LOST]
+    async def second(connection: Peer) -> None:
+        asked.append((await connection.answer(status=206, topic="/x", version="e.3"))["since"])
+        await connection.say(push("e.3", 3))
+        await connection.close(1012)
 
-    long = [reply("e.1", 304), 30.0, LOST]
-    script = Script([reply("e.1", data=1), LOST], *(short() for _ in range(6)), long, short(), Refused(403, "no"))
-    assert isinstance(script.follow(), Refused)
-    assert script.slept == [1.0, 2.0, 4.0, 8.0, 16.0, 20.0, 20.0, 1.0, 2.0]
+    async def third(connection: Peer) -> None:
+        asked.append((await connection.answer(["anew"], topic="/x", version="f.1"))["since"])
+        await connection.say(end(403))
 
-
-def test_what_the_server_asks_for_is_waited_besides() -> None:
-    script = Script([reply("e.1", data=1), end(503, retry=1500)], [reply("e.1", 304), end(405)])
-    script.follow()
-    assert script.slept == [1.0 + 1.5]
+    said, shown = await following(cli, first, second, third)
+    assert (said.code, shown, asked) == (4, [[], 2, 3, ["anew"]], ["e.2", "e.3"])
+    lines = said.err.splitlines()
+    assert len(lines) == 4
+    assert "closed the connection: 1012 replaced: back in " in lines[0]
+    assert lines[2:] == [
+        "aiorest-ws: this is the value of now; what came in between may be missing",
+        "aiorest-ws: 403: over",
+    ]
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 422])
-def test_what_is_for_good_ends_it(status: int) -> None:
-    for connections in ([end(status) | {"id": 1}], [reply("e.1", data=1), end(status)]):
-        exc = Script(connections).follow()
-        assert isinstance(exc, Turned)
-        assert exc.code == 4
+@asynchronous
+async def test_what_is_for_good_ends_it(cli: Cli, status: int) -> None:
+    async def at_once(connection: Peer) -> None:
+        await connection.answer(status=status, detail="no")
+
+    async def later(connection: Peer) -> None:
+        await connection.answer(1, topic="/x", version="e.1.d")
+        await connection.say(end(status))
+
+    for talk, shown, detail in ((at_once, [], "no"), (later, [1], "over")):
+        said, lines = await following(cli, talk)
+        assert (said.code, lines, said.err) == (4, shown, f"aiorest-ws: {status}: {detail}\n")
 
 
 @pytest.mark.parametrize("status", [409, 429, 500, 503])
-def test_what_is_not_for_good_does_not(status: int) -> None:
-    script = Script(
-        [reply("e.1", data=1), end(status)],
-        [end(status) | {"id": 1}],
-        Refused(503, "busy"),
-        [reply("e.1", 304), end(404)],
-    )
-    assert str(script.follow()) == "404: over"
-    assert len(script.slept) == 3
+@asynchronous
+async def test_what_is_not_for_good_does_not(cli: Cli, status: int) -> None:
+    async def talk(connection: Peer) -> None:
+        await connection.answer(1, topic="/x", version="e.1.d")
+        await connection.say(end(status, retry=1))
+        await connection.answer(2, topic="/x", version="e.2.d")
+        await connection.say(end(404))
+
+    said, shown = await following(cli, talk)
+    assert (said.code, shown) == (4, [1, 2])
+    assert said.err.startswith(f"aiorest-ws: {status}: over: back in ")
 
 
-@pytest.mark.parametrize(("first", "code"), [(LOST, 3), (Refused(503, "busy"), 5), (Refused(401, "who"), 4)])
-def test_the_first_connection_is_tried_once(first: Exception, code: int) -> None:
-    exc = Script(first).follow()
-    assert exc.code == code  # type: ignore[attr-defined]
+@pytest.mark.parametrize(("status", "code"), [(503, 5), (401, 4)])
+@asynchronous
+async def test_the_first_connection_is_tried_once(cli: Cli, status: int, code: int) -> None:
+    said, shown = await following(cli, status)
+    assert (said.code, shown) == (code, [])
+    assert f"refuses the connection: {status} refused with {status}" in said.err
 
 
-def test_a_first_reply_of_an_error_ends_it_too() -> None:
-    exc = Script([end(503) | {"id": 1}]).follow()
-    assert exc.code == 5  # type: ignore[attr-defined]
+@pytest.mark.parametrize("status", [409, 503])
+@asynchronous
+async def test_a_first_reply_of_an_error_ends_it_too(cli: Cli, status: int) -> None:
+    async def talk(connection: Peer) -> None:
+        await connection.answer(status=status, detail="busy", retry=10_000)
+
+    said, _ = await following(cli, talk)
+    assert (said.code, said.err) == (status // 100, f"aiorest-ws: {status}: busy\n")
+
+
+@asynchronous
+async def test_the_token_goes_with_the_message(cli: Cli) -> None:
+    messages = []
+
+    async def talk(connection: Peer) -> None:
+        messages.append(await connection.answer(status=404, detail="no"))
+
+    async with peer(talk) as script:
+        argv = ("subscribe", "/x", "a=1", "--token", "a.b.c", "--server", script.url)
+        assert (await asyncio.to_thread(cli, *argv)).code == 4
+    assert (messages[0]["token"], messages[0]["args"]) == ("a.b.c", {"a": "1"})
+    assert script.tokens == ["Bearer a.b.c"]
 
 
 class Allowed(AbstractPermission):

@@ -369,6 +369,7 @@ def test_waits_are_a_part_of_a_bound_that_doubles_and_a_long_life_ends_that() ->
     assert [backoff.after(life) for life in (0, 1, 29.9, 5, 5, 5, 5, 30, 0)] == [0.5, 1, 2, 4, 8, 16, 20, 0.5, 1]
     assert {low for low, _ in bounds} == {0}
     assert backoff.after(0, 1.5) == 2 + 1.5
+    assert backoff.after(0, 1e300) == 4 + 600
     for _ in range(2000):
         assert backoff.after(0) <= 20
 
@@ -407,3 +408,79 @@ async def test_nothing_grows_with_the_connections_that_were_lost() -> None:
         assert len(kept) == 2
         assert max(tasks[5:]) <= max(tasks[:5])
     assert {len(urls) for urls in asked[:-1]} == {2}
+
+
+@asynchronous
+async def test_another_connection_can_be_asked_for() -> None:
+    gates = Gates()
+    async with over_a_line(gates, backoff=(3600, 3600)) as (api, line):
+        call = asyncio.create_task(api.get("/wait/a"))
+        await gates.until_started("a")
+        await api.reconnect()
+        with pytest.raises(ConnectionLost, match="another connection was asked for: it may have run"):
+            await call
+        line.cut()
+        await until(lambda: api.status == "offline")
+        waiting = asyncio.create_task(api.get("/hello"))
+        await asyncio.gather(api.reconnect(), api.reconnect())
+        assert await waiting == "Hello, world!"
+        await api.close()
+        with pytest.raises(ClientClosed):
+            await api.reconnect()
+
+
+@asynchronous
+async def test_what_was_asked_for_is_no_reason_to_come_back_from_a_close_for_good() -> None:
+    async def talk(connection: Peer) -> None:
+        await connection.answer("well")
+        await connection.close(1008)
+
+    async with peer(talk) as script, AsyncClient(script.url, **QUICK) as api:
+        await api.reconnect()
+        assert await api.get("/x") == "well"
+        await until(lambda: api.status == "closed")
+        assert len(script.tokens) == 2
+
+
+@asynchronous
+async def test_the_server_may_say_when_to_come_back() -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        api = AsyncClient(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}", **QUICK)
+        states = api.statuses()
+        with pytest.raises(HandshakeRefused, match="503 Busy"):
+            await api.connect()
+        assert (await anext(states)).status == "connecting"
+        state = await anext(states)
+        assert state.retry_in is not None
+        assert 7 <= state.retry_in < 7.1
+        await api.close()
+
+
+class Jumping(asyncio.SelectorEventLoop):
+    """A loop whose clock jumps, as where a computer has slept."""
+
+    ahead = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.ahead
+
+
+def test_a_computer_that_has_slept_asks_first_whether_the_server_is_there() -> None:
+    async def main() -> None:
+        async with over_a_line() as (api, line):
+            states = api.statuses()
+            assert (await anext(states)).status == "open"
+            for _ in range(3):
+                loop.ahead += 3600.0
+                assert await api.get("/hello") == "Hello, world!"
+            assert api.status == "open"
+            assert line.connections == 1
+
+    loop = Jumping()
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(asyncio.wait_for(main(), None))

@@ -501,3 +501,42 @@ async def test_the_server_is_given_the_time_that_it_asks_for() -> None:
         assert waits[1] is not None
         assert waits[1] >= 0.04
         await until(lambda: changes.status == "live")
+
+
+@asynchronous
+async def test_more_subscriptions_than_the_server_takes_begin_when_others_are_left() -> None:
+    async with a_world() as world:
+        api = await world.client()
+        kept = [api.subscribe("/state/7", args={"step": n}) for n in range(128)]
+        for changes in kept:
+            await anext(changes)
+        late = api.subscribe("/state/7", args={"step": 1000})
+        states = late.statuses()
+        state = await anext(states)
+        while state.reason is None:
+            state = await anext(states)
+        assert "429" in str(state.reason)
+        kept.pop().close()
+        assert (await anext(late)).data == {"n": 1000}
+
+
+@asynchronous
+async def test_extra_and_presence_go_with_the_message() -> None:
+    messages = []
+
+    async def talk(connection: Peer) -> None:
+        while True:
+            messages.append(await connection.answer(1, topic="/x", version="e.1.d"))
+
+    async with peer(talk) as script, AsyncClient(script.url) as api:
+        changes = api.subscribe("/x", args={"a": 1}, presence={"typing": True}, extra={"tenant": 5, "url": "/other"})
+        assert (await anext(changes)).data == 1
+        changes.close()
+        await until(lambda: len(messages) == 2)
+    subscribe, unsubscribe = messages
+    assert (subscribe["tenant"], subscribe["presence"], subscribe["url"]) == (5, {"typing": True}, "/x")
+    assert {key: value for key, value in unsubscribe.items() if key != "id"} == {
+        "method": "UNSUBSCRIBE",
+        "url": "/x",
+        "topic": "/x",
+    }

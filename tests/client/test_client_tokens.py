@@ -317,7 +317,9 @@ def token_with(**claims: Any) -> str:
     return f"e30.{body}.x"
 
 
-@pytest.mark.parametrize(("exp", "due"), [(3600, 3570), (61, 31), (60, 30), (10, 5), (0, None), (-3600, None)])
+@pytest.mark.parametrize(
+    ("exp", "due"), [(10**9, 86370), (3600, 3570), (61, 31), (60, 30), (10, 5), (0, None), (-3600, None)]
+)
 @asynchronous
 async def test_a_token_is_due_half_a_minute_before_it_expires_and_one_that_is_over_is_used(exp: int, due: Any) -> None:
     """What seems to be over by a clock that is wrong, is: else it would be asked for with each call."""
@@ -332,7 +334,7 @@ def test_of_what_is_no_token_nothing_is_known(token: str | None) -> None:
     assert claims_of(token) == {}
 
 
-@pytest.mark.parametrize("exp", ["soon", True, None, [1]])
+@pytest.mark.parametrize("exp", ["soon", True, None, [1], -1, 10**400, float("nan"), float("inf")])
 @asynchronous
 async def test_a_token_with_an_odd_exp_is_used_until_it_is_refused(exp: Any) -> None:
     give: Callable[[], str] = lambda: token_with(exp=exp, sub="ada")  # noqa: E731
@@ -352,3 +354,28 @@ async def test_a_function_that_never_answers_is_left_in_time() -> None:
         with pytest.raises(TimeoutError):
             async with AsyncClient(url, token=never, connect_timeout=0.05):
                 pass
+
+
+@asynchronous
+async def test_while_another_token_is_fetched_a_write_fails_with_the_reason() -> None:
+    may_give = asyncio.Event()
+
+    async def fetch() -> str:
+        if script.tokens:
+            await may_give.wait()
+        return f"token-{len(script.tokens)}"
+
+    async def first(connection: Peer) -> None:
+        await connection.close(4401, "expired")
+
+    async def second(connection: Peer) -> None:
+        await connection.answer("well")
+
+    async with peer(first, second) as script, AsyncClient(script.url, token=fetch, **QUICK) as api:
+        await until(lambda: api.status == "offline")
+        with pytest.raises(ConnectionLost, match="4401 expired: it was not sent, and only GET waits"):
+            await api.post("/x")
+        waiting = asyncio.create_task(api.get("/x"))
+        may_give.set()
+        assert await waiting == "well"
+    assert script.tokens == ["Bearer token-0", "Bearer token-1"]

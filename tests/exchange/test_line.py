@@ -15,8 +15,8 @@ import pytest
 from aiorest_ws import Application, SimpleRouter
 from tests.serving import LOOPS, TIMEOUT, Certificate, Client, Gates, asynchronous, factory_of, until
 
-OK = b"GET /hello HTTP/1.1\r\nHost: t\r\n\r\n"
-HEAD = b"POST /data HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\n"
+OK = b"GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n"
+HEAD = b"POST /data HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
 
 class Response(NamedTuple):
@@ -112,7 +112,8 @@ async def test_a_body_may_come_in_chunks_and_byte_by_byte() -> None:
 async def test_a_trailer_is_no_header() -> None:
     async with serving() as app, plain(app) as client:
         reply = await client.ask(
-            b"GET /peer HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nAuthorization: Bearer x\r\n\r\n"
+            b"GET /peer HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"0\r\nAuthorization: Bearer x\r\n\r\n"
         )
         assert "authorization" not in json.loads(reply.body)[1]
 
@@ -135,7 +136,7 @@ async def test_a_websocket_is_served_as_ever_and_after_requests(loop: str) -> No
 
 
 UPGRADE = (
-    b"GET / HTTP/1.1\r\nHost: t\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
 )
 
@@ -144,7 +145,7 @@ UPGRADE = (
 async def test_an_upgrade_in_a_pipeline_waits_for_what_is_before_it() -> None:
     gates = Gates()
     async with serving(router_of(gates)) as app, plain(app) as client:
-        wait = b"GET /wait/a HTTP/1.1\r\nHost: t\r\n\r\n"
+        wait = b"GET /wait/a HTTP/1.1\r\nHost: localhost\r\n\r\n"
         client.send(OK + wait + UPGRADE + b"\r\n" + b"\x89\x80aaaa")
         assert (await client.response()).body == b'"hi"'
         await gates.until_started("a")
@@ -194,26 +195,26 @@ BAD = {
     "a chunk that goes on": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\n12\r\n0\r\n\r\n", 400),
     "a bare LF": (b"GET /hello HTTP/1.1\nHost: t\n\n", 400),
     "a header with a bare LF": (b"GET /hello HTTP/1.1\r\nHost: t\nX: y\r\n\r\n", 400),
-    "a header with a bare CR": (b"GET /hello HTTP/1.1\r\nHost: t\rX: y\r\n\r\n", 400),
-    "a folded header": (b"GET /hello HTTP/1.1\r\nHost: t\r\nX: y\r\n z\r\n\r\n", 400),
+    "a header with a bare CR": (b"GET /hello HTTP/1.1\r\nHost: localhost\rX: y\r\n\r\n", 400),
+    "a folded header": (b"GET /hello HTTP/1.1\r\nHost: localhost\r\nX: y\r\n z\r\n\r\n", 400),
     "a space before a colon": (b"GET /hello HTTP/1.1\r\nHost : t\r\n\r\n", 400),
-    "a space before a name": (b"GET /hello HTTP/1.1\r\n Host: t\r\n\r\n", 400),
-    "a NUL": (b"GET /hello HTTP/1.1\r\nHost: t\r\nX: a\0b\r\n\r\n", 400),
-    "a C1 control": (b"GET /hello HTTP/1.1\r\nHost: t\r\nX: \x85\r\n\r\n", 400),
+    "a space before a name": (b"GET /hello HTTP/1.1\r\n Host: localhost\r\n\r\n", 400),
+    "a NUL": (b"GET /hello HTTP/1.1\r\nHost: localhost\r\nX: a\0b\r\n\r\n", 400),
+    "a C1 control": (b"GET /hello HTTP/1.1\r\nHost: localhost\r\nX: \x85\r\n\r\n", 400),
     "no Host": (b"GET /hello HTTP/1.1\r\n\r\n", 400),
-    "two Hosts": (b"GET /hello HTTP/1.1\r\nHost: t\r\nHost: u\r\n\r\n", 400),
+    "two Hosts": (b"GET /hello HTTP/1.1\r\nHost: localhost\r\nHost: u\r\n\r\n", 400),
     "a Host that is none": (b"GET /hello HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
-    "another host in the target": (b"GET http://u/hello HTTP/1.1\r\nHost: t\r\n\r\n", 400),
-    "an authority as target": (b"GET t:80 HTTP/1.1\r\nHost: t\r\n\r\n", 400),
-    "no target": (b"GET HTTP/1.1\r\nHost: t\r\n\r\n", 400),
-    "a target that is no ASCII": (b"GET /\xc3\xa4 HTTP/1.1\r\nHost: t\r\n\r\n", 400),
-    "a tunnel": (b"CONNECT t:443 HTTP/1.1\r\nHost: t\r\n\r\n", 405),
+    "another host in the target": (b"GET http://u/hello HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+    "an authority as target": (b"GET t:80 HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+    "no target": (b"GET HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+    "a target that is no ASCII": (b"GET /\xc3\xa4 HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+    "a tunnel": (b"CONNECT t:443 HTTP/1.1\r\nHost: localhost\r\n\r\n", 405),
     "HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
-    "HTTP/1.2": (b"GET /hello HTTP/1.2\r\nHost: t\r\n\r\n", 505),
+    "HTTP/1.2": (b"GET /hello HTTP/1.2\r\nHost: localhost\r\n\r\n", 505),
     "HTTP/0.9": (b"GET /hello\r\n\r\n", 400),
-    "too many headers": (b"GET /hello HTTP/1.1\r\nHost: t\r\n" + b"X: y\r\n" * 100 + b"\r\n", 431),
-    "a long header": (b"GET /hello HTTP/1.1\r\nHost: t\r\nX: " + b"y" * 17000 + b"\r\n\r\n", 431),
-    "a header without an end": (b"GET /hello HTTP/1.1\r\nHost: t\r\nX: " + b"y" * 400_000, 431),
+    "too many headers": (b"GET /hello HTTP/1.1\r\nHost: localhost\r\n" + b"X: y\r\n" * 100 + b"\r\n", 431),
+    "a long header": (b"GET /hello HTTP/1.1\r\nHost: localhost\r\nX: " + b"y" * 17000 + b"\r\n\r\n", 431),
+    "a header without an end": (b"GET /hello HTTP/1.1\r\nHost: localhost\r\nX: " + b"y" * 400_000, 431),
     "a target without an end": (b"GET /" + b"y" * 400_000, 431),
     "a body of a gibibyte": (HEAD + b"Content-Length: 1073741824\r\n\r\n", 413),
     "chunks without an end": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"ffffff\r\n" + b"1" * 5000, 413),
@@ -242,8 +243,8 @@ async def test_what_is_bad_is_refused_and_nothing_behind_it_is_read(name: str, b
 @pytest.mark.parametrize(
     ("data", "status", "body"),
     [
-        (b"GET http://t/hello HTTP/1.1\r\nHost: t\r\n\r\n", 200, b'"hi"'),
-        (b"OPTIONS * HTTP/1.1\r\nHost: t\r\n\r\n", 204, b""),
+        (b"GET http://localhost/hello HTTP/1.1\r\nHost: localhost\r\n\r\n", 200, b'"hi"'),
+        (b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n", 204, b""),
         (b"\r\n\r\n" + OK, 200, b'"hi"'),
         (OK.replace(b"\r\n\r\n", b"\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\r\n"), 200, b'"hi"'),
         (HEAD + b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 2\r\n\r\n12", 200, b"12"),
@@ -256,6 +257,27 @@ async def test_what_is_unusual_and_right_is_answered(data: bytes, status: int, b
             reply = await client.ask(data)
             assert (reply.status, reply.body) == (status, body)
         assert (await client.ask(OK)).status == 200
+
+
+@asynchronous
+@pytest.mark.parametrize(
+    ("host", "options", "status"),
+    [
+        ("evil.example", {}, 403),
+        ("localhost.evil.example", {}, 403),
+        ("LOCALHOST:80", {}, 200),
+        ("a.localhost", {}, 200),
+        ("[::1]", {}, 200),
+        ("evil.example", {"trusted_proxies": 1}, 200),
+        ("evil.example", {"allowed_hosts": ["*.example"]}, 200),
+        ("localhost", {"allowed_hosts": ["*.example"]}, 403),
+    ],
+)
+async def test_a_name_that_a_page_has_lead_here_is_refused(host: str, options: dict[str, Any], status: int) -> None:
+    """A GET of the page's own host has no Origin: it is DNS rebinding, for all that a browser says."""
+    async with serving(**options) as app, plain(app) as client:
+        reply = await client.ask(f"GET /hello HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        assert reply.status == status
 
 
 @asynchronous
@@ -291,7 +313,7 @@ async def test_a_reply_before_the_body_closes() -> None:
 async def test_a_fault_behind_a_request_that_is_answered_comes_behind_its_reply() -> None:
     gates = Gates()
     async with serving(router_of(gates)) as app, plain(app) as client:
-        client.send(b"GET /wait/a HTTP/1.1\r\nHost: t\r\n\r\n")
+        client.send(b"GET /wait/a HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await gates.until_started("a")
         client.send(b"nonsense\r\n\r\n")
         await until(lambda: bool(next(iter(factory_of(app).connections))._last_words))
@@ -351,7 +373,7 @@ async def test_requests_a_second_are_those_of_a_connection() -> None:
 async def test_pipelined_requests_count() -> None:
     gates = Gates()
     async with serving(router_of(gates), max_concurrency=2) as app, plain(app) as client:
-        client.send(b"GET /wait/a HTTP/1.1\r\nHost: t\r\n\r\n")
+        client.send(b"GET /wait/a HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await gates.until_started("a")
         client.send(OK * 3)
         await until(lambda: bool(next(iter(factory_of(app).connections))._last_words))
@@ -365,7 +387,7 @@ async def test_who_leaves_has_its_handler_cancelled() -> None:
     gates = Gates()
     async with serving(router_of(gates)) as app:
         async with plain(app) as client:
-            client.send(b"GET /wait/a HTTP/1.1\r\nHost: t\r\n\r\n")
+            client.send(b"GET /wait/a HTTP/1.1\r\nHost: localhost\r\n\r\n")
             await gates.until_started("a")
         await gates.until(lambda: gates.cancelled == ["a"])
         await until(lambda: not factory_of(app).connections)
@@ -376,7 +398,7 @@ async def test_the_end_answers_what_is_asked_and_closes_the_others() -> None:
     gates = Gates()
     async with serving(router_of(gates)) as app, plain(app) as busy, plain(app) as idle:
         assert (await idle.ask(OK)).status == 200
-        busy.send(b"GET /wait/a HTTP/1.1\r\nHost: t\r\n\r\n")
+        busy.send(b"GET /wait/a HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await gates.until_started("a")
         stopping = asyncio.ensure_future(app.stop())
         await idle.eof()
@@ -397,7 +419,7 @@ async def test_probes_are_answered_on_a_kept_connection() -> None:
 
 @asynchronous
 async def test_trusted_proxies_say_who_it_is() -> None:
-    said = b"GET /peer HTTP/1.1\r\nHost: t\r\nX-Forwarded-For: 6.6.6.6, 203.0.113.7\r\n\r\n"
+    said = b"GET /peer HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 6.6.6.6, 203.0.113.7\r\n\r\n"
     async with serving(trusted_proxies=1) as app, plain(app) as client:
         assert json.loads((await client.ask(said)).body)[0] == "203.0.113.7"
         assert json.loads((await client.ask(said.replace(b"113.7", b"113.8"))).body)[0] == "203.0.113.8"

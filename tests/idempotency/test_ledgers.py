@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,16 +15,28 @@ from aiorest_ws.idempotency.exceptions import (
     TooManyIdempotencyKeys,
 )
 from aiorest_ws.idempotency.ledgers import Outcome
-from tests.kit.ledgers import LedgerKit, MemoryLedgerKit, asked, outcome
-from tests.serving import asynchronous, turn_over
+from tests.kit.ledgers import HubLedgerKit, LedgerKit, MemoryLedgerKit, RedisLedgerKit, asked, outcome
+from tests.kit.systems import needs_posix
+from tests.serving import asynchronous
 
 Kits = Callable[..., LedgerKit]
 
 
-@pytest.fixture(params=["memory"])
+# Those that bound what all keys take together; a server has its own `maxmemory`.
+BOUNDING: dict[str, Kits] = {"memory": MemoryLedgerKit, "hub": HubLedgerKit}
+
+
+@pytest.fixture(params=[*BOUNDING, pytest.param("redis", marks=needs_posix)])
 def kits(request: pytest.FixtureRequest) -> Kits:
     """Give what makes a kit."""
-    return MemoryLedgerKit
+    if request.param == "redis":
+        return partial(RedisLedgerKit, request.getfixturevalue("valkey"))
+    return BOUNDING[request.param]
+
+
+@pytest.fixture(params=BOUNDING)
+def bounding_kits(request: pytest.FixtureRequest) -> Kits:
+    return BOUNDING[request.param]
 
 
 def is_ticket(given: Any) -> bool:
@@ -67,7 +80,7 @@ async def test_who_asks_while_it_runs_waits(kits: Kits) -> None:
     async with kits() as kit:
         ticket = await kit.ledger.reserve(asked())
         waiting = [asyncio.ensure_future(each.reserve(asked())) for each in (kit.ledger, kit.other, kit.other)]
-        await turn_over()
+        await kit.settle()
         assert not any(each.done() for each in waiting)
         waiting[1].cancel()
         await kit.keep(kit.ledger, ticket, outcome())
@@ -80,7 +93,7 @@ async def test_what_was_not_begun_is_for_the_next(kits: Kits) -> None:
     async with kits() as kit:
         ticket = await kit.ledger.reserve(asked())
         waiting = [asyncio.ensure_future(each.reserve(asked())) for each in (kit.other, kit.ledger, kit.other)]
-        await turn_over()
+        await kit.settle()
         kit.ledger.release(ticket)
         done, left = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         (first,) = done
@@ -95,7 +108,7 @@ async def test_of_what_was_lost_nobody_knows_what_came(kits: Kits) -> None:
     async with kits() as kit:
         ticket = await kit.ledger.reserve(asked())
         waiting = asyncio.ensure_future(kit.other.reserve(asked()))
-        await turn_over()
+        await kit.settle()
         kit.ledger.lose(ticket)
         with pytest.raises(OutcomeUnknown):
             await waiting
@@ -121,7 +134,7 @@ async def test_time_alone_makes_a_key_unknown(kits: Kits) -> None:
         ticket = await kit.ledger.reserve(asked("running"))
         await kit.done(asked("a"), outcome())
         kit.ledger.lose(await kit.ledger.reserve(asked("lost")))
-        await turn_over()
+        await kit.settle()
         kit.clock.now += 299
         assert await kit.other.reserve(asked("a")) == outcome()
         with pytest.raises(OutcomeUnknown):
@@ -144,8 +157,8 @@ async def test_the_oldest_outcomes_of_one_make_room_for_its_newest_and_are_known
 
 
 @asynchronous
-async def test_nobody_makes_room_for_another(kits: Kits) -> None:
-    async with kits(max_bytes=25, max_bytes_each=20) as kit:
+async def test_nobody_makes_room_for_another(bounding_kits: Kits) -> None:
+    async with bounding_kits(max_bytes=25, max_bytes_each=20) as kit:
         for key in "ab":
             await kit.done(asked(key), outcome(b"1" * 10))
         await kit.done(asked("a", "bob"), outcome(b"2" * 10))  # there is no room for it
@@ -168,18 +181,31 @@ async def test_bytes_are_free_again_when_they_are_forgotten(kits: Kits) -> None:
 
 @asynchronous
 async def test_one_who_has_many_keys_gets_no_more_and_others_do(kits: Kits) -> None:
-    async with kits(max_keys_each=2, max_keys=3, seconds=300) as kit:
+    async with kits(max_keys_each=2, seconds=300) as kit:
         await kit.done(asked("a"), outcome())
         ticket = await kit.ledger.reserve(asked("b"))
         with pytest.raises(TooManyIdempotencyKeys):
             await kit.other.reserve(asked("c"))
         assert await kit.other.reserve(asked("a")) == outcome()
         await kit.done(asked("a", "bob"), outcome())
+        kit.ledger.release(ticket)
+        await kit.settle()
+        ticket = await kit.other.reserve(asked("c"))
+        assert is_ticket(ticket)
+        await kit.keep(kit.other, ticket, outcome())
+        await kit.settle()
+        kit.clock.now += 301
+        assert is_ticket(await kit.other.reserve(asked("d")))
+        assert is_ticket(await kit.other.reserve(asked("e")))
+
+
+@asynchronous
+async def test_when_there_are_too_many_of_all_nothing_is_begun(bounding_kits: Kits) -> None:
+    async with bounding_kits(max_keys=2) as kit:
+        ticket = await kit.ledger.reserve(asked("a"))
+        await kit.done(asked("a", "bob"), outcome())
         with pytest.raises(IdempotencyUnavailable, match="too many"):
             await kit.other.reserve(asked("a", "cy"))
         kit.ledger.release(ticket)
-        await turn_over()
+        await kit.settle()
         assert is_ticket(await kit.other.reserve(asked("a", "cy")))
-        kit.clock.now += 301
-        assert is_ticket(await kit.other.reserve(asked("c")))
-        assert is_ticket(await kit.other.reserve(asked("d")))

@@ -65,7 +65,7 @@ class HubBroker:
     is_local = False
 
     def __init__(self, channel: Channel) -> None:
-        self._channel = channel
+        self.channel = channel
         self._loop: Any = None
         self._why_not = "the broker was not started"  # why nothing can be asked, if so
         self._last = 0  # number of what was asked
@@ -91,13 +91,13 @@ class HubBroker:
             ("items", self._on_items),
             ("listed", self._on_listed),
         ):
-            self._channel.take(kind, handler)
-        self._channel.on_lost(lambda: self._end("the supervisor is gone"))
+            self.channel.take(kind, handler)
+        self.channel.on_lost(lambda: self._end("the supervisor is gone"))
 
     async def stop(self) -> None:
         """Ask nothing more. Who was there is kept by the hub for a while: they may come back, elsewhere."""
         if not self._why_not:
-            self._channel.send("leave")
+            self.channel.send("leave")
             self._end("the server is stopping")
 
     # What is asked
@@ -116,7 +116,7 @@ class HubBroker:
         self._on_rechecked([url], b"")
         if (why_not := self._refusal()) is not None:
             return self._failed(why_not)
-        self._channel.send("recheck", url)
+        self.channel.send("recheck", url)
         return None
 
     def subscribe(self, url: str, node: Node) -> Mark | asyncio.Future[Mark]:
@@ -146,7 +146,7 @@ class HubBroker:
             del self._urls[url]
             if subscription.mark is not None:  # else who waits is told when it has come
                 del self._subscriptions[subscription.number]
-            self._channel.send("unsubscribe", subscription.number)
+            self.channel.send("unsubscribe", subscription.number)
 
     def history(self, url: str, since: Mark) -> asyncio.Future[list[Item] | None]:
         return self._ask("history", url, since.epoch, since.number)
@@ -172,7 +172,7 @@ class HubBroker:
         if (why_not := self._refusal()) is not None:
             return self._failed(why_not)
         number = self._last + 1
-        self._channel.send(kind, number, *head, body=b"" if item is None else body_of(item))
+        self.channel.send(kind, number, *head, body=b"" if item is None else body_of(item))
         self._last = number
         future: asyncio.Future[Any] = self._loop.create_future()
         self._asked[number] = (future, told, item)
@@ -184,7 +184,7 @@ class HubBroker:
         """Give why nothing can be asked now, None if it can."""
         if self._why_not:
             return self._why_not
-        if self._channel.pending > _MOST_PENDING:
+        if self.channel.pending > _MOST_PENDING:
             return "the supervisor does not take what it is told"
         return None
 
@@ -217,7 +217,7 @@ class HubBroker:
     def _give_up(self, subscription: _Subscription) -> None:
         if self._urls.get(subscription.url) is subscription:
             del self._urls[subscription.url]
-            self._channel.send("unsubscribe", subscription.number)
+            self.channel.send("unsubscribe", subscription.number)
         for _, future in subscription.waiting:
             _fail(future, "the supervisor does not answer")
 

@@ -1,0 +1,238 @@
+"""The console and Swagger UI in Debian's Chromium, over the HTTP door of a real server. `make test-browser` runs it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+import pytest
+
+from aiorest_ws import Application, HTTPError, Live, Request, Response, SimpleRouter
+from tests.kit.browsers import browser, drawn, expect, opened
+from tests.kit.pages import ROOT
+from tests.serving import factory_of, serving, within
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser, Page
+
+pytestmark = pytest.mark.browser
+
+WIDE, PHONE = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
+MESSAGES = 10_000
+
+
+class Pet(msgspec.Struct, forbid_unknown_fields=True):
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=40, description="as it is called")]
+    kind: Literal["cat", "dog", "parrot"]
+    age: Annotated[int, msgspec.Meta(ge=0, le=100)] | None = None
+    tags: list[str] = []
+    is_tame: bool = True
+
+
+def make_router() -> SimpleRouter:
+    """Give a router with pets: a state, a log, and what fails."""
+    pets: list[Pet] = []
+    events: list[dict[str, Any]] = []
+    router = SimpleRouter()
+
+    @router.get("/pets", live=Live(shared=True, interval=0.0))
+    def list_pets(request: Request) -> list[Pet]:
+        """All pets."""
+        return pets
+
+    @router.post("/pets", changes=["/pets"])
+    async def add_pet(request: Request, pet: Pet) -> Response:
+        """Take one more pet in."""
+        pets.append(pet)
+        events.append({"number": len(events), "name": pet.name})
+        await request.app.live.publish("/events", events[-1])
+        return Response(pet, status=201)
+
+    @router.get("/pets/{number:int}")
+    def get_pet(request: Request, number: int, shout: bool = False) -> str:
+        """One pet."""
+        if number >= len(pets):
+            raise HTTPError(404, f"no pet {number}")
+        name = pets[number].name
+        return name.upper() if shout else name
+
+    @router.get("/events", live=Live(mode="log", shared=True, key="number"))
+    def list_events(request: Request) -> list[dict[str, Any]]:
+        """What happened."""
+        return events
+
+    @router.post("/storm")
+    def storm(request: Request) -> int:
+        for number in range(MESSAGES):
+            assert request.connection.send_event("storm", {"number": number, "text": "x" * 80})
+        return MESSAGES
+
+    return router
+
+
+@asynccontextmanager
+async def shown(chromium: Browser, path: str = "/console", **context: Any) -> AsyncIterator[tuple[Application, Page]]:
+    async with serving(make_router(), http=True, console=True, max_push_buffer=8 * 1024 * 1024) as app:
+        host, port = app.addresses[0][:2]
+        async with opened(chromium, f"http://{host}:{port}{path}", **{"viewport": WIDE} | context) as page:
+            if path.startswith("/console"):
+                await expect(page.locator("#status")).to_have_text("open")
+            yield app, page
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+@within(120)
+async def test_what_is_subscribed_is_dropped_and_resumes(size: dict[str, int], scheme: Any) -> None:
+    name = f"console-{size['width']}-{scheme}"
+    async with browser() as chromium, shown(chromium, viewport=size, color_scheme=scheme) as (_, page):
+        await drawn(page, f"{name}-begin")
+        for path in ("/pets", "/events"):
+            await choose(page, "GET", path)
+            await page.click("#subscribe")
+        state, log = page.locator(".card:has-text('/pets')"), page.locator(".card:has-text('/events')")
+        await expect(state.locator(".pill")).to_have_text("live")
+        await expect(log.locator(".pill")).to_have_text("live")
+        await choose(page, "POST", "/pets")
+        await send(page, "Tom", "cat")
+        await expect(state.locator(".changes li")).to_have_count(2)
+        await expect(state.locator("pre")).to_contain_text("Tom")
+        await expect(log.locator(".changes li")).to_have_count(2)
+        await page.click("#drop")
+        await expect(page.locator("#status")).to_have_text("dropped")
+        await expect(state.locator(".pill")).to_have_text("stale")
+        await drawn(page, f"{name}-dropped")
+        await page.click("#drop")
+        await expect(state.locator(".pill")).to_have_text("live")
+        await expect(log.locator("p")).to_contain_text("resumed")
+        await send(page, "Rex <img src=/x>", "dog")  # it is text: an image would be asked for
+        await expect(state.locator("pre")).to_contain_text("Rex <img src=/x>")
+        await expect(log.locator(".changes li")).to_have_count(3)
+        await page.click("#log-list .row >> nth=2")
+        await drawn(page, f"{name}-resumed")
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it scrolls sideways"
+        assert await violations(page) == []
+
+
+async def violations(page: Page) -> list[str]:
+    """Give what axe-core has to say of the page: names, contrast, roles, keys."""
+    axe = ROOT / "clients" / "console" / "node_modules" / "axe-core" / "axe.min.js"
+    assert axe.exists(), "axe-core is not here: `make test-browser` installs it"
+    await page.evaluate(axe.read_text("utf-8"))
+    found = await page.evaluate("axe.run()")
+    assert {"color-contrast", "label", "button-name"} <= {each["id"] for each in found["passes"]}
+    return [f"{each['id']}: {node['html']}" for each in found["violations"] for node in each["nodes"]]
+
+
+async def choose(page: Page, method: str, path: str) -> None:
+    if not await page.locator("#search").is_visible():
+        await page.click("#routes-box summary")
+    await page.get_by_role("button", name=f"{method} {path}").first.click()
+
+
+async def send(page: Page, name: str, kind: str) -> None:
+    await page.get_by_role("textbox", name="name").fill(name)
+    await page.get_by_role("combobox", name="kind").select_option(kind)
+    await page.click("#send")
+    await expect(page.locator("#reply-body")).to_contain_text(name)
+    await expect(page.locator("#reply-status")).to_have_text("201")
+    await expect(page.locator("#reply-time")).to_contain_text("ms")
+    await expect(page.locator("#reply-size")).to_contain_text("B")
+
+
+@within(60)
+async def test_what_is_missed_while_dropped_comes_when_it_resumes() -> None:
+    async with browser() as chromium, shown(chromium) as (app, page):
+        await choose(page, "GET", "/events")
+        await page.click("#subscribe")
+        log = page.locator(".card")
+        await expect(log.locator(".pill")).to_have_text("live")
+        await app.live.publish("/events", {"number": 0, "name": "seen"})
+        await expect(log.locator(".changes li")).to_have_count(2)
+        await page.click("#drop")
+        await expect(page.locator("#status")).to_have_text("dropped")
+        for number in range(1, 4):
+            await app.live.publish("/events", {"number": number, "name": "missed"})
+        await page.click("#drop")
+        await expect(log.locator(".changes li")).to_have_count(5)
+        await expect(log).to_contain_text("resumed")
+        versions = await log.locator(".changes .version").all_text_contents()
+        numbers = [int(version.split(".")[1]) for version in versions]
+        assert numbers == list(range(numbers[0], numbers[0] - 5, -1))
+
+
+@within(60)
+async def test_a_request_is_made_with_keys_alone_and_a_link_restores_it() -> None:
+    async with browser() as chromium, shown(chromium) as (_, page):
+        await page.keyboard.press("/")
+        await page.keyboard.type("get number")
+        await page.keyboard.press("Enter")
+        await page.keyboard.type("7")
+        await page.keyboard.press("Control+Enter")
+        await expect(page.locator("#reply-status")).to_have_text("404")
+        await expect(page.locator("#reply-body")).to_have_text('"no pet 7"')
+        link = page.url
+        await page.goto("about:blank")
+        await page.goto(link)
+        await expect(page.locator("#request-title")).to_have_text("GET /pets/{number}")
+        await expect(page.get_by_role("textbox", name="number")).to_have_value("7")
+        await expect(page.locator("#reply-status")).to_be_empty()  # a link sends nothing
+        await page.click("#tab-raw")
+        await expect(page.locator("#raw")).to_have_value('{\n  "method": "GET",\n  "url": "/pets/7"\n}')
+        await page.fill("#raw", '{"method": "get", "url": "/nowhere"}')
+        await page.keyboard.press("Control+Enter")
+        await expect(page.locator("#reply-status")).to_have_text("404")
+
+
+@within(60)
+async def test_what_a_form_cannot_send_is_said() -> None:
+    async with browser() as chromium, shown(chromium) as (_, page):
+        await choose(page, "POST", "/pets")
+        await page.get_by_role("textbox", name="age").fill("old")
+        await page.click("#send")
+        await expect(page.locator("#problem")).to_have_text("age needs a number, not old")
+        await page.get_by_role("textbox", name="age").fill("1000")
+        await page.get_by_role("textbox", name="tags").fill('["big"]')
+        await page.click("#send")
+        await expect(page.locator("#reply-status")).to_have_text("422")
+        await expect(page.locator("#reply-body")).to_contain_text("length >= 1")
+
+
+@within(120)
+async def test_ten_thousand_messages_are_few_elements() -> None:
+    async with browser() as chromium, shown(chromium) as (_, page):
+        await choose(page, "POST", "/storm")
+        before = await page.evaluate("document.querySelectorAll('*').length")
+        await page.click("#send")
+        await expect(page.locator("#log-count")).to_have_text(str(MESSAGES + 3), timeout=60_000)
+        await expect(page.locator("#log-list .row >> nth=-1")).to_be_visible()
+        assert await page.evaluate("document.querySelectorAll('*').length") < before + 400
+        await page.fill("#log-filter", '"number":4321')
+        await expect(page.locator("#log-list .row:visible")).to_have_count(1)
+        await drawn(page, "console-storm")
+
+
+@within(60)
+async def test_a_token_goes_with_each_request_and_is_not_in_a_link() -> None:
+    async with browser() as chromium, shown(chromium) as (app, page):
+        await page.fill("#token", "a-token-of-mine")
+        await page.click("text=Connect")
+        await expect(page.locator("#status")).to_have_text("open")
+        await choose(page, "GET", "/pets")
+        await page.click("#send")
+        await expect(page.locator("#reply-status")).to_have_text("200")
+        await expect(page.locator("#log-list .row:has-text('a-token-of-mine')")).to_have_count(1)
+        assert "a-token-of-mine" not in page.url
+        assert len(factory_of(app).connections) >= 1
+
+
+@within(90)
+async def test_swagger_ui_tries_a_route_over_http() -> None:
+    async with browser() as chromium, shown(chromium, "/docs") as (_, page):
+        await page.click("#swagger .opblock-get:has-text('All pets')")
+        await page.click("text=Try it out")
+        await page.click("text=Execute")
+        await expect(page.locator(".live-responses-table .response-col_status").last).to_contain_text("200")
+        await drawn(page, "docs")

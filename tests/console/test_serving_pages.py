@@ -1,0 +1,96 @@
+"""The console's pages over the HTTP door: where they are, where they are not, and what is said where they cannot be."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import httpx
+import pytest
+
+from aiorest_ws import Application, SimpleRouter
+from aiorest_ws.exceptions import ImproperlyConfigured
+from tests.serving import asynchronous, make_router, serving
+
+PATHS = ["/console", "/console/console.js", "/console/console.css", "/docs", "/docs/docs.js", "/docs/swagger.js"]
+
+
+def client_of(app: Application) -> httpx.AsyncClient:
+    host, port = app.addresses[0][:2]
+    return httpx.AsyncClient(base_url=f"http://{host}:{port}")
+
+
+@pytest.mark.parametrize("path", PATHS)
+@asynchronous
+async def test_a_page_comes_with_its_type_and_is_not_sent_twice(path: str) -> None:
+    async with serving(make_router(), http=True, console=True) as app, client_of(app) as client:
+        reply = await client.get(path)
+        assert reply.status_code == 200
+        assert reply.headers["content-type"].endswith("charset=utf-8")
+        assert reply.headers["x-content-type-options"] == "nosniff"
+        again = await client.get(path, headers={"If-None-Match": reply.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+        head = await client.head(path)
+        assert (head.status_code, head.content) == (200, b"")
+
+
+@asynchronous
+async def test_the_pages_themselves_are_guarded() -> None:
+    async with serving(make_router(), http=True, console=True) as app, client_of(app) as client:
+        for path in ("/console", "/docs"):
+            reply = await client.get(path)
+            assert "default-src 'none'" in reply.headers["content-security-policy"]
+            assert reply.headers["referrer-policy"] == "no-referrer"
+
+
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [({}, 404), ({"debug": True}, 200), ({"debug": True, "console": False}, 404), ({"console": True}, 200)],
+)
+@asynchronous
+async def test_the_console_is_where_it_is_wanted(options: dict[str, Any], status: int) -> None:
+    async with serving(make_router(), http=True, **options) as app, client_of(app) as client:
+        assert [(await client.get(path)).status_code for path in PATHS] == [status] * len(PATHS)
+
+
+@asynchronous
+async def test_the_console_knows_the_path_of_websockets() -> None:
+    async with serving(make_router(), http=True, console=True, path="ws") as app, client_of(app) as client:
+        assert 'name="path" content="/ws"' in (await client.get("/console")).text
+
+
+@pytest.mark.parametrize("kind", ["openapi", "asyncapi"])
+@asynchronous
+async def test_what_the_console_reads_is_what_the_application_says(kind: str) -> None:
+    async with serving(make_router(), http=True) as app, client_of(app) as client:
+        reply = await client.get(f"/{kind}.json")
+        assert reply.headers["content-type"] == "application/json"
+        assert reply.json() == getattr(app, kind)()
+
+
+@asynchronous
+async def test_a_console_without_the_http_door_is_one_line_that_says_what_is_missing() -> None:
+    app = Application(SimpleRouter(), port=0, console=True)
+    with pytest.raises(ImproperlyConfigured, match=re.escape("pip install 'aiorest-ws[http]>=2'")) as caught:
+        await app.start()
+    assert "\n" not in str(caught.value)
+
+
+@asynchronous
+async def test_debug_without_the_http_door_says_nothing() -> None:
+    async with serving(make_router(), debug=True) as app:
+        assert app.is_running
+
+
+@asynchronous
+async def test_a_route_at_the_path_of_a_page_is_an_error_that_names_both() -> None:
+    router = make_router(console=lambda request: None)
+    app = Application(router, port=0, http=True, console=True)
+    with pytest.raises(ImproperlyConfigured, match=r"route GET /console.* has the path of the page /console"):
+        await app.start()
+
+
+@pytest.mark.parametrize("wrong", [1.5, "yes", []])
+def test_what_the_option_may_be(wrong: Any) -> None:
+    with pytest.raises(TypeError, match="console must be True, False or None"):
+        Application(SimpleRouter(), console=wrong)
