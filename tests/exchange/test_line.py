@@ -349,7 +349,7 @@ async def test_whoever_tells_all_connections_something_tells_those_of_http_nothi
     router = router_of()
     router.post("/tell")(lambda request: [each.send_event("x", 1) for each in request.connection.factory.connections])
     async with serving(router) as app, plain(app) as client:
-        reply = await client.ask(b"POST /tell HTTP/1.1\r\nHost: t\r\nContent-Length: 0\r\n\r\n")
+        reply = await client.ask(b"POST /tell HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
         assert (reply.status, reply.body) == (200, b"[false]")
 
 
