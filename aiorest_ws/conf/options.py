@@ -93,6 +93,9 @@ class Options(LimitOptions, total=False):
     health_path: str | None
     path: str
     http: bool
+    schema: bool
+    api_title: str
+    api_version: str
     certificate: File
     key: File
     key_password: str | None
@@ -212,6 +215,9 @@ TABLE: dict[str, Option] = {
         "flag",
         "serve the routes over plain HTTP on the same port, too ([HTTP](docs/http.md))",
     ),
+    "schema": Option(True, check_flag, "flag", "say over HTTP what the routes are ([schema](docs/schema.md))"),
+    "api_title": Option("API", check_string, "text", "what that calls the application"),
+    "api_version": Option("1", check_string, "text", "of the application, that it says"),
     "certificate": Option(None, check_file, "text", "PEM file: with `key`, serve `wss://`, TLS 1.2 or newer"),
     "key": Option(None, check_file, "text", "PEM file of its key"),
     "key_password": Option(None, check_text, "text", "of an encrypted key"),
