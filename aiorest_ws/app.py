@@ -110,11 +110,11 @@ class Application:
             self._live = Feeds(lambda: self._options["router"], reaches_others)
         return self._live
 
-    def openapi(self, *, title: str = "API", version: str = "1") -> dict[str, Any]:
+    def openapi(self, *, title: str | None = None, version: str | None = None) -> dict[str, Any]:
         """Describe the routes that are registered now in OpenAPI 3.1. Raises ImproperlyConfigured if that cannot be."""
         return self._documents.document("openapi", title, version)
 
-    def asyncapi(self, *, title: str = "API", version: str = "1") -> dict[str, Any]:
+    def asyncapi(self, *, title: str | None = None, version: str | None = None) -> dict[str, Any]:
         """Describe messages, and subscriptions, in AsyncAPI 3.0. Raises as `openapi`."""
         return self._documents.document("asyncapi", title, version)
 

@@ -153,7 +153,7 @@ class Connector:
                     began = loop.time()
                     await self._live(wire)
                 except ConnectionLost as exc:
-                    loss = exc
+                    loss = exc.with_traceback(None)  # it is kept as the reason, and would keep the connection
                 await self._lost(loss, wire, loop.time() - began)
         except Exception as exc:  # of a function for tokens at the first try, or a fault of ours: nobody is to wait on
             self._settle(exc)

@@ -96,6 +96,9 @@ class Options(LimitOptions, total=False):
     path: str
     http: bool | Callable[..., Any]
     http_prefix: str
+    schema: bool
+    api_title: str
+    api_version: str
     certificate: File
     key: File
     key_password: str | None
@@ -222,6 +225,9 @@ TABLE: dict[str, Option] = {
         "text",
         'with such an app: the path below which the routes are (`"/api"`); `""`: they are not served over HTTP',
     ),
+    "schema": Option(True, check_flag, "flag", "say over HTTP what the routes are ([schema](docs/schema.md))"),
+    "api_title": Option("API", check_string, "text", "what that calls the application"),
+    "api_version": Option("1", check_string, "text", "of the application, that it says"),
     "certificate": Option(None, check_file, "text", "PEM file: with `key`, serve `wss://`, TLS 1.2 or newer"),
     "key": Option(None, check_file, "text", "PEM file of its key"),
     "key_password": Option(None, check_text, "text", "of an encrypted key"),

@@ -95,6 +95,10 @@ class Line(HttpToolsProtocol):
         self.factory.forget(self)
         self.transport = None  # type: ignore[assignment]
 
+    def send_event(self, name: Any, data: Any = None) -> bool:
+        """Say that it is not on its way: whoever tells all connections something need not know which are of HTTP."""
+        return False
+
     def eof_received(self) -> None:
         """Let the connection end: who sends no more waits for nothing."""
 
