@@ -216,14 +216,10 @@ TABLE: dict[str, Option] = {
         False,
         check_http,
         "flag",
-        "serve the routes over plain HTTP on the same port, too; or an ASGI app, which is served there "
-        "([HTTP](docs/http.md))",
+        "serve the routes over plain HTTP on the same port, too; or an ASGI app ([HTTP](docs/http.md))",
     ),
     "http_prefix": Option(
-        "",
-        check_prefix,
-        "text",
-        'with such an app: the path below which the routes are (`"/api"`); `""`: they are not served over HTTP',
+        "", check_prefix, "text", 'with such an app: the path below which the routes are (`"/api"`), `""` for nowhere'
     ),
     "schema": Option(True, check_flag, "flag", "say over HTTP what the routes are ([schema](docs/schema.md))"),
     "api_title": Option("API", check_string, "text", "what that calls the application"),

@@ -109,7 +109,8 @@ class Stream:
             raise ConnectionRefused(403, said.reason)
         if said is None:
             raise ConnectionRefused(503)
-        return self._taken(said)
+        self._taken(said)
+        return said.encode() if isinstance(said, str) else bytes(said)
 
     async def _next(self) -> Any:
         """Give what was said next; None once there will be nothing more."""
@@ -120,10 +121,12 @@ class Stream:
             await carrier.more()
         return carrier.said.popleft()
 
-    def _taken(self, said: Any) -> bytes:
-        """Give a message, which has left."""
-        self._carrier.taken(len(said))
-        return said.encode() if isinstance(said, str) else bytes(said)
+    def _taken(self, said: Any) -> None:
+        """Take note that a message has left."""
+        carrier = self._carrier
+        carrier.waiting -= len(said)
+        if carrier.is_choked:
+            carrier.breathe()
 
     async def run(
         self, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]], headers: Headers
@@ -175,7 +178,7 @@ class Stream:
                 ends = is_end(message)
                 event = end_of(message) if ends else event_of(message)
                 await send({"type": "http.response.body", "body": event, "more_body": True})
-                self._carrier.taken(len(said))
+                self._taken(said)
                 if ends:
                     break
             await send({"type": "http.response.body", "body": b"", "more_body": False})
