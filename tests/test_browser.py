@@ -1,4 +1,4 @@
-"""The clients of docs/how-to, run by Node against a real server: every promise settles, and nothing is lost."""
+"""The client of docs/how-to and the pages of the examples, run by Node against a real server: every promise settles."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from aiorest_ws import HTTPError, Live, SimpleRouter
+from aiorest_ws import HTTPError, SimpleRouter
 from tests.kit import pages
 from tests.kit.pages import EXAMPLES, ROOT, blocks
 from tests.serving import asynchronous, serving
@@ -173,137 +173,6 @@ def test_client_has_what_the_page_tells(name: str) -> None:
     assert name == "close" or f"api.{name}(" in usage
 
 
-# Subscriptions
-
-LIVE_STORY = """
-import assert from "node:assert/strict";
-
-const live = new Live(process.argv[2]);
-live.pause = 1;
-const until = async (ready) => {
-  while (!ready()) await new Promise((resolve) => (heard = resolve));
-};
-const tell = (list) => (value) => (list.push(value), heard());
-const ok = async (promise) => assert.equal((await promise).status, 200);
-
-// A state and a log, asked for while it connects; what the log has already is not told twice.
-const states = [], begins = [], items = [], ends = [];
-const stop = live.subscribe("/state", {args: {of: "x"}, onvalue: tell(states)});
-live.subscribe("/log", {onvalue: tell(begins), onitem: tell(items), onend: (status, detail) => ends.push(detail)});
-await until(() => states.length && begins.length);
-assert.deepEqual([states, begins], [[{x: 0}], [[{n: 1}]]]);
-await ok(live.request("POST", "/state", {data: 1}));
-await until(() => states.length === 2);
-await ok(live.request("POST", "/log", {data: [1, 2]}));
-await until(() => items.length);
-assert.deepEqual([states[1], items], [{x: 1}, [{n: 2}]]);
-
-// The connection is lost, twice: a log goes on where it was, a state that is the same is not told again.
-for (const n of [3, 4]) {
-  const lost = live.request("POST", "/end", {data: [n]});
-  assert.deepEqual(await lost, {status: 0, detail: "connection lost"});
-  await until(() => items.length === n - 1);
-  live.pause = 1;
-}
-assert.deepEqual([states.length, begins.length, items], [2, 1, [{n: 2}, {n: 3}, {n: 4}]]);
-assert.equal(live.subscriptions.size, 2);
-
-// Ends: one to come back from, one for good; a refusal is an end, too.
-await ok(live.request("POST", "/refuse", {data: 429}));
-await until(() => live.retried);
-await ok(live.request("POST", "/refuse", {data: null}));
-await ok(live.request("POST", "/log", {data: [5]}));
-await until(() => items.length === 4);
-await ok(live.request("POST", "/refuse", {data: 403}));
-await until(() => ends.length);
-live.subscribe("/nowhere", {onend: tell(ends)});
-await until(() => ends.length === 2);
-assert.deepEqual(ends, ["no", 404]);
-assert.equal(live.subscriptions.size, 1);
-
-// What is left is left; a ping is answered.
-stop();
-await live.ping();
-assert.equal(live.topics.size, 0);
-assert.deepEqual((await live.request("GET", "/topics")).data, []);
-live.close();
-await until(() => live.socket === null);
-assert.equal((await live.request("GET", "/topics")).status, 0);
-console.log("told");
-"""
-# The end that one comes back from names seconds: the story has them pass.
-HURRY = """
-let heard = () => {};
-const ended = Live.prototype.ended;
-Live.prototype.ended = function (it, status, detail, retry) {
-  if (retry !== undefined) this.retried = true;
-  ended.call(this, it, status, detail, retry && 1);
-  heard();
-};
-const lost = Live.prototype.lost;
-Live.prototype.lost = function (socket) {
-  lost.call(this, socket);
-  heard();
-};
-"""
-
-
-class Refusing:
-    """Refuses subscriptions with a status, if there is one."""
-
-    status: int | None = None
-
-    def process_request(self, request: Any, handler: Any) -> None:
-        if self.status is not None:
-            raise HTTPError(self.status, "no")
-
-
-def make_live_router() -> SimpleRouter:
-    router, refusing = SimpleRouter(), Refusing()
-    state = {"value": 0}
-
-    @router.get("/state", live=Live(shared=True, interval=0))
-    def value(request: Any, of: str) -> Any:
-        return {of: state["value"]}
-
-    @router.post("/state", changes=["/state"])
-    def change(request: Any) -> None:
-        state["value"] = request.data
-
-    @router.get("/log", live=Live(mode="log", shared=True, key="n"), middlewares=[refusing])
-    def log(request: Any) -> Any:
-        return [{"n": 1}]
-
-    @router.post("/log")
-    def publish(request: Any) -> None:
-        for number in request.data:
-            request.app.live.publish("/log", {"n": number})
-
-    @router.post("/end")
-    def end(request: Any) -> None:
-        request.connection.dropConnection(abort=True)
-        publish(request)
-
-    @router.post("/refuse")
-    def refuse(request: Any) -> None:
-        refusing.status = request.data
-        if request.data is not None:
-            request.app.live.recheck("/log")
-
-    @router.get("/topics")
-    def topics(request: Any) -> Any:
-        return request.app.live.topics()
-
-    return router
-
-
-@needs_node
-@asynchronous
-async def test_the_client_that_subscribes_loses_nothing(tmp_path: Path) -> None:
-    client, _ = blocks("js", (ROOT / "docs" / "how-to" / "subscriptions.md").read_text("utf-8"))
-    await tell(client + HURRY + LIVE_STORY, make_live_router(), tmp_path)
-
-
 # The pages of the examples
 
 DOM = """
@@ -326,6 +195,11 @@ const document = {
   createElement: (name) => new Element(name),
 };
 const location = {protocol: "http:", hostname: "127.0.0.1"};
+const sockets = [];
+const seen = (Kind) => class extends Kind {
+  constructor(url) { super(url); sockets.push(this); }
+};
+globalThis.WebSocket = seen(WebSocket);
 const shows = async (id, text) => {
   while ($(id).textContent !== text) await new Promise((resolve) => (changed = resolve));
 };
@@ -340,7 +214,7 @@ $("board").find("button")[0].onclick();
 await shows("board", "to do doing paint → × done");
 $("title").value = "x".repeat(81);
 $("add").submit();
-await shows("fault", '"title is not right"');
+await shows("fault", "422: title is not right");
 $("board").find("button")[1].onclick();
 await shows("board", "to do doing done");
 await shows("fault", "");
@@ -349,7 +223,7 @@ live.close();
     "chat": """
 $("text").value = "to nobody";
 $("say").submit();
-await shows("fault", '"come in first"');
+await shows("fault", "come in first");
 $("name").value = "ada";
 $("room").value = "garden";
 $("come").submit();
@@ -358,11 +232,12 @@ $("text").value = "hello";
 $("say").submit();
 await shows("messages", "ada hello");
 await shows("fault", "");
-const other = new Live(live.url); // another window: what it says while this one is away is not lost
-await new Promise((resolve) => other.subscribe(url, {onvalue: resolve, onitem: () => {}}));
-live.pause = 1;
-live.socket.close();
-await other.request("POST", url, {data: "are you there?"});
+// Another window: what it says while this one is away is not lost.
+const other = aiorestWs.createClient({url: sockets[0].url});
+const away = new Promise((resolve) => live.onstatus((status) => status === "offline" && resolve()));
+sockets[0].close();
+await away;
+await other.post(url, {data: "are you there?"});
 await shows("messages", "ada hello ada are you there?");
 other.close();
 live.close();
@@ -376,9 +251,10 @@ def test_page_of_the_example_shows_what_is_pushed(name: str, tmp_path: Path) -> 
     page = (EXAMPLES / name / "index.html").read_text("utf-8")
     (script,) = re.findall(r"<script>\n\"use strict\";\n(.*?)</script>", page, re.DOTALL)
     assert script.count(":8080/") == 1
+    client = (EXAMPLES / name / "aiorest-ws.js").read_text("utf-8")
     with pages.serving(EXAMPLES / name / "server.py", "-port", "0") as port:
         story = tmp_path / "story.mjs"
-        story.write_text(DOM + script.replace(":8080/", f":{port}/") + PAGE_STORIES[name], "utf-8")
+        story.write_text(DOM + client + script.replace(":8080/", f":{port}/") + PAGE_STORIES[name], "utf-8")
         command = [str(NODE), "--no-warnings", SWITCH, str(story)]
         done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=TIMEOUT, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,8 @@ def page_of(name: str, app: Application, folder: Path) -> str:
     assert text.count(":8080/") == 1
     page = folder / f"{name}.html"
     page.write_text(text.replace(":8080/", f":{app.addresses[0][1]}/"), "utf-8")
+    for script in (EXAMPLES / name).glob("*.js"):
+        shutil.copy(script, folder)
     return page.as_uri()
 
 

@@ -153,7 +153,7 @@ class Connector:
                     began = loop.time()
                     await self._live(wire)
                 except ConnectionLost as exc:
-                    loss = exc
+                    loss = exc.with_traceback(None)  # it is kept as the reason, and would keep the connection
                 await self._lost(loss, wire, loop.time() - began)
         except Exception as exc:  # of a function for tokens at the first try, or a fault of ours: nobody is to wait on
             self._settle(exc)
@@ -314,11 +314,12 @@ class Connector:
         if self._renewal is not None:
             self._renewal.cancel()
             self._renewal = None
-        if self.tokens.can_renew and self.tokens.due is not None and self.state.status != "closed":
-            self._renewal = self.loop.call_at(self.tokens.due, lambda: self._spawn(self._renew_in_time()))
+        due = self.tokens.due
+        if self.tokens.can_renew and due is not None and self.state.status != "closed":
+            self._renewal = self.loop.call_at(due, lambda: self._spawn(self._renew_in_time(due)))
 
-    async def _renew_in_time(self) -> None:
-        if self.tokens.is_due():
+    async def _renew_in_time(self, due: float) -> None:
+        if self.tokens.due == due:  # else it was renewed meanwhile
             await self.renewed()
         if self.message_token is not None:
             self._told.on_token()

@@ -64,7 +64,7 @@ class Link:
 
     def __init__(self, address: Address, token: TokenSource, options: LinkOptions, hooks: Hooks) -> None:
         self.connector = Connector(address, token, Backoff(*options.backoff), self)
-        self._url = address.url
+        self._url = address.shown
         self._options = options
         self._hooks = hooks
         self._encode = encoder_of(options.form)
@@ -235,7 +235,7 @@ class Link:
 
     def _puzzled(self, what: str) -> None:
         """Let calls fail that would wait in vain: who says that has said nothing else yet."""
-        logger.warning("%s: %s", self._url, what)
+        logger.warning("%s: what came is no reply, and no event", self._url)
         if self._is_known:
             return
         for number in list(self._calls.flying):

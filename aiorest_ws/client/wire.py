@@ -62,6 +62,14 @@ class Address:
     max_size: int | None = None
     agent: str = "aiorest-ws"
 
+    @property
+    def shown(self) -> str:
+        """Give the url as it is told: without what may be a secret in it."""
+        url = self.url.partition("?")[0]
+        scheme, slashes, rest = url.partition("//")
+        host, slash, path = rest.partition("/")
+        return f"{scheme}{slashes}{host.rpartition('@')[2]}{slash}{path}"
+
     async def connect(self, token: str | None) -> Wire:
         """Open a connection. Raises HandshakeRefused, ConnectionLost; ImportError without websockets."""
         try:
@@ -69,13 +77,13 @@ class Address:
         except ImportError:
             raise ImportError(_NEEDS_WEBSOCKETS) from None
         try:
-            return Wire(await self._connection(token), self.url)
+            return Wire(await self._connection(token), self.shown)
         except InvalidStatus as exc:
             raise self._refused(exc.response) from None
         except TimeoutError:
-            raise ConnectionLost(f"no connection to {self.url} within {self.timeout:g} s") from None
+            raise ConnectionLost(f"no connection to {self.shown} within {self.timeout:g} s") from None
         except (OSError, WebSocketException, EOFError, ImportError) as exc:  # ImportError: a library for SOCKS
-            raise ConnectionLost(f"no connection to {self.url}: {_reason(exc)}") from exc
+            raise ConnectionLost(f"no connection to {self.shown}: {_reason(exc)}") from exc
 
     async def _connection(self, token: str | None) -> ClientConnection:
         from websockets.asyncio.client import connect, unix_connect
@@ -108,7 +116,7 @@ class Address:
             line = "a page of HTML: is it the url of a server of aiorest-ws?"
         retry = response.headers.get("Retry-After", "")
         return HandshakeRefused(
-            f"{self.url} refuses the connection: {response.status_code} {line or response.reason_phrase}",
+            f"{self.shown} refuses the connection: {response.status_code} {line or response.reason_phrase}",
             response.status_code,
             line or response.reason_phrase,
             float(retry) if retry.isascii() and retry.isdecimal() and len(retry) < 6 else None,

@@ -1,5 +1,5 @@
 import { defineConfig } from "vitest/config";
 
 export default defineConfig({
-  test: { testTimeout: 30_000, hookTimeout: 60_000, typecheck: { enabled: true, include: ["tests/*.test-d.ts"] } },
+  test: { testTimeout: 60_000, hookTimeout: 60_000, typecheck: { enabled: true, include: ["tests/*.test-d.ts"] } },
 });

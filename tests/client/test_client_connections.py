@@ -484,3 +484,21 @@ def test_a_computer_that_has_slept_asks_first_whether_the_server_is_there() -> N
     loop = Jumping()
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         runner.run(asyncio.wait_for(main(), None))
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("ws://ada:secret@127.0.0.1:9/api?token=secret", "ws://127.0.0.1:9/api"),
+        ("ws://127.0.0.1:9?token=secret", "ws://127.0.0.1:9"),
+        ("ws://127.0.0.1:9/a@b/c//d", "ws://127.0.0.1:9/a@b/c//d"),
+        ("unix:/nowhere/s", "unix:/nowhere/s"),
+    ],
+)
+@asynchronous
+async def test_no_error_has_what_may_be_a_secret_in_a_url(url: str, shown: str) -> None:
+    with pytest.raises(ConnectionLost) as caught:
+        async with AsyncClient(url):
+            pass
+    assert str(caught.value).startswith(f"no connection to {shown}: ")
+    assert "secret" not in str(caught.value)

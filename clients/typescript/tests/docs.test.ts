@@ -7,7 +7,16 @@ import { expect, test } from "vitest";
 
 const run = promisify(execFile);
 const here = fileURLToPath(new URL("..", import.meta.url));
-const pages = { page: "../../docs/clients/typescript.md", readme: "README.md", front: "../../README.md" };
+const pages = {
+  page: "../../docs/clients/typescript.md",
+  readme: "README.md",
+  front: "../../README.md",
+  subscriptions: "../../docs/how-to/subscriptions.md",
+};
+const around = `declare function fetchToken(): Promise<string>;
+declare function show(value: unknown): void;
+declare function add(item: unknown): void;
+`;
 const options = {
   extends: "../../tsconfig.json",
   compilerOptions: { noEmit: true, rootDirs: [".", ".."] },
@@ -15,13 +24,12 @@ const options = {
   exclude: [],
 };
 
-test("the code of the documentation is right", async () => {
+test("the code of the documentation is right", { timeout: 180_000 }, async () => {
   mkdirSync(`${here}/tests/.docs`, { recursive: true });
   for (const [name, page] of Object.entries(pages)) {
     const blocks = [...readFileSync(here + page, "utf-8").matchAll(/^```tsx?\n(.*?)^```$/gms)].map(([, code]) => code);
     expect(blocks.length).toBeGreaterThan(0);
-    const code = `declare function fetchToken(): Promise<string>;\n${blocks.join("\n")}`;
-    writeFileSync(`${here}/tests/.docs/${name}.tsx`, code);
+    writeFileSync(`${here}/tests/.docs/${name}.tsx`, around + blocks.join("\n"));
   }
   writeFileSync(`${here}/tests/.docs/tsconfig.json`, JSON.stringify(options));
   const done = await run("npx", ["tsc", "-p", "tests/.docs"], { cwd: here }).catch((error: { stdout: string }) => error);

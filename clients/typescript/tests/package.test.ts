@@ -23,13 +23,7 @@ test("it depends on nothing, and has the version of the server", () => {
   expect(server).toContain(`__version__ = "${manifest.version}"`);
 });
 
-test("the types of the tests are those of their server", async () => {
-  const check = ["-m", "aiorest_ws", "schema", "--check", "openapi.json", "server:app"];
-  const env = { ...process.env, PYTHONPATH: `${here}/../..` };
-  await run(process.env.PYTHON ?? "python3", check, { cwd: `${here}/tests`, env });
-});
-
-test("100,000 subscriptions and unsubscriptions leave less than 1 MB behind", { timeout: 120_000 }, async () => {
+test("100,000 subscriptions and unsubscriptions leave less than 1 MB behind", { timeout: 180_000 }, async () => {
   const { stdout } = await run(process.execPath, ["--expose-gc", "tests/memory.mjs"], { cwd: here });
   expect(JSON.parse(stdout).growth).toBeLessThan(1_000_000);
 });

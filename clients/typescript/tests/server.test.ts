@@ -1,27 +1,17 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
-import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import WebSocket from "ws";
 import { type Client, type ClientOptions, ConnectionLost, createClient, RequestFailed, TimedOut } from "../src/index.js";
+import { served } from "./serving.js";
 
-let server: ChildProcess;
+let server: Awaited<ReturnType<typeof served>>;
 let url: string;
 const clients: Client[] = [];
 
 beforeAll(async () => {
-  const root = fileURLToPath(new URL("../../..", import.meta.url));
-  server = spawn(process.env.PYTHON ?? "python3", [fileURLToPath(new URL("server.py", import.meta.url))], {
-    env: { ...process.env, PYTHONPATH: root },
-    stdio: ["pipe", "pipe", "inherit"],
-  });
-  const [port] = await once(server.stdout!, "data");
-  url = `ws://127.0.0.1:${String(port).trim()}`;
+  server = await served();
+  ({ url } = server);
 });
-afterAll(async () => {
-  server.stdin!.end();
-  await once(server, "exit");
-});
+afterAll(() => server.end());
 afterEach(() => clients.splice(0).forEach((client) => client.close()));
 
 function client(options: Partial<ClientOptions> = {}): Client {
