@@ -23,6 +23,7 @@ Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
+_MOMENT = 0.5  # seconds that a server has to say that a client is gone
 _SAFE = "/:@!$&'()*+,;=~"  # in a path, beside what always is (RFC 3986 §3.3)
 _OF_THE_SERVER = frozenset((b"upgrade", b"connection", b"content-length", b"server", b"date"))
 _OF_ACCEPT = _OF_THE_SERVER | {b"sec-websocket-accept", b"sec-websocket-protocol", b"sec-websocket-extensions"}
@@ -110,43 +111,53 @@ def _below(path: bytes, root: str) -> bytes:
 async def _carry(guest: Guest, carrier: Carrier, receive: Receive, send: Send, can_answer: bool) -> None:
     """Carry messages both ways until one end closes. What goes wrong with the server is raised, once all is over."""
     writer = carrier.taker = asyncio.ensure_future(_write(guest, carrier, send, can_answer))
-    tasks = (writer, asyncio.ensure_future(_read(guest, receive)))
+    reader = asyncio.ensure_future(_read(guest, receive))
     try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((writer, reader), return_when=asyncio.FIRST_COMPLETED)
+        if _failure(writer) is not None:
+            # Some servers raise for a client that is gone what they raise for a mistake: it is none if they say so now.
+            await asyncio.wait((reader,), timeout=_MOMENT)
     finally:
         carrier.abort()
-        for task in tasks:
-            task.cancel()
+        writer.cancel()
+        reader.cancel()
         try:
-            await asyncio.wait(tasks)
+            await asyncio.wait((writer, reader))
         finally:
             guest.connection_lost(None)
-    for task in tasks:
-        if not task.cancelled() and (exc := task.exception()) is not None:
-            raise exc
+    failure = _failure(reader) or (None if guest.has_left else _failure(writer))
+    if failure is not None:
+        raise failure
+
+
+def _failure(task: asyncio.Future[None]) -> BaseException | None:
+    return task.exception() if task.done() and not task.cancelled() else None
 
 
 async def _read(guest: Guest, receive: Receive) -> None:
+    # PERF: a call less for each message, here and in `_write`, is 2 % of what the message costs.
+    ahead = guest.ahead
     while True:
         message = await receive()
-        kind = message["type"]
-        if kind != "websocket.receive":
+        if message["type"] != "websocket.receive":
             break
-        payload = _payload(message)
-        guest.take(payload)
+        text = message.get("text")
+        payload = text if isinstance(text, str) else _payload(message)
+        ahead.append(payload)
+        if not guest.is_due:
+            guest.wake()
         if guest.is_held:
             await guest.has_room(payload)
-    if kind != "websocket.disconnect":
+    if message["type"] != "websocket.disconnect":
+        kind = message["type"]
         raise RuntimeError(f"the server must send websocket.receive or websocket.disconnect, got {kind!r:.100}")
     await guest.caught_up()
     code = message.get("code")
     guest.leave(WS_NO_STATUS_CODE if code is None else code, message.get("reason"))
 
 
-def _payload(message: Mapping[str, Any]) -> bytes | str:
-    text = message.get("text")
-    if isinstance(text, str):
-        return text
+def _payload(message: Mapping[str, Any]) -> bytes:
+    """Give the payload of a message without text."""
     data = message.get("bytes")
     if isinstance(data, bytes):
         return data
@@ -159,19 +170,19 @@ async def _write(guest: Guest, carrier: Carrier, send: Send, can_answer: bool) -
     """Say what is to be said, in order. Who cannot be told any more is gone."""
     is_open = False
     try:
+        waiting = carrier.said
         while True:
-            if not carrier.said:
+            if not waiting:
                 if carrier.is_closing():
                     break
                 await carrier.more()
                 continue
-            said = carrier.said.popleft()
-            if isinstance(said, str):
-                await send({"type": "websocket.send", "text": said})
-                carrier.taken(len(said))
-            elif isinstance(said, bytes):
-                await send({"type": "websocket.send", "bytes": said})
-                carrier.taken(len(said))
+            said = waiting.popleft()
+            if isinstance(said, str | bytes):
+                await send({"type": "websocket.send", "text" if isinstance(said, str) else "bytes": said})
+                carrier.waiting -= len(said)
+                if carrier.is_choked:
+                    carrier.breathe()
             elif isinstance(said, Close):
                 await send({"type": "websocket.close", "code": said.code, "reason": said.reason})
                 return

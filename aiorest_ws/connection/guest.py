@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 from collections import deque
 from collections.abc import Iterable
 from contextvars import Context
@@ -83,7 +84,7 @@ class Carrier(asyncio.Transport):
     peer, server    the two ends, as a socket names them
     said            what waits to be taken away
     waiting         how much of the client's there is in it, and in what is being taken
-    taker           takes it; cancelled in the middle of something when nothing more is to be said
+    taker           takes it, and lets it `breathe`; cancelled in the middle of that when nothing more is to be said
     """
 
     def __init__(self, guest: Guest, peer: Any, server: Any) -> None:
@@ -122,10 +123,9 @@ class Carrier(asyncio.Transport):
             self._idle = asyncio.get_running_loop().create_future()
             await self._idle
 
-    def taken(self, size: int) -> None:
-        """Take note that a message has left."""
-        self.waiting -= size
-        if self.is_choked and self.waiting < _MOST_WAITING // 4:
+    def breathe(self) -> None:
+        """Take note that some of what was too much has left."""
+        if self.waiting < _MOST_WAITING // 4:
             self.is_choked = False
             self._guest.resume_writing()
 
@@ -172,6 +172,7 @@ class Guest(RequestHandlerProtocol):
 
     autoPingInterval = 0  # Autobahn's own, which would wait for the answers to pings
     is_held = True  # what comes has to wait for its turn; first of all until it is decided who may connect
+    has_left = False  # the client is known to be gone
     is_due = False  # somebody will look at what has come
     _octets_held = 0
     _room: asyncio.Event | None = None
@@ -179,7 +180,7 @@ class Guest(RequestHandlerProtocol):
 
     def __init__(self) -> None:
         super().__init__()
-        self.ahead: deque[bytes | str] = deque()  # what has come, and has not had its turn
+        self.ahead: deque[bytes | str] = deque()  # what the carrier has given, and has not had its turn; str is text
 
     def begin(self, carrier: Carrier, head: bytes, context: Context) -> None:
         """Decide on the opening request, as far as that needs no waiting; all of the connection is in `context`."""
@@ -190,15 +191,6 @@ class Guest(RequestHandlerProtocol):
 
     # What comes
 
-    def take(self, message: bytes | str) -> None:
-        """Take a message of the client, `str` from a text frame. It is served when its turn comes, outside of any task.
-
-        PERF: what comes at once is served in one turn of the loop, so that many answers wake the taker once.
-        """
-        self.ahead.append(message)
-        if not self.is_due:
-            self.wake()
-
     async def has_room(self, message: bytes | str) -> None:
         """Wait, where messages are held, until one more than `message` may be taken."""
         self._octets_held += len(message) + _OF_A_MESSAGE
@@ -207,7 +199,10 @@ class Guest(RequestHandlerProtocol):
             await self._room.wait()
 
     def wake(self) -> None:
-        """Go on with what has come, soon: whoever wants it is in the middle of something."""
+        """Serve what is `ahead`, soon, and outside of any task.
+
+        PERF: what comes at once is served in one turn of the loop, so that many answers wake the taker once.
+        """
         if self.ahead and not self.is_due:
             self.is_due = True
             asyncio.get_running_loop().call_soon(self._catch_up, context=self._context)
@@ -230,7 +225,7 @@ class Guest(RequestHandlerProtocol):
         """Serve what has come, as far as it is not held, and some of it at a time."""
         self.is_due = False
         self._heard = True
-        ahead, limit = self.ahead, self.maxMessagePayloadSize
+        ahead, serve, limit = self.ahead, self._take_message, self.maxMessagePayloadSize or sys.maxsize
         left = _AT_ONCE
         while ahead and left and not self.is_held:
             left -= 1
@@ -240,10 +235,10 @@ class Guest(RequestHandlerProtocol):
             except UnicodeEncodeError:
                 self._fail_text()
                 continue
-            if limit and len(payload) > limit:
+            if len(payload) > limit:
                 self._exceed(limit)
             else:
-                self._take_message(payload, payload is message)
+                serve(payload, payload is message)
         if not self.is_held:
             self.wake()
         elif ahead:
@@ -258,13 +253,9 @@ class Guest(RequestHandlerProtocol):
             self.wasMaxMessagePayloadSizeExceeded = True
             self._max_message_size_exceeded(limit + 1, limit, f"message exceeds payload limit of {limit} octets")
 
-    @property
-    def has_left(self) -> bool:
-        """Tell whether the client is known to be gone."""
-        return self.remoteCloseCode is not None
-
     def leave(self, code: int | None, reason: str | None) -> None:
         """Take note that the client is gone."""
+        self.has_left = True
         if self.remoteCloseCode is None:
             self.remoteCloseCode, self.remoteCloseReason = code, reason
             self.wasClean = code not in (None, WS_CLOSED_ABNORMALLY)
@@ -313,7 +304,7 @@ class Guest(RequestHandlerProtocol):
         form = request.form
         payload = encode(rendered, form) if form else rendered  # 0: text as it is
         self._note_sent(len(payload))
-        message = payload if form >= BINARY_JSON else payload.decode()
+        message = payload.decode() if form < BINARY_JSON else payload
         self._transport.say(message, len(message))
 
     def sendPreparedMessage(self, preparedMsg: Any) -> None:

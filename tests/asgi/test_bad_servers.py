@@ -163,6 +163,27 @@ async def test_send_that_fails_as_the_client_is_gone_ends_it_in_silence() -> Non
 
 
 @asynchronous
+async def test_send_that_fails_otherwise_is_no_mistake_if_the_client_is_gone() -> None:
+    app, left = noted()
+    asgi = app.asgi()
+    server = ByHand()
+
+    async def send(message: dict[str, Any]) -> None:
+        if message["type"] == "websocket.send":
+            server.say("websocket.disconnect", code=1006)
+            raise RuntimeError("transport closed")
+        await server.from_app.put(message)
+
+    server.send = send
+    server.begin(asgi)
+    await server.told()
+    server.ask()
+    await server.over()
+    assert left == [1006]
+    await asgi.stop()
+
+
+@asynchronous
 async def test_server_that_cancels_cancels_the_handlers() -> None:
     cancelled: list[str] = []
 

@@ -17,7 +17,20 @@ from aiorest_ws import Application, RequestHandlerProtocol
 from aiorest_ws.asgi import Protocol, doors
 from aiorest_ws.exceptions import ConnectionRefused
 from tests.kit.asgi import uvicorn_of
-from tests.serving import CLOSE, LOOPS, PING, PONG, Client, HandshakeRefused, make_router, turn_over, until, within
+from tests.serving import (
+    CLOSE,
+    LOOPS,
+    PING,
+    PONG,
+    Certificate,
+    Client,
+    HandshakeRefused,
+    client_context,
+    make_router,
+    turn_over,
+    until,
+    within,
+)
 
 HTTPS = ("h11", "httptools")
 tenant: ContextVar[str] = ContextVar("tenant", default="-")
@@ -257,6 +270,18 @@ async def test_client_that_leaves_at_once() -> None:
         async with await Client.connect(address, "/ws") as client:
             assert (await client.ask())["data"] == "Hello, world!"
         await until(lambda: not life.factory.connections)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@within(30)
+async def test_behind_tls(loop: str, certificate: Certificate) -> None:
+    router = make_router(big=lambda request: "x" * 1_000_000)
+    door = Application(router).asgi(path="/ws")
+    host = serving(host_of(door), ssl_certfile=certificate.path, ssl_keyfile=certificate.key)
+    async with host as address, await Client.connect(address, "/ws", tls=client_context(certificate)) as client:
+        assert len((await client.ask("GET", "/big"))["data"]) == 1_000_000
+        client.request()
+        assert (await client.reply())["data"] == "Hello, world!"
 
 
 @within(30)

@@ -12,7 +12,7 @@ import websockets
 from aiorest_ws import Application, Live, SimpleRouter
 from aiorest_ws.exceptions import ConnectionRefused
 from tests.kit.asgi import SERVERS
-from tests.serving import TIMEOUT, make_router, until, within
+from tests.serving import CLOSE, TIMEOUT, Client, make_router, until, within
 
 on_each = pytest.mark.parametrize("name", SERVERS)
 
@@ -119,3 +119,41 @@ async def test_http_is_answered_by_the_same_routes(name: str) -> None:
         assert answer.endswith(b'{"sum":3}')
         writer.close()
         await writer.wait_closed()
+
+
+@on_each
+@within(30)
+async def test_client_that_is_gone_while_much_is_said_is_no_error(name: str) -> None:
+    left: list[int] = []
+    raised: list[BaseException] = []
+
+    async def flood(request: Any) -> None:
+        while request.connection.state == request.connection.STATE_OPEN:
+            request.connection.send_event("x", "x" * 1000)
+            await asyncio.sleep(0)
+
+    app = Application(make_router(flood=flood), on_disconnect=lambda connection, code, reason: left.append(code))
+    asgi = app.asgi()
+
+    async def watched(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await asgi(scope, receive, send)
+        except Exception as exc:
+            raised.append(exc)
+            raise
+
+    async with SERVERS[name](watched) as address:
+        for way in ("reset", "abort", "leave"):
+            client = await Client.connect(address)
+            client.request(url="/flood")
+            await client.receive()
+            if way == "leave":
+                client.send(b"\x03\xe8", CLOSE)
+                await client.drop()
+            elif way == "reset":
+                client.reset()
+            else:
+                client.abort()
+        await until(lambda: len(left) == 3)
+        assert not (await asgi.start()).factory.connections
+    assert raised == []

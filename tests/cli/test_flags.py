@@ -169,6 +169,14 @@ def test_help_is_plain_text_in_groups() -> None:
         assert not {"`", "[", "]"} & set(text), name
         assert "see below" not in text, name
     assert [group.title for group in made._action_groups[2:]] == [
-        *("where it listens", "TLS", "who may connect", "processes and threads", "logs and metrics", "compression"),
+        *(
+            "where it listens",
+            "HTTP",
+            "TLS",
+            "who may connect",
+            "processes and threads",
+            "logs and metrics",
+            "compression",
+        ),
         "limits",
     ]
