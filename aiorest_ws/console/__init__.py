@@ -29,7 +29,7 @@ _SWAGGER = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_MISSING = b"Swagger UI is not installed: pip install 'aiorest-ws[docs]'. The console at /console needs no more.\n"
+_MISSING = b"Swagger UI is not installed: pip install 'aiorest-ws[docs]>=2'. The console at /console needs no more.\n"
 
 Headers = tuple[tuple[str, str], ...]
 

@@ -108,7 +108,7 @@ def test_swagger_ui_that_is_not_installed_is_one_line_that_says_how(monkeypatch:
     files = console_files("/")
     assert [path for path in files if path.startswith("/docs")] == ["/docs"]
     text = files["/docs"].make().decode()
-    assert "pip install 'aiorest-ws[docs]'" in text
+    assert "pip install 'aiorest-ws[docs]>=2'" in text
     assert text.count("\n") == 1
 
 
