@@ -17,7 +17,7 @@ from aiorest_ws.conf.environment import configured, strangers
 from aiorest_ws.conf.options import OPTIONS, TABLE, AllOptions, Options, checked, deflate_offer_accept, middleware_of
 from aiorest_ws.conf.protocols import protocol_options
 from aiorest_ws.exceptions import ImproperlyConfigured, RouterNotDefined
-from aiorest_ws.exchange.opening import open_door
+from aiorest_ws.exchange.opening import lifespan_of, open_door
 from aiorest_ws.handlers.exception_handlers import adding_handler
 from aiorest_ws.limits import Limits
 from aiorest_ws.logs.loggers import enable_loggers
@@ -234,7 +234,7 @@ class Application:
     def new_lifespan(self) -> Lifespan:
         """Give what is around the serving of a prepared application; to be started before it, and ended after."""
         options = self._options
-        around = options["lifespan"], options["on_startup"], options["on_shutdown"]
+        around = lifespan_of(options), options["on_startup"], options["on_shutdown"]
         return Lifespan(self, *around, self._shared, broker_for(options["broker"], self._channel))
 
     def asgi(self, path: str | None = None) -> AsgiApplication:
