@@ -17,7 +17,7 @@ from aiorest_ws.conf.environment import configured, strangers
 from aiorest_ws.conf.options import OPTIONS, TABLE, AllOptions, Options, checked, deflate_offer_accept, middleware_of
 from aiorest_ws.conf.protocols import protocol_options
 from aiorest_ws.exceptions import ImproperlyConfigured, RouterNotDefined
-from aiorest_ws.exchange.opening import open_door
+from aiorest_ws.exchange.opening import lifespan_of, open_door
 from aiorest_ws.handlers.exception_handlers import adding_handler
 from aiorest_ws.limits import Limits
 from aiorest_ws.logs.loggers import enable_loggers
@@ -110,11 +110,11 @@ class Application:
             self._live = Feeds(lambda: self._options["router"], reaches_others)
         return self._live
 
-    def openapi(self, *, title: str = "API", version: str = "1") -> dict[str, Any]:
+    def openapi(self, *, title: str | None = None, version: str | None = None) -> dict[str, Any]:
         """Describe the routes that are registered now in OpenAPI 3.1. Raises ImproperlyConfigured if that cannot be."""
         return self._documents.document("openapi", title, version)
 
-    def asyncapi(self, *, title: str = "API", version: str = "1") -> dict[str, Any]:
+    def asyncapi(self, *, title: str | None = None, version: str | None = None) -> dict[str, Any]:
         """Describe messages, and subscriptions, in AsyncAPI 3.0. Raises as `openapi`."""
         return self._documents.document("asyncapi", title, version)
 
@@ -234,7 +234,7 @@ class Application:
     def new_lifespan(self) -> Lifespan:
         """Give what is around the serving of a prepared application; to be started before it, and ended after."""
         options = self._options
-        around = options["lifespan"], options["on_startup"], options["on_shutdown"]
+        around = lifespan_of(options), options["on_startup"], options["on_shutdown"]
         return Lifespan(self, *around, self._shared, broker_for(options["broker"], self._channel))
 
     def asgi(self, path: str | None = None) -> AsgiApplication:

@@ -35,7 +35,6 @@ from hold.process import Server, serving
 from soak.chaos import workers_of
 from tests.serving import CLOSE, Client, dump, frame
 
-_TICKS = os.sysconf("SC_CLK_TCK")
 _HELLO = frame(dump({"method": "GET", "url": "/hello"}))
 _BURN = frame(dump({"method": "GET", "url": "/burn"}))
 _NEWS = {"text": "0123456789" * 8 + "0123456"}
@@ -89,9 +88,8 @@ async def pid_of(client: Client) -> int:
 
 
 def cpu_of(pid: int) -> float:
-    """Give the seconds of processor time of a process, in steps of 0.01."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    """Give the seconds of processor time of a process, all threads that it has and had, in steps of nanoseconds."""
+    return time.clock_gettime(~pid << 3 | 2)  # of a process its clock of the scheduler: clock_getcpuclockid(3)
 
 
 def processes_of(server: Server, workers: int) -> list[int]:
@@ -208,20 +206,31 @@ async def subscribed(where: Any, count: int, since: str | None = None) -> list[t
 
 
 def fan(options: argparse.Namespace) -> None:
-    subscribers, window = 1000, 8
+    subscribers, window, first = 1000, options.window, 20
 
-    async def publish(server: Server, publications: int) -> None:
+    async def publish(server: Server, serves: list[int]) -> float:
+        """Give the seconds of processor time of what comes behind the first publications, which fill what is kept."""
         wires = [await wire_of(client) for client, _ in await subscribed(server.address, subscribers)]
         publisher = await wire_of(await Client.connect(server.address))
         payload = frame(dump({"method": "POST", "url": "/news", "id": 1, "data": _NEWS}))
-        reached = [0] * (publications + 1)
-        sent, end = 0, asyncio.get_running_loop().create_future()
+        whole = first + options.publications
+        reached = [0] * (whole + 1)
+        sent, used, end = 0, 0.0, asyncio.get_running_loop().create_future()
 
         def send(count: int) -> None:
             nonlocal sent
-            count = min(count, publications - sent)
+            count = min(count, whole - sent)
             sent += count
             publisher.transport.write(payload * count)
+
+        def all_have(number: int) -> None:
+            nonlocal used
+            send(1)
+            if number == first:
+                used -= sum(map(cpu_of, serves))
+            elif number == whole:
+                used += sum(map(cpu_of, serves))
+                end.set_result(None)
 
         def taking() -> Callable[[int], None]:
             got = 0
@@ -231,9 +240,7 @@ def fan(options: argparse.Namespace) -> None:
                 for got in range(got + 1, got + came + 1):  # noqa: B020 (it goes on where it was)
                     reached[got] += 1
                     if reached[got] == subscribers:
-                        send(1)
-                        if got == publications:
-                            end.set_result(None)
+                        all_have(got)
 
             return take
 
@@ -243,18 +250,12 @@ def fan(options: argparse.Namespace) -> None:
         await end
         for wire in (*wires, publisher):
             wire.transport.abort()
+        return used
 
     def measure(workers: int) -> float:
         with served(workers, options) as server:
-            serves = processes_of(server, workers)
-            run(publish(server, 20))
-            # What connecting takes is in neither: it is measured once more, without publications.
-            before = sum(map(cpu_of, serves))
-            run(publish(server, 1))
-            between = sum(map(cpu_of, serves))
-            run(publish(server, options.publications + 1))
-            after = sum(map(cpu_of, serves))
-            return (after - 2 * between + before) / float(options.publications * subscribers) * 1e6
+            used: float = run(publish(server, processes_of(server, workers)))
+            return used / float(options.publications * subscribers) * 1e6
 
     one, two = medians(options, measure)
     print(f"fan     {one:.3f} µs of a delivery, {two:.3f} with two workers, supervisor and all: {two / one:.2f} ×")
@@ -313,6 +314,18 @@ async def replaced(server: Server) -> None:
         await asyncio.sleep(0.05)
 
 
+async def emptied(server: Server, clients: list[Client]) -> None:
+    """Drop `clients`, and wait until the server has: what their ends take is not the next figure's."""
+    for client in clients:
+        client.abort()
+    held: dict[int, int] = {}
+    while len(held) < 2 or max(held.values()) > 10:
+        client = await Client.connect(server.address)
+        pid, count = (await client.ask(url="/connections", id=1))["data"]
+        held[pid] = count
+        client.abort()
+
+
 def back(options: argparse.Namespace) -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -356,25 +369,33 @@ def back(options: argparse.Namespace) -> None:
             news = await client.ask("SUBSCRIBE", "/news", id=1, since=version_now)
             return client, news["status"], 304
 
-        used = {}
-        for name, what in (("bare", handshake), ("log", resume_log), ("log and state", resume)):
-            before = sum(map(cpu_of, serves))
-            start = time.monotonic()
-            rate, got = await many(what)
-            seconds = time.monotonic() - start
-            used[name] = (sum(map(cpu_of, serves)) - before) / count * 1e6
-            print(f"back    {count} {name}: {rate:,.0f} a second, {used[name]:.0f} µs of processor each", end="")
-            print("" if name == "bare" else f", {Counter(each[1:] for each in got)}")
-            clients = got if name == "bare" else [each[0] for each in got]
-            for client in clients:
-                client.abort()
+        kinds = {"bare": handshake, "log": resume_log, "log and state": resume}
+        await emptied(server, (await many(handshake))[1])  # the first fills what is kept
+        rates: dict[str, list[float]] = {name: [] for name in kinds}
+        used: dict[str, list[float]] = {name: [] for name in kinds}
+        statuses: dict[str, Counter[Any]] = {name: Counter() for name in kinds}
+        for _ in range(options.rounds):
+            for name, what in kinds.items():
+                before = sum(map(cpu_of, serves))
+                rate, got = await many(what)
+                used[name].append((sum(map(cpu_of, serves)) - before) / count * 1e6)
+                rates[name].append(rate)
+                if name != "bare":
+                    statuses[name].update(each[1:] for each in got)
+                    got = [each[0] for each in got]
+                await emptied(server, got)
+        for name in kinds:
+            rate, each = statistics.median(rates[name]), statistics.median(used[name])
+            print(f"back    {count} {name}: {rate:,.0f} a second, {each:.0f} µs of processor each", end="")
+            print(f", {dict(statuses[name])}" if name != "bare" else "")
         runs: dict[int, list[int]] = {}
         while len(runs) < 2:
             client = await Client.connect(server.address)
             pid, *counts = (await client.ask(url="/runs", id=1))["data"]
             runs[pid] = counts
-        allowed = int(seconds) + 2
-        print(f"        log {used['log'] / used['bare']:.2f} × the processor of a handshake;", end=" ")
+        log = statistics.median(used["bare"]) / statistics.median(used["log"])
+        allowed = int(sum(count / rate + 2 for rate in rates["log and state"]))
+        print(f"        log {log:.2f} × the rate of bare handshakes, by processor time;", end=" ")
         print(f"runs of log and state, by worker: {list(runs.values())}, expected 0 and at most {allowed}")
         first.abort()
 
@@ -481,6 +502,7 @@ def main() -> None:
     parser.add_argument("--loop", default="uvloop", choices=("asyncio", "uvloop"))
     parser.add_argument("--requests", type=int, default=200_000, help="of cpu; a twentieth of burn (%(default)s)")
     parser.add_argument("--publications", type=int, default=400, help="of fan (%(default)s)")
+    parser.add_argument("--window", type=int, default=8, help="of fan: publications on their way (%(default)s)")
     parser.add_argument("--seconds", type=int, default=5, help="of delay (%(default)s)")
     parser.add_argument("--clients", type=int, default=10_000, help="of back (%(default)s)")
     parser.add_argument("--broker", help="of delay: the url of one, in the place of the hub")

@@ -62,6 +62,11 @@ def runs(request: Request) -> list[int]:
     return [os.getpid(), *_runs]
 
 
+@router.get("/connections")
+def connections(request: Request) -> list[int]:
+    return [os.getpid(), len(request.connection.factory.connections)]
+
+
 if __name__ == "__main__":
     options = json.loads(sys.argv[1])
     if begun := options.pop("begun", None):

@@ -25,8 +25,8 @@ EXAMPLES = """\
 def fill(parser: Parser) -> None:
     add_target(parser)
     parser.add_argument("--asyncapi", action="store_true", help="the messages of the connection, in AsyncAPI")
-    parser.add_argument("--title", default="API", help="of the document")
-    parser.add_argument("--version", default="1", help="of the document")
+    parser.add_argument("--title", help="of the document, if not that of the application")
+    parser.add_argument("--version", help="of the document, if not that of the application")
     parser.add_argument("--check", metavar="FILE", help="print nothing, and fail if FILE says something else")
 
 

@@ -10,6 +10,8 @@ from aiorest_ws.client.wire import Wire
 
 __all__ = ("Pulse",)
 
+_TICK = 0.001  # seconds: a loop may call as much too early (uvloop rounds to milliseconds)
+
 
 class Pulse:
     """Looks whether a peer is alive: any byte is a sign of it.
@@ -44,13 +46,13 @@ class Pulse:
             self._pinged = None
         if self._pinged is None:
             left = heard + self._ping_after - now
-            if left <= 0:
+            if left < _TICK:
                 self._pinged = now
                 self._task = self._loop.create_task(self._wire.ping())
                 left = self._dead_after
         else:
             left = self._pinged + self._dead_after - now
-            if left <= 0:
+            if left < _TICK:
                 silence = self._ping_after + self._dead_after
                 self._wire.end(ConnectionLost(f"nothing was heard for {silence:g} s, a PING was not answered"))
                 return

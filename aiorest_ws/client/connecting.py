@@ -314,11 +314,12 @@ class Connector:
         if self._renewal is not None:
             self._renewal.cancel()
             self._renewal = None
-        if self.tokens.can_renew and self.tokens.due is not None and self.state.status != "closed":
-            self._renewal = self.loop.call_at(self.tokens.due, lambda: self._spawn(self._renew_in_time()))
+        due = self.tokens.due
+        if self.tokens.can_renew and due is not None and self.state.status != "closed":
+            self._renewal = self.loop.call_at(due, lambda: self._spawn(self._renew_in_time(due)))
 
-    async def _renew_in_time(self) -> None:
-        if self.tokens.is_due():
+    async def _renew_in_time(self, due: float) -> None:
+        if self.tokens.due == due:  # else it was renewed meanwhile
             await self.renewed()
         if self.message_token is not None:
             self._told.on_token()

@@ -25,12 +25,14 @@ __all__ = (
     "check_health_path",
     "check_hook",
     "check_hooks",
+    "check_http",
     "check_idempotency",
     "check_int",
     "check_metrics",
     "check_middlewares",
     "check_path",
     "check_port_or_none",
+    "check_prefix",
     "check_router",
     "check_string",
     "check_subclass",
@@ -124,6 +126,17 @@ def check_health_path(name: str, value: Any) -> None:
     check_path(name, value)
     if not value.startswith("/"):
         raise ValueError(f"{name} must be None or a path that begins with a slash, such as '/healthz', got {value!r}")
+
+
+def check_http(name: str, value: Any) -> None:
+    if type(value) is not bool and not callable(value):
+        raise TypeError(f"{name} must be True, False, or an ASGI app, got {value!r:.200}")
+
+
+def check_prefix(name: str, value: Any) -> None:
+    check_path(name, value)
+    if value and (not value.startswith("/") or value.endswith("/") or "%" in value):
+        raise ValueError(f"{name} must be empty or a path such as '/api', without a slash at its end, got {value!r}")
 
 
 def check_hook(name: str, value: Any) -> None:

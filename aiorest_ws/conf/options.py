@@ -24,12 +24,14 @@ from aiorest_ws.conf.checks import (
     check_health_path,
     check_hook,
     check_hooks,
+    check_http,
     check_idempotency,
     check_int,
     check_metrics,
     check_middlewares,
     check_path,
     check_port_or_none,
+    check_prefix,
     check_router,
     check_string,
     check_subclass,
@@ -92,7 +94,11 @@ class Options(LimitOptions, total=False):
     fd: int | None
     health_path: str | None
     path: str
-    http: bool
+    http: bool | Callable[..., Any]
+    http_prefix: str
+    schema: bool
+    api_title: str
+    api_version: str
     certificate: File
     key: File
     key_password: str | None
@@ -208,10 +214,16 @@ TABLE: dict[str, Option] = {
     ),
     "http": Option(
         False,
-        check_flag,
+        check_http,
         "flag",
-        "serve the routes over plain HTTP on the same port, too ([HTTP](docs/http.md))",
+        "serve the routes over plain HTTP on the same port, too; or an ASGI app ([HTTP](docs/http.md))",
     ),
+    "http_prefix": Option(
+        "", check_prefix, "text", 'with such an app: the path below which the routes are (`"/api"`), `""` for nowhere'
+    ),
+    "schema": Option(True, check_flag, "flag", "say over HTTP what the routes are ([schema](docs/schema.md))"),
+    "api_title": Option("API", check_string, "text", "what that calls the application"),
+    "api_version": Option("1", check_string, "text", "of the application, that it says"),
     "certificate": Option(None, check_file, "text", "PEM file: with `key`, serve `wss://`, TLS 1.2 or newer"),
     "key": Option(None, check_file, "text", "PEM file of its key"),
     "key_password": Option(None, check_text, "text", "of an encrypted key"),

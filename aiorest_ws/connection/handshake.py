@@ -1,7 +1,7 @@
 """The opening handshake of a connection, in the place of Autobahn's: bytes in, an open connection or an HTTP error out.
 
-What the request says is `http.head`'s, what Autobahn answers to one that is accepted (extensions, the 101) stays
-Autobahn's. Between the two the application may decide, and may take its time: what arrives meanwhile is held.
+What the request says is `http.head`'s, the answer `http.acceptance`'s. Between the two the application may decide, and
+may take its time: what arrives meanwhile is held.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from aiorest_ws.callables.calls import call
 from aiorest_ws.callables.failures import PASSED_ON, sole
 from aiorest_ws.connection.compression import agree, extensions
 from aiorest_ws.exceptions import BaseAPIException, ConnectionRefused
+from aiorest_ws.http.acceptance import acceptance
 from aiorest_ws.http.head import (
     Handshake,
     check_upgrade,
@@ -52,7 +53,6 @@ _ONLY_FOR_HANDSHAKE = frozenset(
             "_handshake",
             "_memory",
             "_deciding",
-            "http_response_data",
             "http_status_line",
             "http_headers",
             "http_request_uri",
@@ -128,6 +128,8 @@ class Opening(_Protocol):
     logOctets: Any
     maxConnections: Any
     trustXForwardedFor: Any
+    autoPingInterval: Any
+    trackedTimings: Any
     perMessageCompressionAccept: Any
     wasNotCleanReason: Any
     websocket_protocol_in_use: Any = None
@@ -299,18 +301,21 @@ class Opening(_Protocol):
     def succeedHandshake(self, res: Any) -> None:
         if self.state != self.STATE_CONNECTING:
             return  # the client left, or ran out of time, while `onConnect` was deciding
+        protocol, headers = (*res, None, {})[:2] if isinstance(res, tuple) else (res, {})
+        if protocol is not None:
+            if protocol not in self.websocket_protocols:
+                raise ValueError(f"a subprotocol must be one that the client offers, or None, got {protocol!r:.200}")
+            self.websocket_protocol_in_use = protocol
+        agreed = ""
         compression = self._compression()
-        self.websocket_extensions = []  # nothing is left for Autobahn to do
-        if compression is None:
-            super().succeedHandshake(res)
-        else:
-            self._perMessageCompress, answer = compression
-            protocol, headers = (*res, {})[:2] if isinstance(res, tuple) else (res, {})
-            super().succeedHandshake((protocol, {**headers, "Sec-WebSocket-Extensions": answer}))
-            self.websocket_extensions_in_use.append(self._perMessageCompress)
+        if compression is not None:
+            self._perMessageCompress, agreed = compression
+        factory = self.factory
+        more = [*factory.headers.items(), *headers.items()] if factory.headers or headers else ()
+        self.sendData(acceptance(self._wskey, factory.server, more, protocol, agreed))
+        self.state = self.STATE_OPEN
+        self._begin_open()
         if self.state == self.STATE_OPEN:
-            if self.websocket_protocol_in_use is None:
-                del self.websocket_protocol_in_use  # it is the class's
             begun = self.data or self.current_frame  # a frame behind the handshake that has not arrived whole
             dropped = _ONLY_FOR_HANDSHAKE - _OF_A_FRAME if begun else _ONLY_FOR_HANDSHAKE
             of_class = type(self)
@@ -319,6 +324,19 @@ class Opening(_Protocol):
                 for name, value in self.__dict__.items()
                 if name not in dropped and value is not getattr(of_class, name, dropped)
             }
+
+    def _begin_open(self) -> None:
+        """Do what comes with being open: hooks, timers, what has come behind the request."""
+        if self.autoPingInterval:
+            later = self.factory._batched_timer.call_later
+            self.autoPingPendingCall = later(self.autoPingInterval, self._sendAutoPing)
+        if self.trackedTimings:
+            self.trackedTimings.track("onOpen")
+        self._onOpen()
+        if "is_open" in self.__dict__:  # else it is made as one that is done
+            txaio.resolve(self.is_open, None)  # type: ignore[attr-defined]
+        if self.data:
+            self.consumeData()
 
     def _compression(self) -> tuple[Any, str] | None:
         """Give the compression of this connection, and what to answer; None without one."""

@@ -98,3 +98,6 @@ class Listener(Protocol):
     # Autobahn's
     countConnections: int
     externalPort: int | None
+    server: str | None
+    headers: dict[str, Any]
+    _batched_timer: Any

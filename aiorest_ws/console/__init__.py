@@ -29,7 +29,7 @@ _SWAGGER = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_MISSING = b"Swagger UI is not installed: pip install 'aiorest-ws[docs]'. The console at /console needs no more.\n"
+_MISSING = b"Swagger UI is not installed: pip install 'aiorest-ws[docs]>=2'. The console at /console needs no more.\n"
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -48,13 +48,18 @@ def is_wanted(options: Mapping[str, Any]) -> bool:
     return bool(options["debug"] if console is None else console)
 
 
-def console_files(served_path: str) -> dict[str, File]:
+def console_files(served_path: str, prefix: str = "") -> dict[str, File]:
     """Give the pages and what belongs to them, by path.
 
     served_path    where WebSockets are taken, "/" or "/ws"
+    prefix         below which the pages are served, and WebSockets are not, "/api"
     """
+    above = "../" * prefix.strip("/").count("/") + "../" * bool(prefix.strip("/"))
+    # Relative, as a proxy may serve all of it below a path of its own.
+    sockets = f"./{above}{served_path.lstrip('/')}"
     return {
-        "/console": File(partial(_console, served_path), _PAGE, _guarded(_STRICT)),
+        "/console": File(partial(_console, sockets), _PAGE, _guarded(_STRICT)),
+        "/console/": _moved("../console"),
         "/console/console.js": File(partial(_static, "console.js"), _SCRIPT),
         "/console/console.css": File(partial(_static, "console.css"), _STYLE),
         **_swagger_files(),
@@ -69,8 +74,14 @@ def _static(name: str) -> bytes:
     return (files(__name__) / "static" / name).read_bytes()
 
 
-def _console(served_path: str) -> bytes:
-    return _static("index.html").replace(b"{path}", escape(served_path).encode())
+def _console(sockets: str) -> bytes:
+    return _static("index.html").replace(b"{path}", escape(sockets).encode())
+
+
+def _moved(where: str) -> File:
+    """Give a page that leads to another: with a slash behind its path, its links would lead elsewhere."""
+    text = f'<!doctype html><meta http-equiv="refresh" content="0; url={where}"><a href="{where}">{where}</a>'
+    return File(text.encode, _PAGE, _guarded("default-src 'none'"))
 
 
 def _swagger_files() -> dict[str, File]:
@@ -80,6 +91,7 @@ def _swagger_files() -> dict[str, File]:
     folder = Path(package.origin).parent
     return {
         "/docs": File(partial(_static, "docs.html"), _PAGE, _guarded(_SWAGGER)),
+        "/docs/": _moved("../docs"),
         "/docs/docs.js": File(partial(_static, "docs.js"), _SCRIPT),
         "/docs/swagger.js": File((folder / "swagger_bundle.js").read_bytes, _SCRIPT),
         "/docs/swagger.css": File((folder / "swagger_style.css").read_bytes, _STYLE),

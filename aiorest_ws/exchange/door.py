@@ -10,15 +10,17 @@ from typing import Any
 
 from aiorest_ws._speedups import came_as, over, wrap
 from aiorest_ws.callables.failures import PASSED_ON, sole
+from aiorest_ws.connection.protocol import RequestHandlerProtocol
 from aiorest_ws.exceptions import (
     BaseAPIException,
     ConnectionRefused,
     HandlerFailed,
+    ImproperlyConfigured,
     RequestTimeout,
     ServerStopping,
     TooManyRequests,
 )
-from aiorest_ws.exchange.accepting import form_of
+from aiorest_ws.exchange.accepting import form_of, wants_events
 from aiorest_ws.exchange.bodies import JSON, Gone, data_of, kind_of, read_body
 from aiorest_ws.exchange.caching import conditional
 from aiorest_ws.exchange.connection import HttpConnection, handshake_of, peer_of
@@ -47,6 +49,7 @@ class Exchange:
     """
 
     def __init__(self, factory: Any) -> None:
+        _check_protocol(factory.protocol)
         self.factory = factory
         self.pages = {} if factory.app is None else pages_of(factory.app)
         self._gatekeepers = bool(factory.gatekeepers)
@@ -71,9 +74,12 @@ class Exchange:
         reply = await self._reply_to(scope, receive, line)
         if reply is None:
             return
-        status, headers, body, closes = reply
+        status, headers, body, closes, stream = reply
         if closes or (line is not None and line.has_unread_body):
             headers.append((b"connection", b"close"))
+        if stream is not None:
+            await stream.run(receive, send, headers)
+            return
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
@@ -124,6 +130,10 @@ class Exchange:
         own = answers_itself(self, connection, scope["method"], url)
         if own is not None:
             return own
+        if scope["method"] == "GET" and wants_events(connection.headers.get("accept", "")) and self._is_live(url):
+            from aiorest_ws.exchange.stream import Stream  # which most applications do without
+
+            return await Stream(self, connection, scope, line).open(url, args_of(query) if query else None)
         if self._gatekeepers or factory.on_connect is not None:
             await _ask(connection)
         try:
@@ -198,6 +208,17 @@ class Exchange:
         if kind == JSON:
             came_as(request, body)
         return request
+
+    def _is_live(self, url: str) -> bool:
+        """Tell whether a GET of `url` leads to a route that says how it changes."""
+        pipeline = self.factory.pipeline
+        if pipeline.trie is None or pipeline.process is not None or SLASH in url:
+            return False
+        try:
+            plan, _ = pipeline.find(pipeline.trie, "GET", url)
+        except BaseAPIException:
+            return False
+        return plan.live is not None
 
     def _routed(self, connection: HttpConnection, request: Any, url: str) -> Any:
         """Have a request answered whose path has slashes that are none between segments."""
@@ -297,3 +318,13 @@ def _end(request: Any) -> None:
 def _is_state(route: Any) -> bool:
     live = route.handler.live
     return bool(live) and (live is True or live.mode == "state")
+
+
+def _check_protocol(protocol: Any) -> None:
+    """Raise ImproperlyConfigured for a class of connections that has a say of its own, which nobody would ask here."""
+    for name in ("onConnect", "onMessage"):
+        if getattr(protocol, name) is not getattr(RequestHandlerProtocol, name):
+            raise ImproperlyConfigured(
+                f"{protocol.__qualname__} has an {name} of its own, which HTTP would not pass: "
+                "expected on_connect, or a middleware, in its place"
+            )

@@ -47,7 +47,8 @@ class Line(HttpToolsProtocol):
     closeHandshakeTimeout = 0.0
     user = None
     _answering: asyncio.Task[None] | None = None
-    _is_streaming = False
+    is_streaming = False
+    _is_ours = True
     _live: Any = None
     _unsent = 0
     _unpushed = 0
@@ -55,7 +56,7 @@ class Line(HttpToolsProtocol):
     survivors: frozenset[asyncio.Task[Any]] = frozenset()  # the exchange sees to them
 
     def __init__(self, port: Port, protocol: Any) -> None:
-        super().__init__(port.config, port.state, {}, _loop=asyncio.get_running_loop())
+        super().__init__(port.config, port.state, port.app_state, _loop=asyncio.get_running_loop())
         self.access_log = False
         self.peer = protocol.peer
         self.factory = port.factory
@@ -89,10 +90,14 @@ class Line(HttpToolsProtocol):
         self.state = self.STATE_CLOSED
         super().connection_lost(exc)
         self.pipeline.clear()
-        if self._answering is not None and self._port.cancels(self.cycle):
+        if self._answering is not None and self._is_ours:
             self.loop.call_soon(self._answering.cancel)
         self.factory.forget(self)
         self.transport = None  # type: ignore[assignment]
+
+    def send_event(self, name: Any, data: Any = None) -> bool:
+        """Say that it is not on its way: whoever tells all connections something need not know which are of HTTP."""
+        return False
 
     def eof_received(self) -> None:
         """Let the connection end: who sends no more waits for nothing."""
@@ -211,6 +216,8 @@ class Line(HttpToolsProtocol):
             self.pipeline.appendleft((cycle, self.app))
 
     def on_body(self, body: bytes) -> None:
+        if self._port.beside is not None and not self._port.is_ours(self.scope["path"]):
+            self._begun_at = self.loop.time()  # how long a body may be, and take, is that app's to say
         if not self.parser.should_upgrade():
             super().on_body(body)
 
@@ -224,6 +231,7 @@ class Line(HttpToolsProtocol):
     def _answer(self, cycle: RequestResponseCycle) -> None:
         context = self.factory.context
         self._running = cycle
+        self._is_ours = self._port.is_ours(cycle.scope["path"])  # else it is told that its client left, not cancelled
         self._answering = self.loop.create_task(
             self._port.answer(cycle, self), context=None if context is None else context.copy()
         )
@@ -354,7 +362,7 @@ class Line(HttpToolsProtocol):
     def tasks(self) -> Any:
         """What answers a request, and comes to an end."""
         task = self._answering
-        return frozenset() if task is None or task.done() or self._is_streaming else frozenset((task,))
+        return frozenset() if task is None or task.done() or self.is_streaming else frozenset((task,))
 
     @tasks.setter
     def tasks(self, tasks: Any) -> None:
@@ -362,7 +370,7 @@ class Line(HttpToolsProtocol):
 
     def close(self, code: int = 1000, reason: str | None = None) -> None:
         """End the connection; a stream of events ends by itself."""
-        if not self._is_streaming:
+        if not self.is_streaming:
             self._leave()
 
     def is_of(self, user: Any) -> bool:

@@ -14,6 +14,7 @@ from aiorest_ws.exceptions import ImproperlyConfigured, NotSpecifiedHandler
 from aiorest_ws.exchange.replies import Reply, made
 from aiorest_ws.realtime.versions import digest_of
 from aiorest_ws.routers import SimpleRouter
+from aiorest_ws.schema.documents import KINDS
 
 __all__ = ("Page", "check_pages", "pages_of")
 
@@ -46,17 +47,15 @@ class Page:
 def pages_of(app: Any) -> dict[str, Page]:
     """Give the pages of an application, by path."""
     pages: dict[str, Page] = {}
-    if isinstance(app._options["router"], SimpleRouter):  # another one does not tell its routes
-        for kind in ("openapi", "asyncapi"):
-            pages[f"/{kind}.json"] = Page(partial(_document, app, kind), "application/json")
-    if is_wanted(app._options):
+    has_console = is_wanted(app._options)
+    tells_routes = isinstance(app._options["router"], SimpleRouter)
+    if tells_routes and (app._options["schema"] or has_console):  # which reads them
+        for kind in KINDS:
+            pages[f"/{kind}.json"] = Page(partial(app._documents.page, kind), "application/json")
+    if has_console:
         for path, file in console_files("/" + app._options["path"].strip("/")).items():
             pages[path] = Page(*file)
     return pages
-
-
-def _document(app: Any, kind: str) -> bytes:
-    return app._documents.text(kind, "API", "1").encode()  # type: ignore[no-any-return]
 
 
 def check_pages(pages: Mapping[str, Page], trie: Any) -> None:

@@ -11,9 +11,13 @@ from typing import Any
 from uvicorn.config import Config
 
 from aiorest_ws.callables.failures import PASSED_ON
+from aiorest_ws.exceptions import ConnectionRefused
+from aiorest_ws.exchange.beside import STATE
+from aiorest_ws.exchange.connection import handshake_of
 from aiorest_ws.exchange.door import Exchange
 from aiorest_ws.exchange.line import Line
-from aiorest_ws.http.head import check_plain, client_address
+from aiorest_ws.exchange.replies import refused
+from aiorest_ws.http.head import check_plain, client_address, client_scheme
 from aiorest_ws.http.proxy_protocol import other_end
 
 __all__ = ("Port",)
@@ -23,11 +27,15 @@ class Port:
     """Takes over what asks for no WebSocket.
 
     exchange    answers requests with our routes
+    beside      an ASGI app that answers all others, or None
+    prefix      where it is not asked: below this path, if any
     """
 
-    def __init__(self, factory: Any, exchange: Exchange) -> None:
+    def __init__(self, factory: Any, exchange: Exchange, beside: Any = None, prefix: str = "") -> None:
         self.factory = factory
         self.exchange = exchange
+        self.beside = beside
+        self.prefix = prefix
         self.state: Any = _State()
         self.config = Config(
             _nobody, ws="none", interface="asgi3", lifespan="off", proxy_headers=False, log_config=None
@@ -52,19 +60,51 @@ class Port:
         protocol.given_away()
         line.data_received(head + rest)
 
-    def cancels(self, cycle: Any) -> bool:
-        """Tell whether what answers is to end with its client."""
-        return True
+    @property
+    def app_state(self) -> dict[str, Any]:
+        """What the lifespan of the app beside us has put into its state."""
+        return getattr(self.factory.app, STATE, None) or {}
+
+    def is_ours(self, path: str) -> bool:
+        """Tell whether a request for `path` is for our routes."""
+        if self.beside is None or path == self.factory.health_path:
+            return True
+        return bool(self.prefix) and (path == self.prefix or path.startswith(self.prefix + "/"))
 
     async def answer(self, cycle: Any, line: Line) -> None:
         """Answer one request."""
+        scope = cycle.scope
+        if not self.is_ours(scope["path"]):
+            await self._answer_beside(cycle, line)
+            return
+        if self.prefix and scope["path"] != self.factory.health_path:
+            scope["root_path"] = self.prefix
         try:
-            await self.exchange.serve(cycle.scope, cycle.receive, cycle.send, line)
+            await self.exchange.serve(scope, cycle.receive, cycle.send, line)
         except PASSED_ON:
             raise
         except Exception as exc:
             self.factory.failures.write(logging.ERROR, f"{line.peer}: cannot answer over HTTP", exc)
             line.close()
+
+    async def _answer_beside(self, cycle: Any, line: Line) -> None:
+        """Let the other app answer, told who asks as trusted proxies say."""
+        scope, proxies = cycle.scope, self.factory.trustXForwardedFor
+        handshake = handshake_of("", scope["path"], "", scope["headers"])
+        if not self.factory.hosts.allow(handshake.host, of_page=bool(handshake.host)):
+            await send_refusal(cycle.send, ConnectionRefused(403))
+            return
+        if proxies:
+            address = client_address(handshake, proxies)
+            scope["client"] = scope["client"] if address is None else (address, 0)
+            scope["scheme"] = client_scheme(handshake, proxies) or scope["scheme"]
+        await cycle.run_asgi(self.beside)
+
+
+async def send_refusal(send: Any, why: ConnectionRefused) -> None:
+    reply = refused(why, 0)
+    await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
+    await send({"type": "http.response.body", "body": reply.body})
 
 
 class _State:

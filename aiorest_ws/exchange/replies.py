@@ -27,12 +27,14 @@ class Reply(NamedTuple):
     """An HTTP response.
 
     closes    what carries it is to be closed behind it
+    stream    what says the rest of it, a `stream.Stream`
     """
 
     status: int
     headers: Headers
     body: bytes
     closes: bool = False
+    stream: Any = None
 
 
 @lru_cache(maxsize=256)

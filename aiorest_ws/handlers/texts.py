@@ -13,7 +13,7 @@ from aiorest_ws.handlers.bodies import is_body
 from aiorest_ws.handlers.kinds import NoCheck
 from aiorest_ws.handlers.validation import Check, check_of
 
-__all__ = ("TextCheck", "Texts")
+__all__ = ("TextCheck", "Texts", "is_object")
 
 
 class Texts(dict[str, Any]):
@@ -29,11 +29,8 @@ class TextCheck:
     exact = False
 
     def __init__(self, hint: Any, check: Check) -> None:
-        kinds = _kinds_of(hint)
-        self._takes_many = any(
-            issubclass(kind, Collection) and not issubclass(kind, (str, bytes, Mapping)) for kind in kinds
-        )
-        self._is_object = not self._takes_many and (is_body(hint) or any(issubclass(kind, Mapping) for kind in kinds))
+        self._takes_many = _is_array(hint)
+        self._is_object = is_object(hint)
         self._check = check
         if not self._is_object:
             try:
@@ -52,6 +49,16 @@ class TextCheck:
         elif isinstance(value, list):
             raise ValidationError(f"Expected one value, got {len(value)}")
         return self._check(value)
+
+
+def is_object(hint: Any) -> bool:
+    """Tell whether the text for `hint` is JSON: it has members, and is no array."""
+    return not _is_array(hint) and (is_body(hint) or any(issubclass(kind, Mapping) for kind in _kinds_of(hint)))
+
+
+def _is_array(hint: Any) -> bool:
+    kinds = _kinds_of(hint)
+    return any(issubclass(kind, Collection) and not issubclass(kind, (str, bytes, Mapping)) for kind in kinds)
 
 
 def _kinds_of(hint: Any) -> list[type]:

@@ -300,6 +300,8 @@ def client_address(handshake: Handshake, proxies: int) -> str | None:
 
     Each of them adds what it saw at the right of X-Forwarded-For: what is farther left, the client may have made up.
     """
+    if not proxies:
+        return None
     entries = _list(handshake.header("x-forwarded-for"))
     if not 0 < proxies <= len(entries):
         return None
@@ -324,8 +326,8 @@ def client_scheme(handshake: Handshake, proxies: int) -> str | None:
 
     None if they do not tell. A single X-Forwarded-Proto holds for all of them.
     """
-    entries = _list(handshake.header("x-forwarded-proto").lower())
-    if not proxies or not entries or 1 < len(entries) < proxies:
+    entries = _list(handshake.header("x-forwarded-proto").lower()) if proxies else ()
+    if not entries or 1 < len(entries) < proxies:
         return None
     scheme = entries[-proxies] if len(entries) > 1 else entries[0]
     return {"http": "http", "https": "https", "ws": "http", "wss": "https"}.get(scheme)

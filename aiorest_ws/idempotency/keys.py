@@ -14,10 +14,15 @@ from aiorest_ws.idempotency.ledgers import Asked, Ledger, Sent
 from aiorest_ws.idempotency.once import Once
 from aiorest_ws.idempotency.places import ledger_for
 
-__all__ = ("Keys",)
+__all__ = ("Keys", "ledger_of")
 
 _SHORTEST, _LONGEST = 16, 128  # bytes of a key
 _ledgers: WeakKeyDictionary[Any, Ledger] = WeakKeyDictionary()  # application, or broker that is elsewhere, → its own
+
+
+def ledger_of(owner: Any) -> Ledger | None:
+    """Give the ledger of `owner` in this process, if anybody has asked with a key."""
+    return _ledgers.get(owner)
 
 
 class Keys:

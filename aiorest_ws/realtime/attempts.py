@@ -39,6 +39,22 @@ class Attempt(Role):
     takes_value = True
     subscribes = True
 
+    # Of most it stays as it is here: nothing is set that need not be.
+    digest: str | None = None
+    seen = 0
+    entry: dict[str, Any] | None = None  # of who subscribes, as it is listed
+    topic: SharedState | None = None  # of a shared route
+    is_called = False
+    _value: Known | None = None  # of a shared route, as it is when it is asked for
+    _data = b""  # of another
+    _is_there = False
+    _is_lost = False  # items of the log have been, on their way here
+    _is_resumed = False
+    _is_to_be_asked = False  # something changed since its guards let it pass
+    _is_over = False
+    _renews = False
+    _awaits: asyncio.Future[Known | None] | None = None
+
     def __init__(
         self,
         table: Subscriptions,
@@ -58,25 +74,10 @@ class Attempt(Role):
         self.form = request.form
         self.message = kept(request, plan.exact)
         self.number = place.number
-        self.digest: str | None = None
-        self.seen = 0
-        self.entry: dict[str, Any] | None = None  # of who subscribes, as it is listed
         table.turns += 1
         self.turn = table.turns
-        self.topic: SharedState | None = None  # of a shared route
         self._since = since
         self._request = request
-        self._value: Known | None = None  # of a shared route, as it is when it is asked for
-        self._data = b""  # of another
-        self.is_called = False
-        self._is_there = False
-        self._is_lost = False  # items of the log have been, on their way here
-        self._is_resumed = False
-        self._is_to_be_asked = False  # something changed since its guards let it pass
-        self._is_over = False
-        self._renews = False
-        self.counted = Counted(plan.route, "SUBSCRIBE")
-        self._awaits: asyncio.Future[Known | None] | None = None
         table.attempts.setdefault(name, []).append(self)
         place.attempts[self] = None
         place.families.add(family_of(self.form))
@@ -84,6 +85,11 @@ class Attempt(Role):
             self.topic = place.shared(name, self.message, plan, params)
             self.topic.attempts += 1
             self.name, self.params = self.topic.name, self.topic.params  # the same: one is kept for all
+
+    @property
+    def counted(self) -> Counted:  # type: ignore[override]
+        """As what it is counted, for who counts."""
+        return Counted(self.plan.route, "SUBSCRIBE")
 
     @property
     def is_log(self) -> bool:
@@ -323,18 +329,21 @@ class Attempt(Role):
         self._request = None  # which has this: the two would be left to the garbage collector
         if self._awaits is not None and not self._awaits.done():
             self._awaits.set_result(None)  # nobody may ask for the value any more: what waits for it goes on to its end
-        attempts = self.table.attempts[self.name]
+        table, place, topic = self.table, self.place, self.topic
+        attempts = table.attempts[self.name]
         attempts.remove(self)
         if not attempts:
-            del self.table.attempts[self.name]
-        del self.place.attempts[self]
-        existing = self.table.by_topic.get(self.name)
+            del table.attempts[self.name]
+        del place.attempts[self]
+        existing = table.by_topic.get(self.name)
         if existing is not None:
             existing.topic.go_on()
-        if self.topic is not None:
-            self.topic.attempts -= 1
-            self.topic.drop_if_unused()
-        self.place.drop_if_unused()
+        if topic is not None:
+            topic.attempts -= 1
+        if existing is None or existing.topic.place is not place:  # else it keeps both
+            if topic is not None:
+                topic.drop_if_unused()
+            place.drop_if_unused()
 
 
 def _unanswered(plan: Any) -> Exception:

@@ -79,6 +79,8 @@ class Log(SharedState):
         """Tell whether all items behind `position` are there, as they are encoded for `family`."""
         if not self._reaches(position):
             return False
+        if position >= self.place.number:
+            return True
         return all(self._item(at).encoded(family) is not None for at in range(position + 1, self.place.number + 1))
 
     def add(self, subscription: Subscription) -> None:
@@ -175,7 +177,8 @@ class Log(SharedState):
 
     def _reaches(self, position: int) -> bool:
         """Tell whether all behind `position` is here; it is got from what the broker of this process keeps."""
-        self._lowest = min(self._lowest, position)
+        if position < self._lowest:
+            self._lowest = position
         if position >= self.place.number or (self._items and self._items[0].number <= position + 1):
             return True
         if not self.node.broker.is_local:

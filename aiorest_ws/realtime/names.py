@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -32,6 +33,11 @@ def canonical_url(trie: Any, plan: Any, params: tuple[Any, ...]) -> str:
             raise _unfit(str(exc)) from exc
         if found[0].route is not route or found[1] != params:
             raise _unfit(f"{_without_slash(url)!r:.200} leads elsewhere")
+    return _as_name(url)
+
+
+@lru_cache(maxsize=256)  # what is raised is not kept: it has at most 256 bytes
+def _as_name(url: str) -> str:
     url = _without_slash(url)
     if "?" in url or len(url.encode("utf-8", "replace")) > _LONGEST_URL:
         raise _unfit(f"expected at most {_LONGEST_URL} bytes without '?'")

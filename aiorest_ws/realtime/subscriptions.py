@@ -130,9 +130,11 @@ class Subscriptions:
     def __len__(self) -> int:
         return len(self.by_topic)
 
-    def count(self) -> int:
-        """Give how many there are, and may be soon."""
-        return len(self.by_topic) + sum(name not in self.by_topic for name in self.attempts)
+    def has_room(self, name: str, most: int) -> bool:
+        """Tell whether there may be `name`, too, with at most so many, those included that may be soon."""
+        if len(self.by_topic) + len(self.attempts) < most or name in self.by_topic or name in self.attempts:
+            return True
+        return len(self.by_topic) + sum(name not in self.by_topic for name in self.attempts) < most
 
     def drop(self, subscription: Subscription, *, may_come_back: bool = False) -> None:
         """Forget one; its client may come back for it, or wants it no longer. Does nothing if it is over."""

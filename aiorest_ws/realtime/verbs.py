@@ -10,7 +10,7 @@ from aiorest_ws.realtime.attempts import Attempt
 from aiorest_ws.realtime.names import canonical_url, topic_of
 from aiorest_ws.realtime.roles import Answered, Counted
 from aiorest_ws.realtime.versions import parsed
-from aiorest_ws.routing.misses import missed
+from aiorest_ws.routing.misses import OWN_VERBS, missed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ("announce", "answer", "subscribe")
 
 _UNPROCESSABLE = 422
+_SAID = {verb: Answered(Counted(None, verb)) for verb in OWN_VERBS}  # until it is known which route it is about
 _HEAVIEST = 16 * 1024  # bytes of a message that is kept, with some for each array or object in it
 
 
@@ -28,7 +29,7 @@ def answer(node_of: Callable[[Any], LocalNode], pipeline: Any, request: Any, tri
     verb = request.method
     if request.id is None:
         raise HTTPError(400, f"{verb} needs an `id`")
-    request._live = Answered(Counted(None, verb))
+    request._live = _SAID[verb]
     if verb == "PING":
         return pipeline.say(request, None)
     if request.connection is None:
@@ -81,7 +82,7 @@ def subscribe(node_of: Callable[[Any], LocalNode], pipeline: Any, request: Any, 
     name = topic_of(url, args)
     table = node.table(request.connection)
     most = node.factory.limits.max_subscriptions
-    if most is not None and name not in table.by_topic and name not in table.attempts and table.count() >= most:
+    if most is not None and not table.has_room(name, most):
         raise HTTPError(429, f"at most {most} subscriptions on a connection: unsubscribe from others first")
     place = node.place(url, plan.live.live)
     set_method(request, "GET")

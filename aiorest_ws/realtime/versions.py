@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import urlsafe_b64encode
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -41,8 +42,11 @@ def version_of(epoch: str, number: int, digest: str | None = None) -> str:
 
 def parsed(since: Any) -> Version | None:
     """Give what `since` says; None for what no version looks like: it is as good as none."""
-    if type(since) is not str or len(since) > _LONGEST:
-        return None
+    return _read(since) if type(since) is str and len(since) <= _LONGEST else None
+
+
+@lru_cache(maxsize=256)  # of thousands that come back at once most have the same
+def _read(since: str) -> Version | None:
     epoch, _, rest = since.partition(".")
     number, dot, digest = rest.partition(".")
     if not epoch or not number.isascii() or not number.isdecimal() or len(number) > 18:

@@ -21,6 +21,7 @@ from aiorest_ws.views import MethodBasedView
 __all__ = ("UNKNOWN", "Described", "Parameter", "describe")
 
 UNKNOWN = object()  # in the place of a type: nobody said which
+_PLAIN = (str, int, float, bool)
 _WITH_BODY = ("POST", "PUT", "PATCH")
 
 
@@ -44,6 +45,15 @@ class Parameter:
     @property
     def is_required(self) -> bool:
         return self.default is inspect.Parameter.empty
+
+    @property
+    def is_object(self) -> bool:
+        """Tell whether it is JSON where texts come: an argument with members, of a type that is checked."""
+        if self.hint is UNKNOWN or self.hint in _PLAIN:
+            return False
+        from aiorest_ws.handlers.texts import is_object  # which imports msgspec
+
+        return is_object(self.hint)
 
 
 @dataclass(slots=True)
@@ -111,7 +121,7 @@ def _described(route: Route, verb: str, middlewares: Sequence[Any]) -> Described
         parameters=_parameters(route, plan, fit, warnings, title),
         open=fit.open and (fit.behind is None or fit.behind.open),
         checked=not fit.open or bool(fit.required) or _value_of(plan).bind is not None,
-        response=UNKNOWN if view.response_model is None else view.response_model,
+        response=UNKNOWN if view.response_model in (None, Any, object) else view.response_model,
         status=view.status,
         may_differ=_may_differ(fit.handler),
         formats=tuple(r.format for r in view.renderers if r.format),

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from aiorest_ws.exceptions import ImproperlyConfigured, RouterNotDefined
 from aiorest_ws.routers import SimpleRouter
 from aiorest_ws.schema.asyncapi import asyncapi
 from aiorest_ws.schema.describe import describe
 from aiorest_ws.schema.openapi import openapi
+from aiorest_ws.schema.text import text_of
 
 if TYPE_CHECKING:
     from aiorest_ws.app import Application
 
-__all__ = ("Documents", "Kind")
+__all__ = ("KINDS", "Documents", "Kind")
 
 Kind = Literal["openapi", "asyncapi"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 class Documents:
@@ -27,12 +29,18 @@ class Documents:
         self._application = application
         self._texts: dict[tuple[Any, ...], tuple[tuple[Any, ...], str]] = {}
 
-    def document(self, kind: Kind, title: str, version: str) -> dict[str, Any]:
+    def page(self, kind: Kind) -> bytes:
+        """Give a document as it is served. Raises as `text`."""
+        return self.text(kind).encode()
+
+    def document(self, kind: Kind, title: str | None, version: str | None) -> dict[str, Any]:
         """Give a document, a copy of one's own. Raises as `text`."""
         return json.loads(self.text(kind, title, version))  # type: ignore[no-any-return]
 
-    def text(self, kind: Kind, title: str, version: str) -> str:
+    def text(self, kind: Kind, title: str | None = None, version: str | None = None) -> str:
         """Give a document as JSON; what it warns of is logged when it is made.
+
+        title, version    of the application, if it does not say them itself
 
         Raises RouterNotDefined, and ImproperlyConfigured for a router that does not tell its routes, and if msgspec is
         missing and needed.
@@ -45,6 +53,8 @@ class Documents:
             raise ImproperlyConfigured(
                 f"a {type(router).__qualname__} does not tell its routes: expected a SimpleRouter"
             )
+        title = options["api_title"] if title is None else title
+        version = options["api_version"] if version is None else version
         middlewares = tuple(self._application.middlewares)
         limit, path = options["requests_per_second"], options["path"]
         state = (router.routes, middlewares, limit, path)
@@ -58,6 +68,6 @@ class Documents:
             document, warnings = asyncapi(described, title=title, version=version, address=f"/{path.strip('/')}")
         for warning in dict.fromkeys(warnings):
             logging.getLogger("aiorest_ws").warning("schema: %s", warning)
-        text = json.dumps(document, ensure_ascii=False)
+        text = text_of(document)
         self._texts[kind, title, version] = state, text
         return text

@@ -86,9 +86,9 @@ def of_msgspec(kinds: Iterable[_Kind], foreign: list[Wanted], warnings: list[str
     for group in _groups(kinds):
         group, schemas, defined = _of_group(group, warnings)
         for kind, schema in zip(group, schemas, strict=True):
-            _fill_marks(schema, kind.wanted[0], foreign)
+            _finish(schema, kind.wanted[0], foreign)
         for schema in defined.values():
-            _fill_marks(schema, group[0].wanted[0], foreign)
+            _finish(schema, group[0].wanted[0], foreign)
         pairs = zip(group, schemas, strict=True)
         yield defined, [(wanted, schema) for kind, schema in pairs for wanted in kind.wanted]
 
@@ -135,7 +135,7 @@ def _mark(cls: Any) -> dict[str, Any]:
     return {"type": "string"} if is_read_from_text(cls) else {_MARK: cls}
 
 
-def _fill_marks(schema: Any, wanted: Wanted, foreign: list[Wanted]) -> None:
+def _finish(schema: Any, wanted: Wanted, foreign: list[Wanted]) -> None:
     """Leave it to pydantic to fill in what stands in `schema` for its classes, and leave the others empty."""
     todo = [schema]
     while todo:
@@ -143,6 +143,8 @@ def _fill_marks(schema: Any, wanted: Wanted, foreign: list[Wanted]) -> None:
         if isinstance(node, list):
             todo += node
         elif isinstance(node, dict):
+            if node.get("uniqueItems") is True and isinstance(node.get("default"), list):
+                node["default"].sort(key=repr)  # of a set, whose order is another one in each process
             cls = node.pop(_MARK, None)
             if cls is not None and is_pydantics(cls):
                 foreign.append(Wanted(cls, wanted.mode, wanted.title, node))

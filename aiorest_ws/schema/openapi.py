@@ -7,6 +7,7 @@ said by number where it is known beforehand; `default` is everything else.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from enum import Enum
 from mimetypes import guess_type
 from typing import Any
 
@@ -98,6 +99,8 @@ def _parameter(parameter: Parameter, components: Components, title: str) -> dict
     described = {"name": parameter.name, "in": "query", "required": parameter.is_required}
     if parameter.place != "path":
         schema = components.schema(parameter.hint, "validation", title)
+        if parameter.is_object:
+            return described | {"content": {"application/json": {"schema": schema}}}
         return described | {"schema": schema, "x-default": parameter.default}  # until the schema is known
     described |= {"in": "path", "required": True}
     if parameter.converter == "path":
@@ -167,7 +170,10 @@ def _extensions(each: Described) -> dict[str, Any]:
 def _complete(operation: dict[str, Any]) -> None:
     """Say of parameters what their schemas, which are known now, say of them; and their defaults."""
     for parameter in operation.get("parameters", ()):
+        if "schema" not in parameter:
+            continue
         default, schema = parameter.pop("x-default", None), parameter["schema"]
+        default = default.value if isinstance(default, Enum) else default
         if type(default) in (bool, int, float, str) and "default" not in schema:
             schema["default"] = default
         if "description" in schema:

@@ -95,9 +95,18 @@ def _merged_parameters(one: list[dict[str, Any]], other: list[dict[str, Any]]) -
         if same is None:
             found.append(each | {"required": False})
         else:
-            schema = _either(each["schema"], same["schema"])
-            found.append(each | {"required": each["required"] and same["required"], "schema": schema})
+            rest = {name: value for name, value in each.items() if name not in ("schema", "content")}
+            found.append(rest | {"required": each["required"] and same["required"]} | _merged_types(each, same))
     return found + [each | {"required": False} for each in by_name.values()]
+
+
+def _merged_types(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """Give the types of two parameters, texts or JSON."""
+    if "content" in one and "content" in other:
+        return {"content": _merged_content(one["content"], other["content"])}
+    if "content" in one or "content" in other:
+        return {"content": {"application/json": {"schema": {}}}}
+    return {"schema": _either(one["schema"], other["schema"])}
 
 
 def _merged_body(one: dict[str, Any] | None, other: dict[str, Any] | None) -> dict[str, Any]:

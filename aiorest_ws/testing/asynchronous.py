@@ -305,9 +305,9 @@ class AsyncTestClient:
     async def advance(self, seconds: float = 0.0) -> None:
         """Let so much time pass for subscriptions, at once, and wait until what is due was done and has arrived.
 
-        That is time for `interval`, `refresh`, `recheck`, `history_seconds`, retries, and the expiry of tokens that
-        the application's own middlewares know. Everything else goes by the real clock. It is the time of the
-        application: all of its clients see it pass; 0 only waits.
+        That is time for `interval`, `refresh`, `recheck`, `history_seconds`, retries, the expiry of tokens that the
+        application's own middlewares know, and what is kept under an `idempotency_key`. Everything else goes by the
+        real clock. It is the time of the application: all of its clients see it pass; 0 only waits.
 
         Raises TimeoutError when handlers that run for subscriptions have not ended within `timeout` seconds.
         """

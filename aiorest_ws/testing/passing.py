@@ -8,6 +8,8 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from aiorest_ws.idempotency.keys import ledger_of
+
 if TYPE_CHECKING:
     from aiorest_ws.app import Application
 
@@ -22,7 +24,7 @@ _all: WeakKeyDictionary[Application, Passing] = WeakKeyDictionary()
 
 
 class Passing:
-    """The time of one application's subscriptions: of its timers, of what is kept of logs, and of its tokens.
+    """The time of one application's subscriptions: of its timers, of what is kept of logs, of its tokens and keys.
 
     All of them go on by themselves, too. What connections and requests may take is measured in real time.
 
@@ -90,6 +92,9 @@ class Passing:
         """Let what looks at clocks look at this one."""
         if hasattr(self._app.live.broker, "clock"):
             self._put(self._app.live.broker, "clock", lambda broker: self._later(broker.clock))
+        ledger = ledger_of(self._app)
+        if ledger is not None:
+            self._put(ledger, "clock", lambda ledger: self._later(ledger.clock))
         for middleware in list(self._believers()):
             self._put(middleware.manager, "now", lambda manager: self._later(manager.now))
             self._put(middleware, "_clock", lambda middleware: middleware.manager.clock)

@@ -1,6 +1,6 @@
 """Orders tea over HTTP, watches the order over the WebSocket, and moves it on in both ways; prints what it is told.
 
-It needs what the client of aiorest-ws needs: pip install 'aiorest-ws[client]'
+It needs the extra of the client: pip install 'aiorest-ws[client]>=2'
 """
 
 import asyncio

@@ -20,6 +20,7 @@ TEXTS = {
     "unix_path": "/run/socket",
     "unix_mode": "660",
     "health_path": "/healthz",
+    "http_prefix": "/api",
     "path": "api",
     "certificate": "cert.pem",
     "key": "key.pem",
@@ -169,6 +170,14 @@ def test_help_is_plain_text_in_groups() -> None:
         assert not {"`", "[", "]"} & set(text), name
         assert "see below" not in text, name
     assert [group.title for group in made._action_groups[2:]] == [
-        *("where it listens", "TLS", "who may connect", "processes and threads", "logs and metrics", "compression"),
+        *(
+            "where it listens",
+            "HTTP",
+            "TLS",
+            "who may connect",
+            "processes and threads",
+            "logs and metrics",
+            "compression",
+        ),
         "limits",
     ]

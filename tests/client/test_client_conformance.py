@@ -12,7 +12,7 @@ import pytest
 
 from aiorest_ws.client import AsyncClient, ConnectionLost, RequestFailed, TimedOut
 from tests.client.conformance.world import COMMANDS, World, a_world, obey
-from tests.serving import TIMEOUT, asynchronous, turn_over, until
+from tests.serving import LOOPS, TIMEOUT, asynchronous, turn_over, until
 
 FOLDER = Path(__file__).parent / "conformance"
 SCENARIOS = json.loads((FOLDER / "scenarios.json").read_text("utf-8"))
@@ -24,7 +24,7 @@ class Run:
 
     def __init__(self, world: World, tokens: list[dict[str, Any]] | None, options: dict[str, Any]) -> None:
         self.world = world
-        self._tokens = tokens
+        self._tokens = None if tokens is None else list(tokens)
         self.asked = 0  # for tokens
         self._named: dict[str, Any] = {}
         token = None if tokens is None else self._token
@@ -128,9 +128,10 @@ class Run:
         await self.api.close()
 
 
+@pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=[scenario["name"] for scenario in SCENARIOS])
 @asynchronous
-async def test_scenario(scenario: dict[str, Any]) -> None:
+async def test_scenario(scenario: dict[str, Any], loop: str) -> None:
     async with a_world() as world:
         run = Run(world, scenario.get("tokens"), scenario.get("options", {}))
         try:

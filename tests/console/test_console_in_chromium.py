@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
@@ -29,6 +32,27 @@ class Pet(msgspec.Struct, forbid_unknown_fields=True):
     age: Annotated[int, msgspec.Meta(ge=0, le=100)] | None = None
     tags: list[str] = []
     is_tame: bool = True
+
+
+class Point(msgspec.Struct):
+    x: float
+    y: float = 0.0
+
+
+class Tree(msgspec.Struct):
+    left: Tree | None = None
+    right: Tree | None = None
+
+
+class Kinds(msgspec.Struct):
+    day: date
+    either: int | str
+    table: dict[str, int]
+    level: Literal[1, 2, 3]
+    large: int
+    point: Point
+    tree: Tree | None = None
+    unset: str | None = None
 
 
 def make_router() -> SimpleRouter:
@@ -62,6 +86,10 @@ def make_router() -> SimpleRouter:
     def list_events(request: Request) -> list[dict[str, Any]]:
         """What happened."""
         return events
+
+    @router.post("/kinds")
+    def show_kinds(request: Request, kinds: Kinds) -> Kinds:
+        return kinds
 
     @router.post("/storm")
     def storm(request: Request) -> int:
@@ -226,6 +254,44 @@ async def test_a_token_goes_with_each_request_and_is_not_in_a_link() -> None:
         await expect(page.locator("#log-list .row:has-text('a-token-of-mine')")).to_have_count(1)
         assert "a-token-of-mine" not in page.url
         assert len(factory_of(app).connections) >= 1
+
+
+@within(60)
+async def test_a_slash_behind_its_path_leads_to_the_console() -> None:
+    async with browser() as chromium, shown(chromium, "/console/") as (_, page):
+        await page.wait_for_url("**/console")
+
+
+@within(60)
+async def test_fields_of_every_kind_say_what_is_meant() -> None:
+    async with browser() as chromium, shown(chromium) as (_, page):
+        await choose(page, "POST", "/kinds")
+        assert await page.locator("#fields .field").count() < 60  # a type that has itself in it ends somewhere
+        field = page.locator("#fields fieldset:has(> legend:text-is('kinds')) > .field")
+        for name, text in {
+            "day": "2026-11-29",
+            "either": '"text"',
+            "table": '{"a": 1}',
+            "large": "9007199254740991",
+        }.items():
+            await field.filter(has_text=name).locator("input, textarea").first.fill(text)
+        await field.filter(has_text="level").locator("select").select_option(label="2")
+        await page.get_by_role("textbox", name=re.compile("^x")).fill("1.5")
+        await page.click("#send")
+        await expect(page.locator("#reply-status")).to_have_text("200")
+        assert json.loads(await page.locator("#reply-body").inner_text()) == {
+            "day": "2026-11-29",
+            "either": "text",
+            "table": {"a": 1},
+            "level": 2,
+            "large": 2**53 - 1,
+            "point": {"x": 1.5, "y": 0.0},
+            "tree": None,
+            "unset": None,
+        }
+        await field.filter(has_text="large").locator("input").fill("9007199254740993")
+        await page.click("#send")
+        await expect(page.locator("#problem")).to_have_text("large is larger than a browser can count")
 
 
 @within(90)

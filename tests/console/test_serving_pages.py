@@ -12,7 +12,15 @@ from aiorest_ws import Application, SimpleRouter
 from aiorest_ws.exceptions import ImproperlyConfigured
 from tests.serving import asynchronous, make_router, serving
 
-PATHS = ["/console", "/console/console.js", "/console/console.css", "/docs", "/docs/docs.js", "/docs/swagger.js"]
+PATHS = [
+    "/console",
+    "/console/",
+    "/console/console.js",
+    "/console/console.css",
+    "/docs",
+    "/docs/docs.js",
+    "/docs/swagger.js",
+]
 
 
 def client_of(app: Application) -> httpx.AsyncClient:
@@ -56,7 +64,7 @@ async def test_the_console_is_where_it_is_wanted(options: dict[str, Any], status
 @asynchronous
 async def test_the_console_knows_the_path_of_websockets() -> None:
     async with serving(make_router(), http=True, console=True, path="ws") as app, client_of(app) as client:
-        assert 'name="path" content="/ws"' in (await client.get("/console")).text
+        assert 'name="path" content="./ws"' in (await client.get("/console")).text
 
 
 @pytest.mark.parametrize("kind", ["openapi", "asyncapi"])

@@ -699,3 +699,14 @@ async def test_a_route_with_the_path_of_a_page_is_an_error(monkeypatch: pytest.M
     monkeypatch.setattr(doors, "pages_of", lambda app: {"/hello": Page(b"", "text/html")})
     with pytest.raises(ImproperlyConfigured, match="route GET /hello/ has the path of the page /hello"):
         Exchange(Application(router).prepare())
+
+
+@pytest.mark.parametrize("kind", ["openapi", "asyncapi"])
+@asynchronous
+async def test_the_schema_is_a_page(kind: str) -> None:
+    app = Application(router)
+    async with client_of(app) as client:
+        response = await client.get(f"/{kind}.json")
+        again = await client.get(f"/{kind}.json", headers={"If-None-Match": response.headers["etag"]})
+    assert as_json(response) == getattr(app, kind)()
+    assert (again.status_code, response.headers["cache-control"]) == (304, "no-cache")

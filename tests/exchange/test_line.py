@@ -345,6 +345,15 @@ async def test_a_silent_connection_is_ended() -> None:
 
 
 @asynchronous
+async def test_whoever_tells_all_connections_something_tells_those_of_http_nothing() -> None:
+    router = router_of()
+    router.post("/tell")(lambda request: [each.send_event("x", 1) for each in request.connection.factory.connections])
+    async with serving(router) as app, plain(app) as client:
+        reply = await client.ask(b"POST /tell HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
+        assert (reply.status, reply.body) == (200, b"[false]")
+
+
+@asynchronous
 async def test_connections_count() -> None:
     async with serving(max_connections=1) as app, plain(app) as one:
         assert (await one.ask(OK)).status == 200

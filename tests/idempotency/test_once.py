@@ -9,6 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from aiorest_ws import Application, Depends, HTTPError, Live, MethodBasedView, Request, Response, SimpleRouter
+from aiorest_ws.exchange import Exchange
 from aiorest_ws.idempotency import Idempotency
 from aiorest_ws.metrics import Metrics
 from aiorest_ws.renderers import XMLRenderer
@@ -713,6 +714,17 @@ async def test_one_who_has_too_many_keys_is_told_so_and_others_are_not() -> None
 
 
 @asynchronous
+async def test_a_test_may_let_the_five_minutes_pass() -> None:
+    till = paying()
+    async with till.client() as client:
+        await client.post("/pay", idempotency_key=KEY)
+        await client.advance(299)
+        assert (await client.post("/pay", idempotency_key=KEY)).replayed
+        await client.advance(2)
+        assert said(await client.post("/pay", idempotency_key=KEY)) == (201, {"number": 2}, False)
+
+
+@asynchronous
 async def test_no_key_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     till = Till(access_log="json", debug=True)
 
@@ -772,3 +784,41 @@ async def test_the_end_does_not_wait_for_ever() -> None:
         await until(lambda: not factory_of(app).connections)
         await app.stop()
     assert till.gates.cancelled == ["a"]
+
+
+# Over HTTP
+
+
+@asynchronous
+async def test_what_is_asked_over_http_may_be_asked_again_over_a_websocket() -> None:
+    till = paying(idempotency=lambda request: "ada")
+    app = Application(till.router, **till.options)
+    sent: list[Any] = []
+
+    async def ask() -> None:
+        body = [{"type": "http.request", "body": b'{"pens":3}'}]
+
+        async def receive() -> dict[str, Any]:
+            if not body:
+                await asyncio.Event().wait()  # it stays
+            return body.pop()
+
+        await door(scope, receive, send)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"host", b"t"), (b"content-type", b"application/json"), (b"content-length", b"10")]
+    headers.append((b"idempotency-key", f'"{KEY}"'.encode()))
+    scope = {"type": "http", "method": "POST", "path": "/pay", "http_version": "1.1", "headers": headers}
+    door = Exchange(app.prepare())
+    async with AsyncTestClient(app) as client:
+        await ask()
+        assert (sent[0]["status"], sent[1]["body"]) == (201, b'{"number":1}')
+        assert said(await client.post("/pay", data={"pens": 3}, idempotency_key=KEY)) == (201, {"number": 1}, True)
+        await client.post("/pay", data={"pens": 4}, idempotency_key=KEY * 2)
+        headers[-1] = (b"idempotency-key", (KEY * 2).encode())
+        assert (await client.post("/pay", data={"pens": 3}, idempotency_key=KEY * 2)).status == 422
+        await ask()
+        assert sent[2]["status"] == 422
+    assert till.done == [{"pens": 3}, {"pens": 4}]

@@ -143,6 +143,14 @@ def test_a_status_that_cannot_be_is_refused(status: Any) -> None:
         SimpleRouter().get("/", status=status)(lambda request: 1)
 
 
+@pytest.mark.parametrize("model", [None, Any, object])
+def test_what_may_be_anything_is_no_fault(model: Any, caplog: pytest.LogCaptureFixture) -> None:
+    router = SimpleRouter()
+    router.get("/", response_model=model)(lambda request: 1)
+    assert operation_of(router)["responses"]["200"]["content"] == ANYTHING
+    assert caplog.records == []
+
+
 def test_a_limit_of_requests_is_said() -> None:
     router = SimpleRouter()
     router.get("/")(lambda request: 1)
@@ -185,9 +193,25 @@ def test_names_on_the_wire_and_words_of_meta_are_those_of_parameters() -> None:
     document = document_of(router)
     sender, order, many = document["paths"]["/"]["get"]["parameters"]
     assert (sender["name"], sender["description"], sender["schema"]["examples"]) == ("from", "who sent it", ["ada"])
-    assert order["schema"] == {"$ref": "#/components/schemas/Order"}
+    assert order["schema"] == {"$ref": "#/components/schemas/Order", "default": "up"}
     assert (many["required"], "default" in many["schema"]) == (False, False)
     assert document["components"]["schemas"]["Order"]["enum"] == ["down", "up"]
+
+
+class Filter(Struct):
+    above: int
+
+
+def test_an_argument_with_members_is_json() -> None:
+    router = SimpleRouter()
+
+    @router.get("/")
+    def show(request: Any, where: Filter, sizes: dict[str, int] = {}, tags: list[str] = []) -> Any: ...  # noqa: B006
+
+    where, sizes, tags = operation_of(router)["parameters"]
+    assert where["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/Filter"}
+    assert "content" in sizes
+    assert tags["schema"] == {"type": "array", "items": {"type": "string"}}
 
 
 def test_a_converter_says_the_type_where_nobody_else_does() -> None:
@@ -331,6 +355,14 @@ def test_without_a_router_that_tells_its_routes() -> None:
         Application().openapi()
     with pytest.raises(ImproperlyConfigured, match=r"a test_.*Other does not tell its routes"):
         Application(Other()).openapi()
+
+
+def test_the_application_says_what_it_is_called() -> None:
+    router = SimpleRouter()
+    app = Application(router, api_title="Todos", api_version="2.1")
+    assert app.openapi()["info"] == {"title": "Todos", "version": "2.1"}
+    assert app.asyncapi(title="Other")["info"]["title"] == "Other"
+    assert Application(router).openapi()["info"] == {"title": "API", "version": "1"}
 
 
 def test_it_is_made_once_until_something_changes(monkeypatch: pytest.MonkeyPatch) -> None:

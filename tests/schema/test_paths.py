@@ -44,7 +44,7 @@ def test_one_verb_is_described_as_either() -> None:
         """By number."""
 
     @router.post("/things/{name}", response_model=Other, status=201, deprecated=True, tags=["b"])
-    def by_name(request: Any, name: str, data: Other, limit: str, size: int) -> Any:
+    def by_name(request: Any, name: str, data: Other, limit: str, size: int, page: dict[str, int]) -> Any:
         """By name."""
 
     @router.post("/things/{uid:uuid}", response_model=Other)
@@ -61,13 +61,20 @@ def test_one_verb_is_described_as_either() -> None:
         ("page", "query", False),
         ("size", "query", False),
     }
-    by_name_of = {p["name"]: p["schema"] for p in operation["parameters"]}
+    by_name_of = {p["name"]: p.get("schema") for p in operation["parameters"]}
     assert by_name_of["key"]["anyOf"] == [
         {"type": "integer", "minimum": 1},
         {"type": "string"},
         {"type": "string", "format": "uuid"},
     ]
     assert by_name_of["limit"] == {"anyOf": [{"type": "integer"}, {"type": "string"}]}
+    page = next(p for p in operation["parameters"] if p["name"] == "page")
+    assert page == {
+        "name": "page",
+        "in": "query",
+        "required": False,
+        "content": {"application/json": {"schema": {}}},
+    }
     assert operation["requestBody"] == {"required": False, "content": {"application/json": {"schema": {}}}}
     one, other = ({"$ref": f"#/components/schemas/{name}"} for name in ("One", "Other"))
     assert operation["responses"]["200"]["content"]["application/json"]["schema"] == {"anyOf": [one, other]}

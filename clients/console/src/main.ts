@@ -187,7 +187,7 @@ async function schema(): Promise<Schema> {
 async function begin(): Promise<void> {
   useScheme(kept());
   const path = document.querySelector<HTMLMetaElement>('meta[name="path"]')!.content;
-  at<HTMLInputElement>("address").value = new URL(`.${path}`, location.href).pathname;
+  at<HTMLInputElement>("address").value = new URL(path, location.href).pathname;
   connect();
   let document_: Schema = {};
   try {

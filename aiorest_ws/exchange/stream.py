@@ -1,0 +1,192 @@
+"""GET of a live route with `Accept: text/event-stream` → a subscription, whose pushes are events of its response."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from contextvars import Context, copy_context
+from typing import Any
+
+from orjson import loads
+
+from aiorest_ws._speedups import wrap
+from aiorest_ws.connection.guest import Answer, Carrier, Close, Guest, head_of
+from aiorest_ws.exceptions import ConnectionRefused
+from aiorest_ws.exchange.events import HEARTBEAT, end_of, event_of, is_end
+from aiorest_ws.exchange.replies import Headers, Reply, rendered_reply
+from aiorest_ws.http.head import Handshake, client_address
+from aiorest_ws.http.proxy_protocol import other_end
+from aiorest_ws.status import WS_CLOSED_ABNORMALLY
+
+__all__ = ("Stream",)
+
+_NO_MODIFICATION, _PARTIAL = 304, 206
+_HEADERS = ((b"content-type", b"text/event-stream"), (b"cache-control", b"no-store"), (b"x-accel-buffering", b"no"))
+_OF_THE_CARRIER = frozenset((b"connection", b"content-length", b"upgrade"))
+
+
+class Listening(Guest):
+    """One who is told of a live route over HTTP: a connection that has one subscription, and says nothing more."""
+
+    line: Any = None  # that carries it, if it is one of ours: it was let in as that
+
+    def _check_handshake(self, handshake: Handshake) -> None:
+        factory = self.factory
+        if factory.stopping:
+            raise ConnectionRefused(503)
+        proxies = self.trustXForwardedFor
+        self._check_page(handshake, proxies, may_be_page=bool(handshake.host))
+        address = client_address(handshake, proxies)
+        self.peer = address or (self.peer if self.line is None else self.line.peer)
+        if self.line is None:
+            factory.admissions.admit(self, address or other_end(self.transport, None), factory.limits)
+        else:
+            factory.admissions.release(self)
+
+
+class Stream:
+    """One response that goes on."""
+
+    def __init__(self, exchange: Any, connection: Any, scope: Mapping[str, Any], line: Any) -> None:
+        self._factory = factory = exchange.factory
+        self._scope = scope
+        self._line = line
+        self._guest = guest = Listening()
+        guest.factory = factory
+        guest.line = line
+        host, port = scope.get("client") or ("", 0)
+        self._carrier = Carrier(guest, (host, port, 0, 0) if ":" in host else (host, port), None)
+        self._origin = connection
+        self._first = b""
+
+    async def open(self, url: str, args: Any) -> Reply:
+        """Subscribe; give the beginning of the response, or the response that says why not."""
+        if self._scope.get("http_version", "1.1") == "1.0":
+            raise ConnectionRefused(505, "a stream of events needs HTTP/1.1: ask with it, or without text/event-stream")
+        try:
+            await self._connect()
+            message = await self._subscribe(url, args)
+        except BaseException:  # raised again
+            self.close()
+            raise
+        known = loads(message)
+        if known["status"] >= 400:
+            self.close()
+            return rendered_reply(message, known["status"], 0, "")
+        if known["status"] not in (_NO_MODIFICATION, _PARTIAL):
+            self._first = event_of(message)
+        return Reply(200, list(_HEADERS), b"", stream=self)
+
+    async def _connect(self) -> None:
+        """Have the application's say in it."""
+        guest, carrier, handshake = self._guest, self._carrier, self._origin._handshake
+        context = self._factory.context
+        guest.begin(
+            carrier,
+            head_of(handshake.target.encode("latin-1"), self._scope["headers"]),
+            Context() if context is None else context.copy(),
+        )
+        said = await self._next()
+        if isinstance(said, Answer) and said.status == 101:
+            return
+        if isinstance(said, Answer):
+            pairs = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in said.headers if n not in _OF_THE_CARRIER]
+            raise ConnectionRefused(said.status, None, headers=pairs)
+        raise ConnectionRefused(403)
+
+    async def _subscribe(self, url: str, args: Any) -> bytes:
+        guest = self._guest
+        headers = self._origin.headers
+        envelope: dict[str, Any] = {"id": 0, "method": "SUBSCRIBE", "url": url, "args": args or None}
+        if "last-event-id" in headers:
+            envelope["since"] = headers["last-event-id"]
+        if guest._credentials is None and headers.get("authorization", "")[:7].lower() == "bearer ":
+            envelope["token"] = headers["authorization"][7:].strip()
+        (guest._context or copy_context()).run(guest._receive, wrap(envelope, 0, guest))
+        said = await self._next()
+        if isinstance(said, Close):
+            raise ConnectionRefused(403, said.reason)
+        if said is None:
+            raise ConnectionRefused(503)
+        self._taken(said)
+        return said.encode() if isinstance(said, str) else bytes(said)
+
+    async def _next(self) -> Any:
+        """Give what was said next; None once there will be nothing more."""
+        carrier = self._carrier
+        while not carrier.said:
+            if carrier.is_closing():
+                return None
+            await carrier.more()
+        return carrier.said.popleft()
+
+    def _taken(self, said: Any) -> None:
+        """Take note that a message has left."""
+        carrier = self._carrier
+        carrier.waiting -= len(said)
+        if carrier.is_choked:
+            carrier.breathe()
+
+    async def run(
+        self, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]], headers: Headers
+    ) -> None:
+        """Say what is to be said, until one end leaves."""
+        loop = asyncio.get_running_loop()
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+        except BaseException:  # raised again
+            self.close()
+            raise
+        if self._line is not None:
+            self._line.is_streaming = True
+        writing, reading = loop.create_task(self._write(send)), loop.create_task(self._wait(receive))
+        self._carrier.taker = writing
+        try:
+            await asyncio.wait((writing, reading), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            reading.cancel()
+            writing.cancel()
+            await asyncio.wait((writing, reading))
+            self.close()
+            if self._line is not None:
+                self._line.is_streaming = False
+        if not writing.cancelled():
+            writing.result()  # raises what went wrong
+
+    async def _wait(self, receive: Callable[[], Awaitable[Any]]) -> None:
+        """Wait until the client has left."""
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self._guest.leave(WS_CLOSED_ABNORMALLY, None)
+
+    async def _write(self, send: Callable[[Any], Awaitable[None]]) -> None:
+        interval = self._factory.limits.ping_interval
+        if self._first:
+            await send({"type": "http.response.body", "body": self._first, "more_body": True})
+        with suppress(OSError):  # the client is gone
+            while True:
+                try:
+                    async with asyncio.timeout(interval):
+                        said = await self._next()
+                except TimeoutError:
+                    await send({"type": "http.response.body", "body": HEARTBEAT, "more_body": True})
+                    continue
+                if said is None or isinstance(said, Close):
+                    break
+                message = said.encode() if isinstance(said, str) else bytes(said)
+                ends = is_end(message)
+                event = end_of(message) if ends else event_of(message)
+                await send({"type": "http.response.body", "body": event, "more_body": True})
+                self._taken(said)
+                if ends:
+                    break
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def close(self) -> None:
+        """Let go of the subscription."""
+        guest, carrier = self._guest, self._carrier
+        carrier.taker = None
+        if guest in self._factory.connections:
+            carrier.abort()
+            guest.connection_lost(None)

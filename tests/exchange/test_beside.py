@@ -1,0 +1,202 @@
+"""An ASGI app of the user's on our port, beside the routes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI, Request
+
+from aiorest_ws import Application, SimpleRouter
+from aiorest_ws.exceptions import ImproperlyConfigured
+from tests.serving import TIMEOUT, Client, asynchronous, factory_of, until
+
+router = SimpleRouter()
+router.get("/hello")(lambda request: [request.url, request.connection.path])
+
+
+@asynccontextmanager
+async def serving(http: Any, **options: Any) -> AsyncIterator[tuple[Application, httpx.AsyncClient]]:
+    app = Application(router, http=http, **{"port": 0, "shutdown_timeout": 0.2} | options)
+    await app.start()
+    try:
+        async with httpx.AsyncClient(base_url="http://{}:{}".format(*app.addresses[0]), timeout=TIMEOUT) as client:
+            yield app, client
+    finally:
+        await app.stop()
+
+
+def fastapi_app(told: list[str]) -> FastAPI:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
+        told.append("begins")
+        yield {"db": "a db"}
+        told.append("ends")
+
+    app = FastAPI(lifespan=lifespan)
+
+    @app.get("/who")
+    async def who(request: Request) -> Any:
+        assert request.client is not None
+        return [request.url.path, request.state.db, request.client.host, request.url.scheme]
+
+    @app.post("/upload")
+    async def upload(request: Request) -> int:
+        return len(await request.body())
+
+    return app
+
+
+@asynchronous
+async def test_fastapi_is_served_with_its_lifespan_inside_ours() -> None:
+    told: list[str] = []
+
+    @asynccontextmanager
+    async def own(app: Application) -> AsyncIterator[dict[str, Any]]:
+        told.append("ours begins")
+        yield {"name": "kept"}
+        told.append("ours ends")
+
+    async with serving(fastapi_app(told), http_prefix="/api", lifespan=own) as (app, client):
+        assert app.state.name == "kept"
+        assert (await client.get("/who")).json() == ["/who", "a db", "127.0.0.1", "http"]
+        assert (await client.get("/nowhere")).json() == {"detail": "Not Found"}
+        assert (await client.get("/openapi.json")).json()["info"]["title"] == "FastAPI"
+        assert (await client.get("/api/hello")).json() == ["/hello", "/hello"]
+        assert (await client.get("/api/nowhere")).json() == {"detail": "no route /nowhere"}
+        assert (await client.get("/apis")).json() == {"detail": "Not Found"}
+        async with await Client.connect(app) as websocket:
+            assert (await websocket.ask(id=1))["data"] == ["/hello", "/"]
+    assert told == ["ours begins", "begins", "ends", "ours ends"]
+
+
+@asynchronous
+async def test_without_a_prefix_all_of_http_is_the_apps() -> None:
+    async with serving(fastapi_app([])) as (_, client):
+        assert (await client.get("/hello")).status_code == 404
+        assert (await client.get("/who")).status_code == 200
+
+
+@asynchronous
+async def test_bodies_are_the_apps_to_bound() -> None:
+    async with serving(fastapi_app([]), max_message_size=1000) as (_, client):
+        response = await client.post("/upload", content=b"x" * 300_000)
+        assert response.json() == 300_000
+
+
+@asynchronous
+async def test_proxies_and_hosts_are_looked_at_for_it() -> None:
+    async with serving(fastapi_app([]), trusted_proxies=1) as (_, client):
+        headers = {"X-Forwarded-For": "203.0.113.7", "X-Forwarded-Proto": "https"}
+        assert (await client.get("/who", headers=headers)).json()[2:] == ["203.0.113.7", "https"]
+    async with serving(fastapi_app([]), allowed_hosts=["good.example"]) as (_, client):
+        assert (await client.get("/who")).status_code == 403
+        assert (await client.get("/who", headers={"Host": "good.example"})).status_code == 200
+
+
+@asynchronous
+async def test_a_page_whose_name_leads_here_gets_nothing_of_it() -> None:
+    async with serving(fastapi_app([])) as (_, client):
+        assert (await client.get("/who", headers={"Host": "evil.example"})).status_code == 403
+
+
+@asynchronous
+async def test_an_app_that_fails_to_start_is_one_line() -> None:
+    async def fails(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.failed", "message": "no db"})
+
+    with pytest.raises(ImproperlyConfigured, match="the startup of the ASGI app beside the routes failed: no db"):
+        async with serving(fails):
+            pass
+
+
+@asynchronous
+async def test_an_app_that_knows_no_lifespan_needs_none() -> None:
+    async def plain(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": scope["path"].encode()})
+
+    async with serving(plain) as (_, client):
+        assert (await client.get("/a%20b")).text == "/a b"
+
+
+@pytest.mark.parametrize("answers", ["twice", "and raises", "nothing", "raises"])
+@asynchronous
+async def test_an_app_that_is_wrong_ends_its_connection_only(answers: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL)
+
+    async def wrong(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        if answers == "nothing":
+            return
+        if answers == "raises":
+            raise ValueError
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        if answers == "and raises":
+            raise ValueError
+        for _ in range(2):
+            await send({"type": "http.response.body", "body": b"ok"})
+
+    async with serving(wrong, http_prefix="/api") as (_, client):
+        if answers == "and raises":
+            with pytest.raises(httpx.RemoteProtocolError):
+                await client.get("/")
+        else:
+            assert (await client.get("/")).status_code == (200 if answers == "twice" else 500)
+        assert (await client.get("/api/hello")).status_code == 200
+
+
+@asynchronous
+async def test_an_app_that_never_answers_does_not_keep_the_server() -> None:
+    begun, told = asyncio.Event(), []
+
+    async def never(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        begun.set()
+        while True:
+            told.append((await receive())["type"])
+            if told[-1] == "http.disconnect":
+                return
+
+    async with serving(never) as (app, client):
+        asking = asyncio.ensure_future(client.get("/"))
+        await begun.wait()
+        await app.stop()
+        with pytest.raises(httpx.RemoteProtocolError):
+            await asking
+    assert told[-1] == "http.disconnect"
+
+
+@asynchronous
+async def test_an_app_is_told_that_its_client_left() -> None:
+    begun, told = asyncio.Event(), asyncio.Event()
+
+    async def waits(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        begun.set()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        told.set()
+
+    async with serving(waits) as (app, _client):
+        _, writer = await asyncio.open_connection(*app.addresses[0])
+        writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await begun.wait()
+        writer.transport.abort()
+        await told.wait()
+        await until(lambda: not factory_of(app).connections)
+
+
+@pytest.mark.parametrize("value", ["app", 1, None])
+def test_what_is_no_app_is_an_error(value: Any) -> None:
+    with pytest.raises(TypeError, match="http must be True, False, or an ASGI app"):
+        Application(router, http=value)
+    with pytest.raises(ValueError, match="http_prefix must be empty or a path such as '/api'"):
+        Application(router, http_prefix="api/")

@@ -1,0 +1,278 @@
+"""GET of a live route as a stream of events, as an `EventSource` of a browser would read it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import httpx
+import pytest
+
+from aiorest_ws import Application, HTTPError, Live, SimpleRouter
+from aiorest_ws.exchange import Exchange
+from aiorest_ws.server.patience import Patience
+from tests.serving import LOOPS, TIMEOUT, asynchronous, factory_of, turn_over, until
+
+
+@dataclass
+class Event:
+    id: str | None = None
+    data: Any = None
+    name: str = "message"
+    retry: int | None = None
+    is_comment: bool = False
+
+
+class EventSource:
+    """Reads the lines of a stream."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.response = response
+        self._lines = response.aiter_lines()
+
+    async def next(self) -> Event:
+        event = Event()
+        async with asyncio.timeout(TIMEOUT):
+            async for line in self._lines:
+                if not line:
+                    return event
+                name, _, value = line.partition(":")
+                value = value.removeprefix(" ")
+                if name == "":
+                    event.is_comment = True
+                elif name == "data":
+                    event.data = json.loads(value)
+                elif name == "id":
+                    event.id = value
+                elif name == "retry":
+                    event.retry = int(value)
+                else:
+                    assert name == "event"
+                    event.name = value
+        raise EOFError
+
+
+class World:
+    """An application with a state, a log and what is private; and what happens in it."""
+
+    def __init__(self) -> None:
+        self.value: Any = {"n": 1}
+        self.router = router = SimpleRouter()
+        router.get("/state", live=Live(shared=True, interval=0))(lambda request: self.value)
+        router.get("/private/{number:int}", live=Live(interval=0))(self.private)
+        router.get("/log", live=Live(mode="log", shared=True))(lambda request: ["first"])
+        router.get("/plain")(lambda request: "plain")
+
+    def private(self, request: Any, number: int, limit: int = 3) -> Any:
+        if self.value is None:
+            raise HTTPError(410, "gone")
+        return [number, limit, request.connection.headers.get("x-who"), request.subscribing, self.value]
+
+
+@asynccontextmanager
+async def serving(**options: Any) -> AsyncIterator[tuple[World, Application, httpx.AsyncClient]]:
+    world = World()
+    app = Application(world.router, **{"http": True, "port": 0, "shutdown_timeout": 1.0} | options)
+    await app.start()
+    try:
+        async with httpx.AsyncClient(base_url="http://{}:{}".format(*app.addresses[0]), timeout=TIMEOUT) as client:
+            yield world, app, client
+    finally:
+        await app.stop()
+
+
+@asynccontextmanager
+async def source(client: httpx.AsyncClient, url: str, **headers: str) -> AsyncIterator[EventSource]:
+    sent = {"Accept": "text/event-stream", **{name.replace("_", "-"): value for name, value in headers.items()}}
+    async with client.stream("GET", url, headers=sent) as response:
+        yield EventSource(response)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@asynchronous
+async def test_a_state_is_told_of(loop: str) -> None:
+    async with serving() as (world, app, client):
+        async with source(client, "/state") as events:
+            assert events.response.status_code == 200
+            assert events.response.headers["content-type"] == "text/event-stream"
+            assert events.response.headers["cache-control"] == "no-store"
+            first = await events.next()
+            assert (first.data, first.name) == ({"n": 1}, "message")
+            world.value = {"n": 2, "text": "a\nb", "big": 12345678901234567890123}
+            await app.live.changed("/state")
+            second = await events.next()
+            assert second.data == world.value
+            await app.live.changed("/state")
+            unchanged = await events.next()
+            assert (unchanged.data, unchanged.id != second.id) == (None, True)
+        await until(lambda: not app.live._node or not app.live._node.places)
+
+
+@asynchronous
+async def test_a_query_is_args_of_each_run() -> None:
+    async with serving() as (world, app, client), source(client, "/private/7?limit=5", x_who="ada") as events:
+        assert (await events.next()).data == [7, 5, "ada", True, {"n": 1}]
+        world.value = 2
+        await app.live.changed("/private/7")
+        assert (await events.next()).data == [7, 5, "ada", True, 2]
+
+
+@asynchronous
+async def test_who_comes_back_says_what_it_has() -> None:
+    async with serving() as (world, app, client):
+        async with source(client, "/state") as events:
+            version = (await events.next()).id
+        assert version is not None
+        async with source(client, "/state", last_event_id=version) as events:
+            assert events.response.status_code == 200  # it has the value, and nothing is said before it changes
+            world.value = "other"
+            await app.live.changed("/state")
+            assert (await events.next()).data == "other"
+        async with source(client, "/state", last_event_id=version) as events:
+            assert (await events.next()).data == "other"
+
+
+@asynchronous
+async def test_a_log_gives_what_was_missed() -> None:
+    async with serving() as (_, app, client):
+        async with source(client, "/log") as events:
+            first = await events.next()
+            assert first.data == ["first"]
+            await app.live.publish("/log", "a")
+            last = await events.next()
+            assert last.data == "a"
+        await app.live.publish("/log", "b")
+        await app.live.publish("/log", "c")
+        async with source(client, "/log", last_event_id=str(last.id)) as events:
+            assert [(await events.next()).data for _ in range(2)] == ["b", "c"]
+
+
+@asynchronous
+async def test_an_end_is_an_event() -> None:
+    async with serving() as (world, app, client), source(client, "/private/7") as events:
+        await events.next()
+        world.value = None
+        await app.live.changed("/private/7")
+        end = await events.next()
+        assert (end.name, end.data) == ("end", {"status": 410, "detail": "gone"})
+        with pytest.raises(EOFError):
+            await events.next()
+
+
+@asynchronous
+async def test_the_servers_end_says_when_to_come_back() -> None:
+    async with serving() as (_, app, client), source(client, "/state") as events:
+        await events.next()
+        stopping = asyncio.ensure_future(app.stop())
+        end = await events.next()
+        assert (end.name, end.data["status"]) == ("end", 503)
+        assert end.retry == end.data["retry"]
+        with pytest.raises(EOFError):
+            await events.next()
+        await stopping
+
+
+@asynchronous
+async def test_silence_is_broken_by_comments() -> None:
+    async with serving(ping_interval=0.02) as (_, _app, client), source(client, "/state") as events:
+        await events.next()
+        assert (await events.next()).is_comment
+        assert (await events.next()).is_comment
+
+
+@asynchronous
+async def test_a_connection_goes_on_behind_a_stream() -> None:
+    async with serving() as (world, app, client):
+        async with source(client, "/private/1") as events:
+            await events.next()
+            world.value = None
+            await app.live.changed("/private/1")
+            assert (await events.next()).name == "end"
+            with pytest.raises(EOFError):
+                await events.next()
+        assert (await client.get("/plain")).json() == "plain"
+        assert len(factory_of(app).connections) == 1
+
+
+@asynchronous
+async def test_what_is_refused_is_no_stream() -> None:
+    async with serving(on_connect=lambda connection: "x-evil" not in connection.headers) as (world, _, client):
+        async with source(client, "/plain") as events:
+            assert events.response.headers["content-type"] == "application/json"
+        async with source(client, "/state", x_evil="1") as events:
+            assert events.response.status_code == 403
+        async with source(client, "/private/7?limit=x") as events:
+            assert events.response.status_code == 422
+            assert "args" in (await events.response.aread()).decode()
+        world.value = None
+        async with source(client, "/private/7") as events:
+            assert (events.response.status_code, await events.response.aread()) == (410, b'{"detail":"gone"}')
+        async with source(client, "/state", origin="http://evil.example") as events:
+            assert events.response.status_code == 403
+
+
+@asynchronous
+async def test_http_1_0_gets_no_stream() -> None:
+    async with serving() as (_, app, _client):
+        reader, writer = await asyncio.open_connection(*app.addresses[0])
+        writer.write(b"GET /state HTTP/1.0\r\nAccept: text/event-stream\r\n\r\n")
+        answer = await asyncio.wait_for(reader.read(), TIMEOUT)
+        writer.close()
+        assert answer.startswith(b"HTTP/1.1 505 ")
+        assert b"a stream of events needs HTTP/1.1" in answer
+
+
+@asynchronous
+async def test_one_who_does_not_read_is_dropped() -> None:
+    async with serving(send_timeout=0.1, ping_interval=None) as (world, app, _):
+        reader, writer = await asyncio.open_connection(*app.addresses[0])
+        writer.write(b"GET /state HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n")
+        await asyncio.wait_for(reader.readuntil(b"data:"), TIMEOUT)
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        numbers = count()
+        async with asyncio.timeout(TIMEOUT):
+            while factory_of(app).connections:
+                world.value = [next(numbers), "x" * 1_000_000]
+                await app.live.changed("/state")
+                await turn_over()
+        writer.transport.abort()
+
+
+@asynchronous
+async def test_one_who_leaves_is_told_of_nothing() -> None:
+    async with serving() as (_, app, _client):
+        reader, writer = await asyncio.open_connection(*app.addresses[0])
+        writer.write(b"GET /state HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n")
+        await asyncio.wait_for(reader.readuntil(b"data:"), TIMEOUT)
+        writer.transport.abort()
+        await until(lambda: not factory_of(app).connections)
+        assert len(factory_of(app).admissions) == 0
+
+
+@asynchronous
+async def test_under_a_server_of_asgi() -> None:
+    world = World()
+    factory = Application(world.router).prepare()
+    exchange = Exchange(factory)
+    told: asyncio.Queue[Any] = asyncio.Queue()
+    left = asyncio.Event()
+
+    async def receive() -> Any:
+        await left.wait()
+        return {"type": "http.disconnect"}
+
+    headers = [(b"host", b"t"), (b"accept", b"text/event-stream")]
+    scope = {"type": "http", "method": "GET", "path": "/state", "http_version": "1.1", "headers": headers}
+    serving = asyncio.ensure_future(exchange(scope, receive, told.put))
+    assert (await told.get())["status"] == 200
+    assert b'data: {"n":1}' in (await told.get())["body"]
+    assert len(factory.admissions) == 1
+    left.set()
+    await serving
+    assert (len(factory.admissions), factory.connections) == (0, set())
+    await factory.release(Patience())
