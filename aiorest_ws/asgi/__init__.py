@@ -22,6 +22,6 @@ def __getattr__(name: str) -> Any:
     except ModuleNotFoundError as exc:
         if exc.name is None or exc.name.partition(".")[0] != "uvicorn":
             raise
-        raise ImportError("aiorest_ws.asgi.Protocol needs uvicorn: pip install 'aiorest-ws[http]'") from exc
+        raise ImportError("aiorest_ws.asgi.Protocol needs uvicorn: pip install 'aiorest-ws[http]>=2'") from exc
     doors.use()
     return Protocol

@@ -358,7 +358,7 @@ def test_without_uvicorn_it_says_what_is_missing() -> None:
     program = "import sys; sys.modules['uvicorn'] = None; import aiorest_ws.asgi; aiorest_ws.asgi.Protocol"
     done = subprocess.run([*PYTHON, "-c", program], env=ENVIRONMENT, capture_output=True, encoding="utf-8", check=False)
     last = done.stderr.splitlines()[-1]
-    assert last == "ImportError: aiorest_ws.asgi.Protocol needs uvicorn: pip install 'aiorest-ws[http]'"
+    assert last == "ImportError: aiorest_ws.asgi.Protocol needs uvicorn: pip install 'aiorest-ws[http]>=2'"
 
 
 def test_other_names_are_not_there() -> None:
