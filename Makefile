@@ -15,7 +15,7 @@ APT_GET := mkdir -p build && flock build/apt.lock sh -c 'apt-get update -qq && D
 	apt-get install -y -qq --no-install-recommends "$$@" >/dev/null' apt-get
 
 .PHONY: help demo dev compiler test test-compiled test-pure test-covered test-covered-part covered test-packaging test-proxies test-typescript test-runtimes test-browser console lint bench bench-smoke fuzz fuzz-smoke fuzz-frames \
-	fuzz-rooms fuzz-guided fuzz-reached sanitize bench-peers conformance soak hold docs wheel release-check clean
+	fuzz-rooms fuzz-documents fuzz-guided fuzz-reached sanitize bench-peers conformance soak hold docs wheel release-check clean
 
 help:
 	@echo "make demo            the example server and a client that talks to it"
@@ -32,6 +32,7 @@ help:
 	@echo "make lint            ruff and mypy"
 	@echo "make bench           both paths in one table"
 	@echo "make fuzz            pure against compiled against Autobahn, and guided by coverage; SECONDS=60"
+	@echo "make fuzz-documents  schemathesis against an example over HTTP; EXAMPLES=100"
 	@echo "make sanitize        the tests and the fuzz under gcc's ASan and UBSan: slow; SECONDS=60, TESTS=tests/test_x.py"
 	@echo "make conformance     the Autobahn TestSuite on both paths: slow; SETS=core for less"
 	@echo "make soak            thirty clients, some hostile, every reply checked; SECONDS=60, PURE=1, ARGS=\"--loop asyncio\""
@@ -136,6 +137,11 @@ fuzz-rooms: SECONDS ?= 60
 fuzz-rooms: $(VENV)/.compiled
 	$(BARE) $(STRICT) $(BIN)/python -m fuzz.rooms --seconds $$(($(SECONDS) / 4))
 
+# schemathesis, which reads the document of an example and asks what it says, and what it does not.
+fuzz-documents: EXAMPLES ?= 100
+fuzz-documents: $(VENV)/.compiled .venv-schema/.deps
+	$(BARE) $(STRICT) $(BIN)/python -m fuzz.documents .venv-schema/bin/st --examples $(EXAMPLES)
+
 # Coverage of the C code, by clang, for libFuzzer. What it learns stays in build/fuzz/corpus, what it finds in build/fuzz/found.
 GUIDED := frames envelope base64 trie
 fuzz-guided: SECONDS ?= 60
@@ -197,7 +203,7 @@ release-check: wheel
 	.ci/release-check $(BIN)/python
 
 clean:
-	rm -rf $(VENV) .venv-peers .venv-fuzz .venv-docs build dist site wheelhouse *.egg-info aiorest_ws/_speedups/*.so aiorest_ws/_speedups/*.pyd
+	rm -rf $(VENV) .venv-peers .venv-fuzz .venv-schema .venv-docs build dist site wheelhouse *.egg-info aiorest_ws/_speedups/*.so aiorest_ws/_speedups/*.pyd
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .coverage .coverage.*
 	find aiorest_ws tests bench examples fuzz hold soak -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -240,6 +246,12 @@ $(VENV)/.installed: $(VENV)/.deps setup.py $(HOT)
 # What was built is good enough if it is compiled; otherwise build again, where a failure is an error.
 $(VENV)/.compiled: $(VENV)/.installed
 	@$(BARE) $(STRICT) $(BIN)/python -c 'import aiorest_ws._speedups' 2>/dev/null || $(BARE) $(STRICT) $(INSTALL)
+	@touch $@
+
+.venv-schema/.deps: pyproject.toml
+	$(PYTHON) -m venv .venv-schema
+	.venv-schema/bin/python -m pip --disable-pip-version-check -qq install --upgrade 'pip >= 25.1'
+	.venv-schema/bin/python -m pip --disable-pip-version-check -qq install --group schema
 	@touch $@
 
 .venv-docs/.deps: pyproject.toml

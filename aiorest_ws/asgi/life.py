@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from contextvars import Context, ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from aiorest_ws.exceptions import ImproperlyConfigured
 from aiorest_ws.exchange.door import Exchange
 from aiorest_ws.logs.loggers import enable_loggers
 from aiorest_ws.routers import warn_if_empty
@@ -42,7 +43,7 @@ class Life:
     def __init__(self, app: Application, path: str | None) -> None:
         self.factory: RequestHandlerFactory
         self.protocol: Any
-        self.exchange: Exchange
+        self.exchange: Any
         self.loop = asyncio.get_running_loop()
         self._app = app
         self._path = path
@@ -116,7 +117,7 @@ class Life:
         if self._path is not None:
             factory.served_path = "/" + self._path.strip("/")
         self.protocol = factory.protocol
-        self.exchange = Exchange(factory)
+        self.exchange = self._http(factory)
         if app._server is not None and app.is_running:  # what is around it is there already
             lifespan = app._server.lifespan
         else:
@@ -131,6 +132,15 @@ class Life:
         }
         warn_if_empty(factory.router)
         enable_loggers()
+
+    def _http(self, factory: RequestHandlerFactory) -> Any:
+        """Give what answers HTTP requests: with 501 where the application cannot, and has not been told to."""
+        try:
+            return Exchange(factory)
+        except ImproperlyConfigured as exc:
+            if self._app._options["http"]:
+                raise
+            return _Refusal(str(exc))
 
     def _registry(self) -> Any:
         from aiorest_ws.metrics import metrics_of
@@ -158,3 +168,15 @@ class Life:
             await coroutine
         except Exception:  # of the user's hooks, too
             logger.exception("the application did not end as it should")
+
+
+class _Refusal:
+    """In the place of what answers HTTP requests."""
+
+    def __init__(self, why: str) -> None:
+        self._body = f"only WebSocket is served here: {why}\n".encode()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(self._body))]
+        await send({"type": "http.response.start", "status": 501, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else self._body})

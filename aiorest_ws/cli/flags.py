@@ -21,7 +21,7 @@ FLAGS = tuple(name for name, option in TABLE.items() if option.written is not No
 # Help is by these; what is in none of them comes last.
 _GROUPS: dict[str, tuple[str, ...]] = {
     "where it listens": ("host", "port", "reuse_port", "unix_path", "unix_mode", "fd", "path", "health_path"),
-    "HTTP": ("http", "schema", "api_title", "api_version", "console"),
+    "HTTP": ("http", "http_prefix", "schema", "api_title", "api_version", "console"),
     "TLS": ("certificate", "key", "key_password"),
     "who may connect": ("allowed_hosts", "allowed_origins", "trusted_proxies", "proxy_protocol", "subprotocols"),
     "processes and threads": ("workers", "worker_timeout", "broker", "threads", "loop"),

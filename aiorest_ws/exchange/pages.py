@@ -53,7 +53,8 @@ def pages_of(app: Any) -> dict[str, Page]:
         for kind in KINDS:
             pages[f"/{kind}.json"] = Page(partial(app._documents.page, kind), "application/json")
     if has_console:
-        for path, file in console_files("/" + app._options["path"].strip("/")).items():
+        served = "/" + app._options["path"].strip("/")
+        for path, file in console_files(served, app._options["http_prefix"]).items():
             pages[path] = Page(*file)
     return pages
 

@@ -66,7 +66,7 @@ class Once(Role):
         self._ticket = found
         if self._has_left:
             self._let_go()
-            raise asyncio.CancelledError
+            await asyncio.get_running_loop().create_future()  # its cancellation is on its way
         return False
 
     def given(self) -> Response:
@@ -114,14 +114,15 @@ class Once(Role):
     def _let_go(self) -> None:
         """Take note that it was cancelled."""
         self._come_home()
-        if self._ticket is None:
+        ticket, self._ticket = self._ticket, None
+        if ticket is None:
             return
         if not self._is_entered:
-            self._ledger.release(self._ticket)
+            self._ledger.release(ticket)
         elif self._late is not None:
-            self._ledger.keep(self._ticket, self._late)
+            self._ledger.keep(ticket, self._late)
         else:
-            self._ledger.lose(self._ticket)
+            self._ledger.lose(ticket)
 
     def take(self, replies: Any, request: Any, plan: Any, view: Any, result: Any) -> bytes:
         if self._old is not None:

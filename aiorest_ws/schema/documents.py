@@ -56,14 +56,15 @@ class Documents:
         title = options["api_title"] if title is None else title
         version = options["api_version"] if version is None else version
         middlewares = tuple(self._application.middlewares)
-        limit, path = options["requests_per_second"], options["path"]
-        state = (router.routes, middlewares, limit, path)
+        limit, path, prefix = options["requests_per_second"], options["path"], options["http_prefix"]
+        state = (router.routes, middlewares, limit, path, prefix)
         known = self._texts.get((kind, title, version))
         if known is not None and known[0] == state:
             return known[1]
         described = describe(router.routes, middlewares)
         if kind == "openapi":
-            document, warnings = openapi(described, title=title, version=version, is_limited=limit is not None)
+            is_limited = limit is not None
+            document, warnings = openapi(described, title=title, version=version, is_limited=is_limited, prefix=prefix)
         else:
             document, warnings = asyncapi(described, title=title, version=version, address=f"/{path.strip('/')}")
         for warning in dict.fromkeys(warnings):

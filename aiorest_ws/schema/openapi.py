@@ -41,11 +41,12 @@ _NO_CONTENT = (204, 205)
 
 
 def openapi(
-    described: Iterable[Described], *, title: str, version: str, is_limited: bool = False
+    described: Iterable[Described], *, title: str, version: str, is_limited: bool = False, prefix: str = ""
 ) -> tuple[dict[str, Any], list[str]]:
     """Give the document, in the order of `described`, and warnings of what is in it as `{}` or twice.
 
     is_limited    clients may send so many requests a second
+    prefix        of the paths over HTTP
     """
     components = Components()
     operations = [(each, _operation(each, components, is_limited)) for each in described]
@@ -57,7 +58,10 @@ def openapi(
         _complete(operation)
         paths.add(each, operation)
     paths.name_operations()
-    document: dict[str, Any] = {"openapi": "3.1.0", "info": {"title": title, "version": version}, "paths": paths.items}
+    document: dict[str, Any] = {"openapi": "3.1.0", "info": {"title": title, "version": version}}
+    if prefix:
+        document["servers"] = [{"url": prefix}]
+    document["paths"] = paths.items
     every = paths.operations
     parts = {"schemas": components.schemas, "responses": _responses(every), "securitySchemes": _schemes(every)}
     if any(parts.values()):

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextvars import ContextVar
 from typing import Any
@@ -17,6 +18,7 @@ from aiorest_ws import Application, RequestHandlerProtocol
 from aiorest_ws.asgi import Protocol, doors
 from aiorest_ws.exceptions import ConnectionRefused
 from tests.kit.asgi import uvicorn_of
+from tests.kit.pages import ENVIRONMENT, PYTHON
 from tests.serving import (
     CLOSE,
     LOOPS,
@@ -350,6 +352,13 @@ def test_two_that_name_one_path(caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.messages == ["two applications name the path '/ws': its WebSockets come to the later one"]
     assert doors.DOORS["/ws"] is third
     assert first.served_path == second.served_path == "/ws"
+
+
+def test_without_uvicorn_it_says_what_is_missing() -> None:
+    program = "import sys; sys.modules['uvicorn'] = None; import aiorest_ws.asgi; aiorest_ws.asgi.Protocol"
+    done = subprocess.run([*PYTHON, "-c", program], env=ENVIRONMENT, capture_output=True, encoding="utf-8", check=False)
+    last = done.stderr.splitlines()[-1]
+    assert last == "ImportError: aiorest_ws.asgi.Protocol needs uvicorn: pip install 'aiorest-ws[http]>=2'"
 
 
 def test_other_names_are_not_there() -> None:

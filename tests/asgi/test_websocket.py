@@ -399,11 +399,17 @@ async def test_overrides_of_messages_are_called() -> None:
         def onMessage(self, payload: bytes, isBinary: bool) -> None:
             self.sendMessage(payload, isBinary)
 
-    async with ByHand().serving(app_of(protocol=Echo).asgi()) as server:
+    asgi = app_of(protocol=Echo).asgi()
+    async with ByHand().serving(asgi) as server:
         server.say("websocket.receive", text="é")
         server.say("websocket.receive", bytes=bytearray(b"\xff"))
         assert (await server.told())["text"] == "é"
         assert (await server.told())["bytes"] == b"\xff"
+        http = ByHand("/hello", type="http", method="GET", begins=False)
+        http.begin(asgi)
+        assert (await http.told())["status"] == 501  # which would pass by its onMessage
+        assert b"Echo has an onMessage of its own" in (await http.told())["body"]
+        await http.over()
 
 
 @asynchronous

@@ -20,6 +20,7 @@ TEXTS = {
     "unix_path": "/run/socket",
     "unix_mode": "660",
     "health_path": "/healthz",
+    "http_prefix": "/api",
     "path": "api",
     "certificate": "cert.pem",
     "key": "key.pem",

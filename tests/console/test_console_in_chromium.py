@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from aiorest_ws import Application, HTTPError, Live, Request, Response, SimpleRouter
+from tests.kit.asgi import uvicorn_of
 from tests.kit.browsers import browser, drawn, expect, opened
 from tests.kit.pages import ROOT
 from tests.serving import factory_of, serving, within
@@ -295,10 +296,32 @@ async def test_fields_of_every_kind_say_what_is_meant() -> None:
 
 
 @within(90)
+async def test_the_pages_work_below_a_path_of_another_application() -> None:
+    from fastapi import FastAPI
+
+    site = FastAPI()
+    site.mount("/api", Application(make_router(), console=True).asgi())
+    async with browser() as chromium, uvicorn_of(site) as (host, port):
+        async with opened(chromium, f"http://{host}:{port}/api/console") as page:
+            await expect(page.locator("#status")).to_have_text("open")
+            await choose(page, "GET", "/pets")
+            await page.click("#send")
+            await expect(page.locator("#reply-status")).to_have_text("200")
+        async with opened(chromium, f"http://{host}:{port}/api/docs") as page:
+            await execute(page, "All pets")
+            await expect(page.locator(".request-url")).to_contain_text("/api/pets")
+
+
+@within(90)
 async def test_swagger_ui_tries_a_route_over_http() -> None:
     async with browser() as chromium, shown(chromium, "/docs") as (_, page):
-        await page.click("#swagger .opblock-get:has-text('All pets')")
-        await page.click("text=Try it out")
-        await page.click("text=Execute")
-        await expect(page.locator(".live-responses-table .response-col_status").last).to_contain_text("200")
+        await execute(page, "All pets")
         await drawn(page, "docs")
+
+
+async def execute(page: Page, summary: str) -> None:
+    """Try a GET in Swagger UI."""
+    await page.click(f"#swagger .opblock-get:has-text('{summary}')")
+    await page.click("text=Try it out")
+    await page.click("text=Execute")
+    await expect(page.locator(".live-responses-table .response-col_status").last).to_contain_text("200")

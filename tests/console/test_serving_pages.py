@@ -67,6 +67,24 @@ async def test_the_console_knows_the_path_of_websockets() -> None:
         assert 'name="path" content="./ws"' in (await client.get("/console")).text
 
 
+async def site(scope: Any, receive: Any, send: Any) -> None:
+    """Be the application beside ours."""
+    assert scope["type"] == "http"
+    await send({"type": "http.response.start", "status": 418, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+@asynchronous
+async def test_beside_another_application_the_pages_are_below_the_prefix() -> None:
+    options: dict[str, Any] = {"http": site, "http_prefix": "/api", "console": True, "path": "ws"}
+    async with serving(make_router(), **options) as app, client_of(app) as client:
+        assert [(await client.get(path)).status_code for path in ("/console", "/docs")] == [418, 418]
+        assert (await client.get("/api/console/console.js")).status_code == 200
+        page = await client.get("/api/console")
+        assert page.status_code == 200
+        assert 'name="path" content="./../ws"' in page.text  # as WebSockets are not below it
+
+
 @pytest.mark.parametrize("kind", ["openapi", "asyncapi"])
 @asynchronous
 async def test_what_the_console_reads_is_what_the_application_says(kind: str) -> None:

@@ -13,7 +13,16 @@ import httpx
 import msgspec
 import pytest
 
-from aiorest_ws import Application, Depends, HTTPError, Live, MethodBasedView, Response, SimpleRouter
+from aiorest_ws import (
+    Application,
+    Depends,
+    HTTPError,
+    Live,
+    MethodBasedView,
+    RequestHandlerProtocol,
+    Response,
+    SimpleRouter,
+)
 from aiorest_ws.exceptions import ConnectionRefused, ImproperlyConfigured
 from aiorest_ws.exchange import Exchange, Page
 from aiorest_ws.exchange import door as doors
@@ -490,6 +499,29 @@ async def test_pages_of_others_are_refused(origin: str, options: dict[str, Any],
         assert (allowed, credentials) == ("*", None)
     else:
         assert (allowed, credentials, response.headers["vary"]) == (origin, "true", "Origin")
+
+
+@asynchronous
+async def test_a_page_may_read_what_it_is_refused_with() -> None:
+    """Else its browser says that CORS failed, whatever is wrong."""
+    async with client_of(allowed_origins=["https://good.example"], max_message_size=10) as client:
+        origin = {"Origin": "https://good.example"}
+        too_long = await client.put("/any", json="x" * 100, headers=origin)
+        boom = await client.get("/boom", headers=origin)
+        nowhere = await client.get("/nowhere", headers=origin)
+    assert [response.status_code for response in (too_long, boom, nowhere)] == [413, 500, 404]
+    for response in (too_long, boom, nowhere):
+        assert response.headers["access-control-allow-origin"] == "https://good.example"
+
+
+@asynchronous
+async def test_a_protocol_with_a_say_of_its_own_is_not_passed_by() -> None:
+    class Own(RequestHandlerProtocol):
+        def onConnect(self, request: Any) -> Any:
+            return None
+
+    with pytest.raises(ImproperlyConfigured, match="Own has an onConnect of its own, which HTTP would not pass"):
+        Exchange(Application(router, protocol=Own).prepare())
 
 
 @asynchronous

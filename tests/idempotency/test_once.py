@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Annotated, Any
 
 import pytest
@@ -11,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from aiorest_ws import Application, Depends, HTTPError, Live, MethodBasedView, Request, Response, SimpleRouter
 from aiorest_ws.exchange import Exchange
 from aiorest_ws.idempotency import Idempotency
+from aiorest_ws.idempotency.keys import Keys
 from aiorest_ws.metrics import Metrics
 from aiorest_ws.renderers import XMLRenderer
 from aiorest_ws.testing import AsyncTestClient, Reply
@@ -663,6 +665,40 @@ async def test_who_leaves_before_the_handler_is_called_has_begun_nothing() -> No
             leaving.abort()
             await till.gates.until(lambda: till.gates.cancelled == ["guard"])
         assert said(await client.post("/pay", idempotency_key=KEY)) == (201, {"number": 1}, False)
+
+
+@asynchronous
+async def test_who_leaves_in_the_moment_in_which_it_would_begin_has_begun_nothing() -> None:
+    released: list[str] = []
+
+    class Slow:
+        async def reserve(self, asked: Any) -> str:
+            await till.gates.wait("reserve")
+            return "ticket"
+
+        def release(self, ticket: str) -> None:
+            released.append(ticket)
+
+    till = paying()
+    keys = Keys(lambda request: "ada", object(), None)
+    keys.__class__ = type("SlowKeys", (Keys,), {"ledger": Slow()})
+    request = Request(method="POST", url="/pay")
+    once = keys.begin(None, request, SimpleNamespace(method="POST"), KEY)
+
+    async def answer() -> bytes:
+        await once.is_done(request)
+        raise AssertionError("it went on")
+
+    task = asyncio.ensure_future(once.through(request, answer()))
+    await till.gates.until_started("reserve")
+    assert not once.leave()  # its task is to be cancelled; until it is, the ticket may come
+    till.gates.open("reserve")
+    await turn_over()
+    assert released == ["ticket"]
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert released == ["ticket"]
 
 
 @asynchronous

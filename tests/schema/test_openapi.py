@@ -365,6 +365,15 @@ def test_the_application_says_what_it_is_called() -> None:
     assert Application(router).openapi()["info"] == {"title": "API", "version": "1"}
 
 
+def test_a_prefix_of_http_is_that_of_the_server() -> None:
+    router = SimpleRouter()
+    router.get("/hello")(lambda request: 1)
+    document = document_of(router, http_prefix="/api")
+    assert document["servers"] == [{"url": "/api"}]
+    assert list(document["paths"]) == ["/hello"]
+    assert "servers" not in document_of(router)
+
+
 def test_it_is_made_once_until_something_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
 

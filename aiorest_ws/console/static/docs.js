@@ -1,2 +1,11 @@
+// Requests go where this page is, as a proxy or an application around may have put all of it below a path.
 // No validator: it would send the schema to somebody else's server.
-SwaggerUIBundle({ url: "openapi.json", dom_id: "#swagger", deepLinking: true, validatorUrl: null });
+fetch("openapi.json")
+  .then((reply) => reply.json())
+  .then((spec) => {
+    const url = new URL(".", location.href).href.replace(/\/$/, "");
+    SwaggerUIBundle({ spec: { servers: [{ url }], ...spec }, dom_id: "#swagger", deepLinking: true, validatorUrl: null });
+  })
+  .catch((error) => {
+    document.getElementById("swagger").textContent = `openapi.json cannot be read: ${error.message}`;
+  });

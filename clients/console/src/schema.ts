@@ -58,7 +58,7 @@ function operationOf(document: Schema, path: string, method: string, said: any, 
     summary: said.summary ?? "",
     description: said.description ?? "",
     deprecated: said.deprecated === true,
-    parameters: given.map((one) => ({ ...one, required: one.required === true, schema: one.schema ?? {} })),
+    parameters: given.map((one) => ({ ...one, required: one.required === true, schema: schemaOf(one) })),
     body: content && {
       required: resolved(document, said.requestBody).required === true,
       schema: content.schema ?? {},
@@ -68,6 +68,9 @@ function operationOf(document: Schema, path: string, method: string, said: any, 
     permissions: said["x-permissions"] ?? [],
   };
 }
+
+/** Of what no query could say, a parameter has the schema of its JSON. */
+const schemaOf = (parameter: Schema): Schema => parameter.schema ?? parameter.content?.["application/json"]?.schema ?? {};
 
 /** The operation that answers, and what its path has in the places of its parameters. */
 export function found(operations: Operation[], method: string, url: string): [Operation, Record<string, string>] | undefined {

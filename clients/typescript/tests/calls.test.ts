@@ -81,6 +81,18 @@ test("a connection all of whose places are taken by calls that nobody waits for 
   expect(api.status).not.toBe("open");
 });
 
+test("calls that nobody waited for, and that were answered late, are no reason to leave", async () => {
+  const { api, socket } = await opened({ concurrency: 2, silence: 3000 });
+  for (const url of ["/1", "/2"]) outcome(api.get(url, { timeout: 10 }));
+  await pass(20);
+  for (const id of [1, 2]) await socket.says({ id, status: 200, data: "late" });
+  for (let second = 0; second < 6; second++) {
+    await pass(1000);
+    await socket.says({ event_name: "alive" });
+  }
+  expect(api.status).toBe("open");
+});
+
 test("a timeout tells whether the call may have run, and late replies change nothing", async () => {
   const { api, socket } = await opened({ concurrency: 1 });
   const sent = outcome(api.post("/a", { timeout: 20 }));

@@ -150,6 +150,16 @@ test.each(["online", "visibilitychange"])("%s wakes it: at once a PING, or a con
   expect(FakeSocket.all).toHaveLength(3);
 });
 
+test("a page that is looked at again and again does not keep a dead peer alive", async () => {
+  const { fire } = page();
+  const { api } = await opened();
+  for (let second = 0; second < 14; second++) {
+    fire("visibilitychange");
+    await pass(1000);
+  }
+  expect(api.status).toBe("offline");
+});
+
 test.each([1000, 1001, 1002, 1006, 1007, 1009, 1011, 1012, 4000, 4503])("after %i it comes back soon", async (code) => {
   const { api, socket } = await opened();
   await socket.closes(code);

@@ -58,6 +58,7 @@ test("a fresh token is asked for 30 s before the old one expires, and subscripti
 });
 
 test("a token that lives for years, and one that has expired by our clock, are no reason to ask without end", async () => {
+  const timers = vi.spyOn(globalThis, "setTimeout");
   for (const seconds of [3e9, -3600, 1]) {
     const token = vi.fn(() => of("ada", seconds));
     const { api, socket } = await opened({ token });
@@ -68,6 +69,7 @@ test("a token that lives for years, and one that has expired by our clock, are n
     expect(token.mock.calls.length).toBeLessThanOrEqual(21);
     api.close();
   }
+  expect(Math.max(...timers.mock.calls.map(([, wait = 0]) => wait))).toBeLessThan(2 ** 31); // Else a timer does not wait at all.
 });
 
 test("at 401 a call is asked once more, with a fresh token, under the same timeout", async () => {
@@ -222,6 +224,20 @@ test("signIn: a token that was still being asked for is the old user's", async (
   await FakeSocket.last.opens();
   outcome(api.get("/a"));
   expect(FakeSocket.last.sent).toEqual([{ method: "GET", url: "/a", id: expect.any(Number) }]);
+});
+
+test("signIn: what the old user's callback raises later is not the new user's", async () => {
+  let fail = (_: Error) => {};
+  const { api } = await opened({ token: () => new Promise<string>((_, reject) => (fail = reject)) });
+  outcome(api.get("/mine"));
+  await settled();
+  api.signIn(() => new Promise(() => {}));
+  await FakeSocket.last.opens();
+  const call = outcome(api.get("/a"));
+  await settled();
+  fail(new Error("Ada's"));
+  await settled();
+  expect(call.isOver).toBe(false);
 });
 
 test("changes that nobody has read yet are forgotten with their user", async () => {

@@ -145,6 +145,35 @@ test("who comes later to a log gets all of it, though the connection drops meanw
   expect(seen).toEqual([{ now: [4, 5] }, 6, { now: [4, 5, 6] }, 7]);
 });
 
+test("who comes later to a log has lost nothing, though the others have", async () => {
+  const { api, socket, seen } = await following(log);
+  const late = vi.fn();
+  api.subscribe("/x", { onchange: late });
+  await settled();
+  await socket.replies("SUBSCRIBE", { topic: "/x", version: "e.9", data: [9] });
+  expect(late.mock.calls).toEqual([[{ type: "value", data: [9], lost: false }]]);
+  expect(seen).toEqual([{ now: [4, 5] }, { lost: [9] }]);
+});
+
+test("who comes later to a state is not told twice of a value that comes meanwhile", async () => {
+  const { api, socket } = await following(state);
+  const late = vi.fn();
+  api.subscribe("/x", { onchange: late });
+  socket.onmessage?.({ data: JSON.stringify({ event_name: "/x", version: "e.6.d", data: 6 }) });
+  await settled();
+  expect(late.mock.calls).toEqual([[{ type: "value", data: 6, lost: false }]]);
+});
+
+test("a signal that lives on keeps nothing of a subscription that was ended", async () => {
+  const { api, socket } = await opened();
+  const { signal } = new AbortController();
+  const remove = vi.spyOn(signal, "removeEventListener");
+  api.subscribe("/x", { signal, onchange() {} });
+  await settled();
+  await socket.replies("SUBSCRIBE", { status: 403, detail: "no" });
+  expect(remove).toHaveBeenCalledTimes(1);
+});
+
 test("one topic for all who follow the same; it ends with the last of them", async () => {
   const { api, socket } = await opened();
   const first = api.subscribe("/x", { args: { a: 1, b: [{ c: 1, d: 2 }] } });
@@ -276,6 +305,23 @@ test("the back-off of a topic grows, and begins anew after 30 s of life", async 
   await waits(500);
 });
 
+test("refusals after a long life wait longer and longer", async () => {
+  vi.spyOn(Math, "random").mockReturnValue(0.999999);
+  await pass(1); // What begins at 0 has not begun.
+  const { socket } = await following(state);
+  await pass(20_000);
+  await socket.says({ event_name: "alive" });
+  await pass(11_000);
+  await socket.says({ event_name: "/x", status: 500, detail: "no" });
+  for (const wait of [500, 1000, 2000, 4000]) {
+    const { length } = socket.asked("SUBSCRIBE");
+    await pass(wait - 10);
+    expect(socket.asked("SUBSCRIBE")).toHaveLength(length);
+    await pass(20);
+    await socket.replies("SUBSCRIBE", { status: 503, detail: "no" });
+  }
+});
+
 test("the end after the server's grace is forgiven once: the next token is asked for", async () => {
   let n = 0;
   const token = vi.fn(() => `opaque ${++n}`);
@@ -356,6 +402,18 @@ test("a value that takes the place of items nobody has read says so", async () =
   api.subscribe("/x", { onchange: other });
   await socket.replies("SUBSCRIBE", { topic: "/x", version: "e.6", data: [4, 5, 6] });
   expect((await changes.next()).value).toEqual({ type: "value", data: [4, 5, 6], lost: true });
+});
+
+test("what was lost before a value that nobody has read is said of the next", async () => {
+  const { api, socket } = await opened();
+  const changes = api.subscribe("/x")[Symbol.asyncIterator]();
+  await settled();
+  await socket.replies("SUBSCRIBE", { topic: "/x", ...log });
+  const next = await again(socket);
+  await next.replies("SUBSCRIBE", { topic: "/x", version: "f.1", data: [1] });
+  api.subscribe("/x", { onchange() {} });
+  await next.replies("SUBSCRIBE", { topic: "/x", version: "f.1", data: [1] });
+  expect((await changes.next()).value).toEqual({ type: "value", data: [1], lost: true });
 });
 
 test("who is taken away by another's callback hears no more", async () => {
