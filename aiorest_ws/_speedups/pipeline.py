@@ -150,9 +150,6 @@ class Pipeline(passage.Passage):
     def _route(self, request: Request, trie: Any) -> Any:
         url = request._url
         found = None
-        # PERF: a SUBSCRIBE is not looked for, only to be missed; its length tells it from what comes oftener.
-        if type(request._method) is str and len(request._method) == 9 and self._is_of_live(request):
-            return self.live.answer(self, request, trie)
         if type(url) is str and url:
             try:
                 found = trie.match(request._method, url)
