@@ -174,10 +174,12 @@ class Exchange:
         if observes:
             self._observe(connection, request, len(answer), perf_counter() - started)
         over(request)
-        is_replayed = False
-        if "idempotency-key" in connection.headers:
-            answer, is_replayed = unmarked(answer, connection.form)
-        reply = rendered_reply(answer, request.status, connection.form, connection.media_type)
+        is_replayed = request._live is not None and request._live.is_replayed
+        if is_replayed and not connection.media_type:
+            answer = unmarked(answer, connection.form)
+        reply = rendered_reply(
+            answer, request.status, connection.form, connection.media_type, is_ours=pipeline.process is None
+        )
         if is_replayed:
             reply.headers.append((b"idempotent-replayed", b"true"))
         if connection.closes:
