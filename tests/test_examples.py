@@ -15,6 +15,7 @@ from autobahn.asyncio.websocket import WebSocketClientFactory, WebSocketClientPr
 import aiorest_ws
 from aiorest_ws import exceptions
 from aiorest_ws.app import Application
+from aiorest_ws.idempotency import exceptions as idempotency_exceptions
 from examples import demo
 from tests.kit.pages import EXAMPLES, ROOT, TIMEOUT, blocks, output_of, serving, shortened
 
@@ -296,7 +297,8 @@ def test_readme_client_is_told_of_changes() -> None:
 
 def test_every_status_is_in_the_guide() -> None:
     listed = {int(status) for status, _ in rows("status")}
-    classes = [getattr(exceptions, name) for name in exceptions.__all__]
+    rooms = (exceptions, idempotency_exceptions)
+    classes = [getattr(room, name) for room in rooms for name in room.__all__]
     assert listed == {200} | {
         c.status for c in classes if isinstance(c, type) and issubclass(c, exceptions.BaseAPIException)
     }

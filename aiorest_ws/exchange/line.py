@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from aiorest_ws.exceptions import ConnectionRefused
+from aiorest_ws.exchange.heads import checked
 from aiorest_ws.exchange.outlet import Outlet
-from aiorest_ws.http.head import C1, authority, is_of_host, refusal, target_parts
+from aiorest_ws.http.head import refusal
 from aiorest_ws.limits.bucket import Rate
 from aiorest_ws.limits.watchdog import standstill
 from aiorest_ws.logs.throttled import printable
@@ -31,7 +32,7 @@ __all__ = ("Line",)
 _KEPT = 75.0  # seconds without a request, where the option idle_timeout is off; proxies keep theirs for 60
 _LONGEST = 30.0  # seconds for a body, where the option send_timeout is off
 _OFFER = (b"upgrade", b"http2-settings")
-_EACH = 4  # bytes of a header beside its name and its value
+_MOST_AHEAD = 64 * 1024  # bytes that are read behind a request: who is read no more cannot say that it left
 
 
 class Line(HttpToolsProtocol):
@@ -72,6 +73,7 @@ class Line(HttpToolsProtocol):
         self._is_stopping = False
         self._is_leaving = False
         self._last_words = b""
+        self._ahead = 0  # bytes that came behind requests that wait
         self._upgrade = b""  # a handshake that waits for the responses before it
         limits = self.factory.limits
         self.rate: Rate | None = None
@@ -88,12 +90,19 @@ class Line(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.state = self.STATE_CLOSED
-        super().connection_lost(exc)
+        super().connection_lost(exc)  # which tells the newest request alone
+        self._tell_gone()
         self.pipeline.clear()
         if self._answering is not None and self._is_ours:
             self.loop.call_soon(self._answering.cancel)
         self.factory.forget(self)
         self.transport = None  # type: ignore[assignment]
+
+    def _tell_gone(self) -> None:
+        """Let who answers know that nobody waits for it."""
+        if self._running is not None:
+            self._running.disconnected = True
+            self._running.message_event.set()
 
     def send_event(self, name: Any, data: Any = None) -> bool:
         """Say that it is not on its way: whoever tells all connections something need not know which are of HTTP."""
@@ -105,8 +114,12 @@ class Line(HttpToolsProtocol):
     # What arrives
 
     def data_received(self, data: bytes) -> None:
-        if self._is_leaving or self._upgrade or self._last_words:
-            return  # nobody reads it
+        if self._is_leaving or self._last_words:
+            return  # nobody looks at it
+        if self._upgrade:
+            self._upgrade += data
+            self._note_ahead(len(data))
+            return
         begun_at = self._begun_at
         try:
             self.parser.feed_data(data)
@@ -124,6 +137,13 @@ class Line(HttpToolsProtocol):
             if begun_at and begun_at == self._begun_at and self._is_head:
                 self._head_size += len(data)
                 self._check_size(self._head_size)
+            if self.pipeline:
+                self._note_ahead(len(data))
+
+    def _note_ahead(self, size: int) -> None:
+        self._ahead += size
+        if self._ahead >= _MOST_AHEAD:
+            self.flow.pause_reading()
 
     def _check_size(self, size: int) -> None:
         limit = self.factory.limits.max_handshake_size
@@ -142,54 +162,17 @@ class Line(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._is_head = False
-        self._check_head()
         version, method = self.parser.get_http_version(), self.parser.get_method()
-        parts = self._parts()
+        path, query = checked(self.url, self.headers, version, method, self.factory.limits)
         if self.parser.should_upgrade():
             return  # `_on_upgrade` comes next
         scope: Any = self.scope
         scope["method"] = method.decode("ascii")
         scope["http_version"] = version
-        path, query = parts
         scope["path"] = unquote(path) if "%" in path else path
         scope["raw_path"] = path.encode("ascii")
         scope["query_string"] = query.encode("ascii")
         self._begin(keeps=version != "1.0" and self.parser.should_keep_alive() and not self._is_stopping)
-
-    def _check_head(self) -> None:
-        """Refuse what can be read in two ways, and what is too much."""
-        limits = self.factory.limits
-        if limits.max_headers is not None and len(self.headers) > limits.max_headers:
-            raise ConnectionRefused(431, "too many request header fields")
-        size = len(self.url) + sum(len(name) + len(value) + _EACH for name, value in self.headers)
-        if limits.max_handshake_size is not None and size > limits.max_handshake_size:
-            raise ConnectionRefused(431, "request header fields too large")
-        version = self.parser.get_http_version()
-        if version not in ("1.0", "1.1"):
-            raise ConnectionRefused(505)
-        if self.parser.get_method() == b"CONNECT":
-            raise ConnectionRefused(405, "this is no proxy")
-        for name, value in self.headers:
-            if name == b"transfer-encoding" and (value.strip().lower() != b"chunked" or version == "1.0"):
-                raise ConnectionRefused(400, "Transfer-Encoding is chunked, and of HTTP/1.1, or nothing")
-            if not value.isascii() and C1.search(value):
-                raise ConnectionRefused(400, "malformed header")
-
-    def _parts(self) -> tuple[str, str]:
-        """Give path and query. Raises ConnectionRefused unless they are of the one host that is named."""
-        target = self.url.decode("latin-1")
-        parts = target_parts(target)
-        if parts is None:
-            raise ConnectionRefused(400, "malformed request target")
-        hosts = [value.decode("latin-1") for name, value in self.headers if name == b"host"]
-        if not hosts and self.parser.get_http_version() == "1.0":
-            return parts
-        asked = authority(hosts[0]) if len(hosts) == 1 else None
-        if asked is None:
-            raise ConnectionRefused(400, "malformed, missing or repeated header Host")
-        if not target.startswith(("/", "*")) and not is_of_host(target, asked):
-            raise ConnectionRefused(400, "request target of another host than header Host")
-        return parts
 
     def _begin(self, *, keeps: bool) -> None:
         """Have the request answered, now or when its turn comes."""
@@ -212,8 +195,9 @@ class Line(HttpToolsProtocol):
         if (before is None or before.response_complete) and not self.pipeline:
             self._answer(cycle)
         else:
-            self.flow.pause_reading()
             self.pipeline.appendleft((cycle, self.app))
+            if len(self.pipeline) >= self.factory.limits.max_concurrency:
+                self.flow.pause_reading()
 
     def on_body(self, body: bytes) -> None:
         if self._port.beside is not None and not self._port.is_ours(self.scope["path"]):
@@ -245,6 +229,8 @@ class Line(HttpToolsProtocol):
             cycle, _ = self.pipeline.pop()
             if self._is_stopping:
                 cycle.keep_alive = False
+            if not self.pipeline:
+                self._read_on()
             self._answer(cycle)
         elif self._last_words:
             transport.write(self._last_words)
@@ -254,7 +240,11 @@ class Line(HttpToolsProtocol):
         elif self._is_stopping:
             self._leave()
         else:
-            self.flow.resume_reading()
+            self._read_on()
+
+    def _read_on(self) -> None:
+        self._ahead = 0
+        self.flow.resume_reading()
 
     @property
     def has_unread_body(self) -> bool:
@@ -274,8 +264,7 @@ class Line(HttpToolsProtocol):
         broken = self.cycle if self._begun_at and not self._is_head else None  # it was being answered
         if broken is not None and self._is_busy and broken.more_body:
             if broken is self._running:
-                broken.disconnected = True
-                broken.message_event.set()
+                self._tell_gone()
                 if self._answering is not None:
                     self._answering.cancel()
                 if not broken.response_started:
@@ -285,7 +274,6 @@ class Line(HttpToolsProtocol):
             self.pipeline.popleft()
         if self._is_busy:
             self._last_words = words
-            self.flow.pause_reading()
         else:
             self.transport.write(words)
             self._leave()
@@ -310,7 +298,6 @@ class Line(HttpToolsProtocol):
         head = self._head() + rest
         if self._is_busy:
             self._upgrade = head
-            self.flow.pause_reading()
         else:
             self._give_back(head)
 

@@ -592,10 +592,13 @@ var aiorestWs = (() => {
         this.call = void 0;
         act(argument);
       };
-      call.reply.then(
-        mine((reply) => this.replied(call, reply)),
-        mine((error) => this.failed(error))
-      );
+      const { resolve } = call;
+      const replied = mine((reply) => this.replied(call, reply));
+      call.resolve = (reply) => {
+        resolve(reply);
+        replied(reply);
+      };
+      call.reply.catch(mine((error) => this.failed(error)));
     }
     replied(call, reply) {
       try {

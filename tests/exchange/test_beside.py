@@ -194,6 +194,27 @@ async def test_an_app_is_told_that_its_client_left() -> None:
         await until(lambda: not factory_of(app).connections)
 
 
+@asynchronous
+async def test_an_app_is_told_that_its_client_left_with_more_requests_behind() -> None:
+    begun, told = asyncio.Event(), asyncio.Event()
+
+    async def waits(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["path"] == "/first"
+        begun.set()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        told.set()
+
+    async with serving(waits) as (app, _client):
+        _, writer = await asyncio.open_connection(*app.addresses[0])
+        writer.write(b"GET /first HTTP/1.1\r\nHost: localhost\r\n\r\nGET /next HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await begun.wait()
+        writer.transport.abort()
+        async with asyncio.timeout(TIMEOUT):
+            await told.wait()
+        await until(lambda: not factory_of(app).connections)
+
+
 @pytest.mark.parametrize("value", ["app", 1, None])
 def test_what_is_no_app_is_an_error(value: Any) -> None:
     with pytest.raises(TypeError, match="http must be True, False, or an ASGI app"):

@@ -393,6 +393,45 @@ async def test_who_leaves_has_its_handler_cancelled() -> None:
         await until(lambda: not factory_of(app).connections)
 
 
+@pytest.mark.parametrize("behind", [OK, OK * 3, b"GET / HTTP/1.1\r\n\r\n", HEAD], ids=["one", "more", "bad", "part"])
+@asynchronous
+async def test_who_leaves_with_more_behind_has_its_handler_cancelled(behind: bytes) -> None:
+    gates = Gates()
+    async with serving(router_of(gates)) as app:
+        async with plain(app) as client:
+            client.send(b"GET /wait/a HTTP/1.1\r\nHost: localhost\r\n\r\n" + behind)
+            await gates.until_started("a")
+        await gates.until(lambda: gates.cancelled == ["a"])
+        await until(lambda: not factory_of(app).connections)
+
+
+@asynchronous
+async def test_who_leaves_with_a_handshake_behind_has_its_handler_cancelled() -> None:
+    gates = Gates()
+    async with serving(router_of(gates)) as app:
+        async with plain(app) as client:
+            client.send(b"GET /wait/a HTTP/1.1\r\nHost: localhost\r\n\r\n" + UPGRADE + b"\r\n")
+            await gates.until_started("a")
+        await gates.until(lambda: gates.cancelled == ["a"])
+        await until(lambda: not factory_of(app).connections)
+
+
+@pytest.mark.parametrize("more", [OK * 40, OK * 1700], ids=["as many as may wait", "as much as may wait"])
+@asynchronous
+async def test_no_more_is_read_than_may_wait(more: bytes) -> None:
+    gates = Gates()
+    count = more.count(OK)
+    async with serving(router_of(gates), max_concurrency=40 if count == 40 else 2000) as app, plain(app) as client:
+        client.send(b"GET /wait/a HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await gates.until_started("a")
+        client.send(more)
+        line: Any = next(iter(factory_of(app).connections))
+        await until(lambda: line.flow.read_paused)
+        client.send(OK)
+        gates.open("a")
+        assert [(await client.response()).status for _ in range(count + 2)] == [200] * (count + 2)
+
+
 @asynchronous
 async def test_the_end_answers_what_is_asked_and_closes_the_others() -> None:
     gates = Gates()

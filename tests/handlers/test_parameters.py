@@ -462,7 +462,6 @@ def test_a_path_parameter_may_be_named_data() -> None:
         (Decimal, "NaN", "Expected a finite number"),
         (Decimal, "sNaN", "Expected a finite number"),
         (Decimal, "1E+400", "Decimal('1E+400')"),
-        (datetime, "253402300800", "Invalid value"),  # the first second of the year 10000
         (bool, "true", "True"),
         (bool, "yes", "Expected `bool`, got `str`"),
         (date, "2024-02-29", "datetime.date(2024, 2, 29)"),
@@ -475,6 +474,11 @@ def test_a_path_parameter_may_be_named_data() -> None:
 )
 def test_the_text_of_a_path_parameter_is_read_as_its_type(hint: Any, text: str, expected: str) -> None:
     assert from_url(hint, text) == expected
+
+
+def test_the_first_second_of_the_year_10000_is_none() -> None:
+    told = from_url(datetime, "253402300800")
+    assert told in ("Invalid value", "Timestamp is out of range "), told  # of msgspec before 0.23, and from then on
 
 
 def test_what_a_converter_made_is_checked_too() -> None:

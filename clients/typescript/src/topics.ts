@@ -116,10 +116,14 @@ export class Topic {
         this.call = undefined;
         act(argument);
       };
-    call.reply.then(
-      mine((reply) => this.replied(call, reply)),
-      mine((error) => this.failed(error)),
-    );
+    // At once, not by the promise: where two messages come in one read, a push may be next in the same turn.
+    const { resolve } = call;
+    const replied = mine((reply: Message) => this.replied(call, reply));
+    call.resolve = (reply) => {
+      resolve(reply);
+      replied(reply);
+    };
+    call.reply.catch(mine((error) => this.failed(error)));
   }
 
   private replied(call: Call, reply: Message): void {

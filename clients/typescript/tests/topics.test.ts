@@ -64,6 +64,16 @@ test("a log: 206 brings what was missed, and nothing twice", async () => {
   expect(seen).toEqual([{ now: [4, 5] }, 6, 7, 8, 9]);
 });
 
+test("a log: what stands right behind the reply in one read is not lost", async () => {
+  const { seen, socket } = await following(log);
+  const next = await again(socket);
+  const { id } = next.asked("SUBSCRIBE").at(-1)!;
+  // Node gives both to their listeners in one turn, in which no promise is kept.
+  next.onmessage?.({ data: JSON.stringify({ id, status: 206, topic: "/x", version: "e.6" }) });
+  await next.says({ event_name: "/x", version: "e.6", data: 6 });
+  expect(seen).toEqual([{ now: [4, 5] }, 6]);
+});
+
 test("a log after a 206 that was cut short goes on where its items were", async () => {
   const { socket, seen } = await following(log);
   let next = await again(socket);
