@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote_to_bytes
 
 from aiorest_ws.connection.guest import Answer, Carrier, Close, Guest, answer_in, guest_of, head_of
 from aiorest_ws.exceptions import ConnectionRefused
 from aiorest_ws.http.head import refusal
+from aiorest_ws.http.scopes import headers_of, path_below, sent_path
 from aiorest_ws.status import WS_CLOSED_ABNORMALLY, WS_NO_STATUS_CODE, WS_NORMAL
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 _MOMENT = 0.5  # seconds that a server has to say that a client is gone
-_SAFE = "/:@!$&'()*+,;=~"  # in a path, beside what always is (RFC 3986 §3.3)
 _OF_THE_SERVER = frozenset((b"upgrade", b"connection", b"content-length", b"server", b"date"))
 _OF_ACCEPT = _OF_THE_SERVER | {b"sec-websocket-accept", b"sec-websocket-protocol", b"sec-websocket-extensions"}
 
@@ -62,14 +61,9 @@ def _address(end: Any) -> Any:
 
 def _headers(scope: Scope) -> list[tuple[bytes, bytes]]:
     """Give the headers of the client, with those that a server may have left out."""
-    headers = [(bytes(name), bytes(value)) for name, value in scope["headers"]]
-    names = {name.lower() for name, _ in headers}
-    if b"host" not in names:
-        host, port = scope.get("server") or ("localhost", 80)
-        host = "localhost" if port is None and "/" in host else host  # a Unix socket
-        headers.append((b"host", (f"[{host}]" if ":" in host else host).encode()))
+    headers = headers_of(scope)
     offered = scope.get("subprotocols")
-    if offered and b"sec-websocket-protocol" not in names:
+    if offered and all(name.lower() != b"sec-websocket-protocol" for name, _ in headers):
         headers.append((b"sec-websocket-protocol", ", ".join(offered).encode()))
     return headers
 
@@ -79,30 +73,11 @@ def _headers(scope: Scope) -> list[tuple[bytes, bytes]]:
 
 def _target(scope: Scope, factory: RequestHandlerFactory) -> bytes:
     """Give path and query of the request: the whole path if that is served, else what is left below the mount."""
-    path = _path(scope)
+    path = sent_path(scope)
     if not factory.serves(path.decode("latin-1")):
-        path = _below(path, scope.get("root_path") or "")
+        path = path_below(path, scope.get("root_path") or "")
     query = scope.get("query_string", b"")
     return path + (b"?" + query if query else b"")
-
-
-def _path(scope: Scope) -> bytes:
-    """Give the path as the client wrote it, where the server tells and nobody has changed it since."""
-    path, raw = scope["path"], scope.get("raw_path")
-    if raw is not None:
-        raw = bytes(raw).partition(b"?")[0]  # some have the query in it
-        if unquote_to_bytes(raw) == path.encode("utf-8", "surrogateescape"):
-            return raw
-    return quote(path or "/", safe=_SAFE, errors="surrogateescape").encode()
-
-
-def _below(path: bytes, root: str) -> bytes:
-    """Give what of `path` is below `root`, which is decoded; all of it where it is not below."""
-    steps = root.rstrip("/").encode("utf-8", "surrogateescape").split(b"/")
-    parts = path.split(b"/")
-    if [unquote_to_bytes(part) for part in parts[: len(steps)]] != steps:
-        return path
-    return b"/" + b"/".join(parts[len(steps) :])
 
 
 # Messages

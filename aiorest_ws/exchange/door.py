@@ -30,6 +30,7 @@ from aiorest_ws.exchange.pages import check_pages, pages_of
 from aiorest_ws.exchange.replies import Reply, error, made, refused, rendered_reply, unmarked
 from aiorest_ws.exchange.targets import SLASH, args_of, path_of, url_of, with_slashes
 from aiorest_ws.handlers.texts import Texts
+from aiorest_ws.http.scopes import headers_of
 from aiorest_ws.realtime.roles import Counted
 
 __all__ = ("Exchange",)
@@ -91,9 +92,8 @@ class Exchange:
             path = path_of(scope)
             query = scope.get("query_string", b"")
             target = f"{path}?{query.decode('latin-1')}" if query else path
-            handshake = handshake_of(target, path, query.decode("latin-1"), scope["headers"])
-            if not handshake.host and scope.get("http_version") == "1.1" and "host" not in handshake.headers:
-                raise ConnectionRefused(400, "missing header Host")
+            headers = headers_of(scope) if line is None else scope["headers"]  # a line has refused what has no Host
+            handshake = handshake_of(target, path, query.decode("latin-1"), headers)
             form = form_of(handshake.headers.get("accept", ""))
             peer = peer_of(scope, handshake, self.factory.trustXForwardedFor, line)
             connection = HttpConnection(self.factory, handshake, peer, form)
@@ -174,10 +174,12 @@ class Exchange:
         if observes:
             self._observe(connection, request, len(answer), perf_counter() - started)
         over(request)
-        is_replayed = False
-        if "idempotency-key" in connection.headers:
-            answer, is_replayed = unmarked(answer, connection.form)
-        reply = rendered_reply(answer, request.status, connection.form, connection.media_type)
+        is_replayed = request._live is not None and request._live.is_replayed
+        if is_replayed and not connection.media_type:
+            answer = unmarked(answer, connection.form)
+        reply = rendered_reply(
+            answer, request.status, connection.form, connection.media_type, is_ours=pipeline.process is None
+        )
         if is_replayed:
             reply.headers.append((b"idempotent-replayed", b"true"))
         if connection.closes:

@@ -200,7 +200,7 @@ class Line(HttpToolsProtocol):
                 self.flow.pause_reading()
 
     def on_body(self, body: bytes) -> None:
-        if self._port.beside is not None and not self._port.is_ours(self.scope["path"]):
+        if self._port.beside is not None and not self._port.is_ours(self.scope):
             self._begun_at = self.loop.time()  # how long a body may be, and take, is that app's to say
         if not self.parser.should_upgrade():
             super().on_body(body)
@@ -215,7 +215,7 @@ class Line(HttpToolsProtocol):
     def _answer(self, cycle: RequestResponseCycle) -> None:
         context = self.factory.context
         self._running = cycle
-        self._is_ours = self._port.is_ours(cycle.scope["path"])  # else it is told that its client left, not cancelled
+        self._is_ours = self._port.is_ours(cycle.scope)  # else it is told that its client left, not cancelled
         self._answering = self.loop.create_task(
             self._port.answer(cycle, self), context=None if context is None else context.copy()
         )

@@ -19,6 +19,7 @@ from aiorest_ws.exchange.line import Line
 from aiorest_ws.exchange.replies import refused
 from aiorest_ws.http.head import check_plain, client_address, client_scheme
 from aiorest_ws.http.proxy_protocol import other_end
+from aiorest_ws.http.scopes import is_below
 
 __all__ = ("Port",)
 
@@ -65,19 +66,24 @@ class Port:
         """What the lifespan of the app beside us has put into its state."""
         return getattr(self.factory.app, STATE, None) or {}
 
-    def is_ours(self, path: str) -> bool:
-        """Tell whether a request for `path` is for our routes."""
-        if self.beside is None or path == self.factory.health_path:
-            return True
-        return bool(self.prefix) and (path == self.prefix or path.startswith(self.prefix + "/"))
+    def is_ours(self, scope: Any) -> bool:
+        """Tell whether a request is for our routes."""
+        return self.beside is None or self._is_health(scope) or self._is_below(scope)
+
+    def _is_health(self, scope: Any) -> bool:
+        path = self.factory.health_path
+        return path is not None and scope["raw_path"] == path.encode()
+
+    def _is_below(self, scope: Any) -> bool:
+        return bool(self.prefix) and is_below(scope["raw_path"], self.prefix)
 
     async def answer(self, cycle: Any, line: Line) -> None:
         """Answer one request."""
         scope = cycle.scope
-        if not self.is_ours(scope["path"]):
+        if not self.is_ours(scope):
             await self._answer_beside(cycle, line)
             return
-        if self.prefix and scope["path"] != self.factory.health_path:
+        if self.prefix and not self._is_health(scope):
             scope["root_path"] = self.prefix
         try:
             await self.exchange.serve(scope, cycle.receive, cycle.send, line)

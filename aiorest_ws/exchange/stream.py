@@ -17,6 +17,7 @@ from aiorest_ws.exchange.events import HEARTBEAT, end_of, event_of, is_end
 from aiorest_ws.exchange.replies import Headers, Reply, rendered_reply
 from aiorest_ws.http.head import Handshake, client_address
 from aiorest_ws.http.proxy_protocol import other_end
+from aiorest_ws.http.scopes import headers_of
 from aiorest_ws.status import WS_CLOSED_ABNORMALLY
 
 __all__ = ("Stream",)
@@ -84,7 +85,7 @@ class Stream:
         context = self._factory.context
         guest.begin(
             carrier,
-            head_of(handshake.target.encode("latin-1"), self._scope["headers"]),
+            head_of(handshake.target.encode("latin-1"), headers_of(self._scope)),
             Context() if context is None else context.copy(),
         )
         said = await self._next()

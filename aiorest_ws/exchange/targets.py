@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, unquote
 
 from aiorest_ws.exceptions import ConnectionRefused
 from aiorest_ws.handlers.texts import Texts
+from aiorest_ws.http.scopes import path_below, sent_path
 
 __all__ = ("SLASH", "args_of", "path_of", "url_of", "with_slashes")
 
@@ -23,21 +24,13 @@ _DOTS = (".", "..")
 
 
 def path_of(scope: Any) -> str:
-    """Give the path below where the application is mounted, nothing decoded."""
-    raw = scope.get("raw_path")
-    if raw is None:
-        from urllib.parse import quote
-
-        path = quote(scope["path"], safe="/:@!$&'()*+,;=~")
-    else:
-        try:
-            path = raw.partition(b"?")[0].decode("ascii")
-        except UnicodeDecodeError:
-            raise ConnectionRefused(400, "malformed path: it is to be percent-encoded") from None
-    root = scope.get("root_path", "").rstrip("/")
-    if root and (path == root or path.startswith(root + "/")):
-        path = path[len(root) :]
-    return path or "/"
+    """Give the path below where the application is mounted, nothing decoded. Raises ConnectionRefused, HTTP 400."""
+    path = sent_path(scope)
+    root = scope.get("root_path")
+    try:
+        return (path_below(path, root) if root else path).decode("ascii") or "/"
+    except UnicodeDecodeError:
+        raise ConnectionRefused(400, "malformed path: it is to be percent-encoded") from None
 
 
 def url_of(path: str) -> str:

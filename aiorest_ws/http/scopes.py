@@ -1,0 +1,51 @@
+"""A scope of ASGI, for HTTP or a WebSocket → the path and the headers that the client sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote, unquote, unquote_to_bytes
+
+__all__ = ("headers_of", "is_below", "path_below", "sent_path")
+
+_SAFE = "/:@!$&'()*+,;=~"  # in a path, beside what always is (RFC 3986 §3.3)
+
+
+def sent_path(scope: Mapping[str, Any]) -> bytes:
+    """Give the path as the client wrote it, where the server tells and nobody has changed it since."""
+    path, raw = scope["path"], scope.get("raw_path")
+    if raw is not None:
+        raw = bytes(raw).partition(b"?")[0]  # some have the query in it
+        if _is_same(raw, path):
+            return raw
+    return quote(path or "/", safe=_SAFE, errors="surrogateescape").encode()
+
+
+def _is_same(raw: bytes, path: str) -> bool:
+    """Tell whether `raw` is `path` encoded; most servers put U+FFFD where it is not UTF-8."""
+    if unquote_to_bytes(raw) == path.encode("utf-8", "surrogateescape"):
+        return True
+    return raw.isascii() and unquote(raw.decode("ascii")) == path
+
+
+def is_below(path: bytes, root: str) -> bool:
+    """Tell whether an encoded path is `root`, which is decoded, or below it: each segment is decoded by itself."""
+    steps = root.rstrip("/").encode("utf-8", "surrogateescape").split(b"/")
+    return [unquote_to_bytes(part) for part in path.split(b"/")[: len(steps)]] == steps
+
+
+def path_below(path: bytes, root: str) -> bytes:
+    """Give what of `path` is below `root`, as `is_below` tells; all of it where it is not below."""
+    if not is_below(path, root):
+        return path
+    return b"/" + b"/".join(path.split(b"/")[root.rstrip("/").count("/") + 1 :])
+
+
+def headers_of(scope: Mapping[str, Any]) -> list[tuple[bytes, bytes]]:
+    """Give the headers of the client, with the Host that a server may have left out: its own address."""
+    headers = [(bytes(name), bytes(value)) for name, value in scope["headers"]]
+    if all(name.lower() != b"host" for name, _ in headers):
+        host, port = scope.get("server") or ("localhost", 80)
+        host = "localhost" if port is None and "/" in host else host  # a Unix socket
+        headers.append((b"host", (f"[{host}]" if ":" in host else host).encode()))
+    return headers
