@@ -141,7 +141,11 @@ class Pipeline(passage.Passage):
 
     def route(self, request: Request, trie: Any) -> bytes | Coroutine[Any, Any, bytes]:
         """Route `request` with `trie` and give its rendered reply or a coroutine of it. Raises what went wrong."""
-        if request._live is not None and request._live.is_announced:
+        over_http = getattr(request.connection, "over_http", None)
+        found = None if over_http is None else over_http.found(self, request, trie)
+        if found is not None:
+            answer = self._follow(request, found[0], found[1])
+        elif request._live is not None and request._live.is_announced:
             answer = self.live.subscribe(self, request, trie)
         else:
             answer = self._route(request, trie)

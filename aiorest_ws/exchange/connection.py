@@ -9,8 +9,9 @@ from urllib.parse import parse_qsl
 
 from aiorest_ws._speedups import BINARY_MSGPACK
 from aiorest_ws.connection.asking import Asking
-from aiorest_ws.exceptions import ConnectionRefused
+from aiorest_ws.exceptions import BaseAPIException, ConnectionRefused
 from aiorest_ws.exchange.accepting import preferred
+from aiorest_ws.exchange.targets import with_slashes, written
 from aiorest_ws.http.head import Handshake, authority, client_address, decoded
 
 __all__ = ("HttpConnection", "handshake_of", "peer_of")
@@ -39,6 +40,7 @@ class HttpConnection(Asking):
     may_be_read = False  # by the page that asks
     closes = False  # what carries it is to be closed behind the reply
     media_type = ""
+    slashed = ""  # its url, with `SLASH` for slashes that are none between segments, if there are any
     _early_close: tuple[int, str | None] | None = None
     _live: Any = None
     _wallet: Any = None
@@ -108,6 +110,20 @@ class HttpConnection(Asking):
     @property
     def over_http(self) -> HttpConnection:
         return self
+
+    def found(self, pipeline: Any, request: Any, trie: Any) -> tuple[Any, Any] | None:
+        """Give where `request` leads, and its path parameters, if its path has slashes that are none between segments.
+
+        None if it has none, leads nowhere, or is one that a router's own `process_request` has made of it.
+        """
+        url = self.slashed
+        if not url or request.url != written(url):
+            return None
+        try:
+            plan, params = pipeline.find(trie, request.method, url)
+        except BaseAPIException:
+            return None
+        return plan, with_slashes(params)
 
     def preferred(self, renderers: Sequence[Any]) -> str | None:
         """Give the format of the renderer that the client wants."""

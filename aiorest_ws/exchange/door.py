@@ -29,7 +29,7 @@ from aiorest_ws.exchange.methods import answers_itself, method_for, with_allowed
 from aiorest_ws.exchange.origins import admit, with_cors
 from aiorest_ws.exchange.pages import check_pages, pages_of
 from aiorest_ws.exchange.replies import Reply, error, made, refused, rendered_reply, unmarked
-from aiorest_ws.exchange.targets import SLASH, args_of, path_of, url_of, with_slashes
+from aiorest_ws.exchange.targets import SLASH, args_of, path_of, url_of, written
 from aiorest_ws.handlers.texts import Texts
 from aiorest_ws.http.scopes import headers_of
 from aiorest_ws.realtime.roles import Counted
@@ -166,8 +166,10 @@ class Exchange:
         observes = factory.metrics is not None or factory.access_log
         started = perf_counter() if observes else 0.0
         pipeline = connection._pipeline
-        if SLASH in url and pipeline.trie is not None:
-            answer = self._routed(connection, request, url)
+        if SLASH in url:
+            connection.slashed = url
+        if connection.slashed and pipeline.trie is not None and pipeline.process is None:
+            answer = self._routed(connection, request, pipeline)
         else:
             answer = pipeline.respond(request)
         if type(answer) is not bytes:
@@ -200,7 +202,7 @@ class Exchange:
     def _request(self, connection: HttpConnection, method: str, url: str, query: bytes, body: bytes) -> Any:
         """Give the request of ours that an HTTP request is."""
         headers = connection.headers
-        envelope: dict[str, Any] = {"id": 0, "method": method, "url": url.replace(SLASH, "%2F")}
+        envelope: dict[str, Any] = {"id": 0, "method": method, "url": written(url)}
         envelope["args"] = args_of(query) if query else Texts()
         if "idempotency-key" in headers:
             envelope["idempotency_key"] = headers["idempotency-key"].strip('"')
@@ -226,14 +228,10 @@ class Exchange:
             return False
         return plan.live is not None
 
-    def _routed(self, connection: HttpConnection, request: Any, url: str) -> Any:
+    def _routed(self, connection: HttpConnection, request: Any, pipeline: Any) -> Any:
         """Have a request answered whose path has slashes that are none between segments."""
-        pipeline = connection._pipeline
-        try:
-            plan, params = pipeline.find(pipeline.trie, request.method, url)
-        except BaseAPIException:
-            return pipeline.respond(request)  # with the same error, in words
-        return pipeline.run(request, plan, with_slashes(params))
+        found = connection.found(pipeline, request, pipeline.trie)
+        return pipeline.respond(request) if found is None else pipeline.run(request, *found)
 
     async def _finished(
         self, connection: HttpConnection, request: Any, pending: Any, receive: Receive, line: Any

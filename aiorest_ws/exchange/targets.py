@@ -13,7 +13,7 @@ from aiorest_ws.exceptions import ConnectionRefused
 from aiorest_ws.handlers.texts import Texts
 from aiorest_ws.http.scopes import path_below, sent_path
 
-__all__ = ("SLASH", "args_of", "path_of", "url_of", "with_slashes")
+__all__ = ("SLASH", "args_of", "path_of", "url_of", "with_slashes", "written")
 
 SLASH = "\udc2f"
 """Stands for a slash that is none between segments: no path in UTF-8 has it."""
@@ -49,6 +49,11 @@ def url_of(path: str) -> str:
     if any(part in _DOTS for segment in segments for part in segment.split("/")):
         raise ConnectionRefused(400, "a path has no segments `.` and `..` here")
     return "/".join([segment.replace("/", SLASH) for segment in segments])
+
+
+def written(url: str) -> str:
+    """Give what handlers see as the url, with `%2F` for `SLASH`."""
+    return url.replace(SLASH, "%2F")
 
 
 def with_slashes(params: tuple[Any, ...]) -> tuple[Any, ...]:

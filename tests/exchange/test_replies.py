@@ -170,6 +170,21 @@ async def test_a_routers_own_reply_is_alone() -> None:
         assert (await client.get("/x")).text == '{"a":1}'
 
 
+@asynchronous
+async def test_a_router_that_looks_at_requests_itself_gives_handlers_the_slashes_of_a_segment() -> None:
+    class Own(SimpleRouter):
+        def process_request(self, request: Any) -> Any:
+            return super().process_request(request)
+
+    own = Own()
+    own.get("/f/{name}/{number:int}")(lambda request, name, number: [name, number, request.url])
+    async with client_of(own) as client:
+        assert (await client.get("/f/a%2Fb/3")).json() == ["a/b", 3, "/f/a%2Fb/3"]
+        assert (await client.get("/f/a%252Fb/3")).json() == ["a%2Fb", 3, "/f/a%2Fb/3"]
+        assert (await client.get("/f/a%2Fb/x")).status_code == 404
+        assert (await client.post("/f/a%2Fb/3")).status_code == 405
+
+
 # Keys
 
 
