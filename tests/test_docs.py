@@ -35,13 +35,16 @@ STEPS = [page for page in PAGES if re.match(r"tutorial/\d", page)]
 
 
 def run(page: str) -> dict[str, Any]:
-    """Execute the code of `page`; give its names. For its tests, what stands before them is `server`."""
+    """Execute the code of `page`; give its names. For its tests, what stands before them is `server`: another file."""
     namespace: dict[str, Any] = {"__name__": "docs"}
     server = ModuleType("server")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "server", server)
         for block in blocks("python", (DOCS / page).read_text("utf-8")):
-            exec(compile(block, page, "exec", dont_inherit=True), namespace)
+            is_another = "from server import" in block
+            own = {"__name__": "docs"} if is_another else namespace
+            exec(compile(block, page, "exec", dont_inherit=True), own)
+            namespace.update(own)
             vars(server).update(namespace)
     return namespace
 

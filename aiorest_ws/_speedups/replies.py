@@ -220,7 +220,11 @@ def _body(request: Request, result: Any) -> dict[str, Any]:
     if not isinstance(result, wrappers.Response):
         return wrappers.body(request, {"data": result})
     request._status = result.status
-    return wrappers.body(request, dict(result.content) or {"data": None})
+    content = dict(result.content) or {"data": None}
+    if len(content) > 1 and getattr(request.connection, "over_http", None) is not None:
+        name = "data" if "data" in content else "detail"  # which alone is the body there
+        content = {name: content.get(name)}
+    return wrappers.body(request, content)
 
 
 def check_event_name(request: Request, most: int) -> None:

@@ -72,7 +72,7 @@ class Life:
         return self.factory()  # type: ignore[no-any-return]
 
     def context(self) -> Context:
-        """Give the context of a connection that comes here: what the lifespan has set is there, too."""
+        """Give the context of a connection, or request, that comes here: what the lifespan has set is there, too."""
         context = copy_context()
         for variable, value in self._set.items():
             context.run(variable.set, value)
@@ -136,7 +136,7 @@ class Life:
     def _http(self, factory: RequestHandlerFactory) -> Any:
         """Give what answers HTTP requests: with 501 where the application cannot, and has not been told to."""
         try:
-            return Exchange(factory)
+            return Exchange(factory, self.context)
         except ImproperlyConfigured as exc:
             if self._app._options["http"]:
                 raise

@@ -168,25 +168,32 @@ def _made(found: Any, target: str, module: ModuleType) -> Application:
         return found
     if isinstance(found, AbstractRouter):
         raise Failure(f"{target} is a router, expected an application: Application({target.partition(':')[2]})")
+    near = _near_application(target, module)
     if found is Application or isinstance(found, ModuleType) or not callable(found):
-        name = target.partition(":")[2]
-        fitting = [known for known, value in vars(module).items() if isinstance(value, Application)]
-        near = f", did you mean {module.__name__}:{meant(name, fitting) or fitting[0]}?" if fitting else ""
         kind = "the class Application itself" if found is Application else f"a {type(found).__qualname__}"
         raise Failure(f"{target} is {kind}, expected an application, or a function that makes one{near}")
-    made = _called(found, target)
+    made = _called(found, target, near)
     if not isinstance(made, Application):
-        raise Failure(f"{target} gave a {type(made).__qualname__}, expected an application: does it return it?")
+        raise Failure(
+            f"{target} gave a {type(made).__qualname__}, expected an application: does it return it{near or '?'}"
+        )
     return made
 
 
-def _called(function: Any, target: str) -> Any:
+def _near_application(target: str, module: ModuleType) -> str:
+    """Say which application of `module` was meant, if it has one."""
+    fitting = [known for known, value in vars(module).items() if isinstance(value, Application)]
+    name = meant(target.partition(":")[2], fitting) or next(iter(fitting), None)
+    return "" if name is None else f", did you mean {module.__name__}:{name}?"
+
+
+def _called(function: Any, target: str, near: str) -> Any:
     if iscoroutinefunction(function) or iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004
-        raise Failure(f"{target} is async, expected a plain function: what waits belongs in the lifespan")
+        raise Failure(f"{target} is async, expected a plain function: what waits belongs in the lifespan{near}")
     try:
         signature(function).bind()
     except TypeError as exc:
-        raise Failure(f"{target} is called without arguments, and it does not take that: {exc}") from None
+        raise Failure(f"{target} is called without arguments, and it does not take that: {exc}{near}") from None
     except ValueError:
         pass  # of C, it does not say what it takes
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aiorest_ws.client.asynchronous import AsyncClient, CallOptions, ClientOptions, SubscribeOptions
+from aiorest_ws.client.asynchronous import AsyncClient
 from aiorest_ws.client.errors import (
     BadRequest,
     ClientClosed,
@@ -22,6 +22,7 @@ from aiorest_ws.client.errors import (
     Unprocessable,
 )
 from aiorest_ws.client.inbox import Change, Event, State
+from aiorest_ws.client.options import CallOptions, ClientOptions, SubscribeOptions
 from aiorest_ws.client.replies import Reply
 from aiorest_ws.client.subscriptions import AsyncEvents, AsyncStatuses, AsyncSubscription
 from aiorest_ws.client.synchronous import Client, Events, Statuses, Subscription

@@ -2,91 +2,35 @@
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Literal, NotRequired, Self, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Self, TypeVar, Unpack, overload
 
-from aiorest_ws import __version__
 from aiorest_ws.client.errors import ClientClosed, ConnectionLost, failure_of
 from aiorest_ws.client.inbox import Event, Feed, State
-from aiorest_ws.client.link import Link, LinkOptions
+from aiorest_ws.client.link import Link
+from aiorest_ws.client.options import (
+    CallOptions,
+    ClientOptions,
+    SubscribeOptions,
+    address_of,
+    check_keywords,
+    link_options_of,
+    seconds,
+)
 from aiorest_ws.client.reconnecting import Backoff
 from aiorest_ws.client.replies import Reply
 from aiorest_ws.client.shapes import fitted
 from aiorest_ws.client.subscriptions import AsyncEvents, AsyncStatuses, AsyncSubscription
 from aiorest_ws.client.tokens import TokenSource
 from aiorest_ws.client.topics import Topics
-from aiorest_ws.client.wire import Address, check_url
 
-__all__ = ("AsyncClient", "CallOptions", "ClientOptions", "SubscribeOptions")
+__all__ = ("AsyncClient",)
 
 T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741 (an item)
 _DEFAULT: Any = object()  # a timeout that was not given
-_AGENT = f"aiorest-ws/{__version__}"
 _KEYS = (16, 128)  # bytes of an idempotency key
-
-
-class ClientOptions(TypedDict, total=False):
-    """How a client behaves; times in seconds.
-
-    headers            of the handshake: a mapping, or pairs
-    ssl_context        of TLS; by default, whom the system trusts
-    timeout            for a call that says nothing else: 30; None: no limit
-    connect_timeout    for TCP, TLS and handshake, and for a function that gives a token: 10
-    form               "json", or "msgpack", which takes the extra `msgpack`
-    backoff            the first and the last bound of the wait until it connects again, of which a random part is
-                       waited: (0.5, 20)
-    ping_after         of silence, behind which the server is asked for a sign of life: 25
-    dead_after         of silence behind that, after which the connection is given up: 10
-    queue              calls of GET that wait for the next connection: 256
-    max_in_flight      calls at a time, below the server's `max_concurrency` (64): 48. Others wait here
-    max_size           bytes of a message that is taken: 64 MiB; None: no limit
-    """
-
-    headers: Mapping[str, str] | Iterable[tuple[str, str]]
-    ssl_context: ssl.SSLContext | None
-    timeout: float | None
-    connect_timeout: float
-    form: Literal["json", "msgpack"]
-    backoff: tuple[float, float]
-    ping_after: float
-    dead_after: float
-    queue: int
-    max_in_flight: int
-    max_size: int | None
-
-
-class CallOptions(TypedDict):
-    """What belongs to a call.
-
-    args               keyword arguments of the handler
-    data               `request.data`: anything that JSON can say; dataclasses, Structs and models of pydantic, too
-    timeout            seconds, waiting here included; None: no limit
-    idempotency_key    16 to 128 bytes that name this call: it is done once, however often it is sent, so that it waits
-                       for the next connection, and is sent again after a lost one
-    extra              further keys of the message: `request.extra`
-    """
-
-    args: NotRequired[Mapping[str, Any] | None]
-    data: NotRequired[Any]
-    timeout: NotRequired[float | None]
-    idempotency_key: NotRequired[str | None]
-    extra: NotRequired[Mapping[str, Any] | None]
-
-
-class SubscribeOptions(TypedDict):
-    """What belongs to a subscription.
-
-    args        keyword arguments of the handler
-    presence    what is shown of who subscribes, where the route lists that
-    extra       further keys of the message: `request.extra`
-    """
-
-    args: NotRequired[Mapping[str, Any] | None]
-    presence: NotRequired[Any]
-    extra: NotRequired[Mapping[str, Any] | None]
 
 
 class AsyncClient:
@@ -102,9 +46,9 @@ class AsyncClient:
 
     def __init__(self, url: str, *, token: TokenSource = None, **options: Unpack[ClientOptions]) -> None:
         given: dict[str, Any] = {**options}
-        self._timeout: float | None = given.pop("timeout", 30.0)
-        address = _address_of(url, given)
-        link_options = LinkOptions(**_known(given, LinkOptions.__slots__))
+        self._timeout = seconds("timeout", given.pop("timeout", 30.0))
+        address = address_of(url, given)
+        link_options = link_options_of(given)
         self._events: list[Feed[Event]] = []
         self._watchers: list[Feed[State]] = []
         self._link = Link(address, token, link_options, self)
@@ -192,15 +136,17 @@ class AsyncClient:
         timeout: float | None = _DEFAULT,
         idempotency_key: str | None = None,
         extra: Mapping[str, Any] | None = None,
+        **unknown: Any,
     ) -> dict[str, Any]:
+        check_keywords(unknown, "a call", CallOptions)
         link = self._link
         if idempotency_key is not None and not _KEYS[0] <= len(idempotency_key.encode()) <= _KEYS[1]:
             raise ValueError(f"idempotency_key must have 16 to 128 bytes, got {idempotency_key!r:.200}")
         message = link.message_of(method, url, args=args, data=data, idempotency_key=idempotency_key)
         if extra:
             message = dict(extra) | message
-        seconds = self._timeout if timeout is _DEFAULT else timeout
-        reply = await link.ask(message, seconds, repeats=idempotency_key is not None)
+        limit = self._timeout if timeout is _DEFAULT else seconds("timeout", timeout)
+        reply = await link.ask(message, limit, repeats=idempotency_key is not None)
         if reply["status"] >= 400:
             raise failure_of(reply)
         return reply
@@ -285,6 +231,7 @@ class AsyncClient:
         type    of the value
         item    of an item of a log; not given, of `type=list[Message]` it is Message
         """
+        check_keywords(options, "a subscription", SubscribeOptions)
         self._link.connector.begin()
         return AsyncSubscription(*self._topics.listen(url, **options), type, item)
 
@@ -323,27 +270,3 @@ class AsyncClient:
 
     def on_user(self) -> None:
         self._topics.on_user()
-
-
-def _address_of(url: str, options: dict[str, Any]) -> Address:
-    headers = options.pop("headers", ())
-    pairs = headers.items() if isinstance(headers, Mapping) else headers
-    return Address(
-        check_url(url),
-        tuple((str(name), str(value)) for name, value in pairs),
-        options.pop("ssl_context", None),
-        options.pop("connect_timeout", 10.0),
-        options.pop("max_size", 64 * 1024 * 1024),
-        _AGENT,
-    )
-
-
-def _known(options: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """Give `options`. Raises TypeError for one that there is not, with the nearest one that there is."""
-    for name in options:
-        if name not in names:
-            from difflib import get_close_matches
-
-            near = get_close_matches(name, list(ClientOptions.__annotations__), 1)
-            raise TypeError(f"unknown option {name!r}" + (f", did you mean {near[0]!r}?" if near else ""))
-    return options

@@ -166,7 +166,7 @@ class ClientClosed(ConnectionLost):
 
 
 class TimedOut(ClientError, TimeoutError):
-    """No reply came in time.
+    """No reply came in time; or nothing that was waited for by `next(timeout=…)`.
 
     may_have_run    False: the server has not seen the request
     """

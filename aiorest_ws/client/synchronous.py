@@ -10,9 +10,10 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, Unpack, overload
 
-from aiorest_ws.client.asynchronous import AsyncClient, CallOptions, ClientOptions, SubscribeOptions
-from aiorest_ws.client.errors import ClientClosed
+from aiorest_ws.client.asynchronous import AsyncClient
+from aiorest_ws.client.errors import ClientClosed, TimedOut
 from aiorest_ws.client.inbox import Change, Event, State
+from aiorest_ws.client.options import CallOptions, ClientOptions, SubscribeOptions
 from aiorest_ws.client.replies import Reply
 from aiorest_ws.client.subscriptions import AsyncEvents, AsyncStatuses, AsyncSubscription
 from aiorest_ws.client.threads import LoopThread, in_a_thread
@@ -38,7 +39,7 @@ class _Iterated(Iterator[T]):
         return self.next()
 
     def next(self, timeout: float | None = None) -> T:
-        """Give the next one. Raises StopIteration behind the last, TimeoutError if none comes in so many seconds."""
+        """Give the next one. Raises StopIteration behind the last, TimedOut if none comes in so many seconds."""
         try:
             return self._thread.run(_next(self._given, timeout))  # type: ignore[no-any-return]
         except (StopAsyncIteration, ClientClosed):
@@ -60,8 +61,13 @@ class _Iterated(Iterator[T]):
 
 
 async def _next(given: Any, timeout: float | None) -> Any:
-    async with asyncio.timeout(timeout):
-        return await anext(given)
+    try:
+        async with asyncio.timeout(timeout) as limit:
+            return await anext(given)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise TimedOut(f"nothing came within {timeout:g} s") from None
 
 
 class Subscription(_Iterated[Change[T]], Generic[T]):

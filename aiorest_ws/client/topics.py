@@ -307,8 +307,9 @@ class Topic:
         self._live_since = 0.0
         if self._timer is not None:
             self._timer.cancel()
+        level = logging.INFO if life or self._backoff.failures else logging.WARNING  # it may never have worked
         wait = self._backoff.after(life, retry)
-        logger.info("%s: %s: subscribed to again in %.1f s", self._asked["url"], why, wait)
+        logger.log(level, "%s: %s: subscribed to again in %.1f s", self._asked["url"], why, wait)
         self._timer = loop.call_later(wait, self._ask_later)
         self._set(State("stale", why, wait))
 

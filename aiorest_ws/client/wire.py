@@ -23,11 +23,15 @@ _NEEDS_WEBSOCKETS = "the client needs websockets: pip install 'aiorest-ws[client
 _FAREWELL = 1.0  # seconds that the closing handshake may take
 _LONGEST_LINE = 300  # characters of what a server says to a handshake
 _ERRNO = re.compile(r"\[Errno (\d+)\]")
+_KINDS = {"ws": "ws", "http": "ws", "wss": "wss", "https": "wss"}
+_NOT_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")  # what answered speaks no TLS
 _HTML = ("<!doctype", "<html")
 
 
 def check_url(url: str) -> str:
-    """Give a url of a server as it is asked. Raises ValueError with the one that may be meant."""
+    """Give a url of a server as it is asked. Raises ValueError with the one that may be meant, TypeError for no str."""
+    if not isinstance(url, str):
+        raise TypeError(f"url must be a str such as 'ws://host:port', got {type(url).__name__}")
     scheme, _, rest = url.partition(":")
     if scheme == "unix" and rest:
         return url
@@ -38,10 +42,17 @@ def check_url(url: str) -> str:
             if parts.fragment:
                 raise ValueError(f"expected a url without #, got {url!r:.200}")
             return f"{scheme}:{rest}"
-    near = {"http": f"ws:{rest}", "https": f"wss:{rest}"}.get(
-        scheme, f"ws://{url}" if "//" not in url else "ws://host:port"
-    )
-    raise ValueError(f"expected ws://…, wss://… or unix:…, got {url!r:.200}, did you mean {near}?")
+    raise ValueError(f"expected ws://…, wss://… or unix:…, got {url!r:.200}, did you mean {_near(url)}?")
+
+
+def _near(url: str) -> str:
+    """Give the url that may be meant."""
+    scheme, colon, rest = url.strip().partition(":")
+    kind = _KINDS.get(scheme.lower())
+    host = (rest if kind is not None else scheme + colon + rest).lstrip("/")
+    if not host or scheme == "unix" or (kind is None and "//" in url):
+        return "ws://host:port"
+    return f"{kind or 'ws'}://{host}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +94,7 @@ class Address:
         except TimeoutError:
             raise ConnectionLost(f"no connection to {self.shown} within {self.timeout:g} s") from None
         except (OSError, WebSocketException, EOFError, ImportError) as exc:  # ImportError: a library for SOCKS
-            raise ConnectionLost(f"no connection to {self.shown}: {_reason(exc)}") from exc
+            raise ConnectionLost(f"no connection to {self.shown}: {self._reason(exc)}") from exc
 
     async def _connection(self, token: str | None) -> ClientConnection:
         from websockets.asyncio.client import connect, unix_connect
@@ -108,6 +119,12 @@ class Address:
         if _is_here(urlsplit(self.url).hostname or ""):
             options["proxy"] = None
         return await connect(self.url, **options)
+
+    def _reason(self, exc: BaseException) -> str:
+        if isinstance(exc, ssl.SSLError) and exc.reason in _NOT_TLS and self.shown.startswith("wss:"):
+            said = _reason(exc)
+            return f"no TLS there ({said}), did you mean {self.shown.replace('wss:', 'ws:', 1)}?"
+        return _reason(exc)
 
     def _refused(self, response: Any) -> HandshakeRefused:
         said = (response.body or b"").decode("utf-8", "replace").strip()
@@ -217,6 +234,8 @@ def _reason(exc: BaseException) -> str:
     """Say in one line what was the matter, without the numbers of the system."""
     if isinstance(exc, ssl.SSLCertVerificationError):
         return exc.verify_message
+    if isinstance(exc, ssl.SSLError) and exc.reason:  # its number is none of the system
+        return exc.reason.replace("_", " ").lower()
     if isinstance(exc, OSError):
         number = exc.errno or next(iter(_ERRNO.findall(str(exc))), 0)  # of the first of several addresses
         said = os.strerror(int(number)) if int(number) > 0 else exc.strerror

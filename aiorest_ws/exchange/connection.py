@@ -20,6 +20,7 @@ class HttpConnection(Asking):
     """One request over HTTP, for who asks for its connection. It ends with its reply, and can be sent nothing more.
 
     path, query, headers, cookies, peer, user, session    as those of a WebSocket's handshake
+    scope         what the server of ASGI says of the request; None without one
     close_code, close_reason, close_was_clean             1000 and "" once it is answered
     media_type    of the reply
     """
@@ -45,8 +46,9 @@ class HttpConnection(Asking):
     _query: dict[str, str] | None = None
     put_off_to: Awaitable[bytes] | None = None
 
-    def __init__(self, factory: Any, handshake: Handshake, peer: str, form: int) -> None:
+    def __init__(self, factory: Any, handshake: Handshake, peer: str, form: int, scope: Any = None) -> None:
         self.factory = factory
+        self.scope: Mapping[str, Any] | None = scope
         self.peer = peer
         self.form = form
         self._handshake = handshake

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import Context
 from time import perf_counter
 from typing import Any
 
@@ -47,12 +48,14 @@ class Exchange:
     """Answers HTTP requests with the routes of a factory, as any of its connections would.
 
     factory    a `RequestHandlerFactory`, whose application has started
+    context    gives that of a request that comes here; None for a copy of the application's
     pages      what is served beside the routes, by path
     """
 
-    def __init__(self, factory: Any) -> None:
+    def __init__(self, factory: Any, context: Callable[[], Context] | None = None) -> None:
         _check_protocol(factory.protocol)
         self.factory = factory
+        self._context = context
         self.pages = {} if factory.app is None else pages_of(factory.app)
         self._gatekeepers = bool(factory.gatekeepers)
         if factory.pipeline.trie is not None:
@@ -62,11 +65,12 @@ class Exchange:
         """Answer one request, in the context of the application."""
         if scope["type"] != "http":
             raise RuntimeError(f"scope must be http, got {scope['type']!r:.50}")
-        context = self.factory.context
-        if context is None:
+        own = self.factory.context
+        if own is None:
             await self.serve(scope, receive, send)
             return
-        await asyncio.get_running_loop().create_task(self.serve(scope, receive, send), context=context.copy())
+        context = own.copy() if self._context is None else self._context()
+        await asyncio.get_running_loop().create_task(self.serve(scope, receive, send), context=context)
 
     async def serve(self, scope: Scope, receive: Receive, send: Send, line: Any = None) -> None:
         """Answer one request.
@@ -97,7 +101,7 @@ class Exchange:
             handshake = handshake_of(target, path, query.decode("latin-1"), headers)
             form = form_of(handshake.headers.get("accept", ""))
             peer = peer_of(scope, handshake, self.factory.trustXForwardedFor, line)
-            connection = HttpConnection(self.factory, handshake, peer, form)
+            connection = HttpConnection(self.factory, handshake, peer, form, scope if line is None else None)
             admit(connection, scope["method"])
             return with_cors(await self._answer(connection, scope, receive, path, query, line), connection)
         except Gone:
@@ -175,10 +179,12 @@ class Exchange:
         if observes:
             self._observe(connection, request, len(answer), perf_counter() - started)
         over(request)
-        is_replayed = False
-        if "idempotency-key" in connection.headers:
-            answer, is_replayed = unmarked(answer, connection.form)
-        reply = rendered_reply(answer, request.status, connection.form, connection.media_type)
+        is_replayed = request._live is not None and request._live.is_replayed
+        if is_replayed and not connection.media_type:
+            answer = unmarked(answer, connection.form)
+        reply = rendered_reply(
+            answer, request.status, connection.form, connection.media_type, is_ours=pipeline.process is None
+        )
         if is_replayed:
             reply.headers.append((b"idempotent-replayed", b"true"))
         if connection.closes:

@@ -6,6 +6,7 @@ from typing import Any
 
 from aiorest_ws.exceptions import ConnectionRefused
 from aiorest_ws.exchange.replies import Reply
+from aiorest_ws.http.head import client_scheme
 
 __all__ = ("admit", "preflight", "with_cors")
 
@@ -23,6 +24,11 @@ def admit(connection: Any, method: str) -> None:
     headers = connection.headers
     if method not in _SAFE and "origin" not in headers and headers.get("sec-fetch-site") == "cross-site":
         raise ConnectionRefused(403, "a page of another origin may not change anything here")
+    origins = connection.factory.origins
+    if origins.takes_any and handshake.origin is not None:
+        scheme = client_scheme(handshake, connection.factory.trustXForwardedFor)
+        if not origins.names(handshake.origin, handshake.host, handshake.port, scheme):
+            headers.pop("cookie", None)  # a form sends them along without asking; that it is let in says nothing
     connection.may_be_read = True
 
 

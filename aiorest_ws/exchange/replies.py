@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
+from json import JSONDecoder
 from typing import Any, NamedTuple
 
-from orjson import JSONDecodeError, loads
+from aiorest_ws._speedups import BINARY_MSGPACK, decode, write
+from aiorest_ws.exceptions import ConnectionRefused, InvalidMessage
 
-from aiorest_ws._speedups import BINARY_MSGPACK, dumps, write
-from aiorest_ws.exceptions import ConnectionRefused
-
-__all__ = ("Headers", "Reply", "alone", "error", "made", "not_modified", "refused", "rendered_reply", "unmarked")
+__all__ = (
+    "Headers",
+    "Reply",
+    "alone",
+    "error",
+    "made",
+    "not_modified",
+    "of_router",
+    "refused",
+    "rendered_reply",
+    "unmarked",
+)
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -20,6 +30,8 @@ _PACKED = b"application/msgpack"
 _BARE = (204, 205, 304)  # which have no body
 _NO_STORE = (b"cache-control", b"no-store")
 _NO_SNIFF = (b"x-content-type-options", b"nosniff")
+_BLANKS = (" ", "\n", "\r", "\t")
+_read = JSONDecoder(parse_int=str, parse_float=str).raw_decode
 _OF_THE_CARRIER = frozenset(("upgrade", "connection", "content-length", "content-type", "transfer-encoding"))
 
 
@@ -48,40 +60,67 @@ def _heads(status: int, form: int) -> tuple[bytes, bytes]:
 
 
 def alone(rendered: bytes, status: int, form: int) -> bytes:
-    """Give the `data` of a rendered reply alone, or an object with its `detail`."""
+    """Give the `data` of a reply that we have rendered, or an object with its `detail`: it has one of them alone."""
     data, detail = _heads(status, form)
     if rendered.startswith(data):
-        if form == BINARY_MSGPACK:
-            return rendered[len(data) :]
-        if b',"detail":' not in rendered:  # which a Response may have beside it
-            return rendered[len(data) : -1]
-    elif rendered.startswith(detail):
+        return rendered[len(data) :] if form == BINARY_MSGPACK else rendered[len(data) : -1]
+    if rendered.startswith(detail):
         if form == BINARY_MSGPACK:
             return b"\x81" + write("detail", form) + rendered[len(detail) :]
         return b'{"detail":' + rendered[len(detail) :]
-    return _looked_for(rendered)
+    return of_router(rendered, form)
 
 
-def unmarked(rendered: bytes, form: int) -> tuple[bytes, bool]:
-    """Give a reply to a request with a key without the mark of one that was given before, and whether it had that."""
+def unmarked(rendered: bytes, form: int) -> bytes:
+    """Give a reply that was given before without the mark that says so, its last member."""
     if form == BINARY_MSGPACK:
         mark = write("replayed", form) + b"\xc3"
-        return (b"\x83" + rendered[1 : -len(mark)], True) if rendered.endswith(mark) else (rendered, False)
+        return b"\x83" + rendered[1 : -len(mark)] if rendered.endswith(mark) else rendered
     mark = b',"replayed":true}'
-    return (rendered[: -len(mark)] + b"}", True) if rendered.endswith(mark) else (rendered, False)
+    return rendered[: -len(mark)] + b"}" if rendered.endswith(mark) else rendered
 
 
-def _looked_for(rendered: bytes) -> bytes:
-    """Give the same of what was written by a router of the application's own, or has both."""
+def of_router(rendered: bytes, form: int) -> bytes:
+    """Give the same as `alone` of what a router of the application's own has written, digit for digit."""
     try:
-        body = loads(rendered)
-    except JSONDecodeError:
+        if form == BINARY_MSGPACK:
+            body = decode(rendered, form)
+            name = next((name for name in ("data", "detail") if name in body), None)
+            content = body if name is None else body["data"] if name == "data" else {name: body[name]}
+            return rendered if name is None else write(content, form)
+        members = _members(rendered.decode())
+    except (InvalidMessage, ValueError, TypeError, RecursionError):
         return rendered
-    if not isinstance(body, dict):
-        return rendered
-    if "data" in body:
-        return dumps(body["data"])
-    return dumps({"detail": body["detail"]}) if "detail" in body else rendered
+    if "data" in members:
+        return members["data"].encode()
+    return f'{{"detail":{members["detail"]}}}'.encode() if "detail" in members else rendered
+
+
+def _members(text: str) -> dict[str, str]:
+    """Give the members of an object in JSON, each value as it is written. Raises ValueError."""
+    members: dict[str, str] = {}
+    at = _blank(text, 0)
+    opening = "{"
+    while text[at : at + 1] == opening:
+        name, at = _read(text, _blank(text, at + 1))
+        at = _blank(text, at)
+        if type(name) is not str or text[at : at + 1] != ":":
+            break
+        begin = _blank(text, at + 1)
+        _, end = _read(text, begin)
+        members[name] = text[begin:end]
+        at = _blank(text, end)
+        opening = ","
+    if text[at : at + 1] != "}" or _blank(text, at + 1) != len(text):
+        raise ValueError("malformed object")
+    return members
+
+
+def _blank(text: str, at: int) -> int:
+    """Give where in `text` the next token begins, from `at` on."""
+    while text[at : at + 1] in _BLANKS:
+        at += 1
+    return at
 
 
 def made(
@@ -94,16 +133,18 @@ def made(
     return Reply(status, [(b"content-type", media_type), (b"content-length", size), *caching, _NO_SNIFF], body)
 
 
-def rendered_reply(rendered: bytes, status: int, form: int, media_type: str) -> Reply:
+def rendered_reply(rendered: bytes, status: int, form: int, media_type: str, *, is_ours: bool = True) -> Reply:
     """Give the response for what a request of ours was answered with.
 
     media_type    of what is rendered alone already, "" where it is in a whole reply
+    is_ours       no router of the application's own has written it
     """
     if status < 200:
         status = 500  # no response ends with it
     if media_type and status < 300:
         return made(status, rendered, media_type.encode("latin-1"))
-    return made(status, alone(rendered, status, form), _PACKED if form == BINARY_MSGPACK else _JSON)
+    body = alone(rendered, status, form) if is_ours else of_router(rendered, form)
+    return made(status, body, _PACKED if form == BINARY_MSGPACK else _JSON)
 
 
 def error(status: int, detail: Any, form: int, headers: Iterable[tuple[str, str]] = ()) -> Reply:

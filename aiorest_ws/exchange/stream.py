@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from contextvars import Context, copy_context
+from contextvars import copy_context
 from typing import Any
 
 from orjson import loads
@@ -71,6 +71,7 @@ class Stream:
         self._guest = guest = Listening()
         guest.factory = factory
         guest.line = line
+        guest.scope = connection.scope
         host, port = scope.get("client") or ("", 0)
         self._carrier = Carrier(guest, (host, port, 0, 0) if ":" in host else (host, port), None)
         self._origin = connection
@@ -97,12 +98,8 @@ class Stream:
     async def _connect(self) -> None:
         """Have the application's say in it."""
         guest, carrier, handshake = self._guest, self._carrier, self._origin._handshake
-        context = self._factory.context
-        guest.begin(
-            carrier,
-            head_of(handshake.target.encode("latin-1"), headers_of(self._scope)),
-            Context() if context is None else context.copy(),
-        )
+        head = head_of(handshake.target.encode("latin-1"), self._headers())
+        guest.begin(carrier, head, copy_context())  # what this request sees, its handlers do
         said = await self._next()
         if isinstance(said, Answer) and said.status == 101:
             return
@@ -112,6 +109,11 @@ class Stream:
             pairs = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in said.headers if n not in _OF_THE_CARRIER]
             raise ConnectionRefused(said.status, None, headers=pairs)
         raise ConnectionRefused(503)
+
+    def _headers(self) -> list[tuple[bytes, bytes]]:
+        """Give the headers of the request, without cookies if the page may not ask with them."""
+        has_cookies = "cookie" in self._origin.headers
+        return [(name, value) for name, value in headers_of(self._scope) if has_cookies or name.lower() != b"cookie"]
 
     async def _subscribe(self, url: str, args: Any) -> bytes:
         guest = self._guest

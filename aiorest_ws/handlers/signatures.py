@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from inspect import Parameter
 from traceback import walk_tb
 from typing import Any
 
@@ -118,7 +119,13 @@ class Signature:
                 raise InvalidHandler(f"{named(handler)} must take {first} first")
             raise InvalidHandler(
                 f"{named(handler)} takes {parameters - left} path parameters, its path has {parameters}"
+                f"{self._of_request(parameters_found)}"
             )
+
+    def _of_request(self, parameters: Collection[Parameter]) -> str:
+        """Say as what `request` comes, if not under its name: it may have been forgotten."""
+        name = [parameter.name for parameter in parameters if parameter.name not in self.needs][self.given - 1]
+        return "" if name == "request" else f": it must take `request` first, which comes as its parameter {name!r}"
 
     def leave_out(self, name: str) -> None:
         """Take `name` for no argument: somebody else gives that parameter its value."""

@@ -55,8 +55,15 @@ class Origins:
 
         scheme      in which it speaks to the server, "http" or "https", where that is known
         """
-        if "*" in self._texts:
-            return True
+        return self.takes_any or self.names(text, host, port, scheme)
+
+    @property
+    def takes_any(self) -> bool:
+        """Tell whether pages of every origin may connect."""
+        return "*" in self._texts
+
+    def names(self, text: str, host: str, port: int | None = None, scheme: str | None = None) -> bool:
+        """As `allow`, without "*": whether the page is known, or the server's own."""
         if text in _FILES:
             return self._debug or text in self._texts
         origin = _parsed(text)
@@ -64,8 +71,10 @@ class Origins:
             return False
         if self._debug and is_loopback(origin.host):
             return True
-        if not self._own:
-            return origin in self._exact or self._is_below(origin)
+        if origin in self._exact or self._is_below(origin):
+            return True
+        if not self._own and not self.takes_any:
+            return False
         default = _PORTS.get(scheme or origin.scheme)
         return origin.scheme in _PORTS and (origin.host, origin.port) == (host.lower(), port or default)
 

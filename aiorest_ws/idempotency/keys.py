@@ -17,6 +17,10 @@ from aiorest_ws.idempotency.places import ledger_for
 __all__ = ("Keys", "ledger_of")
 
 _SHORTEST, _LONGEST = 16, 128  # bytes of a key
+_NOBODY = (
+    "`idempotency_key` needs somebody whose it is: authenticate, "
+    "or have the server tell who asks: `Application(idempotency=lambda request: ...)`"
+)
 _ledgers: WeakKeyDictionary[Any, Ledger] = WeakKeyDictionary()  # application, or broker that is elsewhere, → its own
 
 
@@ -60,11 +64,13 @@ class Keys:
         """Give what `request` asks for. Raises InvalidIdempotencyKey, and what `who` raises."""
         who = self.settings.who(request)
         if who is None or who == "":
-            raise InvalidIdempotencyKey("`idempotency_key` needs somebody whose it is: authenticate")
+            raise InvalidIdempotencyKey(_NOBODY)
         if not isinstance(who, str):
             raise TypeError(f"idempotency must give a text for who asks, or None, got {type(who).__qualname__}")
         whose = who.encode("utf-8", "surrogatepass")
-        parts = (whose, method.encode(), request.url.encode("utf-8", "surrogatepass"), sent.key)
+        # Over HTTP, a slash within a segment and the text `%2F` are the same in `url`: what came of them is not.
+        where = (request.url, *map(str, request.path_params.values()))
+        parts = (whose, method.encode(), sent.key, *(text.encode("utf-8", "surrogatepass") for text in where))
         return Asked(digest(parts), digest((whose,), 16), sent.said)
 
     def takes_in(self, who: bytes) -> bool:

@@ -32,6 +32,7 @@ class Once(Role):
 
     is_once = True
     takes_value = True
+    is_replayed = False
 
     def __init__(self, keys: Keys, pipeline: Any, request: Any, plan: Any, sent: Sent | BaseAPIException) -> None:
         self._keys = keys
@@ -81,6 +82,7 @@ class Once(Role):
         """Give the reply that carries what came of it before."""
         assert self._old is not None
         set_status(request, self._old.status)
+        self.is_replayed = True
         if plan.render is not None and self._old.name == "data":
             rendered: bytes = replies.carry(request, plan, view, response(self._old))
             return rendered
@@ -127,13 +129,13 @@ class Once(Role):
     def take(self, replies: Any, request: Any, plan: Any, view: Any, result: Any) -> bytes:
         if self._old is not None:
             return self.again(replies, request, plan, view)
-        if isinstance(result, Response) and result.content.keys() - {"data"}:
-            rendered: bytes = replies.carry(request, plan, view, result)
-            return rendered
-        value = fitting(replies.value(request, result, request.form))
+        content = result.content if isinstance(result, Response) else {"data": result}
+        name = "detail" if "detail" in content and "data" not in content else "data"
+        value = fitting(replies.value(request, content.get(name), request.form))
         status = result.status if isinstance(result, Response) else 200
-        outcome = Outcome(status, "data", family_of(request.form), value)
-        if plan.render is None:
+        outcome = Outcome(status, name, family_of(request.form), value)
+        rendered: bytes
+        if plan.render is None and not content.keys() - {"data"}:
             set_status(request, status)
             rendered = reply(request, outcome, is_again=False)
         else:
@@ -143,11 +145,13 @@ class Once(Role):
 
     def failed(self, exc: BaseException) -> None:
         self._fresh = None
+        self.is_replayed = False
         if self._stand_in is None or sole(exc) is not self._stand_in:
             self._stand_in = self._old = None  # those around it refuse it, or have failed
         self._inner.failed(exc)
 
     def late(self, request: Any) -> None:
+        self.is_replayed = False
         if self._is_entered:
             detail = write(RequestTimeout.default_detail, 0)
             self._late = Outcome(RequestTimeout.status, "detail", 0, detail)

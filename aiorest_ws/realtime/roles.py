@@ -22,6 +22,7 @@ class Role:
     is_rerun       nobody has sent it now
     subscribes     it is asked for a subscription
     is_once        it came with a key, under which it is done once
+    is_replayed    its reply carries what came of it when it was asked before
     survives       it goes on although its client has left
     is_announced   it is a SUBSCRIBE that a router's own `process_request` sees first
     counted        as what, if not as its plan says
@@ -32,6 +33,7 @@ class Role:
     is_rerun = False
     subscribes = False
     is_once = False
+    is_replayed = False
     survives = False
     is_announced = False
     counted: Counted | None = None

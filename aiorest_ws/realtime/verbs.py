@@ -73,7 +73,10 @@ def subscribe(node_of: Callable[[Any], LocalNode], pipeline: Any, request: Any, 
     node = node_of(request.connection)
     plan, params = _found(pipeline, request, trie)
     if plan.live is None:
-        raise MethodNotAllowed(f"GET {plan.route.path} does not say how it changes: it cannot be subscribed to")
+        raise MethodNotAllowed(
+            f"GET {plan.route.path} does not say how it changes: "
+            "it cannot be subscribed to, unless its route has live=True"
+        )
     _check_message(request, plan)
     url = canonical_url(trie, plan, params)
     args = request.args

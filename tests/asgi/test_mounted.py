@@ -114,6 +114,7 @@ def test_what_a_middleware_of_the_host_knows_is_in_the_scope() -> None:
     with TestClient(host) as client, client.websocket_connect("/") as websocket:
         websocket.send_json({**HELLO, "url": "/me"})
         assert websocket.receive_json()["data"] == ["ada", 7]
+        assert client.get("/me").json() == ["ada", 7]
 
 
 @asynchronous

@@ -472,4 +472,12 @@ async def test_handlers_see_what_the_host_set_and_what_the_lifespan_set() -> Non
         assert (await server.reply())["data"] == [name, "t"]
         server.say("websocket.disconnect", code=1000)
         await server.over()
+        server = ByHand("/ids", begins=False, path_id=name)
+        server.scope |= {"type": "http", "method": "GET", "http_version": "1.1"}
+        server.begin(host)
+        assert [(await server.told()).get(part) for part in ("status", "body")] == [
+            200,
+            json.dumps([name, "t"]).replace(" ", "").encode(),
+        ]
+        await server.over()
     await asgi.stop()

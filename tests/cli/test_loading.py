@@ -161,7 +161,7 @@ def test_a_file_whose_name_is_taken_is_named(cli: Cli) -> None:
             "app = Application",
             "is the class Application itself, expected an application, or a function that makes one, ",
         ),
-        ("def app(): pass", "gave a NoneType, expected an application: does it return it?"),
+        ("def app(): pass", "gave a NoneType, expected an application: does it return it"),
         ("async def app(): pass", "is async, expected a plain function: what waits belongs in the lifespan"),
         (
             "def app(settings): pass",
@@ -172,6 +172,12 @@ def test_a_file_whose_name_is_taken_is_named(cli: Cli) -> None:
 def test_an_attribute_that_is_no_application(source: str, line: str, cli: Cli) -> None:
     name = cli.write(PROGRAM + source)
     assert refused(cli, f"{name}:app").startswith(f"{name}:app {line.format(name=name)}")
+
+
+@pytest.mark.parametrize("source", ["def show(request): ...", "async def show(request): ...", "def show(): ..."])
+def test_a_handler_is_no_application_and_the_one_beside_it_is_named(source: str, cli: Cli) -> None:
+    name = cli.write(PROGRAM + source)
+    assert refused(cli, f"{name}:show").endswith(f", did you mean {name}:application?")
 
 
 def test_a_function_that_raises_shows_where(cli: Cli) -> None:

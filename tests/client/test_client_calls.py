@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import pickle
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -486,9 +487,13 @@ async def test_a_client_is_of_one_process(monkeypatch: pytest.MonkeyPatch) -> No
         ("http://x:1/y", "ws://x:1/y"),
         ("https://x", "wss://x"),
         ("localhost:8080", "ws://localhost:8080"),
-        ("", "ws://"),
-        ("ftp://x", "ws://host:port"),
-        ("ws:x", "ws://"),
+        ("", "ws://host:port?"),
+        ("ftp://x", "ws://host:port?"),
+        ("ws:x", "ws://x?"),
+        ("ws:127.0.0.1:8080", "ws://127.0.0.1:8080?"),
+        ("wss:/x/y", "wss://x/y?"),
+        (" ws://x", "ws://x?"),
+        ("ws://", "ws://host:port?"),
         ("unix:", "ws://"),
     ],
 )
@@ -496,6 +501,12 @@ def test_a_url_of_another_kind_is_refused_with_the_one_that_is_meant(url: str, m
     with pytest.raises(ValueError, match="expected ws://…, wss://… or unix:…") as caught:
         AsyncClient(url)
     assert f"did you mean {meant}" in str(caught.value)
+
+
+@pytest.mark.parametrize("url", [None, b"ws://x", 8080])
+def test_a_url_that_is_no_str_is_refused(url: Any) -> None:
+    with pytest.raises(TypeError, match=f"^url must be a str such as 'ws://host:port', got {type(url).__name__}$"):
+        AsyncClient(url)
 
 
 @pytest.mark.parametrize("url", ["ws://x:99999", "ws://x#there", "ws://["])
@@ -513,6 +524,17 @@ def test_a_url_that_is_none_is_refused(url: str) -> None:
         ({"backoff": (2, 1)}, "backoff must be seconds, the least and the most"),
         ({"max_in_flight": 0}, "max_in_flight must be more than 0, got 0"),
         ({"queue": -1}, "queue must be 0 or more calls, got -1"),
+        ({"timeout": "5"}, "timeout must be a number of seconds, or None, got '5'"),
+        ({"timeout": True}, "timeout must be a number of seconds, or None, got True"),
+        ({"connect_timeout": None}, "connect_timeout must be a number of seconds, got None"),
+        ({"ping_after": "1"}, "ping_after must be a number, got '1'"),
+        ({"queue": None}, "queue must be a number, got None"),
+        ({"backoff": 5}, "backoff must be two numbers of seconds, such as (0.5, 20), got 5"),
+        ({"backoff": ("0", 1)}, "backoff must be two numbers of seconds, such as (0.5, 20), got ('0', 1)"),
+        ({"backoff": (1, 2, 3)}, "backoff must be two numbers of seconds, such as (0.5, 20), got (1, 2, 3)"),
+        ({"headers": "a: b"}, "headers must be a mapping, or pairs of name and value, got str"),
+        ({"headers": None}, "headers must be a mapping, or pairs of name and value, got NoneType"),
+        ({"headers": [1]}, "headers must be a mapping, or pairs of name and value, got list"),
         ({"token": "a\nb"}, "the token has characters that no token has"),
     ],
 )
@@ -520,3 +542,33 @@ def test_an_option_that_is_none_is_refused(options: dict[str, Any], text: str) -
     with pytest.raises((TypeError, ValueError)) as caught:
         AsyncClient("ws://127.0.0.1:9", **options)
     assert text in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "cure"),
+    [
+        ("json", "give the payload as data="),
+        ("params", "give arguments as args="),
+        ("headers", "it is of the handshake, give headers= to the client"),
+        ("tiemout", "did you mean timeout=?"),
+        ("colour", "there are args, data, timeout, idempotency_key, extra"),
+    ],
+)
+@asynchronous
+async def test_a_keyword_that_no_call_has_is_refused_with_what_is_meant(keyword: str, cure: str) -> None:
+    api = AsyncClient("ws://127.0.0.1:9")
+    unknown: Any = {keyword: {}}
+    for call in (api.post, api.exchange):
+        with pytest.raises(TypeError, match=f"^a call has no '{keyword}': {re.escape(cure)}$"):
+            await call(*(("/x",) if call == api.post else ("GET", "/x")), **unknown)
+    await api.close()
+
+
+@asynchronous
+async def test_a_keyword_that_no_subscription_has_is_refused_with_what_is_meant() -> None:
+    api = AsyncClient("ws://127.0.0.1:9")
+    for keyword, cure in (("params", "give arguments as args="), ("json", "there are args, presence, extra")):
+        unknown: Any = {keyword: {}}
+        with pytest.raises(TypeError, match=f"^a subscription has no '{keyword}': {cure}$"):
+            api.subscribe("/x", **unknown)
+    await api.close()

@@ -140,6 +140,18 @@ async def test_tls(certificate: Certificate) -> None:
                 pass
 
 
+@asynchronous
+async def test_tls_where_there_is_none_is_told_with_the_url_that_is_meant() -> None:
+    async with serving(router_of(Gates())) as app:
+        place = f"127.0.0.1:{app.addresses[0][1]}"
+        with pytest.raises(ConnectionLost) as caught:
+            async with AsyncClient(f"wss://{place}/x"):
+                pass
+    assert str(caught.value).startswith(f"no connection to wss://{place}/x: no TLS there (")
+    assert str(caught.value).endswith(f"), did you mean ws://{place}/x?")
+    assert "permitted" not in str(caught.value)
+
+
 # It is lost
 
 

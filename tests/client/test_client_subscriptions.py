@@ -334,7 +334,9 @@ async def test_a_slow_reader_of_a_log_gets_the_rest_when_it_reads() -> None:
 async def test_what_cannot_be_subscribed_to_is_raised() -> None:
     async with a_world() as world:
         api = await world.client()
-        with pytest.raises(MethodNotAllowed, match="405: GET /plain/ does not say how it changes"):
+        with pytest.raises(
+            MethodNotAllowed, match=r"405: GET /plain/ does not say how it changes: .* its route has live=True"
+        ):
             await anext(api.subscribe("/plain"))
         with pytest.raises(NotFound):
             async for _ in api.subscribe("/nowhere"):
@@ -540,3 +542,34 @@ async def test_extra_and_presence_go_with_the_message() -> None:
         "url": "/x",
         "topic": "/x",
     }
+
+
+@asynchronous
+async def test_a_subscription_that_was_never_live_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "aiorest_ws.client")
+
+    async def talk(connection: Peer) -> None:
+        for _ in range(3):
+            await connection.answer(status=500, detail="it failed")
+        await connection.answer(1, topic="/x", version="e.1.1")
+
+    async with peer(talk) as script, AsyncClient(script.url, **QUICK) as api:
+        assert (await anext(api.subscribe("/x"))).data == 1
+    told = [record for record in caplog.records if "subscribed to again" in record.message]
+    assert [record.levelname for record in told] == ["WARNING", "INFO", "INFO"]
+    assert told[0].message.startswith("/x: 500: it failed")
+
+
+@asynchronous
+async def test_a_subscription_that_was_live_is_refused_without_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "aiorest_ws.client")
+
+    async def talk(connection: Peer) -> None:
+        await connection.answer(1, topic="/x", version="e.1.1")
+        await connection.say({"event_name": "/x", "status": 503, "detail": "later"})
+        await connection.answer(2, topic="/x", version="e.2.1")
+
+    async with peer(talk) as script, AsyncClient(script.url, **QUICK) as api:
+        changes = api.subscribe("/x")
+        assert [(await anext(changes)).data, (await anext(changes)).data] == [1, 2]
+    assert [record.levelname for record in caplog.records if "subscribed to again" in record.message] == ["INFO"]

@@ -21,6 +21,7 @@ from aiorest_ws.client import (
     Conflict,
     ConnectionLost,
     MethodNotAllowed,
+    TimedOut,
     UnexpectedReply,
 )
 from tests.kit.cuts import Line, line_to
@@ -147,7 +148,7 @@ def test_changes_are_iterated() -> None:
             assert next(changes).data == 1
             api.put("/state", data=2)
             assert changes.next(timeout=TIMEOUT).data == 2
-            with pytest.raises(TimeoutError):
+            with pytest.raises(TimedOut, match=r"^nothing came within 0\.01 s$"):
                 changes.next(timeout=0.01)
             states = api.statuses()
             world.do(world.line.cut)

@@ -560,6 +560,26 @@ async def test_a_form_of_another_page_is_refused() -> None:
             assert response.status_code == 403
 
 
+@pytest.mark.parametrize(
+    ("origin", "cookies"),
+    [
+        ("https://evil.example", {}),
+        ("null", {}),
+        ("https://good.example", {"session": "1"}),
+        ("http://testserver", {"session": "1"}),
+        (None, {"session": "1"}),
+    ],
+)
+@asynchronous
+async def test_pages_of_any_origin_may_ask_but_not_with_cookies(origin: str | None, cookies: dict[str, str]) -> None:
+    own = SimpleRouter()
+    own.post("/do")(lambda request: [request.connection.cookies, request.connection.headers.get("cookie")])
+    async with client_of(Application(own, allowed_origins=["*", "https://good.example"])) as client:
+        headers = {"Cookie": "session=1"} | ({"Origin": origin} if origin else {})
+        response = await client.post("/do", headers=headers)
+    assert response.json() == [cookies, "session=1" if cookies else None]
+
+
 @asynchronous
 async def test_a_preflight_is_answered_without_asking_anybody() -> None:
     asked: list[Any] = []

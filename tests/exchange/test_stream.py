@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import count
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ from aiorest_ws.auth.permissions import IsAuthenticated
 from aiorest_ws.auth.token.middlewares import JSONWebTokenMiddleware
 from aiorest_ws.exchange import Exchange
 from aiorest_ws.server.patience import Patience
+from tests.kit.asgi import ByHand
 from tests.kit.tokens import Manager
 from tests.serving import LOOPS, TIMEOUT, asynchronous, factory_of, turn_over, until
 
@@ -342,3 +344,33 @@ async def test_under_a_server_of_asgi() -> None:
     await serving
     assert (len(factory.admissions), factory.connections) == (0, set())
     await factory.release(Patience())
+
+
+@asynchronous
+async def test_behind_another_server_a_stream_sees_what_its_host_has_set_and_no_cookies_of_other_pages() -> None:
+    who: ContextVar[str] = ContextVar("who")
+
+    def seen(request: Any) -> Any:
+        connection = request.connection
+        return [who.get(), connection.scope["who"], connection.cookies, connection.headers.get("cookie")]
+
+    router = SimpleRouter()
+    router.get("/seen", live=Live(interval=0))(seen)
+    asgi = Application(router, allowed_origins=["*"]).asgi()
+    headers = [(b"host", b"testserver"), (b"accept", b"text/event-stream"), (b"cookie", b"a=b")]
+    for origin, cookies in (([], [{"a": "b"}, "a=b"]), ([(b"origin", b"https://evil.example")], [{}, None])):
+        server = ByHand("/seen", headers + origin, begins=False, who="ada")
+        server.scope |= {"type": "http", "method": "GET", "http_version": "1.1"}
+
+        async def host(scope: Any, receive: Any, send: Any) -> None:
+            who.set("host")
+            await asgi(scope, receive, send)
+
+        server.begin(host)
+        assert (await server.told())["status"] == 200
+        event = (await server.told())["body"].decode()
+        server.say("http.disconnect")
+        await server.over()
+        line = next(line for line in event.splitlines() if line.startswith("data:"))
+        assert json.loads(line.removeprefix("data:")) == ["host", "ada", *cookies]
+    await asgi.stop()

@@ -530,6 +530,22 @@ def test_a_router_that_is_included_has_typed_handlers_too() -> None:
         assert client.get("/shops/typed/x").status == 422
 
 
+def test_a_handler_without_request_is_told_that_it_comes_first() -> None:
+    def show(number: int) -> int:
+        return number
+
+    with pytest.raises(InvalidHandler) as caught:
+        SimpleRouter().get("/x/{number}")(show)
+    assert str(caught.value).endswith(
+        "takes 0 path parameters, its path has 1: it must take `request` first, which comes as its parameter 'number'"
+    )
+
+    def bare(request: Any) -> None: ...
+
+    with pytest.raises(InvalidHandler, match=r"takes 0 path parameters, its path has 1$"):
+        SimpleRouter().get("/x/{id}")(bare)
+
+
 def test_a_path_parameter_may_have_another_name_than_in_the_template() -> None:
     with client_of(taking(int, path="/{id}", name="number")) as client:
         assert client.post("/7").data == "7"
