@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import Any
 
 from aiorest_ws._speedups import came_as, over, wrap
-from aiorest_ws.callables.failures import PASSED_ON, sole
+from aiorest_ws.callables.failures import PASSED_ON
 from aiorest_ws.connection.protocol import RequestHandlerProtocol
 from aiorest_ws.exceptions import (
     BaseAPIException,
@@ -22,6 +22,7 @@ from aiorest_ws.exceptions import (
     TooManyRequests,
 )
 from aiorest_ws.exchange.accepting import form_of, wants_events
+from aiorest_ws.exchange.asking import ask, with_challenge
 from aiorest_ws.exchange.bodies import JSON, Gone, data_of, kind_of, read_body
 from aiorest_ws.exchange.caching import conditional
 from aiorest_ws.exchange.connection import HttpConnection, handshake_of, peer_of
@@ -139,7 +140,7 @@ class Exchange:
 
             return await Stream(self, connection, scope, line).open(url, args_of(query) if query else None)
         if self._gatekeepers or factory.on_connect is not None:
-            await _ask(connection)
+            await ask(connection)
         try:
             body = await read_body(scope, connection.headers, receive, factory.limits.max_message_size)
             return await self._exchange(connection, scope, url, query, body, receive, line)
@@ -192,8 +193,7 @@ class Exchange:
             reply = reply._replace(closes=True)
         if reply.status == 405:
             return with_allowed(reply, self, url)
-        if reply.status == 401:
-            reply.headers.append((b"www-authenticate", b"Bearer"))
+        with_challenge(reply)
         route = request.route
         if route is not None and reply.status == 200 and request.method == "GET" and _is_state(route):
             return conditional(reply, connection)
@@ -283,22 +283,6 @@ class Exchange:
             factory.metrics.meters.add(counted or Counted(request.route, request.method), request.status, seconds)
         if factory.access_log:
             factory.access.write(connection.peer, request, size, seconds, request._ended_in)
-
-
-async def _ask(connection: HttpConnection) -> None:
-    """Let the application have its say. Raises ConnectionRefused."""
-    try:
-        await connection._ask_application()
-    except (ConnectionRefused, BaseAPIException, *PASSED_ON):
-        raise
-    except Exception as exc:
-        why = sole(exc)
-        if isinstance(why, (ConnectionRefused, BaseAPIException)):
-            raise why from exc
-        connection.factory.failures.write(logging.ERROR, f"{connection.peer}: cannot decide whether it may ask", exc)
-        raise ConnectionRefused(500) from exc
-    if connection._early_close is not None:
-        raise ConnectionRefused(403, connection._early_close[1])
 
 
 def _outcome(connection: HttpConnection, request: Any, task: asyncio.Task[bytes]) -> bytes:

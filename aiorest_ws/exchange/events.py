@@ -8,7 +8,7 @@ from orjson import loads
 
 from aiorest_ws._speedups import dumps
 
-__all__ = ("HEARTBEAT", "end_of", "event_of", "is_end")
+__all__ = ("HEARTBEAT", "end_by", "end_of", "event_of", "is_end")
 
 HEARTBEAT = b":\n\n"
 
@@ -42,3 +42,8 @@ def end_of(message: bytes) -> bytes:
     said = {name: known[name] for name in ("status", "detail", "retry") if name in known}
     retry = b"retry: %d\n" % known["retry"] if "retry" in known else b""
     return retry + b"event: end\ndata: " + dumps(said) + b"\n\n"
+
+
+def end_by(status: int, detail: str) -> bytes:
+    """Give the last event where the connection is closed with a status: it makes no sense to come back."""
+    return b"event: end\ndata: " + dumps({"status": status, "detail": detail}) + b"\n\n"

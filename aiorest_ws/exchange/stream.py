@@ -12,8 +12,9 @@ from orjson import loads
 
 from aiorest_ws._speedups import wrap
 from aiorest_ws.connection.guest import Answer, Carrier, Close, Guest, head_of
-from aiorest_ws.exceptions import ConnectionRefused
-from aiorest_ws.exchange.events import HEARTBEAT, end_of, event_of, is_end
+from aiorest_ws.exceptions import BaseAPIException, ConnectionRefused
+from aiorest_ws.exchange.asking import ask, with_challenge
+from aiorest_ws.exchange.events import HEARTBEAT, end_by, end_of, event_of, is_end
 from aiorest_ws.exchange.replies import Headers, Reply, rendered_reply
 from aiorest_ws.http.head import Handshake, client_address
 from aiorest_ws.http.proxy_protocol import other_end
@@ -27,10 +28,24 @@ _HEADERS = ((b"content-type", b"text/event-stream"), (b"cache-control", b"no-sto
 _OF_THE_CARRIER = frozenset((b"connection", b"content-length", b"upgrade"))
 
 
+def _status_of(close: Close) -> int:
+    """Give the status of HTTP that a close code of ours stands for: 4401 for 401; 0 for others."""
+    return close.code - 4000 if 4400 <= close.code <= 4599 else 0
+
+
 class Listening(Guest):
     """One who is told of a live route over HTTP: a connection that has one subscription, and says nothing more."""
 
     line: Any = None  # that carries it, if it is one of ours: it was let in as that
+    refused: ConnectionRefused | BaseAPIException | None = None  # with what the application said no
+
+    async def _ask(self) -> Any:
+        try:
+            await ask(self)
+        except (ConnectionRefused, BaseAPIException) as exc:
+            self.refused = exc
+            raise ConnectionRefused(403) from exc  # nobody reads it: the carrier gives what was said
+        return self._subprotocol()
 
     def _check_handshake(self, handshake: Handshake) -> None:
         factory = self.factory
@@ -75,7 +90,7 @@ class Stream:
         known = loads(message)
         if known["status"] >= 400:
             self.close()
-            return rendered_reply(message, known["status"], 0, "")
+            return with_challenge(rendered_reply(message, known["status"], 0, ""))
         if known["status"] not in (_NO_MODIFICATION, _PARTIAL):
             self._first = event_of(message)
         return Reply(200, list(_HEADERS), b"", stream=self)
@@ -88,10 +103,12 @@ class Stream:
         said = await self._next()
         if isinstance(said, Answer) and said.status == 101:
             return
+        if guest.refused is not None:
+            raise guest.refused
         if isinstance(said, Answer):
             pairs = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in said.headers if n not in _OF_THE_CARRIER]
             raise ConnectionRefused(said.status, None, headers=pairs)
-        raise ConnectionRefused(403)
+        raise ConnectionRefused(503)
 
     def _headers(self) -> list[tuple[bytes, bytes]]:
         """Give the headers of the request, without cookies if the page may not ask with them."""
@@ -109,7 +126,7 @@ class Stream:
         (guest._context or copy_context()).run(guest._receive, wrap(envelope, 0, guest))
         said = await self._next()
         if isinstance(said, Close):
-            raise ConnectionRefused(403, said.reason)
+            raise ConnectionRefused(_status_of(said) or 403, said.reason)
         if said is None:
             raise ConnectionRefused(503)
         self._taken(said)
@@ -175,6 +192,9 @@ class Stream:
                 except TimeoutError:
                     await send({"type": "http.response.body", "body": HEARTBEAT, "more_body": True})
                     continue
+                if isinstance(said, Close) and (status := _status_of(said)):
+                    event = end_by(status, said.reason)
+                    await send({"type": "http.response.body", "body": event, "more_body": True})
                 if said is None or isinstance(said, Close):
                     break
                 message = said.encode() if isinstance(said, str) else bytes(said)

@@ -28,7 +28,7 @@ from aiorest_ws.exchange import Exchange, Page
 from aiorest_ws.exchange import door as doors
 from aiorest_ws.renderers import JSONRenderer, XMLRenderer
 from aiorest_ws.testing import AsyncTestClient
-from tests.serving import asynchronous
+from tests.serving import TIMEOUT, asynchronous
 
 router = SimpleRouter()
 
@@ -450,6 +450,34 @@ async def test_who_is_closed_before_it_is_let_in_is_refused() -> None:
     async with client_of(on_connect=lambda connection: connection.close(4000, "not you")) as client:
         response = await client.get("/hello")
     assert (response.status_code, response.json()) == (403, {"detail": "not you"})
+
+
+@asynchronous
+async def test_who_is_not_decided_on_in_time_is_refused() -> None:
+    async def hangs(connection: Any) -> None:
+        await asyncio.Event().wait()
+
+    class Hanging:
+        async def at_handshake(self, connection: Any) -> None:
+            await hangs(connection)
+
+        def process_request(self, request: Any, handler: Any) -> None:
+            """Let it pass."""
+
+    for options in ({"on_connect": hangs}, {"middlewares": [Hanging()]}):
+        async with client_of(handshake_timeout=0.05, **options) as client:
+            async with asyncio.timeout(TIMEOUT):
+                response = await client.get("/hello")
+        assert (response.status_code, response.json()) == (503, {"detail": "Service Unavailable"})
+
+
+@asynchronous
+async def test_a_timeout_of_the_applications_own_is_a_failure() -> None:
+    async def late(connection: Any) -> None:
+        raise TimeoutError
+
+    async with client_of(on_connect=late) as client:
+        assert (await client.get("/hello")).status_code == 500
 
 
 @asynchronous

@@ -9,15 +9,19 @@ from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import count
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 
 from aiorest_ws import Application, HTTPError, Live, SimpleRouter
+from aiorest_ws.auth.permissions import IsAuthenticated
+from aiorest_ws.auth.token.middlewares import JSONWebTokenMiddleware
 from aiorest_ws.exchange import Exchange
 from aiorest_ws.server.patience import Patience
 from tests.kit.asgi import ByHand
+from tests.kit.tokens import Manager
 from tests.serving import LOOPS, TIMEOUT, asynchronous, factory_of, turn_over, until
 
 
@@ -68,6 +72,7 @@ class World:
         router.get("/state", live=Live(shared=True, interval=0))(lambda request: self.value)
         router.get("/private/{number:int}", live=Live(interval=0))(self.private)
         router.get("/log", live=Live(mode="log", shared=True))(lambda request: ["first"])
+        router.get("/users", live=True, permission_classes=[IsAuthenticated])(lambda request: "for users")
         router.get("/plain")(lambda request: "plain")
 
     def private(self, request: Any, number: int, limit: int = 3) -> Any:
@@ -216,6 +221,67 @@ async def test_what_is_refused_is_no_stream() -> None:
             assert (events.response.status_code, await events.response.aread()) == (410, b'{"detail":"gone"}')
         async with source(client, "/state", origin="http://evil.example") as events:
             assert events.response.status_code == 403
+
+
+def tokens(**options: Any) -> Any:
+    return {"middlewares": [JSONWebTokenMiddleware(Manager, **options)]}
+
+
+def closes(connection: Any) -> None:
+    connection.close(4000, "not you")
+
+
+def refuses(connection: Any) -> None:
+    raise HTTPError(402, "pay first")
+
+
+def fails(connection: Any) -> None:
+    raise ValueError("a secret")
+
+
+async def hangs(connection: Any) -> None:
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize(
+    ("options", "token", "status"),
+    [
+        (tokens(), "x", 401),
+        (tokens(refuse="close"), "x", 401),
+        (tokens(), None, 401),
+        ({"on_connect": lambda connection: False}, None, 403),
+        ({"on_connect": closes}, None, 403),
+        ({"on_connect": refuses}, None, 402),
+        ({"on_connect": fails}, None, 500),
+        ({"on_connect": hangs, "handshake_timeout": 0.05}, None, 503),
+    ],
+    ids=["bad", "bad and closed", "none", "no", "closed", "refused", "failed", "late"],
+)
+@asynchronous
+async def test_who_may_not_is_told_so_as_by_a_get(options: dict[str, Any], token: str | None, status: int) -> None:
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    async with serving(**options) as (_, _app, client):
+        plain = await client.get("/users", headers=headers)
+        streamed = await client.get("/users", headers={**headers, "Accept": "text/event-stream"})
+    assert (plain.status_code, streamed.status_code) == (status, status)
+    assert streamed.json() == plain.json()
+    challenge = streamed.headers.get("www-authenticate")
+    assert challenge == plain.headers.get("www-authenticate")
+    assert (challenge is not None) is (status == 401)
+
+
+@asynchronous
+async def test_an_end_of_a_user_is_an_event_and_nobody_is_to_come_back() -> None:
+    def on_connect(connection: Any) -> None:
+        connection.user = SimpleNamespace(id="ada")
+
+    async with serving(on_connect=on_connect) as (_, app, client), source(client, "/state") as events:
+        await events.next()
+        assert app.close_connections_of("ada", reason="token has expired") == 1
+        end = await events.next()
+        assert (end.name, end.data, end.retry) == ("end", {"status": 401, "detail": "token has expired"}, None)
+        with pytest.raises(EOFError):
+            await events.next()
 
 
 @asynchronous

@@ -1,0 +1,44 @@
+"""Who asks over HTTP → what the application says of it, with the statuses that a GET and a stream of events share."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from aiorest_ws.callables.failures import PASSED_ON, sole
+from aiorest_ws.exceptions import BaseAPIException, ConnectionRefused
+from aiorest_ws.exchange.replies import Reply
+
+__all__ = ("ask", "with_challenge")
+
+
+async def ask(connection: Any) -> None:
+    """Let the application have its say, within `handshake_timeout`. Raises ConnectionRefused, BaseAPIException."""
+    factory = connection.factory
+    patience = asyncio.timeout(factory.limits.handshake_timeout)
+    try:
+        async with patience:
+            await connection._ask_application()
+    except (ConnectionRefused, BaseAPIException, *PASSED_ON):
+        raise
+    except Exception as exc:
+        why = sole(exc)
+        if isinstance(why, (ConnectionRefused, BaseAPIException)):
+            raise why from exc
+        if patience.expired() and isinstance(exc, TimeoutError):
+            factory.complaints.write(
+                logging.WARNING, f"{connection.peer}: it took too long to decide whether it may ask"
+            )
+            raise ConnectionRefused(503) from exc
+        factory.failures.write(logging.ERROR, f"{connection.peer}: cannot decide whether it may ask", exc)
+        raise ConnectionRefused(500) from exc
+    if connection._early_close is not None:
+        raise ConnectionRefused(403, connection._early_close[1])
+
+
+def with_challenge(reply: Reply) -> Reply:
+    """Give a reply that says how to prove who one is, if it is 401 (RFC 9110 §11.6.1)."""
+    if reply.status == 401:
+        reply.headers.append((b"www-authenticate", b"Bearer"))
+    return reply
