@@ -12,6 +12,8 @@ const pages = {
   readme: "README.md",
   front: "../../README.md",
   subscriptions: "../../docs/how-to/subscriptions.md",
+  home: "../../docs/index.md",
+  login: "../../docs/how-to/login.md",
 };
 const around = `declare function fetchToken(): Promise<string>;
 declare function show(value: unknown): void;
