@@ -537,7 +537,8 @@ async def test_one_client_with_many_does_not_hold_up_another(loop: str, kind: st
         assert turns.begun.index("third") <= 6
         for _ in range(64):
             assert (await many.reply())["status"] == 200
-        assert [name for name in turns.begun if type(name) is int] == sorted(range(64))
+        # In which order four threads say that they have begun is the system's to decide.
+        assert sorted(name for name in turns.begun if type(name) is int) == list(range(64))
 
 
 @asynchronous
