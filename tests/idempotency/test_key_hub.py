@@ -78,6 +78,19 @@ async def test_a_hub_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.
 
 
 @asynchronous
+async def test_a_hub_that_takes_nothing_is_told_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "MOST_PENDING", 100)
+    async with HubLedgerKit() as kit:
+        asking = asyncio.ensure_future(kit.ledger.reserve(asked("a")))
+        await asyncio.sleep(0)  # it has not left yet
+        with pytest.raises(IdempotencyUnavailable):
+            await kit.ledger.reserve(asked("b"))
+        assert not isinstance(await asking, Outcome)
+        assert not isinstance(await kit.ledger.reserve(asked("b")), Outcome)
+        assert len(kit.ledger._asked) == 0
+
+
+@asynchronous
 async def test_who_is_cancelled_while_it_is_asked_has_nothing() -> None:
     async with HubLedgerKit() as kit:
         asking = asyncio.ensure_future(kit.ledger.reserve(asked()))

@@ -32,10 +32,11 @@ from typing import Any, Protocol
 
 from aiorest_ws.realtime.brokers import Item
 
-__all__ = ("MOST_OF_ITEM", "MOST_OF_MEMBER", "Channel", "body_of", "checked", "in_parts", "item_of")
+__all__ = ("MOST_OF_ITEM", "MOST_OF_MEMBER", "MOST_PENDING", "Channel", "body_of", "checked", "in_parts", "item_of")
 
 MOST_OF_ITEM = 16 * 1024 * 1024  # bytes of what is published, so that it fits into one message
 MOST_OF_MEMBER = 1024 * 1024  # bytes of what is listed of one who is there, with the id
+MOST_PENDING = 32 * 1024 * 1024  # bytes that wait for the hub to take them; what comes then is refused
 _PART = 512 * 1024  # bytes of what is sent at once, of what is large; the last piece may be beyond them
 _WHAT = 32  # bytes in which it is said what a piece is, at most
 
