@@ -1,6 +1,8 @@
 """Keys of several machines: what is known when a process, or the server, is gone for a while."""
 
 import asyncio
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -147,6 +149,22 @@ async def test_two_applications_know_what_the_other_has_done(valkey: Valkey) -> 
         assert [(reply.data, reply.replayed) for reply in (await first, await second)] == [("a", False), ("a", True)]
         assert (await elsewhere.post("/pay", data="b", idempotency_key=KEY)).status == 422
     assert other.done == []
+
+
+@asynchronous
+async def test_a_broker_that_is_over_is_not_kept_by_its_keys(valkey: Valkey) -> None:
+    valkey.do("FLUSHALL")
+
+    async def used() -> weakref.ref[Any]:
+        till = Till(valkey.url)
+        till.gates.open("a")
+        async with till.client() as client:
+            assert (await client.post("/pay", data="a", idempotency_key=KEY)).data == "a"
+            return weakref.ref(till.app.live.broker)
+
+    broker = await used()
+    gc.collect()
+    assert broker() is None
 
 
 @asynchronous
