@@ -8,8 +8,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import parse_qsl
 
 from aiorest_ws.callables.calls import call
+from aiorest_ws.connection.handshake import Derived, Memoised
 from aiorest_ws.exceptions import BaseAPIException, ConnectionRefused
 from aiorest_ws.http.head import Handshake, client_scheme
 from aiorest_ws.logs.throttled import path_of
@@ -23,7 +25,7 @@ __all__ = ("Asking",)
 class Asking:
     """A client of whom the application has its say; what handlers and hooks may know of who it is.
 
-    session     dict for the application, one per connection; it may set something else instead
+    session, path, query, headers, cookies, user    as `RequestHandlerProtocol` says
     """
 
     factory: Listener
@@ -33,6 +35,12 @@ class Asking:
     _session: Any = None
     _complained = False
     peer: Any
+
+    path = Derived(lambda asking: asking._handshake.path)
+    query = Memoised(lambda asking: dict(parse_qsl(asking._handshake.query, keep_blank_values=True)))
+    headers = Derived(lambda asking: asking._handshake.headers)
+    cookies = Memoised(lambda asking: asking._handshake.cookies)
+    user = Derived(lambda asking: asking._user())
 
     @property
     def session(self) -> Any:
@@ -50,7 +58,7 @@ class Asking:
 
     def is_of(self, user: Any) -> bool:
         """Tell whether this connection is that of `user`: see `Application.connections_of`."""
-        wanted, own = getattr(user, "id", user), getattr(self.user, "id", self.user)  # type: ignore[attr-defined]
+        wanted, own = getattr(user, "id", user), getattr(self.user, "id", self.user)
         if wanted is None:
             raise TypeError(f"user must be a user who has an id, or the id of one, got {user!r}")
         if own is not None and (own == wanted or str(own) == str(wanted)):

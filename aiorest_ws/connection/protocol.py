@@ -10,7 +10,6 @@ import logging
 from contextvars import copy_context
 from functools import cache
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl
 
 from aiorest_ws._speedups import (
     BINARY_BASE64,
@@ -28,7 +27,7 @@ from aiorest_ws._speedups import (
 from aiorest_ws._speedups.unsendable import why_not
 from aiorest_ws.callables.failures import PASSED_ON
 from aiorest_ws.connection.gate import Gate
-from aiorest_ws.connection.handshake import Derived, Memoised
+from aiorest_ws.connection.handshake import Derived
 from aiorest_ws.exceptions import ConnectionRefused
 from aiorest_ws.http.proxy_protocol import other_end
 from aiorest_ws.limits import Limits
@@ -67,11 +66,6 @@ class RequestHandlerProtocol(Gate):
     close_was_clean: bool | None = None
     scope: Mapping[str, Any] | None = None
 
-    path = Derived(lambda connection: connection._handshake.path)
-    query = Memoised(lambda connection: dict(parse_qsl(connection._handshake.query, keep_blank_values=True)))
-    headers = Derived(lambda connection: connection._handshake.headers)
-    cookies = Memoised(lambda connection: connection._handshake.cookies)
-    user = Derived(lambda connection: connection._user())
     subprotocol = Derived(lambda connection: connection.websocket_protocol_in_use)
 
     _wallet: Any = None  # and what it knows of other tokens of it

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Mapping, Sequence
 from contextvars import Context
 from typing import Any
-from urllib.parse import parse_qsl
 
 from aiorest_ws._speedups import BINARY_MSGPACK
 from aiorest_ws.connection.asking import Asking
@@ -45,7 +44,6 @@ class HttpConnection(Asking):
     _live: Any = None
     _wallet: Any = None
     _context: Context | None = None
-    _query: dict[str, str] | None = None
     put_off_to: Awaitable[bytes] | None = None
 
     def __init__(self, factory: Any, handshake: Handshake, peer: str, form: int, scope: Any = None) -> None:
@@ -55,34 +53,6 @@ class HttpConnection(Asking):
         self.form = form
         self._handshake = handshake
         self._pipeline = factory.pipeline
-
-    @property
-    def path(self) -> str:
-        return self._handshake.path
-
-    @property
-    def query(self) -> dict[str, str]:
-        if self._query is None:
-            self._query = dict(parse_qsl(self._handshake.query, keep_blank_values=True))
-        return self._query
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return self._handshake.headers
-
-    @property
-    def cookies(self) -> dict[str, str]:
-        return self._handshake.cookies
-
-    _set_user: Any = None
-
-    @property
-    def user(self) -> Any:
-        return self._user() if self._set_user is None else self._set_user
-
-    @user.setter
-    def user(self, user: Any) -> None:
-        self._set_user = user
 
     def send_event(self, name: Any, data: Any = None) -> bool:
         """Tell that nothing can be sent beside the reply."""
