@@ -130,6 +130,6 @@ def peer_of(scope: Any, handshake: Handshake, proxies: int, line: Any) -> str:
         return line.peer  # type: ignore[no-any-return]
     client = scope.get("client")
     if not client:
-        return "unix"
+        return "unix:"
     host, port = client
     return f"tcp{6 if ':' in host else 4}:{host}:{port}"
