@@ -6,7 +6,7 @@ There is one such way, for a WebSocket as for a request that came over HTTP.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import parse_qsl
 
@@ -25,11 +25,17 @@ __all__ = ("Asking",)
 class Asking:
     """A client of whom the application has its say; what handlers and hooks may know of who it is.
 
-    session, path, query, headers, cookies, user    as `RequestHandlerProtocol` says
+    session, path, query, headers, cookies, user, scope, close_code, close_reason, close_was_clean    as
+    `RequestHandlerProtocol` says
     """
 
     factory: Listener
+    scope: Mapping[str, Any] | None = None
+    close_code: int | None = None
+    close_reason: str | None = None
+    close_was_clean: bool | None = None
     _credentials: Any = None  # what a middleware knows of the client: it has a method `drop`
+    _wallet: Any = None  # and what it knows of other tokens of it
     _agreed: str | None = None  # a subprotocol that a middleware asks for
     _early_close: tuple[int, str | None] | None
     _session: Any = None
@@ -55,6 +61,11 @@ class Asking:
     def _user(self) -> Any:
         credentials = self._credentials
         return credentials.user if credentials is not None and credentials.lasting else None
+
+    def _drop_credentials(self) -> None:
+        if self._credentials is not None:
+            self._credentials.drop()
+        self._credentials = self._wallet = None
 
     def is_of(self, user: Any) -> bool:
         """Tell whether this connection is that of `user`: see `Application.connections_of`."""

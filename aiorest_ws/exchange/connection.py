@@ -28,9 +28,6 @@ class HttpConnection(Asking):
     STATE_CLOSED, STATE_CONNECTING, STATE_CLOSING, STATE_OPEN = 0, 1, 2, 3
 
     state = STATE_OPEN
-    close_code: int | None = None
-    close_reason: str | None = None
-    close_was_clean: bool | None = None
     subprotocol = None
     websocket_protocols: Sequence[str] = ()
     subscriptions: tuple[str, ...] = ()
@@ -42,13 +39,12 @@ class HttpConnection(Asking):
     slashed = ""  # its url, with `SLASH` for slashes that are none between segments, if there are any
     _early_close: tuple[int, str | None] | None = None
     _live: Any = None
-    _wallet: Any = None
     _context: Context | None = None
     put_off_to: Awaitable[bytes] | None = None
 
     def __init__(self, factory: Any, handshake: Handshake, peer: str, form: int, scope: Any = None) -> None:
         self.factory = factory
-        self.scope: Mapping[str, Any] | None = scope
+        self.scope = scope
         self.peer = peer
         self.form = form
         self._handshake = handshake
@@ -67,9 +63,7 @@ class HttpConnection(Asking):
         """Take note that it is answered."""
         self.state = self.STATE_CLOSED
         self.close_code, self.close_reason, self.close_was_clean = 1000, "", True
-        if self._credentials is not None:
-            self._credentials.drop()
-        self._credentials = self._wallet = None
+        self._drop_credentials()
 
     def put_off(self, request: Any, coming: Awaitable[bytes]) -> None:
         """Have `request` answered with what comes of `coming`."""
