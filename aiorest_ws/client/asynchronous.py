@@ -59,7 +59,7 @@ class AsyncClient:
     async def __aenter__(self) -> Self:
         try:
             await self.connect()
-        except BaseException:
+        except BaseException:  # cancelled, too: whose block does not begin has no `__aexit__`
             await self.close()
             raise
         return self
