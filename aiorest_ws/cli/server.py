@@ -43,15 +43,18 @@ class Server:
     def client(self) -> AsyncClient:
         """Give a client that is not connected yet. Raises Failure for what it cannot be made of."""
         logging.getLogger("aiorest_ws.client").addHandler(logging.NullHandler())  # what is wrong is said once
-        return AsyncClient(
-            self.url,
-            token=self.token,
-            headers=self.headers,
-            ssl_context=self._context(),
-            timeout=self.timeout,
-            connect_timeout=self.timeout,
-            max_size=None,
-        )
+        try:
+            return AsyncClient(
+                self.url,
+                token=self.token,
+                headers=self.headers,
+                ssl_context=self._context(),
+                timeout=self.timeout,
+                connect_timeout=self.timeout,
+                max_size=None,
+            )
+        except ValueError as exc:  # of the token: what else it is given was looked at as it was typed
+            raise Failure(str(exc), USAGE) from None
 
     def _context(self) -> ssl.SSLContext | None:
         if not self.url.startswith("wss:"):
