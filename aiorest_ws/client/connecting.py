@@ -160,7 +160,7 @@ class Connector:
         turn = self._turn
         try:
             token = await self.tokens.current()
-        except Exception as exc:
+        except Exception as exc:  # of a function of the program's
             if not self._was_open:
                 raise
             raise ConnectionLost(f"there is no token: {exc!r}") from exc
