@@ -33,7 +33,7 @@ interface Limits {
 }
 
 const unsent = ({ method }: Message, room: number): string =>
-  `${method} was not sent: ${room ? `there is no connection, for which only GET waits, and ${room} calls at most` : "the client is closed"}`;
+  `${method} was not sent: ${room < 0 ? "the client is closed" : `there is no connection, for which GETs wait, and what has a key, ${room} at most`}`;
 
 export class Calls {
   private ids = 0;
@@ -42,12 +42,15 @@ export class Calls {
   private readonly flying = new Map<number, Waiting | undefined>();
   private abandoned = 0;
   private readonly most: number;
+  /** For so many calls while there is no connection. */
+  readonly room: number;
 
   constructor(
     private readonly limits: Limits,
     private readonly send: (text: string) => void,
   ) {
     this.most = limits.concurrency ?? 48;
+    this.room = limits.queue ?? 256;
   }
 
   /** As many as may be are in flight, and nobody waits for any of them: this connection is of no use. */
@@ -55,7 +58,7 @@ export class Calls {
     return this.abandoned >= this.most;
   }
 
-  /** Let a call wait; `room`: for as many while there is no connection, Infinity where there is one. */
+  /** Let a call wait; `room`: for as many while there is no connection, Infinity where there is one, -1: there will be none. */
   add(message: Message, room: number, timeout = this.limits.timeout ?? 30_000, signal?: AbortSignal): Call {
     const isOnce = message.idempotency_key !== undefined;
     const keeps = isOnce || message.method === "GET";
@@ -145,7 +148,7 @@ export class Calls {
     const flying = this.landed();
     const stays = (call: Waiting) => (call.sent ? call.isOnce && mayRepeat : call.keeps);
     const all = [...flying, ...this.waiting];
-    this.waiting = all.filter(stays).slice(0, this.limits.queue ?? 256);
+    this.waiting = all.filter(stays).slice(0, this.room);
     for (const call of all) if (!this.waiting.includes(call)) call.reject(new ConnectionLost(why, call.sent));
   }
 

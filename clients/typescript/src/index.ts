@@ -79,9 +79,8 @@ export function createClient<P = AnyPaths>(options: ClientOptions): Client<P> {
   const hearers = new Set<(event: Event) => void>();
   const forgetters = new Set<() => void>();
 
-  const renewed = link.onrenewed;
   link.onrenewed = (another) => {
-    renewed(another);
+    topics.renewed(another);
     if (another) for (const forget of [...forgetters]) guarded(forget);
   };
 
