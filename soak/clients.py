@@ -16,7 +16,7 @@ from typing import Any
 
 from aiorest_ws.auth.token.managers import JSONWebTokenManager
 from aiorest_ws.client import AsyncClient, ClientError, ConnectionLost, TimedOut
-from hold.process import Server
+from hold.process import Server, rss_of
 from soak.chaos import Chaos
 from soak.many import Account, Publisher
 from soak.program import WRITERS
@@ -185,13 +185,8 @@ async def _wait(tasks: list[asyncio.Task[Any]], seconds: float) -> list[int]:
         for task in done:
             task.result()
         gc.collect()
-        rss.append(_rss())
+        rss.append(int(rss_of()))
     return rss
-
-
-def _rss() -> int:
-    """Give the memory of this process, in KiB."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4
 
 
 async def _caught_up(users: list[User], total: int) -> list[int]:

@@ -138,10 +138,16 @@ class ConnectionLost(ClientError, ConnectionError):
         self.may_have_run = may_have_run
         self.code = code
 
+    def to_raise(self) -> Self:
+        """Give the same, to be raised: its traceback keeps what is there then, and that of a reason keeps nothing."""
+        told = copy(self)
+        told.__cause__ = self.__cause__
+        return told
+
     def of_call(self, *, may_have_run: bool) -> Self:
         """Give the same of one call, which is told whether it may have run."""
         said = "it may have run" if may_have_run else "it was not sent"
-        told = copy(self)
+        told = self.to_raise()
         told.args = (f"{self.args[0]}: {said}",)
         told.may_have_run = may_have_run
         return told

@@ -94,7 +94,7 @@ class Link:
         connector = self.connector
         connector.begin()
         tokens = connector.tokens
-        if tokens.due is not None and connector.wire is not None and tokens.is_due():
+        if connector.wire is not None and tokens.is_due():
             await connector.renewed()
         token = tokens.value if connector.wire is not None else None
         reply = await self._asked(message, timeout, repeats)
@@ -140,7 +140,10 @@ class Link:
         if state.status == "connecting":
             return
         if not (call.stays or call.repeats):
-            raise ConnectionLost(f"{state.reason}: it was not sent, and only GET waits for the next connection")
+            raise ConnectionLost(
+                f"{state.reason}: it was not sent, and only GET waits for the next connection, "
+                "or what has an idempotency_key"
+            )
         if len(self._calls.waiting) >= self._options.queue:
             raise ConnectionLost(f"{state.reason}: it was not sent, as {self._options.queue} calls wait already")
 

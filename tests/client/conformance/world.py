@@ -56,7 +56,7 @@ class World:
         self._gates: dict[str, asyncio.Event] = {}
         self._waiting: Counter[str] = Counter()
         self._paid = 0
-        self._asked = Counter[str]()
+        self._pays = 0
         self._changed = asyncio.Event()
         self._app: Application | None = None
         self._connections = 0
@@ -127,7 +127,7 @@ class World:
 
         @router.post("/pay/{name}")
         async def pay(request: Any, name: str) -> int:
-            self._asked["/pay"] += 1
+            self._pays += 1
             self._paid += request.data
             await self._wait(name)
             return self._paid
@@ -233,7 +233,7 @@ class World:
         )
 
     async def seen(self) -> dict[str, int]:
-        """Give what the server has seen: `connections` made, `subscriptions` now, who waits at each gate, `paid`."""
+        """Give what the server saw: `connections`, `lines` and `pays` so far, `subscriptions` now, who came where."""
         return self._seen()
 
     def _seen(self) -> dict[str, int]:
@@ -242,7 +242,7 @@ class World:
             "connections": self._connections,
             "lines": self.line.connections,
             "subscriptions": subscriptions,
-            "pays": self._asked["/pay"],
+            "pays": self._pays,
             **self._waiting,
         }
 
@@ -294,7 +294,7 @@ async def main() -> None:
                     raise ValueError('the first command is {"do": "begin"}')
                 else:
                     given = await obey(world, command)
-            except Exception as exc:
+            except Exception as exc:  # whoever said it is told, and may say something else
                 print(json.dumps({"error": f"{type(exc).__name__}: {exc}"}), flush=True)
             else:
                 print(json.dumps({"gives": given}), flush=True)
