@@ -60,6 +60,7 @@ class World:
         self._changed = asyncio.Event()
         self._app: Application | None = None
         self._connections = 0
+        self._port = 0
 
     # Its server
 
@@ -69,11 +70,12 @@ class World:
             middlewares=[JSONWebTokenMiddleware(self._manager, grace=0)],
             on_connect=self._judge,
             idempotency=lambda request: "everybody",
-            port=self.line.target[1],
+            port=self._port,
             shutdown_timeout=0.1,
         )
         await app.start()
         self.line.target = app.addresses[0]
+        self._port = app.addresses[0][1]
 
     async def close(self) -> None:
         if self._app is not None:
