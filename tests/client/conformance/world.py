@@ -25,6 +25,7 @@ from aiorest_ws.auth.token.middlewares import JSONWebTokenMiddleware
 from aiorest_ws.exceptions import ConnectionRefused
 from aiorest_ws.permissions import AbstractPermission
 from tests.kit.cuts import Line, line_to
+from tests.serving import factory_of
 
 __all__ = ("World", "a_world")
 
@@ -249,9 +250,7 @@ class World:
         }
 
     def _of_all(self) -> list[Any]:
-        if self._app is None:
-            return []
-        return [connection for factory in self._app._factories for connection in factory.connections]
+        return [] if self._app is None else list(factory_of(self._app).connections)
 
 
 COMMANDS = tuple(name for name in vars(World) if not name.startswith("_") and name not in ("open", "close"))
