@@ -10,7 +10,6 @@ import logging
 from contextvars import copy_context
 from functools import cache
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl
 
 from aiorest_ws._speedups import (
     BINARY_BASE64,
@@ -28,7 +27,7 @@ from aiorest_ws._speedups import (
 from aiorest_ws._speedups.unsendable import why_not
 from aiorest_ws.callables.failures import PASSED_ON
 from aiorest_ws.connection.gate import Gate
-from aiorest_ws.connection.handshake import Derived, Memoised
+from aiorest_ws.connection.handshake import Derived
 from aiorest_ws.exceptions import ConnectionRefused
 from aiorest_ws.http.proxy_protocol import other_end
 from aiorest_ws.limits import Limits
@@ -36,8 +35,6 @@ from aiorest_ws.limits.bucket import Rate
 from aiorest_ws.status import WS_MESSAGE_VIOLATE_POLICY, WS_NO_STATUS_CODE, WS_NORMAL
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from aiorest_ws.connection.listener import Listener
 
 __all__ = ("RequestHandlerProtocol",)
@@ -62,19 +59,8 @@ class RequestHandlerProtocol(Gate):
     close_code, close_reason, close_was_clean    why the connection ended; None while it is up
     """
 
-    close_code: int | None = None
-    close_reason: str | None = None
-    close_was_clean: bool | None = None
-    scope: Mapping[str, Any] | None = None
-
-    path = Derived(lambda connection: connection._handshake.path)
-    query = Memoised(lambda connection: dict(parse_qsl(connection._handshake.query, keep_blank_values=True)))
-    headers = Derived(lambda connection: connection._handshake.headers)
-    cookies = Memoised(lambda connection: connection._handshake.cookies)
-    user = Derived(lambda connection: connection._user())
     subprotocol = Derived(lambda connection: connection.websocket_protocol_in_use)
 
-    _wallet: Any = None  # and what it knows of other tokens of it
     _unpushed = 0  # events that were left out
     _left_once = 0  # bytes that had left the transport when it was last asked for a push
 
@@ -285,9 +271,7 @@ class RequestHandlerProtocol(Gate):
                 (self._context or copy_context()).copy().run(factory.hooks.tell, *hook)
             if was_accepted and factory.metrics is not None:
                 factory.metrics.closed(self)
-            if self._credentials is not None:
-                self._credentials.drop()
-            self._credentials = self._wallet = None
+            self._drop_credentials()
             self._unsent += len(self._early_messages)
             factory.forget(self)
 
