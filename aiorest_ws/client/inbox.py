@@ -87,7 +87,7 @@ class _Inbox(Generic[T]):
         while not self._things:
             if self.is_over:
                 error, self._error = self._error, None
-                raise StopAsyncIteration if error is None else error
+                raise StopAsyncIteration if error is None else error.to_raise()
             self._there.clear()
             await self._there.wait()
         return self._things.popleft()

@@ -248,7 +248,7 @@ class Client:
 
 def _apart(token: TokenSource) -> TokenSource:
     """Give what asks for a token in a thread of its own, as it may block; a coroutine function waits by itself."""
-    if token is None or isinstance(token, str) or not callable(token) or inspect.iscoroutinefunction(token):
+    if not callable(token) or inspect.iscoroutinefunction(token):
         return token
     function = token
 

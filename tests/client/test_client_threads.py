@@ -26,7 +26,7 @@ from aiorest_ws.client import (
 )
 from tests.kit.cuts import Line, line_to
 from tests.kit.systems import needs_posix
-from tests.serving import TIMEOUT, asynchronous, run_program, serving
+from tests.serving import TIMEOUT, asynchronous, factory_of, run_program, serving
 
 QUICK: dict[str, Any] = {"backoff": (0.0, 0.01)}
 
@@ -263,6 +263,24 @@ def test_one_that_is_forgotten_though_it_could_not_connect_ends_its_thread(
         gone = forgotten("ws://127.0.0.1:9", token=token, backoff=(3600, 3600))
     gc.collect()
     assert gone() is None
+    assert threads() == []
+
+
+def test_one_that_is_forgotten_behind_the_end_of_all_ends_its_thread() -> None:
+    def follow() -> weakref.ref[Client]:
+        api = Client(world.url)
+        changes = api.subscribe("/state")
+        next(changes)
+        (connection,) = factory_of(world.app).connections
+        world.do(connection.close, 1008, "no more")
+        with pytest.raises(ConnectionLost, match="1008 no more"):
+            next(changes)
+        return weakref.ref(api)
+
+    with a_world() as world:
+        gone = follow()
+        gc.collect()
+        assert gone() is None
     assert threads() == []
 
 

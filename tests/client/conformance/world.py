@@ -25,6 +25,7 @@ from aiorest_ws.auth.token.middlewares import JSONWebTokenMiddleware
 from aiorest_ws.exceptions import ConnectionRefused
 from aiorest_ws.permissions import AbstractPermission
 from tests.kit.cuts import Line, line_to
+from tests.serving import factory_of
 
 __all__ = ("World", "a_world")
 
@@ -60,6 +61,7 @@ class World:
         self._changed = asyncio.Event()
         self._app: Application | None = None
         self._connections = 0
+        self._port = 0
 
     # Its server
 
@@ -69,11 +71,12 @@ class World:
             middlewares=[JSONWebTokenMiddleware(self._manager, grace=0)],
             on_connect=self._judge,
             idempotency=lambda request: "everybody",
-            port=self.line.target[1],
+            port=self._port,
             shutdown_timeout=0.1,
         )
         await app.start()
         self.line.target = app.addresses[0]
+        self._port = app.addresses[0][1]
 
     async def close(self) -> None:
         if self._app is not None:
@@ -247,9 +250,7 @@ class World:
         }
 
     def _of_all(self) -> list[Any]:
-        if self._app is None:
-            return []
-        return [connection for factory in self._app._factories for connection in factory.connections]
+        return [] if self._app is None else list(factory_of(self._app).connections)
 
 
 COMMANDS = tuple(name for name in vars(World) if not name.startswith("_") and name not in ("open", "close"))
