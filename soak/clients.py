@@ -198,7 +198,7 @@ async def _caught_up(users: list[User], total: int) -> list[int]:
 
 
 def _verdict(
-    figures: Figures, chaos: Any, users: list[User], total: int, behind: list[int], left: int, rss: list[int]
+    figures: Figures, chaos: Chaos, users: list[User], total: int, behind: list[int], left: int, rss: list[int]
 ) -> list[str]:
     """Print the figures, and give what is wrong with them."""
     print(f"done         {dict(figures.acts)} to the line, {dict(chaos.done)} to the workers")

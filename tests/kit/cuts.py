@@ -20,7 +20,6 @@ class Line:
     target         where that is: host and port, or the path of a socket
     port           where it listens
     connections    so many were made
-    is_flowing     what comes is passed on; else it waits, and nobody is told
     """
 
     def __init__(self, target: Target) -> None:
