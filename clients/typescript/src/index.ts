@@ -1,6 +1,5 @@
 /** Client of aiorest-ws: calls, events and subscriptions over one WebSocket that comes back. */
 import { checked, type Message } from "./calls.js";
-import { ConnectionLost } from "./errors.js";
 import { guarded, Link, type LinkOptions, type Status } from "./link.js";
 import type { Token } from "./purse.js";
 import { Reader } from "./reader.js";
@@ -118,8 +117,8 @@ export function createClient<P = AnyPaths>(options: ClientOptions): Client<P> {
     const topic = link.status === "closed" ? undefined : topics.of(asked);
     topic?.add(listener);
     if (!topic) {
-      const error = link.refusal ?? new ConnectionLost("the client is closed", false);
-      queueMicrotask(() => guarded(() => listener.onstatus!("ended", error)));
+      const { end } = link;
+      queueMicrotask(() => guarded(() => listener.onstatus!("ended", end)));
     }
     if (signal?.aborted) close();
     else signal?.addEventListener("abort", close);

@@ -95,15 +95,20 @@ export class Link {
   }
 
   call(message: Message, timeout?: number, signal?: AbortSignal): Call {
-    const room = { open: Infinity, connecting: Infinity, offline: this.calls.room, closed: -1 };
-    const call = this.calls.add(message, room[this.status], timeout, signal);
-    this.flush();
+    const call = this.calls.add(message, this.status === "offline", timeout, signal);
+    if (this.status === "closed") call.cancel(this.end);
+    else this.flush();
     return call;
   }
 
   /** Send what waits for no room: UNSUBSCRIBE and PING; nobody waits for the reply. */
   tell(message: Message): void {
     if (this.status === "open") this.calls.tell(message);
+  }
+
+  /** Why nothing is sent any more. */
+  get end(): ConnectionLost {
+    return this.refusal ?? new ConnectionLost("the client is closed", false);
   }
 
   close(): void {
@@ -261,7 +266,7 @@ export class Link {
   private stop(why: string): void {
     this.letGo();
     this.calls.reject(why);
-    if (!this.isOver) this.refusal = new ConnectionLost(why, false);
+    this.refusal = this.isOver ? undefined : new ConnectionLost(why, false);
     this.set("closed");
   }
 
