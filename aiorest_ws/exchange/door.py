@@ -31,7 +31,7 @@ from aiorest_ws.exchange.origins import admit, with_cors
 from aiorest_ws.exchange.pages import check_pages, pages_of
 from aiorest_ws.exchange.replies import Reply, error, made, refused, rendered_reply, unmarked
 from aiorest_ws.exchange.targets import SLASH, args_of, url_of, written
-from aiorest_ws.handlers.texts import Texts
+from aiorest_ws.http.head import bearer
 from aiorest_ws.realtime.roles import Counted
 
 __all__ = ("Exchange",)
@@ -39,8 +39,6 @@ __all__ = ("Exchange",)
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
-
-_bearer = "bearer "
 
 
 class Exchange:
@@ -190,11 +188,11 @@ class Exchange:
         """Give the request of ours that an HTTP request is."""
         headers, query = connection.headers, connection._handshake.query
         envelope: dict[str, Any] = {"id": 0, "method": method, "url": written(url)}
-        envelope["args"] = args_of(query) if query else Texts()
+        envelope["args"] = args_of(query) if query else {}
         if "idempotency-key" in headers:
             envelope["idempotency_key"] = headers["idempotency-key"].strip('"')
-        if connection._credentials is None and headers.get("authorization", "")[:7].lower() == _bearer:
-            envelope["token"] = headers["authorization"][7:].strip()  # nobody has looked at it yet
+        if connection._credentials is None and (token := bearer(headers.get("authorization", ""))):
+            envelope["token"] = token  # nobody has looked at it yet
         kind = 0
         if body:
             kind = kind_of(headers.get("content-type", ""))

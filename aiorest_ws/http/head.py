@@ -17,6 +17,7 @@ __all__ = (
     "C1",
     "Handshake",
     "authority",
+    "bearer",
     "check_plain",
     "check_upgrade",
     "client_address",
@@ -257,6 +258,12 @@ def decoded(value: bytes) -> str:
         return value.decode()
     except UnicodeDecodeError:
         return value.decode("latin-1")
+
+
+def bearer(header: str) -> str | None:
+    """Give the token of a header Authorization (RFC 6750 §2.1), None for another scheme."""
+    scheme, _, token = header.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
 
 
 def check_upgrade(handshake: Handshake) -> None:
