@@ -383,7 +383,8 @@ class Line(HttpToolsProtocol):
         return False
 
     def _waiting(self) -> int:
-        return int(self.transport.get_write_buffer_size())
+        size = self.transport.get_write_buffer_size()
+        return int(size if self._raw is None else size + self._raw.get_write_buffer_size())
 
     def _traffic(self) -> tuple[int, int]:
         return 0, self.transport.sent  # type: ignore[attr-defined]
