@@ -120,7 +120,7 @@ class AsgiApplication:
                 await _expect(receive, f"lifespan.{stage}")
                 try:
                     await step()
-                except Exception as exc:
+                except Exception as exc:  # whatever the application raises: the server ends it, and says why
                     await send({"type": f"lifespan.{stage}.failed", "message": str(exc)})
                     return
                 await send({"type": f"lifespan.{stage}.complete"})

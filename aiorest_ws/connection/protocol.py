@@ -167,7 +167,7 @@ class RequestHandlerProtocol(Gate):
             return self.factory.pipeline.adopt(request, BINARY_BASE64 if is_binary else TEXT_JSON, self, payload)
         except PASSED_ON:
             raise
-        except BaseException as exc:
+        except BaseException as exc:  # of an override: who asks is answered all the same
             return failed(exc, recognise(payload, is_binary), self)
 
     def _send_reply(self, request: Request, rendered: bytes) -> None:
@@ -176,7 +176,7 @@ class RequestHandlerProtocol(Gate):
             payload = self._encoded(rendered, request.form)
         except PASSED_ON:
             raise
-        except BaseException as exc:
+        except BaseException as exc:  # of an override, as above
             payload = encode(self.factory.pipeline.refuse(request, exc), request.form)
         try:
             self.sendMessage(payload, is_binary)
@@ -201,7 +201,7 @@ class RequestHandlerProtocol(Gate):
             self.sendMessage(self._encoded(rendered, form), form >= BINARY_JSON)
         except PASSED_ON:
             raise
-        except BaseException as exc:
+        except BaseException as exc:  # of an override: what is told next would build on what did not come
             self.factory.failures.write(logging.ERROR, f"cannot tell {self.peer}, dropping the connection", exc)
             self.dropConnection(abort=True)
 
@@ -326,7 +326,7 @@ def _event(name: Any, data: Any) -> bytes:
     event = {"event_name": name, "data": data}
     try:
         return dumps(event)
-    except Exception as exc:
+    except Exception as exc:  # raised again
         exc.add_note(why_not(event))
         raise
 
