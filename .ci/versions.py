@@ -14,13 +14,12 @@ def named() -> dict[str, str]:
     """Give where a version is named → the version."""
     source = (ROOT / "aiorest_ws/__init__.py").read_text("utf-8")
     changes = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    package = (ROOT / "clients/typescript/package.json").read_text("utf-8")
     found = {
         "aiorest_ws/__init__.py": re.findall(r'^__version__ = "(.+)"$', source, re.MULTILINE),
         "CHANGELOG.md": re.findall(r"^## (\S+)", changes, re.MULTILINE)[:1],
+        "clients/typescript/package.json": [json.loads(package)["version"]],
     }
-    package = ROOT / "clients/typescript/package.json"
-    if package.exists():
-        found["clients/typescript/package.json"] = [json.loads(package.read_text("utf-8"))["version"]]
     for built in sorted((ROOT / "dist").glob("aiorest_ws-*")):
         found[f"dist/{built.name}"] = re.findall(r"^aiorest_ws-(.+?)(?:-.*\.whl|\.tar\.gz)$", built.name)
     return {where: versions[0] if versions else "none" for where, versions in found.items()}

@@ -15,7 +15,7 @@ import resource
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -29,7 +29,6 @@ if __name__ == "__main__":
 
 peers = import_module("bench.peers")  # the script, not the directory of that name
 
-NODE = peers.VENV / "node"
 NEWS = {"headline": "rain", "day": "2026-11-29", "towns": ["Oslo", "Bergen", "Troms\u00f8"], "mm": 4.5, "urgent": False}
 PUSHES = '{"event_name"'
 PLOT, BEGIN = HERE.parent / "docs" / "fanout.svg", "<!-- begin: fan-out, make bench-peers WRITE=1 -->"
@@ -39,33 +38,16 @@ PLOT, BEGIN = HERE.parent / "docs" / "fanout.svg", "<!-- begin: fan-out, make be
 class Peer:
     """A server, and what is said to it: see bench/peers/fan.c."""
 
-    label: str
-    script: str
-    loop: str = "uvloop"
-    pure: bool | None = None  # None: not ours
+    server: Any
     path: str = "/"
     answers: int = 1
     pushes: str = PUSHES
     joins: tuple[str, ...] = (json.dumps({"method": "SUBSCRIBE", "url": "/news", "id": 1}),)
     publishes: str = json.dumps({"method": "POST", "url": "/news", "data": NEWS})
-    by: tuple[str, ...] = field(default=())
 
     @property
-    def package(self) -> str:
-        return self.by[0] if self.by else self.script.removeprefix("fan_").removesuffix(".py")
-
-    def command(self, port: int) -> list[str]:
-        if self.script.endswith(".cjs"):
-            return ["env", f"NODE_PATH={NODE / 'node_modules'}", "node", str(peers.SERVERS / self.script), str(port)]
-        command: list[str] = self._server().command(port)
-        return command
-
-    def environment(self) -> dict[str, str]:
-        variables: dict[str, str] = self._server().environment()
-        return variables
-
-    def _server(self) -> Any:
-        return peers.Server(self.label, self.script, self.loop, self.pure)
+    def is_ours(self) -> bool:
+        return self.server.pure is not None
 
     def file(self) -> bytes:
         lines = (self.path, str(self.answers), self.pushes, "\0".join(self.joins), self.publishes, "")
@@ -73,25 +55,23 @@ class Peer:
 
 
 NAMED = {
-    "ours": Peer("aiorest-ws", "fan_ours.py", pure=False),
-    "ours-asyncio": Peer("aiorest-ws, asyncio", "fan_ours.py", "asyncio", pure=False),
-    "ours-pure": Peer("aiorest-ws, pure Python, asyncio", "fan_ours.py", "asyncio", pure=True),
-    "picows": Peer("picows, a loop over transports", "fan_picows.py"),
-    "socketify": Peer("socketify, topics of uWebSockets", "fan_socketify.py", "its own loop"),
-    "websockets": Peer("websockets, broadcast", "fan_websockets.py"),
-    "litestar": Peer("Litestar, channels", "fan_litestar.py"),
-    "fastapi": Peer("FastAPI on uvicorn, ConnectionManager", "fan_fastapi.py"),
+    "ours": Peer(peers.Server("aiorest-ws", "fan_ours.py", pure=False)),
+    "ours-asyncio": Peer(peers.Server("aiorest-ws, asyncio", "fan_ours.py", "asyncio", pure=False)),
+    "ours-pure": Peer(peers.Server("aiorest-ws, pure Python, asyncio", "fan_ours.py", "asyncio", pure=True)),
+    "picows": Peer(peers.Server("picows, a loop over transports", "fan_picows.py")),
+    "socketify": Peer(peers.Server("socketify, topics of uWebSockets", "fan_socketify.py", "its own loop")),
+    "websockets": Peer(peers.Server("websockets, broadcast", "fan_websockets.py")),
+    "litestar": Peer(peers.Server("Litestar, channels", "fan_litestar.py")),
+    "fastapi": Peer(peers.Server("FastAPI on uvicorn, ConnectionManager", "fan_fastapi.py")),
     "socketio": Peer(
-        "python-socketio, a room",
-        "fan_socketio.py",
+        peers.Server("python-socketio, a room", "fan_socketio.py", of="python-socketio"),
         path="/socket.io/?EIO=4&transport=websocket",
         answers=3,
         pushes='42["news"',
         joins=("40", '42["subscribe"]'),
         publishes=f'42["publish",{json.dumps(NEWS)}]',
-        by=("python-socketio",),
     ),
-    "node-ws": Peer("ws on node", "fan_ws.cjs", "node", by=("ws",)),
+    "node-ws": Peer(peers.Server("ws on node", "fan_ws.cjs", "node")),
 }
 WORKLOADS = {"fan-1000x1": (1000, 1), "fan-1000x8": (1000, 8)}
 
@@ -121,9 +101,9 @@ def make_node() -> bool:
     npm = shutil.which("npm")
     if npm is None:
         return False
-    NODE.mkdir(exist_ok=True)
-    return (NODE / "node_modules" / "ws").is_dir() or not subprocess.run(
-        [npm, "install", "--silent", "--prefix", str(NODE), "ws"], check=False
+    peers.NODE.mkdir(exist_ok=True)
+    return (peers.NODE / "node_modules" / "ws").is_dir() or not subprocess.run(
+        [npm, "install", "--silent", "--prefix", str(peers.NODE), "ws"], check=False
     ).returncode
 
 
@@ -153,17 +133,17 @@ def measure(names: list[str], workloads: list[str], rounds: int, seconds: float)
         command = [*pin_generator, make_generator(folder)]
         for number in range(1, rounds + 1):
             for name in names.copy():
-                peers.say(f"round {number} of {rounds}: {NAMED[name].label}")
+                peers.say(f"round {number} of {rounds}: {NAMED[name].server.label}")
                 file = folder / "said"
                 file.write_bytes(NAMED[name].file())
                 try:
                     for workload in workloads:
-                        with peers.running(NAMED[name], pin_server, folder) as (port, pid):
+                        with peers.running(NAMED[name].server, pin_server, folder) as (port, pid):
                             results[name, workload].append(load(command, port, pid, workload, seconds, file))
                 except RuntimeError as error:
-                    if NAMED[name].pure is not None:
+                    if NAMED[name].is_ours:
                         raise
-                    peers.say(f"{NAMED[name].label} is left out: {error}")
+                    peers.say(f"{NAMED[name].server.label} is left out: {error}")
                     names.remove(name)
     return results
 
@@ -182,7 +162,7 @@ def tables(results: Results, names: list[str], workloads: list[str]) -> str:
             rate, p99, cpu = (middle(results, name, workload, what) for what in ("rate", "p99", "cpu"))
             base = middle(results, peers.BASE, workload, "cpu") if peers.BASE in names else 0
             ratio = f"{cpu / base:.2f}" if base else "–"
-            lines.append(f"| {NAMED[name].label} | {rate:,.0f} | {p99 / 1000:,.1f} | {cpu:.2f} | {ratio} |")
+            lines.append(f"| {NAMED[name].server.label} | {rate:,.0f} | {p99 / 1000:,.1f} | {cpu:.2f} | {ratio} |")
         lines.append("")
     return "\n".join(lines)
 
@@ -199,14 +179,16 @@ def bars(results: Results, names: list[str], workloads: list[str]) -> dict[str, 
         for name in names:
             rates = [sample.rate for sample in results[name, workload]]
             rate, cpu = median(rates), middle(results, name, workload, "cpu")
-            words, css = f"{rate:,.0f}  ({cpu:.2f} µs of CPU)", peers.css_of(name, NAMED[name])
-            groups[title(workload)].append(peers.Bar(NAMED[name].label, rate, min(rates), max(rates), words, css))
+            words, css = f"{rate:,.0f}  ({cpu:.2f} µs of CPU)", peers.css_of(name, NAMED[name].server)
+            groups[title(workload)].append(
+                peers.Bar(NAMED[name].server.label, rate, min(rates), max(rates), words, css)
+            )
     return groups
 
 
 def circumstances(options: argparse.Namespace, names: list[str], found: dict[str, str], before: float) -> str:
     """Say when, where and with what it was measured."""
-    packages = dict.fromkeys(NAMED[name].package for name in names if NAMED[name].package in found)
+    packages = dict.fromkeys(NAMED[name].server.package for name in names if NAMED[name].server.package in found)
     short = "**a quick look, too short to quote**; " if options.rounds < 3 or options.secs < 1 else ""
     return (
         f"- {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {peers.machine()}; CPython {platform.python_version()}\n"
@@ -222,7 +204,7 @@ def available(names: list[str], found: dict[str, str]) -> list[str]:
     return [
         name
         for name in names
-        if NAMED[name].pure is not None or (with_node if name == "node-ws" else NAMED[name].package in found)
+        if NAMED[name].is_ours or (with_node if name == "node-ws" else NAMED[name].server.package in found)
     ]
 
 

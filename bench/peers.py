@@ -34,6 +34,7 @@ ROOT = HERE.parent
 SERVERS = HERE / "peers"
 VENV = ROOT / ".venv-peers"
 PEERS_PYTHON = VENV / "bin" / "python"
+NODE = VENV / "node"  # what npm installs
 PAGE, PLOT = ROOT / "docs" / "performance.md", ROOT / "docs" / "performance.svg"
 BEGIN, END = "<!-- begin: make bench-peers WRITE=1 -->", "<!-- end -->"
 SHARED = ("autobahn", "orjson", "uvloop")  # the peers get the same releases of these as we have
@@ -48,12 +49,15 @@ class Server:
     script: str
     loop: str = "uvloop"
     pure: bool | None = None  # None: not ours
+    of: str = ""  # its package, if the script is not called after it
 
     @property
     def package(self) -> str:
-        return self.script.removesuffix("_server.py")
+        return self.of or self.script.removeprefix("fan_").removesuffix(".py").removesuffix("_server")
 
     def command(self, port: int) -> list[str]:
+        if self.script.endswith(".cjs"):
+            return ["env", f"NODE_PATH={NODE / 'node_modules'}", "node", str(SERVERS / self.script), str(port)]
         python = str(PEERS_PYTHON) if self.pure is None else sys.executable
         return [python, str(SERVERS / self.script), str(port), self.loop]
 

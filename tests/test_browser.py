@@ -1,4 +1,4 @@
-"""The client of docs/how-to and the pages of the examples, run by Node against a real server: every promise settles."""
+"""The client as one script, alone and in the pages of docs/how-to and of the examples, run by Node against a server."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from tests.kit import pages
 from tests.kit.pages import EXAMPLES, ROOT, blocks
 from tests.serving import asynchronous, serving
 
+CLIENT = EXAMPLES / "aiorest-ws.js"
 NODE = shutil.which("node")
 TIMEOUT = 60.0
 
@@ -36,63 +37,56 @@ STORY = """
 import assert from "node:assert/strict";
 
 const url = process.argv[2];
-const api = new Api(url, [], 20_000);
-const fails = (promise, expected) => assert.rejects(promise, (error) => {
-  assert.match(error.message, expected);
+const {ConnectionLost, RequestFailed, TimedOut, createClient} = aiorestWs;
+const fails = (promise, Kind, expected) => assert.rejects(promise, (error) => {
+  assert.ok(error instanceof Kind, String(error));
+  for (const [name, value] of Object.entries(expected)) assert.deepEqual(error[name], value);
   return true;
 });
 
-// Before connect(), and with nobody there.
-await fails(api.request("GET", "/hello"), /^not connected/);
-api.close();
-const nobody = new Api("ws://127.0.0.1:1/");
-const opening = nobody.connect();
-const early = nobody.request("GET", "/hello");
-await Promise.all([fails(opening, /^connection closed: 1006/), fails(early, /^connection closed: 1006/)]);
-await fails(nobody.request("GET", "/hello"), /^not connected/);
-await fails(new Api("no url").connect(), /./);
+// With nobody there: what may wait does, what may not fails at once, and close() ends the wait.
+assert.throws(() => createClient({url: "no url"}), /^TypeError: the url begins with ws/);
+const nobody = createClient({url: "ws://127.0.0.1:1/"});
+const waits = nobody.get("/hello");
+await fails(nobody.post("/go"), ConnectionLost, {mayHaveRun: false});
+nobody.close();
+await fails(waits, ConnectionLost, {mayHaveRun: false});
+await fails(nobody.get("/hello"), ConnectionLost, {mayHaveRun: false});
 
-// While it opens, twice, and many at once.
-assert.equal(await (api.connect(), api.connect(), api.request("GET", "/hello")), "hello");
+// While it opens, and many at once.
+const api = createClient({url, timeout: 20_000, backoff: [1, 10]});
+const statuses = [];
+api.onstatus((status) => statuses.push(status));
 const numbers = Array.from({length: 200}, (_, number) => number);
-assert.deepEqual(await Promise.all(numbers.map((number) => api.request("GET", "/echo", {args: {number}}))), numbers);
+assert.deepEqual(await Promise.all(numbers.map((number) => api.get("/echo", {args: {number}}))), numbers);
 
 // Errors and events.
-await assert.rejects(api.request("GET", "/refused"), {status: 409, detail: "no", message: '"no"'});
-await assert.rejects(api.request("GET", "/nowhere"), {status: 404});
-await fails(api.request("GET", "/echo", {args: {number: 1n}}), /BigInt/);
-const heard = new Promise((resolve) => (api.onevent = (name, data) => resolve([name, data])));
-await api.request("POST", "/told", {data: "rain"});
-assert.deepEqual(await heard, ["news", "rain"]);
+await fails(api.get("/refused"), RequestFailed, {status: 409, detail: "no", message: "409: no"});
+await fails(api.get("/nowhere"), RequestFailed, {status: 404});
+await assert.rejects(api.get("/echo", {args: {number: 1n}}), /BigInt/);
+const heard = new Promise((resolve) => api.events(resolve));
+await api.post("/told", {data: "rain"});
+assert.deepEqual(await heard, {name: "news", data: "rain"});
 
 // No reply in time, and one that comes too late.
-api.timeout = 20;
-const slow = api.request("GET", "/slow");
-await fails(slow, /^no reply to GET \\/slow within 20 ms$/);
-api.timeout = 20_000;
-await api.request("POST", "/go");
-assert.equal(await api.request("GET", "/hello"), "hello");
+await fails(api.get("/slow", {timeout: 20}), TimedOut, {mayHaveRun: true});
+await api.post("/go");
+assert.equal(await api.get("/hello"), "hello");
 
-// The server closes, and we; what waits is told, and a new connection is a new one.
-const codes = [];
-api.onclose = (code) => codes.push(code);
-const waits = api.request("GET", "/slow");
-const ended = api.request("POST", "/end");
-await Promise.all([fails(waits, /^connection closed: 4000 over$/), fails(ended, /^connection closed: 4000 over$/)]);
-await fails(api.request("GET", "/hello"), /^not connected/);
-await api.connect();
-const lost = api.request("GET", "/slow");
-await api.request("GET", "/hello");
+// The server closes: what waits is told, and the client comes back.
+const flies = api.get("/slow");
+const ended = api.post("/end");
+const lost = {mayHaveRun: true, message: "the connection was lost with 4000"};
+await Promise.all([fails(flies, ConnectionLost, lost), fails(ended, ConnectionLost, lost)]);
+assert.equal(await api.get("/hello"), "hello");
+
+// We close.
+const dropped = api.get("/slow");
+await api.get("/hello");
 api.close();
-const again = api.connect();
-await fails(lost, /^connection closed: 1000$/);
-await again;
-assert.equal(await api.request("GET", "/hello"), "hello");
-const dropped = api.request("GET", "/hello");
-api.close();
-await fails(dropped, /^not connected/);
-assert.deepEqual(codes, [4000, 1000, 1000]);
-assert.equal(api.waiting.size, 0);
+await fails(dropped, ConnectionLost, {mayHaveRun: true, message: "the client was closed"});
+await fails(api.get("/hello"), ConnectionLost, {mayHaveRun: false});
+assert.deepEqual(statuses, ["open", "offline", "open", "closed"]);
 console.log("told");
 """
 
@@ -126,6 +120,10 @@ def make_router(gate: asyncio.Event) -> SimpleRouter:
     def go(request: Any) -> None:
         gate.set()
 
+    @router.put("/users/{number:int}")
+    def rename(request: Any, number: int) -> None:
+        request.connection.send_event("renamed", [number, request.data["name"]])
+
     @router.post("/end")
     def end(request: Any) -> None:
         request.connection.close(4000, "over")
@@ -141,14 +139,25 @@ needs_node = pytest.mark.skipif(
 @needs_node
 @asynchronous
 async def test_every_promise_of_the_client_settles(tmp_path: Path) -> None:
-    client, _ = blocks("js", (ROOT / "docs" / "how-to" / "browser.md").read_text("utf-8"))
-    await tell(client + STORY, make_router(asyncio.Event()), tmp_path)
+    assert await told_by(STORY, make_router(asyncio.Event()), tmp_path) == "told\n"
 
 
-async def tell(text: str, router: SimpleRouter, directory: Path) -> None:
-    """Run `text`, whose last word is "told", with the url of a server of `router`."""
+@needs_node
+@asynchronous
+async def test_the_page_does_what_it_tells(tmp_path: Path) -> None:
+    (page,) = blocks("html", (ROOT / "docs" / "how-to" / "browser.md").read_text("utf-8"))
+    source, script = re.findall(r"<script (.*?)>(.*?)</script>", page, re.DOTALL)
+    assert source == ('src="aiorest-ws.js"', "")
+    assert script[1].count('"ws://127.0.0.1:8080/"') == 1
+    story = script[1].replace('"ws://127.0.0.1:8080/"', "process.argv[2]") + "api.close();"
+    told = await told_by(story, make_router(asyncio.Event()), tmp_path)
+    assert told == "hello\nrenamed [ 7, 'Ada' ]\n404 no route /nowhere\n"
+
+
+async def told_by(text: str, router: SimpleRouter, directory: Path) -> str:
+    """Run the client and `text` behind it, with the url of a server of `router`; give what it says."""
     story = directory / "story.mjs"
-    story.write_text(text, "utf-8")
+    story.write_text(CLIENT.read_text("utf-8") + text, "utf-8")
     async with serving(router) as app:
         host, port = app.addresses[0][:2]
         node = await asyncio.create_subprocess_exec(
@@ -163,14 +172,8 @@ async def tell(text: str, router: SimpleRouter, directory: Path) -> None:
             if node.returncode is None:
                 node.kill()
                 await node.wait()
-    assert (out.decode(), err.decode()) == ("told\n", "")
-
-
-@pytest.mark.parametrize("name", ["request", "connect", "close"])
-def test_client_has_what_the_page_tells(name: str) -> None:
-    client, usage = blocks("js", (ROOT / "docs" / "how-to" / "browser.md").read_text("utf-8"))
-    assert f"\n  {name}(" in client or f"\n  async {name}(" in client
-    assert name == "close" or f"api.{name}(" in usage
+    assert err.decode() == ""
+    return out.decode()
 
 
 # The pages of the examples
@@ -251,10 +254,10 @@ def test_page_of_the_example_shows_what_is_pushed(name: str, tmp_path: Path) -> 
     page = (EXAMPLES / name / "index.html").read_text("utf-8")
     (script,) = re.findall(r"<script>\n\"use strict\";\n(.*?)</script>", page, re.DOTALL)
     assert script.count(":8080/") == 1
-    client = (EXAMPLES / name / "aiorest-ws.js").read_text("utf-8")
     with pages.serving(EXAMPLES / name / "server.py", "-port", "0") as port:
         story = tmp_path / "story.mjs"
-        story.write_text(DOM + client + script.replace(":8080/", f":{port}/") + PAGE_STORIES[name], "utf-8")
+        script = script.replace(":8080/", f":{port}/")
+        story.write_text(DOM + CLIENT.read_text("utf-8") + script + PAGE_STORIES[name], "utf-8")
         command = [str(NODE), "--no-warnings", SWITCH, str(story)]
         done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=TIMEOUT, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

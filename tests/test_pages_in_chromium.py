@@ -26,10 +26,10 @@ def page_of(name: str, app: Application, folder: Path) -> str:
     """Give the url of an example's page, which asks `app`, as a file: so people open it."""
     text = (EXAMPLES / name / "index.html").read_text("utf-8")
     assert text.count(":8080/") == 1
-    page = folder / f"{name}.html"
+    shutil.copy(EXAMPLES / "aiorest-ws.js", folder)
+    page = folder / name / "index.html"
+    page.parent.mkdir()
     page.write_text(text.replace(":8080/", f":{app.addresses[0][1]}/"), "utf-8")
-    for script in (EXAMPLES / name).glob("*.js"):
-        shutil.copy(script, folder)
     return page.as_uri()
 
 

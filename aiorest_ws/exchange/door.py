@@ -53,7 +53,7 @@ class Exchange:
         _check_protocol(factory.protocol)
         self.factory = factory
         self._context = context
-        self.pages = {} if factory.app is None else pages_of(factory.app)
+        self.pages = {} if factory.app is None else pages_of(factory)
         self._gatekeepers = bool(factory.gatekeepers)
         if factory.pipeline.trie is not None:
             check_pages(self.pages, factory.pipeline.trie)

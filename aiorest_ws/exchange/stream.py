@@ -18,7 +18,7 @@ from aiorest_ws.exchange.events import HEARTBEAT, end_by, end_of, event_of, is_e
 from aiorest_ws.exchange.replies import Headers, Reply, rendered_reply
 from aiorest_ws.http.head import Handshake, bearer, client_address
 from aiorest_ws.http.proxy_protocol import other_end
-from aiorest_ws.http.scopes import headers_of
+from aiorest_ws.http.scopes import address_of, headers_of
 from aiorest_ws.status import WS_CLOSED_ABNORMALLY
 
 __all__ = ("Stream",)
@@ -72,8 +72,7 @@ class Stream:
         guest.factory = factory
         guest.line = line
         guest.scope = connection.scope
-        host, port = scope.get("client") or ("", 0)
-        self._carrier = Carrier(guest, (host, port, 0, 0) if ":" in host else (host, port), None)
+        self._carrier = Carrier(guest, address_of(scope.get("client")), None)
         self._origin = connection
         self._first = b""
 

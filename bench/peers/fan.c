@@ -12,20 +12,10 @@
  * where P99 is of the times from a publication to its last subscriber, and on the second line the first push. Exits
  * with 1 and a line on stderr if anything is wrong: a push too many, or none for 5 seconds. */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <signal.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
+
+#include "ws.h"
 
 enum { MOST = 20000 /* subscribers */, READ_SIZE = 1 << 18, SHOWN = 4096, WINDOWS = 64, LATENCIES = 2000000 /* µs */ };
 
@@ -49,34 +39,11 @@ static int missing[WINDOWS]; /* subscribers that have not got a publication yet 
 static double since[WINDOWS];
 static uint32_t latencies[LATENCIES];
 
-static void fail(const char *what) {
-    fprintf(stderr, "fan: %s%s%s\n", what, errno ? ": " : "", errno ? strerror(errno) : "");
-    exit(1);
-}
-
-static double seconds_of(clockid_t clock) {
-    struct timespec t;
-    return clock_gettime(clock, &t) ? -1 : (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static double now(void) { return seconds_of(CLOCK_MONOTONIC); }
-
-static double cpu_of(pid_t pid) {
-    clockid_t clock;
-    return clock_getcpuclockid(pid, &clock) ? -1 : seconds_of(clock);
-}
-
 /* Add a masked text frame to `frames`, of which `at` bytes are taken and there are 64 KiB. */
 static size_t add_frame(uint8_t *frames, size_t at, const char *text, size_t size) {
-    static const uint8_t mask[4] = {0xa1, 0x5c, 0x07, 0xe9};
     errno = 0;
-    if (size > 65535 || at + size + 8 > sizeof joining) fail("a message is too long");
-    frames[at++] = 0x81;
-    frames[at++] = (uint8_t)(0x80 | (size < 126 ? size : 126));
-    if (size >= 126) frames[at++] = (uint8_t)(size >> 8), frames[at++] = (uint8_t)size;
-    memcpy(frames + at, mask, 4), at += 4;
-    for (size_t i = 0; i < size; i++) frames[at + i] = (uint8_t)text[i] ^ mask[i & 3];
-    return at + size;
+    if (at + size + 14 > sizeof joining) fail("a message is too long");
+    return at + put_frame(frames + at, text, size);
 }
 
 static void read_file(const char *name) {
@@ -146,27 +113,10 @@ static void read_bytes(Subscriber *s, const uint8_t *p, const uint8_t *end, doub
 }
 
 static void open_connection(Subscriber *s, int port) {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    char text[4096];
-    int one = 1, have = 0;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if ((s->fd = socket(AF_INET, SOCK_STREAM, 0)) < 0) fail("socket");
-    if (connect(s->fd, (struct sockaddr *)&address, sizeof address)) fail("connect");
-    setsockopt(s->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    int size = snprintf(text, sizeof text,
-                        "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n", path, port);
-    if (send(s->fd, text, (size_t)size, 0) != size) fail("send");
-    char *body;
-    do {
-        ssize_t n = recv(s->fd, text + have, sizeof text - 1 - (size_t)have, 0);
-        if (n <= 0) fail("no handshake");
-        text[have += (int)n] = 0;
-    } while (!(body = strstr(text, "\r\n\r\n")));
-    errno = 0;
-    if (strncmp(text, "HTTP/1.1 101", 12)) fail("handshake refused");
-    fcntl(s->fd, F_SETFL, O_NONBLOCK);
-    read_bytes(s, (uint8_t *)body + 4, (uint8_t *)text + have, 0); /* Socket.IO begins at once */
+    char text[4096], *body;
+    int have;
+    s->fd = open_socket(port, path, text, sizeof text, &body, &have);
+    read_bytes(s, (uint8_t *)body, (uint8_t *)text + have, 0); /* Socket.IO begins at once */
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = s};
     if (epoll_ctl(poller, EPOLL_CTL_ADD, s->fd, &event)) fail("epoll_ctl");
 }

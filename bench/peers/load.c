@@ -10,19 +10,9 @@
  * and on the second line the first reply. Each further reply must be as long as that one. Exits with 1 and a line on
  * stderr if anything is wrong. */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <signal.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
+
+#include "ws.h"
 #ifdef __linux__
 #include <sys/epoll.h>
 #else
@@ -43,7 +33,6 @@ typedef struct {
     uint64_t left; /* of its payload */
 } Connection;
 
-static const char *KEY = "dGhlIHNhbXBsZSBub25jZQ==", *ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="; /* RFC 6455 §1.3 */
 static Connection *connections;
 static int count, window;
 static uint8_t *burst; /* `window` request frames, one after the other */
@@ -54,25 +43,8 @@ static uint32_t latencies[LATENCIES];
 static uint8_t *first; /* the first reply */
 static uint64_t first_size, first_have;
 
-static void fail(const char *what) {
-    fprintf(stderr, "load: %s%s%s\n", what, errno ? ": " : "", errno ? strerror(errno) : "");
-    exit(1);
-}
-
-static double seconds_of(clockid_t clock) {
-    struct timespec t;
-    return clock_gettime(clock, &t) ? -1 : (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static double now(void) { return seconds_of(CLOCK_MONOTONIC); }
-
 #ifdef __linux__
 static int poller = -1;
-
-static double cpu_of(pid_t pid) {
-    clockid_t clock;
-    return clock_getcpuclockid(pid, &clock) ? -1 : seconds_of(clock);
-}
 
 static void watch(int i, int wants_write) {
     struct epoll_event event = {.events = EPOLLIN | (wants_write ? EPOLLOUT : 0), .data.u32 = (uint32_t)i};
@@ -90,8 +62,6 @@ static int wait_ready(int *ready) {
 #else
 static struct pollfd polled[MOST];
 
-static double cpu_of(pid_t pid) { return (void)pid, -1; }
-
 static void watch(int i, int wants_write) {
     polled[i] = (struct pollfd){.fd = connections[i].fd, .events = (short)(POLLIN | (wants_write ? POLLOUT : 0))};
 }
@@ -106,45 +76,23 @@ static int wait_ready(int *ready) {
 
 static void make_burst(const char *path) {
     static uint8_t payload[1 << 22];
-    static const uint8_t mask[4] = {0xa1, 0x5c, 0x07, 0xe9};
     FILE *file = fopen(path, "rb");
     if (!file) fail(path);
-    size_t size = fread(payload, 1, sizeof payload, file), at = 0;
+    size_t size = fread(payload, 1, sizeof payload, file);
     fclose(file);
     uint8_t *frame = malloc(size + 14);
-    frame[at++] = 0x81; /* FIN, text */
-    int extra = size < 126 ? 0 : size < 65536 ? 2 : 8;
-    frame[at++] = (uint8_t)(0x80 | (extra == 0 ? size : extra == 2 ? 126 : 127));
-    for (int i = extra; i-- > 0;) frame[at++] = (uint8_t)((uint64_t)size >> (8 * i));
-    memcpy(frame + at, mask, 4), at += 4;
-    for (size_t i = 0; i < size; i++) frame[at + i] = payload[i] ^ mask[i & 3];
-    frame_size = at + size;
+    frame_size = put_frame(frame, payload, size);
     burst = malloc(frame_size * (size_t)window);
     for (int i = 0; i < window; i++) memcpy(burst + (size_t)i * frame_size, frame, frame_size);
     free(frame);
 }
 
 static void open_connection(Connection *c, int port) {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    char text[4096];
-    int one = 1, have = 0;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    char text[4096], *body;
+    int have;
     c->sent = calloc((size_t)window, sizeof *c->sent);
-    if ((c->fd = socket(AF_INET, SOCK_STREAM, 0)) < 0) fail("socket");
-    if (connect(c->fd, (struct sockaddr *)&address, sizeof address)) fail("connect");
-    setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    int size = snprintf(text, sizeof text,
-                        "GET / HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                        "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n\r\n", port, KEY);
-    if (send(c->fd, text, (size_t)size, 0) != size) fail("send");
-    do { /* a server says nothing after its handshake, so there is nothing to read too far into */
-        ssize_t n = recv(c->fd, text + have, sizeof text - 1 - (size_t)have, 0);
-        if (n <= 0) fail("no handshake");
-        text[have += (int)n] = 0;
-    } while (!strstr(text, "\r\n\r\n"));
-    errno = 0;
-    if (strncmp(text, "HTTP/1.1 101", 12) || !strstr(text, ACCEPT)) fail("handshake refused");
-    fcntl(c->fd, F_SETFL, O_NONBLOCK);
+    c->fd = open_socket(port, "/", text, sizeof text, &body, &have);
+    if (body != text + have) fail("bytes behind the handshake"); /* which nobody asked for */
 }
 
 static void send_owed(int i) {

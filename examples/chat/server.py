@@ -52,7 +52,8 @@ def welcome(connection):
         raise ConnectionRefused(403, "a name has 1 to 20 characters")
 
 
-# Whose pages may connect: index.html, opened as a file or served on port 8000. By default, only the server's own.
+# Whose pages may connect: index.html, opened as a file, or served by `python -m http.server 8000 -d examples`.
+# By default, only the server's own.
 app = Application(
     router=router,
     on_connect=welcome,

@@ -17,6 +17,7 @@ if __name__ == "__main__":
     cmd.define("-port", default=8080, help="port to listen on", type=int)
     options = cmd.parse_command_line()
 
-    # Whose pages may connect: index.html, opened as a file or served on port 8000. By default, only the server's own.
+    # Whose pages may connect: index.html, opened as a file, or served by `python -m http.server 8000 -d examples`.
+    # By default, only the server's own.
     app = Application(allowed_origins=["null", "file://", "http://127.0.0.1:8000", "http://localhost:8000"])
     app.run(host=options.ip, port=options.port, router=router)

@@ -53,7 +53,8 @@ def checked(data, name):
     return value
 
 
-# Whose pages may connect: index.html, opened as a file or served on port 8000. By default, only the server's own.
+# Whose pages may connect: index.html, opened as a file, or served by `python -m http.server 8000 -d examples`.
+# By default, only the server's own.
 app = Application(router=router, allowed_origins=["null", "file://", "http://127.0.0.1:8000", "http://localhost:8000"])
 
 if __name__ == "__main__":
