@@ -12,6 +12,7 @@ from typing import Any
 
 from aiorest_ws.cli.failures import CANNOT, NO_REPLY, USAGE, Failure, code_of
 from aiorest_ws.client import AsyncClient, ClientError, HandshakeRefused, RequestFailed, TimedOut
+from aiorest_ws.client.wire import Address
 
 __all__ = ("Server", "line_of", "told")
 
@@ -84,7 +85,7 @@ class Server:
         if isinstance(exc, RequestFailed):
             return Failure(told(exc.message), code_of(exc.status) or CANNOT)
         if isinstance(exc, TimedOut):
-            return Failure(f"no reply from {self.url} within {self.timeout:g} s", NO_REPLY)
+            return Failure(f"no reply from {Address(self.url).shown} within {self.timeout:g} s", NO_REPLY)
         code = code_of(exc.status) if isinstance(exc, HandshakeRefused) else 0
         return Failure(line_of(exc), code or NO_REPLY)
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
 from contextvars import Context
+from dataclasses import replace
 from typing import Any
 
 from aiorest_ws._speedups import BINARY_MSGPACK
 from aiorest_ws.connection.asking import Asking
 from aiorest_ws.exceptions import BaseAPIException, ConnectionRefused
 from aiorest_ws.exchange.accepting import preferred
-from aiorest_ws.exchange.targets import with_slashes, written
+from aiorest_ws.exchange.targets import path_of, with_slashes, written
 from aiorest_ws.http.head import Handshake, authority, client_address, decoded
+from aiorest_ws.http.scopes import headers_of, path_below
 
-__all__ = ("HttpConnection", "handshake_of", "peer_of")
+__all__ = ("HttpConnection", "handshake_below", "handshake_of", "peer_of", "received")
 
 
 class HttpConnection(Asking):
@@ -100,7 +102,12 @@ class HttpConnection(Asking):
         return body["data"] if "data" in body else {"detail": body.get("detail")}
 
 
-def handshake_of(target: str, path: str, query: str, headers: Sequence[tuple[bytes, bytes]]) -> Handshake:
+def received(scope: Mapping[str, Any]) -> Handshake:
+    """Give what a request that a server of ASGI has read says before its body. Raises ConnectionRefused, HTTP 400."""
+    return handshake_of(path_of(scope), scope.get("query_string", b"").decode("latin-1"), headers_of(scope))
+
+
+def handshake_of(path: str, query: str, headers: Sequence[tuple[bytes, bytes]]) -> Handshake:
     """Give what a request says before its body. Raises ConnectionRefused, HTTP 400."""
     fields: dict[str, str] = {}
     for raw, value in headers:
@@ -112,7 +119,17 @@ def handshake_of(target: str, path: str, query: str, headers: Sequence[tuple[byt
     asked = authority(fields["host"]) if fields.get("host") else ("", None)
     if asked is None:
         raise ConnectionRefused(400, "malformed header Host")
-    return Handshake(target, path, query, *asked, fields)
+    return Handshake(_target(path, query), path, query, *asked, fields)
+
+
+def handshake_below(handshake: Handshake, root: str) -> Handshake:
+    """Give it as it is for who is mounted at `root`."""
+    path = path_below(handshake.path.encode("ascii"), root).decode("ascii")
+    return replace(handshake, target=_target(path, handshake.query), path=path)
+
+
+def _target(path: str, query: str) -> str:
+    return f"{path}?{query}" if query else path
 
 
 def peer_of(scope: Any, handshake: Handshake, proxies: int, line: Any) -> str:
