@@ -35,7 +35,7 @@ class Keys:
 
     @property
     def ledger(self) -> Ledger:
-        """What knows all keys, wherever the publications of the owner go. Raises IdempotencyUnavailable."""
+        """What knows all keys, wherever publications go. Raises IdempotencyUnavailable."""
         if self._feeds.ledger is None:
             self._feeds.ledger = ledger_for(self._feeds.broker, self.settings)
         ledger: Ledger = self._feeds.ledger
