@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import fields
 from functools import cached_property
 from itertools import count
 from types import SimpleNamespace
@@ -14,12 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 from weakref import WeakSet
 
 from aiorest_ws.conf.environment import configured, strangers
-from aiorest_ws.conf.options import OPTIONS, TABLE, AllOptions, Options, checked, deflate_offer_accept, middleware_of
-from aiorest_ws.conf.protocols import protocol_options
+from aiorest_ws.conf.factories import factory_of
+from aiorest_ws.conf.options import OPTIONS, AllOptions, Options, checked, deflate_offer_accept, middleware_of
 from aiorest_ws.exceptions import ImproperlyConfigured, RouterNotDefined
 from aiorest_ws.exchange.opening import lifespan_of, open_door
 from aiorest_ws.handlers.exception_handlers import adding_handler
-from aiorest_ws.limits import Limits
 from aiorest_ws.logs.loggers import enable_loggers
 from aiorest_ws.registration.declarations import Lists, check_assigned, check_members
 from aiorest_ws.registration.starting import check_routes
@@ -106,9 +104,13 @@ class Application:
         if self._live is None:
             from aiorest_ws.realtime.feeds import Feeds  # nobody needs it before a request comes
 
-            reaches_others = lambda: self._options["broker"] is not None or self._channel is not None  # noqa: E731
-            self._live = Feeds(lambda: self._options["router"], reaches_others)
+            self._live = Feeds(lambda: self._options["router"], lambda: self._reaches_others)
         return self._live
+
+    @property
+    def _reaches_others(self) -> bool:
+        """Tell whether what is published goes to other processes, too, once the application has started."""
+        return self._options["broker"] is not None or self._channel is not None
 
     def openapi(self, *, title: str | None = None, version: str | None = None) -> dict[str, Any]:
         """Describe the routes that are registered now in OpenAPI 3.1. Raises ImproperlyConfigured if that cannot be."""
@@ -175,25 +177,7 @@ class Application:
 
     def generate_factory(self, url: str, **options: Unpack[AllOptions]) -> RequestHandlerFactory:
         """Give the factory of the listener at `url`. Override it to set up your own."""
-        settings = self._options | checked(options)
-        factory = settings["factory"](url, **settings["factory_options"])
-        factory.protocol = settings["protocol"]
-        factory.router = settings["router"]
-        factory.middlewares = tuple(map(middleware_of, self.middlewares))  # it may have grown
-        factory.exception_handlers = self.exception_handlers
-        factory.dependency_overrides = self.dependency_overrides
-        factory.app = self
-        factory.limits = Limits(**{field.name: settings[field.name] for field in fields(Limits)})
-        factory.served_path = "/" + settings["path"].strip("/")
-        factory.debug = settings["debug"]
-        factory.proxy_protocol = settings["proxy_protocol"]
-        factory.access_log = settings["access_log"]
-        factory.threads = settings["threads"]
-        for name, option in TABLE.items():
-            if option.of_factory and settings[name] != option.default:
-                setattr(factory, name, settings[name])
-        factory.setProtocolOptions(**protocol_options(settings))
-        return factory  # type: ignore[no-any-return]
+        return factory_of(self, url, self._options | checked(options))
 
     def prepare(self, **options: Unpack[AllOptions]) -> RequestHandlerFactory:
         """Do what `start` does before it listens: check the options, and give the factory that will serve.
@@ -265,7 +249,7 @@ class Application:
     async def start(self, **options: Unpack[AllOptions]) -> None:
         """Listen. Returns once connections are accepted; `addresses` says where.
 
-        If the lifespan ends before its time, the application stops by itself.
+        If the lifespan ends before its time, the application stops by itself: then it `is_running` no longer.
         Raises ImproperlyConfigured with one line that says what to change; RuntimeError if it is running, and if
         somebody stops it meanwhile.
         """
@@ -306,15 +290,16 @@ class Application:
     def reload_certificates(self) -> None:
         """Read `certificate` and `key` again: who connects from now on gets what they hold. From any thread.
 
-        Raises ImproperlyConfigured for files that cannot be used: then those before serve on.
+        Raises ImproperlyConfigured, one line, for files that cannot be used: then those before serve on.
         """
         reload_certificates(self._listening, self._options)
 
     async def stop(self) -> None:
         """Stop listening, let requests in flight finish, close every connection with 1001; once for all who ask.
 
-        New requests get status 503; `shutdown_timeout` bounds the waiting. Who is cancelled here makes it hurry, and
-        handlers are cancelled. Handlers and hooks, and what they begin, do not wait here: the end waits for them.
+        New requests get status 503; `shutdown_timeout` bounds the waiting. Who is cancelled while it waits here makes
+        it hurry: handlers are cancelled at once, and nothing is left when CancelledError comes. Handlers and hooks, and
+        what they begin, do not wait here: the end waits for them. Does nothing when not running.
         """
         if self._server is not None:
             await self._server.stop()
@@ -322,7 +307,7 @@ class Application:
     def shut_down(self) -> None:
         """Ask for the end, as SIGTERM does: `run` and `serve` return. From anywhere, a thread or a signal handler, too.
 
-        Waits for nothing. Does nothing when not running.
+        Waits for nothing. Does nothing when not running, or when that was asked before.
         """
         if self._server is not None:
             self._server.ask_soon()
@@ -373,7 +358,8 @@ class Application:
         With `workers`, the same command line is run again in each of so many processes: it has to come to this call
         there, too, where it serves and does not return. What is behind it runs here only.
 
-        Blocks; what keeps it from starting is one line on stderr and exit code 1, as is a lifespan's early end.
+        Blocks; what keeps it from starting is one line on stderr and exit code 1. So does a lifespan that ends before
+        its time: that is logged, and ends it as a signal does, but with exit code 1.
         """
         try:
             self._take(options)
