@@ -14,13 +14,12 @@ import json
 import statistics
 import time
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 from websockets.asyncio.client import connect
 
 from aiorest_ws.client import AsyncClient
-from hold.process import serving
+from hold.process import rss_of, serving
 
 AT_ONCE = 64
 CALLS = 300  # of each of them, a round
@@ -79,19 +78,15 @@ async def rates(url: str, rounds: int) -> None:
 
 async def subscriptions(url: str, times: int) -> None:
     async with AsyncClient(url) as api:
-        before = 0
+        before = 0.0
         for turn in range(times + 5000):
             async with api.subscribe("/feed" if turn % 2 else f"/room/{turn % 50}") as changes:
                 await anext(changes)
             if turn == 5000:
                 gc.collect()
-                before = _rss()
+                before = rss_of()
         gc.collect()
-        print(f"{times:,} subscriptions that came and went: {_rss() - before:+} KiB")
-
-
-def _rss() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4
+        print(f"{times:,} subscriptions that came and went: {rss_of() - before:+.0f} KiB")
 
 
 def main() -> None:

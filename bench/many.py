@@ -31,7 +31,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hold.process import Server, serving
+from hold.process import Server, rss_of, serving
 from soak.chaos import workers_of
 from tests.serving import CLOSE, Client, dump, frame
 
@@ -472,18 +472,13 @@ def memory(options: argparse.Namespace) -> None:
         with served(workers, options) as server:
             run(use(server))
             serves = processes_of(server, workers)[-workers:]
-            rss[workers] += [int(_rss(pid)) for pid in serves]
+            rss[workers] += [int(rss_of(pid)) for pid in serves]
             return max(map(private_of, serves))
 
     one, two = medians(options, measure)
     ones, twos = statistics.median(rss[1]), statistics.median(rss[2])
     print(f"memory  own {one:,.0f} KiB of one process, {two:,.0f} of a worker: {two - one:+,.0f}", end="; ")
     print(f"RSS {ones:,.0f} and {twos:,.0f}: {twos - ones:+,.0f}")
-
-
-def _rss(pid: int) -> float:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(float(line.split()[1]) for line in lines if line.startswith("VmRSS"))
 
 
 def private_of(pid: int) -> int:

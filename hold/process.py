@@ -18,13 +18,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ("COMPLAINTS", "Server", "has_ended", "serving")
+__all__ = ("COMPLAINTS", "Server", "has_ended", "rss_of", "serving")
 
 ROOT = Path(__file__).resolve().parent.parent
 SWITCHES = {"compiled": "AIOREST_WS_REQUIRE_EXTENSIONS", "pure": "AIOREST_WS_NO_EXTENSIONS"}
 COMPLAINTS = ("Traceback", "never retrieved", "was destroyed", "never awaited", "Exception ignored")
 
 _TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def rss_of(pid: int | str = "self") -> float:
+    """Give the memory that a process holds, this one if not said otherwise, in KiB."""
+    return _status(pid, "VmRSS")
+
+
+def _status(pid: int | str, name: str) -> float:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(name):
+            return float(line.split()[1])
+    raise ProcessLookupError(f"process {pid} is gone")
 
 
 class Server:
@@ -90,10 +102,10 @@ class Server:
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
     def _status(self, name: str) -> float:
-        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
-            if line.startswith(name):
-                return float(line.split()[1])
-        raise ProcessLookupError(f"the server (pid {self.pid}) is gone: {self.stderr()}")
+        try:
+            return _status(self.pid, name)
+        except ProcessLookupError:
+            raise ProcessLookupError(f"the server (pid {self.pid}) is gone: {self.stderr()}") from None
 
     # Its end
 

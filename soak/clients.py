@@ -16,7 +16,7 @@ from typing import Any
 
 from aiorest_ws.auth.token.managers import JSONWebTokenManager
 from aiorest_ws.client import AsyncClient, ClientError, ConnectionLost, TimedOut
-from hold.process import Server
+from hold.process import Server, rss_of
 from soak.chaos import Chaos
 from soak.many import Account, Publisher
 from soak.program import WRITERS
@@ -185,13 +185,8 @@ async def _wait(tasks: list[asyncio.Task[Any]], seconds: float) -> list[int]:
         for task in done:
             task.result()
         gc.collect()
-        rss.append(_rss())
+        rss.append(int(rss_of()))
     return rss
-
-
-def _rss() -> int:
-    """Give the memory of this process, in KiB."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4
 
 
 async def _caught_up(users: list[User], total: int) -> list[int]:
@@ -203,7 +198,7 @@ async def _caught_up(users: list[User], total: int) -> list[int]:
 
 
 def _verdict(
-    figures: Figures, chaos: Any, users: list[User], total: int, behind: list[int], left: int, rss: list[int]
+    figures: Figures, chaos: Chaos, users: list[User], total: int, behind: list[int], left: int, rss: list[int]
 ) -> list[str]:
     """Print the figures, and give what is wrong with them."""
     print(f"done         {dict(figures.acts)} to the line, {dict(chaos.done)} to the workers")

@@ -176,6 +176,20 @@ class Flow(frames.Frames):
         if not self._choked:
             self._go_on(_CHOKED)
 
+    # Where frames are somebody else's
+
+    def _take_message(self, payload: bytes, is_binary: bool) -> None:
+        """Serve a message that has not come in frames; text is UTF-8."""
+        if self.state == _OPEN:
+            self._octets_on_wire += len(payload)
+            self._take_bytes(payload, is_binary)
+
+    def _note_sent(self, size: int) -> None:
+        """Count a message of `size` bytes that does not leave in frames."""
+        self._octets_on_wire_out += size
+        self._octets_out += size
+        self._frames_out += 1
+
     # Reading
 
     def _on_slice(self) -> None:

@@ -39,5 +39,7 @@ cdef class Flow(frames.Frames):
     @cython.locals(opcode=int, message=bytes)
     cpdef _push(self, list rendered, int form)
     cpdef _breathe(self)
+    cpdef _take_message(self, bytes payload, bint is_binary)
+    cpdef _note_sent(self, unsigned long long size)
     cpdef _hold(self, int reason)
     cpdef _go_on(self, int reason)

@@ -275,7 +275,7 @@ class Frames:
         elif opcode == _PONG:
             self._on_pong(payload)
         else:
-            self._take(payload, opcode == _BINARY)
+            self._take_bytes(payload, opcode == _BINARY)
 
     def _may_be(self, opcode: int, payload: bytes) -> bool:
         """Tell whether `payload` is text, if it has to be."""
@@ -287,7 +287,7 @@ class Frames:
                 return False
         return True
 
-    def _take(self, payload: bytes, is_binary: bool) -> None:
+    def _take_bytes(self, payload: bytes, is_binary: bool) -> None:
         """Serve a whole message."""
         self._messages += 1
         self._octets += len(payload)
@@ -297,20 +297,6 @@ class Frames:
             self._serve_request(read(payload, is_binary, self))
         else:
             self._on_message(payload, is_binary)
-
-    # For a subclass whose frames are somebody else's.
-
-    def _take_message(self, payload: bytes, is_binary: bool) -> None:
-        """Serve a message that has not come in frames; text is UTF-8."""
-        if self.state == OPEN:
-            self._octets_on_wire += len(payload)
-            self._take(payload, is_binary)
-
-    def _note_sent(self, size: int) -> None:
-        """Count a message of `size` bytes that does not leave in frames."""
-        self._octets_on_wire_out += size
-        self._octets_out += size
-        self._frames_out += 1
 
     def _begin_part(self, opcode: int, mask: bytes, length: int) -> None:
         """Expect a message that has not arrived whole: it is unmasked and checked as it comes."""
@@ -352,7 +338,7 @@ class Frames:
         if not self._left:
             opcode = self._opcode
             self._part = self._utf8 = None
-            self._take(bytes(part), opcode == _BINARY)
+            self._take_bytes(bytes(part), opcode == _BINARY)
 
     def _drop_part(self) -> None:
         self._part = self._utf8 = None
@@ -433,7 +419,7 @@ class Frames:
             if self._part is not None:
                 message, self._part = bytes(self._part), None
             if self._may_be(self._opcode, message):
-                self._take(message, self._opcode == _BINARY)
+                self._take_bytes(message, self._opcode == _BINARY)
         elif not self._left:
             self._fragments_in += 1
 

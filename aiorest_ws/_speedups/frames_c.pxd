@@ -60,6 +60,7 @@ cdef class Frames:
 
     cdef int _serve_request(self, Request request) except -1
     cdef int _take_in(self, bytes data) except -1
+    cdef int _take_bytes(self, bytes payload, bint is_binary) except -1
     cpdef _resume(self)
     cdef int _flush_out(self) except -1
     cdef int _put(self, bytes payload, int opcode) except -1
@@ -69,7 +70,6 @@ cdef class Frames:
     cdef unsigned char* reserve(self, Py_ssize_t size, int opcode) except NULL
 
     cdef int take(self, const unsigned char* payload, Py_ssize_t size, bint is_binary) except -1
-    cdef int take_bytes(self, bytes payload, bint is_binary) except -1
 
     cdef int serve(self) except -1
     cdef bint may_go_on(self) noexcept

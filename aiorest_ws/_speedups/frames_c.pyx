@@ -158,7 +158,7 @@ cdef class Frames:
             self._on_message(PyBytes_FromStringAndSize(<const char*>payload, size), is_binary)
         return 0
 
-    cdef int take_bytes(self, bytes payload, bint is_binary) except -1:
+    cdef int _take_bytes(self, bytes payload, bint is_binary) except -1:
         self._messages += 1
         self._octets += <unsigned long long>PyBytes_GET_SIZE(payload)
         if self.autoPingTimeoutCall is not None:
@@ -168,21 +168,6 @@ cdef class Frames:
         else:
             self._on_message(payload, is_binary)
         return 0
-
-    # For a subclass whose frames are somebody else's.
-
-    def _take_message(self, bytes payload, bint is_binary):
-        """Serve a message that has not come in frames; text is UTF-8."""
-        cdef Py_ssize_t size = len(payload)  # TypeError if None
-        if self.state == IS_OPEN:
-            self._octets_on_wire += <unsigned long long>size
-            self.take_bytes(payload, is_binary)
-
-    def _note_sent(self, Py_ssize_t size):
-        """Count a message of `size` bytes that does not leave in frames."""
-        self._octets_on_wire_out += <unsigned long long>size
-        self._octets_out += <unsigned long long>size
-        self._frames_out += 1
 
     # Reading
 
@@ -336,7 +321,7 @@ cdef class Frames:
         elif whole is None:
             self.take(payload, size, opcode == BINARY)
         else:
-            self.take_bytes(whole, opcode == BINARY)
+            self._take_bytes(whole, opcode == BINARY)
         return 1
 
     cdef int begin_part(self, int opcode, const unsigned char* mask, unsigned long long size) except -1:
@@ -389,7 +374,7 @@ cdef class Frames:
             Py_XDECREF(self.part)  # `whole` has a reference of its own
             self.part = NULL
             self.part_size = self.part_room = 0
-            self.take_bytes(whole, self.opcode == BINARY)
+            self._take_bytes(whole, self.opcode == BINARY)
         return 1
 
     cdef int resize_part(self, Py_ssize_t room) except -1:
@@ -520,7 +505,7 @@ cdef class Frames:
             if bad >= 0:
                 self._on_invalid_utf8(bad)
                 return 1
-        self.take_bytes(message, self.opcode == BINARY)
+        self._take_bytes(message, self.opcode == BINARY)
         return 1
 
     cdef bytes unpack(self, bytes piece, bint ends):

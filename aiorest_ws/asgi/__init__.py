@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from aiorest_ws.asgi import doors
 from aiorest_ws.asgi.application import AsgiApplication
 
 if TYPE_CHECKING:
@@ -23,5 +22,4 @@ def __getattr__(name: str) -> Any:
         if exc.name is None or exc.name.partition(".")[0] != "uvicorn":
             raise
         raise ImportError("aiorest_ws.asgi.Protocol needs uvicorn: pip install 'aiorest-ws[http]>=2'") from exc
-    doors.use()
     return Protocol

@@ -28,18 +28,13 @@ class AsgiApplication:
 
     def __init__(self, app: Application, path: str | None = None) -> None:
         self.app = app
-        self.path = path
+        self.served_path = None if path is None else "/" + path.strip("/")
         self._lives: dict[asyncio.AbstractEventLoop, Life] = {}
         self._stopping: set[asyncio.Future[None]] = set()
         self._has_said = False
-        if path is not None:
+        if self.served_path is not None:
             doors.name(self.served_path, self)
             self.say_who_is_not_asked()
-
-    @property
-    def served_path(self) -> str:
-        """The path that was given."""
-        return "/" + (self.path or "").strip("/")
 
     @property
     def life(self) -> Life | None:
@@ -49,7 +44,7 @@ class AsgiApplication:
 
     def say_who_is_not_asked(self) -> None:
         """Say it once, as soon as somebody hears it."""
-        if not self._has_said and self.path is not None:
+        if not self._has_said and self.served_path is not None:
             self._has_said = doors.say(self.served_path)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -81,7 +76,7 @@ class AsgiApplication:
         life = self._lives.get(loop)
         if life is None:
             self._lives = {loop: life for loop, life in self._lives.items() if not loop.is_closed()}
-            life = self._lives[loop] = (context or copy_context()).run(Life, self.app, self.path)
+            life = self._lives[loop] = (context or copy_context()).run(Life, self.app, self.served_path)
         try:
             await life.start()
         except asyncio.CancelledError:
@@ -125,7 +120,7 @@ class AsgiApplication:
                 await _expect(receive, f"lifespan.{stage}")
                 try:
                     await step()
-                except Exception as exc:
+                except Exception as exc:  # whatever the application raises: the server ends it, and says why
                     await send({"type": f"lifespan.{stage}.failed", "message": str(exc)})
                     return
                 await send({"type": f"lifespan.{stage}.complete"})

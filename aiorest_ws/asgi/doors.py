@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import logging
+import sys
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 if TYPE_CHECKING:
     from aiorest_ws.asgi.application import AsgiApplication
 
-__all__ = ("DOORS", "is_used", "name", "say", "use")
+__all__ = ("DOORS", "is_used", "name", "say")
 
 # A server that takes a class of protocols tells it of no application but the outermost: the paths are the only link.
 DOORS: WeakValueDictionary[str, AsgiApplication] = WeakValueDictionary()
 
 logger = logging.getLogger("aiorest_ws")
 _of_server = logging.getLogger("uvicorn.error")  # all that it says comes from there
-_used: list[bool] = []
-
-
-def use() -> None:
-    """Take note that WebSockets come to these doors."""
-    _used.append(True)
 
 
 def is_used() -> bool:
-    return bool(_used)
+    """Tell whether WebSockets come to these doors: whether the class that brings them was asked for."""
+    return "aiorest_ws.asgi.on_uvicorn" in sys.modules
 
 
 def name(path: str, door: AsgiApplication) -> None:

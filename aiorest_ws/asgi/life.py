@@ -115,7 +115,7 @@ class Life:
         app = self._app
         self.factory = factory = app.prepare()
         if self._path is not None:
-            factory.served_path = "/" + self._path.strip("/")
+            factory.served_path = self._path
         self.protocol = factory.protocol
         self.exchange = self._http(factory)
         if app._server is not None and app.is_running:  # what is around it is there already

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from aiorest_ws.connection.guest import Answer, Carrier, Close, Guest, answer_in, guest_of, head_of
 from aiorest_ws.exceptions import ConnectionRefused
 from aiorest_ws.http.head import refusal
-from aiorest_ws.http.scopes import headers_of, path_below, sent_path
+from aiorest_ws.http.scopes import address_of, headers_of, path_below, sent_path
 from aiorest_ws.status import WS_CLOSED_ABNORMALLY, WS_NO_STATUS_CODE, WS_NORMAL
 
 if TYPE_CHECKING:
@@ -46,17 +46,9 @@ async def serve(door: AsgiApplication, scope: Scope, receive: Receive, send: Sen
         return
     guest = life.made(guest_of(life.protocol))
     guest.scope = scope
-    carrier = Carrier(guest, _address(scope.get("client")), _address(scope.get("server")))
+    carrier = Carrier(guest, address_of(scope.get("client")), address_of(scope.get("server")))
     guest.begin(carrier, head, life.context())
     await _carry(guest, carrier, receive, send, can_answer)
-
-
-def _address(end: Any) -> Any:
-    """Give one end of the connection as sockets do."""
-    if not end:
-        return ""  # as that of a Unix socket
-    host, port = end
-    return (host, port, 0, 0) if ":" in host else (host, port)
 
 
 def _headers(scope: Scope) -> list[tuple[bytes, bytes]]:

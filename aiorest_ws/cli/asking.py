@@ -52,8 +52,6 @@ def server_of(given: Namespace) -> Server:
         except ArgumentTypeError as exc:
             raise Failure(f"environment variable {SERVER}: {exc}", USAGE) from None
     token = given.token or os.environ.get(TOKEN) or None
-    if token is not None and not (token.isascii() and token.isprintable()):
-        raise Failure("the token has characters that no token has", USAGE)
     return Server(server, token, tuple(given.header), given.ca, given.insecure, given.timeout)
 
 

@@ -30,18 +30,7 @@ _GROUPS: dict[str, tuple[str, ...]] = {
     "limits": tuple(field.name for field in fields(Limits)),
 }
 _METAVARS = {"number": "N", "count": "N", "octal": "MODE", "list": "A,B,…", "text": "TEXT", "word": "WORD"}
-_FORMS = (
-    "yes",
-    "text",
-    "json",
-    "true",
-    "on",
-    "1",
-    "no",
-    "false",
-    "off",
-    "0",
-)  # of the access log; bare it is the first
+_FORMS = ("yes", "text", "json", "true", "on", "1", "no", "false", "off", "0")  # of the access log; bare: the first
 
 
 def add_flags(parser: Parser) -> None:

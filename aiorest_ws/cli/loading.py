@@ -107,7 +107,7 @@ def _import(name: str, target: str) -> None:
         raise Failure(
             f"module {name!r} ended the program while it was imported for {target!r}: exit({exc.code!r})"
         ) from exc
-    except Exception as exc:
+    except Exception as exc:  # of the program, which is told where it stands
         _print_traceback(exc)
         raise Failure(f"module {name!r} fails, asked for as {target!r}: {_first_line(exc)}") from exc
 
@@ -200,7 +200,7 @@ def _called(function: Any, target: str, near: str) -> Any:
         return function()
     except SystemExit as exc:
         raise Failure(f"{target} ended the program: exit({exc.code!r})") from exc
-    except Exception as exc:
+    except Exception as exc:  # of the program, which is told where it stands
         _print_traceback(exc)
         raise Failure(f"{target} fails: {_first_line(exc)}") from exc
 

@@ -11,13 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiorest_ws.cli.failures import CANNOT, NO_REPLY, USAGE, Failure, code_of
-from aiorest_ws.client import (
-    AsyncClient,
-    ClientError,
-    HandshakeRefused,
-    RequestFailed,
-    TimedOut,
-)
+from aiorest_ws.client import AsyncClient, ClientError, HandshakeRefused, RequestFailed, TimedOut
+from aiorest_ws.client.wire import Address
 
 __all__ = ("Server", "line_of", "told")
 
@@ -49,15 +44,18 @@ class Server:
     def client(self) -> AsyncClient:
         """Give a client that is not connected yet. Raises Failure for what it cannot be made of."""
         logging.getLogger("aiorest_ws.client").addHandler(logging.NullHandler())  # what is wrong is said once
-        return AsyncClient(
-            self.url,
-            token=self.token,
-            headers=self.headers,
-            ssl_context=self._context(),
-            timeout=self.timeout,
-            connect_timeout=self.timeout,
-            max_size=None,
-        )
+        try:
+            return AsyncClient(
+                self.url,
+                token=self.token,
+                headers=self.headers,
+                ssl_context=self._context(),
+                timeout=self.timeout,
+                connect_timeout=self.timeout,
+                max_size=None,
+            )
+        except ValueError as exc:  # of the token: what else it is given was looked at as it was typed
+            raise Failure(str(exc), USAGE) from None
 
     def _context(self) -> ssl.SSLContext | None:
         if not self.url.startswith("wss:"):
@@ -86,9 +84,9 @@ class Server:
     def _failure(self, exc: ClientError) -> Failure:
         if isinstance(exc, RequestFailed):
             return Failure(told(exc.message), code_of(exc.status) or CANNOT)
-        code = code_of(exc.status) if isinstance(exc, HandshakeRefused) else 0
         if isinstance(exc, TimedOut):
-            return Failure(f"no reply from {self.url} within {self.timeout:g} s", NO_REPLY)
+            return Failure(f"no reply from {Address(self.url).shown} within {self.timeout:g} s", NO_REPLY)
+        code = code_of(exc.status) if isinstance(exc, HandshakeRefused) else 0
         return Failure(line_of(exc), code or NO_REPLY)
 
 
@@ -102,10 +100,5 @@ def line_of(exc: BaseException | None) -> str:
     """Say in one line why a client has no connection, or a subscription is not told of changes."""
     if isinstance(exc, RequestFailed):
         return told(exc.message)
-    cause = None if exc is None else exc.__cause__
-    cure = " (--ca FILE trusts another authority, --insecure any)" if _is_of_certificate(cause) else ""
-    return f"{exc}{cure}"
-
-
-def _is_of_certificate(exc: BaseException | None) -> bool:
-    return isinstance(exc, ssl.SSLCertVerificationError)
+    is_of_certificate = isinstance(getattr(exc, "__cause__", None), ssl.SSLCertVerificationError)
+    return f"{exc}{' (--ca FILE trusts another authority, --insecure any)' if is_of_certificate else ''}"

@@ -59,7 +59,7 @@ class AsyncClient:
     async def __aenter__(self) -> Self:
         try:
             await self.connect()
-        except BaseException:
+        except BaseException:  # cancelled, too: whose block does not begin has no `__aexit__`
             await self.close()
             raise
         return self
@@ -118,9 +118,7 @@ class AsyncClient:
         Raises RequestFailed, by status; ConnectionLost, TimedOut, which say whether it may have run; UnexpectedReply
         with the place in it where `data` does not fit.
         """
-        message = await self._asked(method, url, **options)
-        data = message.get("data")
-        return data if type is None else fitted(data, type)
+        return fitted((await self._asked(method, url, **options)).get("data"), type)
 
     async def exchange(self, method: str, url: str, **options: Unpack[CallOptions]) -> Reply:
         """Call a url, and give the whole reply: with its status, and the urls that it says to have changed."""

@@ -40,7 +40,6 @@ class Connector:
 
     wire     the connection, None if there is none
     state    how it stands
-
     handshake_token    what the last connection was asked for with
     """
 
@@ -52,7 +51,7 @@ class Connector:
         self._process = os.getpid()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._runner: asyncio.Task[None] | None = None
-        self._outcome: asyncio.Future[None] | None = None  # of the try that is under way
+        self._outcome: asyncio.Future[Exception | None] | None = None  # of the try that is under way
         self._hurry = asyncio.Event()
         self._was_open = self._was_refused = False
         self._turn = 0  # of users
@@ -89,7 +88,9 @@ class Connector:
         """Wait until there is a connection, or the try to get one has failed: raises why."""
         self.begin()
         assert self._outcome is not None
-        await asyncio.shield(self._outcome)
+        why = await asyncio.shield(self._outcome)
+        if why is not None:
+            raise why.to_raise() if isinstance(why, ConnectionLost) else why
 
     async def close(self) -> None:
         """End it. May be called at any time, and again."""
@@ -114,6 +115,7 @@ class Connector:
         self._set(State("closed", why))
         self._told.on_loss(why, keeps=False)
         self._settle(why)
+        self._outcome = None
 
     def why_closed(self) -> ConnectionLost:
         """Give what a call is told that comes too late."""
@@ -125,16 +127,11 @@ class Connector:
     def _expect(self) -> None:
         if self._outcome is None or self._outcome.done():
             self._outcome = self.loop.create_future()
-            self._outcome.add_done_callback(_looked_at)
 
-    def _settle(self, exc: BaseException | None) -> None:
-        """Tell who waits for a connection."""
-        if self._outcome is None or self._outcome.done():
-            return
-        if exc is None:
-            self._outcome.set_result(None)
-        else:
-            self._outcome.set_exception(exc)
+    def _settle(self, why: Exception | None) -> None:
+        """Tell who waits for a connection that there is one, or why not."""
+        if self._outcome is not None and not self._outcome.done():
+            self._outcome.set_result(why)
 
     def _set(self, state: State) -> None:
         self.state = state
@@ -163,7 +160,7 @@ class Connector:
         turn = self._turn
         try:
             token = await self.tokens.current()
-        except Exception as exc:
+        except Exception as exc:  # of a function of the program's
             if not self._was_open:
                 raise
             raise ConnectionLost(f"there is no token: {exc!r}") from exc
@@ -329,8 +326,3 @@ class Connector:
         task = self.loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _looked_at(future: asyncio.Future[None]) -> None:
-    if not future.cancelled():
-        future.exception()  # who does not wait for a connection is told by each call

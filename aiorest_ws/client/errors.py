@@ -49,6 +49,12 @@ __all__ = (
 class ClientError(Portable):
     """Base of all errors of the client. All can be copied and pickled."""
 
+    def to_raise(self) -> Self:
+        """Give the same, to be raised: its traceback keeps what is there then, and that of a reason keeps nothing."""
+        told = copy(self)
+        told.__cause__ = self.__cause__
+        return told
+
 
 class RequestFailed(ClientError):
     """The server refused a request, or failed at it; or it has ended a subscription.
@@ -141,7 +147,7 @@ class ConnectionLost(ClientError, ConnectionError):
     def of_call(self, *, may_have_run: bool) -> Self:
         """Give the same of one call, which is told whether it may have run."""
         said = "it may have run" if may_have_run else "it was not sent"
-        told = copy(self)
+        told = self.to_raise()
         told.args = (f"{self.args[0]}: {said}",)
         told.may_have_run = may_have_run
         return told

@@ -62,66 +62,71 @@ class Change(Generic[T]):
     version: str = ""
 
 
-class Feed(Generic[T]):
-    """Things for one reader, of which the oldest are left out when it does not read.
+class _Inbox(Generic[T]):
+    """Things for one reader, who waits for them."""
 
-    missed    how many were, since it was last asked
-    """
+    __slots__ = ("_error", "_there", "_things", "is_over")
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int | None = None) -> None:
         self._things: deque[T] = deque(maxlen=most)
         self._there = asyncio.Event()
         self.is_over = False
-        self._error: BaseException | None = None
-        self.missed = 0
+        self._error: ClientError | None = None
 
-    def put(self, thing: T) -> None:
-        if len(self._things) == self._things.maxlen:
-            self.missed += 1
+    def _put(self, thing: T) -> None:
         self._things.append(thing)
         self._there.set()
 
-    def end(self, error: BaseException | None = None) -> None:
-        self.is_over, self._error = True, error
-        self._there.set()
+    def end(self, error: ClientError | None = None) -> None:
+        if not self.is_over:
+            self.is_over, self._error = True, error
+            self._there.set()
 
-    async def next(self) -> T:
+    async def _next(self) -> T:
         """Give the next; raises StopAsyncIteration behind the last, or what it ended with, once."""
         while not self._things:
             if self.is_over:
                 error, self._error = self._error, None
-                raise StopAsyncIteration if error is None else error
+                raise StopAsyncIteration if error is None else error.to_raise()
             self._there.clear()
             await self._there.wait()
         return self._things.popleft()
 
 
-class Listener:
+class Feed(_Inbox[T]):
+    """Things for one reader, of which the oldest are left out when it does not read.
+
+    missed    how many were, since it was last asked
+    """
+
+    __slots__ = ("missed",)
+
+    def __init__(self, most: int) -> None:
+        super().__init__(most)
+        self.missed = 0
+
+    def put(self, thing: T) -> None:
+        if len(self._things) == self._things.maxlen:
+            self.missed += 1
+        self._put(thing)
+
+    async def next(self) -> T:
+        """Give the next; raises StopAsyncIteration behind the last."""
+        return await self._next()
+
+
+class Listener(_Inbox[tuple[Change[Any], int]]):
     """Changes of one topic for one reader: of values the last, of items as many as fit, and then none.
 
     position     of a log: the last item that it was given, None before the first value
     is_behind    items were left out; once it has read what is here, `catch_up` is called
     """
 
-    __slots__ = (
-        "_catch_up",
-        "_changes",
-        "_error",
-        "_key",
-        "_known",
-        "_size",
-        "_there",
-        "is_behind",
-        "is_over",
-        "position",
-    )
+    __slots__ = ("_catch_up", "_key", "_known", "_size", "is_behind", "position")
 
     def __init__(self, catch_up: Callable[[Listener], None]) -> None:
-        self._changes: deque[tuple[Change[Any], int]] = deque()
+        super().__init__()
         self._size = 0
-        self._there = asyncio.Event()
-        self.is_over = False
-        self._error: ClientError | None = None
         self._catch_up = catch_up
         self._key: str | None = None
         self._known: set[Any] = set()
@@ -130,12 +135,11 @@ class Listener:
 
     def put_value(self, change: Change[Any], size: int) -> None:
         """Take a value: it stands for all that was not read."""
-        if any(other.is_item or other.lost for other, _ in self._changes):
+        if any(other.is_item or other.lost for other, _ in self._things):
             change = Change(change.data, lost=True, version=change.version)
-        self._changes.clear()
-        self._changes.append((change, size))
+        self._things.clear()
         self._size, self.is_behind = size, False
-        self._there.set()
+        self._put((change, size))
 
     def begin(self, position: Position, data: Any, key: str | None) -> None:
         """Stand at the beginning of a log; what its first value has need not come once more."""
@@ -144,7 +148,7 @@ class Listener:
         self._known = {_key_of(item, key) for item in items}
 
     def put_item(self, change: Change[Any], size: int, position: Position) -> None:
-        if len(self._changes) >= _MOST or self._size + size > _MOST_BYTES:
+        if len(self._things) >= _MOST or self._size + size > _MOST_BYTES:
             self.is_behind = True
             return
         self.position = position
@@ -153,26 +157,14 @@ class Listener:
             if key in self._known:
                 self._known.discard(key)
                 return
-        self._changes.append((change, size))
         self._size += size
-        self._there.set()
-
-    def end(self, error: ClientError | None) -> None:
-        if not self.is_over:
-            self.is_over, self._error = True, error
-            self._there.set()
+        self._put((change, size))
 
     async def next(self) -> Change[Any]:
         """Give the next change; raises StopAsyncIteration behind the last, or what it ended with, once."""
-        while not self._changes:
-            if self.is_over:
-                error, self._error = self._error, None
-                raise StopAsyncIteration if error is None else error
-            self._there.clear()
-            await self._there.wait()
-        change, size = self._changes.popleft()
+        change, size = await self._next()
         self._size -= size
-        if self.is_behind and not self._changes:
+        if self.is_behind and not self._things:
             self.is_behind = False
             self._catch_up(self)
         return change

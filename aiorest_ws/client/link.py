@@ -66,7 +66,8 @@ class Link:
         self.connector = Connector(address, token, Backoff(*options.backoff), self)
         self._url = address.shown
         self._options = options
-        self._hooks = hooks
+        self._on_push = hooks.on_push
+        self.on_state, self.on_token, self.on_user = hooks.on_state, hooks.on_token, hooks.on_user  # see `Told`
         self._encode = encoder_of(options.form)
         self._is_text = options.form == "json"
         self._calls = Calls(options.max_in_flight)
@@ -94,7 +95,7 @@ class Link:
         connector = self.connector
         connector.begin()
         tokens = connector.tokens
-        if tokens.due is not None and connector.wire is not None and tokens.is_due():
+        if connector.wire is not None and tokens.is_due():
             await connector.renewed()
         token = tokens.value if connector.wire is not None else None
         reply = await self._asked(message, timeout, repeats)
@@ -140,7 +141,10 @@ class Link:
         if state.status == "connecting":
             return
         if not (call.stays or call.repeats):
-            raise ConnectionLost(f"{state.reason}: it was not sent, and only GET waits for the next connection")
+            raise ConnectionLost(
+                f"{state.reason}: it was not sent, and only GET waits for the next connection, "
+                "or what has an idempotency_key"
+            )
         if len(self._calls.waiting) >= self._options.queue:
             raise ConnectionLost(f"{state.reason}: it was not sent, as {self._options.queue} calls wait already")
 
@@ -167,15 +171,6 @@ class Link:
         call.fail(exc)
 
     # What becomes of the connection
-
-    def on_state(self, state: State) -> None:
-        self._hooks.on_state(state)
-
-    def on_token(self) -> None:
-        self._hooks.on_token()
-
-    def on_user(self) -> None:
-        self._hooks.on_user()
 
     def on_loss(self, why: ConnectionLost, *, keeps: bool) -> None:
         for call in self._calls.drop(keeps=self._options.queue if keeps else 0):
@@ -220,7 +215,7 @@ class Link:
             if "version" not in message and "status" not in message and message.get("event_name") is None:
                 return self._puzzled(f"a reply came without `id`: {message.get('detail', message)!r:.200}")
             self._is_known = True
-            return self._hooks.on_push(message, len(payload))
+            return self._on_push(message, len(payload))
         call = self._calls.landed(number)
         if self._calls.waiting and self._calls.fill():
             self._wake.set()

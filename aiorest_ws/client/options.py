@@ -44,7 +44,7 @@ class ClientOptions(TypedDict, total=False):
                        waited: (0.5, 20)
     ping_after         of silence, behind which the server is asked for a sign of life: 25
     dead_after         of silence behind that, after which the connection is given up: 10
-    queue              calls of GET that wait for the next connection: 256
+    queue              calls that wait for the next connection, of GET or with an `idempotency_key`: 256
     max_in_flight      calls at a time, below the server's `max_concurrency` (64): 48. Others wait here
     max_size           bytes of a message that is taken: 64 MiB; None: no limit
     """

@@ -62,7 +62,7 @@ def _fit_of_pydantic(hint: Any) -> Callable[[Any], Any]:
         except ValidationError as exc:
             first = exc.errors(include_url=False)[0]
             place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
-            raise _misfit(hint, f"{first['msg']} - at `$" + f"{place}`", data) from None
+            raise _misfit(hint, f"{first['msg']} - at `${place}`", data) from None
 
     return fit
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, Unpack, overload
@@ -15,7 +15,7 @@ from aiorest_ws.client.errors import ClientClosed, TimedOut
 from aiorest_ws.client.inbox import Change, Event, State
 from aiorest_ws.client.options import CallOptions, ClientOptions, SubscribeOptions
 from aiorest_ws.client.replies import Reply
-from aiorest_ws.client.subscriptions import AsyncEvents, AsyncStatuses, AsyncSubscription
+from aiorest_ws.client.subscriptions import AsyncSubscription
 from aiorest_ws.client.threads import LoopThread, in_a_thread
 from aiorest_ws.client.tokens import TokenSource
 
@@ -28,9 +28,9 @@ I = TypeVar("I")  # noqa: E741 (an item)
 class _Iterated(Iterator[T]):
     """What an iterator of asyncio gives, to whoever waits for it."""
 
-    def __init__(self, thread: LoopThread, given: Any) -> None:
+    def __init__(self, thread: LoopThread, make: Callable[..., Any], *args: Any, **options: Any) -> None:
         self._thread = thread
-        self._given = given
+        self._given: Any = thread.run(_called(make, *args, **options))
 
     def __iter__(self) -> Self:
         return self
@@ -82,7 +82,7 @@ class Subscription(_Iterated[Change[T]], Generic[T]):
 
     def statuses(self) -> Statuses:
         """Give how it stands, now and whenever that changes."""
-        return Statuses(self._thread, self._thread.run(_called(self._given.statuses)))
+        return Statuses(self._thread, self._given.statuses)
 
 
 class Events(_Iterated[Event]):
@@ -110,15 +110,15 @@ class Client:
 
     def __init__(self, url: str, *, token: TokenSource = None, **options: Unpack[ClientOptions]) -> None:
         self._client = AsyncClient(url, token=_apart(token), **options)
-        self._thread = LoopThread()
-        self._end = weakref.finalize(self, _end, self._thread, self._client)
+        self._thread = LoopThread(self._client.close)
+        self._end = weakref.finalize(self, self._thread.stop)
 
     # Its life
 
     def __enter__(self) -> Self:
         try:
             self.connect()
-        except BaseException:
+        except BaseException:  # Ctrl-C, too: whose block does not begin has no `__exit__`
             self.close()
             raise
         return self
@@ -151,8 +151,7 @@ class Client:
 
     def statuses(self) -> Statuses:
         """Give how it stands, now and whenever that changes."""
-        given: AsyncStatuses = self._thread.run(_called(self._client.statuses))
-        return Statuses(self._thread, given)
+        return Statuses(self._thread, self._client.statuses)
 
     # Calls
 
@@ -240,19 +239,16 @@ class Client:
         self, url: str, *, type: Any = None, item: Any = None, **options: Unpack[SubscribeOptions]
     ) -> Subscription[Any]:
         """Give the changes of a url, to iterate: see `AsyncClient.subscribe`."""
-        make = self._client.subscribe
-        given: AsyncSubscription[Any] = self._thread.run(_called(make, url, type=type, item=item, **options))
-        return Subscription(self._thread, given)
+        return Subscription(self._thread, self._client.subscribe, url, type=type, item=item, **options)
 
     def events(self) -> Events:
         """Give what the server sends to this connection by `send_event`, from now on, to iterate."""
-        given: AsyncEvents = self._thread.run(_called(self._client.events))
-        return Events(self._thread, given)
+        return Events(self._thread, self._client.events)
 
 
 def _apart(token: TokenSource) -> TokenSource:
     """Give what asks for a token in a thread of its own, as it may block; a coroutine function waits by itself."""
-    if token is None or isinstance(token, str) or not callable(token) or inspect.iscoroutinefunction(token):
+    if not callable(token) or inspect.iscoroutinefunction(token):
         return token
     function = token
 
@@ -261,9 +257,3 @@ def _apart(token: TokenSource) -> TokenSource:
         return await given if inspect.isawaitable(given) else given
 
     return ask
-
-
-def _end(thread: LoopThread, client: AsyncClient) -> None:
-    if thread.is_here():
-        thread.run(client.close())
-        thread.stop()

@@ -19,9 +19,13 @@ _FAREWELL = 5.0  # seconds that a thread may take to end
 
 
 class LoopThread:
-    """A thread with an event loop. It ends with `stop`, or with the process."""
+    """A thread with an event loop. It ends with `stop`, or with the process.
 
-    def __init__(self) -> None:
+    last    what is done in the loop before it ends
+    """
+
+    def __init__(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._last = last
         self._loop = asyncio.new_event_loop()
         self._process = os.getpid()
         self._lock = threading.Lock()  # nothing is begun behind the end
@@ -33,9 +37,20 @@ class LoopThread:
         asyncio.set_event_loop(self._loop)
         try:
             self._loop.run_forever()
-            self._loop.run_until_complete(_cancel_all())  # whoever waits for one of them is told
+            self._loop.run_until_complete(self._end())
         finally:
             self._loop.close()
+
+    async def _end(self) -> None:
+        await asyncio.sleep(0)  # what was asked for last has begun
+        try:
+            await self._last()
+        finally:
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in others:
+                task.cancel()  # whoever waits for it is told
+            if others:
+                await asyncio.wait(others, timeout=_FAREWELL)
 
     def is_here(self) -> bool:
         """Tell whether it runs: not in another process, and not once it was stopped."""
@@ -45,16 +60,15 @@ class LoopThread:
         """Give what a coroutine gives, or raise what it raises. Who is interrupted cancels it."""
         try:
             future = self._begin(work)
-        except BaseException:
-            work.close()
+        except (ClientClosed, RuntimeError):
+            work.close()  # else Python complains that nobody has awaited it
             raise
         try:
             return future.result()
         except CancelledError:
             raise ClientClosed(_CLOSED) from None
-        except BaseException:
-            future.cancel()
-            raise
+        finally:
+            future.cancel()  # of who is interrupted; what is over stays as it is
 
     def _begin(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         if self._process != os.getpid():
@@ -67,7 +81,7 @@ class LoopThread:
             return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def stop(self) -> None:
-        """End it. May be called again, and from another process, where there is nothing to end."""
+        """End it. May be called again, wherever something is forgotten: in itself, too, and in another process."""
         if self._process != os.getpid():
             return
         with self._lock:
@@ -79,39 +93,16 @@ class LoopThread:
             self._thread.join(_FAREWELL)
 
 
-async def _cancel_all() -> None:
-    await asyncio.sleep(0)  # what was asked for last has begun
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    if others:
-        await asyncio.wait(others, timeout=_FAREWELL)
-
-
 async def in_a_thread(function: Callable[[], T]) -> T:
     """Give what a function gives that may block; nobody waits for it at the end of the process."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
-
-    def settle(result: T | None, exc: BaseException | None) -> None:
-        if future.done():
-            return
-        if exc is not None:
-            future.set_exception(exc)
-        else:
-            future.set_result(result)  # type: ignore[arg-type]
+    given: Future[T] = Future()
+    given.set_running_or_notify_cancel()  # who waits may be cancelled, what runs cannot
 
     def run() -> None:
-        result: T | None = None
-        error: BaseException | None = None
         try:
-            result = function()
-        except Exception as exc:
-            error = exc
-        try:
-            loop.call_soon_threadsafe(settle, result, error)
-        except RuntimeError:  # nobody waits any more
-            pass
+            given.set_result(function())
+        except Exception as exc:  # who waits is told
+            given.set_exception(exc)
 
     threading.Thread(target=run, name="aiorest_ws.client token", daemon=True).start()
-    return await future
+    return await asyncio.wrap_future(given)

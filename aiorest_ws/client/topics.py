@@ -138,10 +138,13 @@ class Topic:
 
     def _forget_connection(self) -> None:
         self._asking, self._again = None, False
+        self._stop_timer()
+        self._topics.unname(self)
+
+    def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._topics.unname(self)
 
     def forget(self) -> None:
         """Forget what another user has seen."""
@@ -159,9 +162,7 @@ class Topic:
         if self._asking is not None:
             self._again = True
             return
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._stop_timer()
         self._again = False
         since = self._position() if self._is_log else self.since
         message = link.message_of("SUBSCRIBE", since=since, **self._asked)
@@ -195,9 +196,7 @@ class Topic:
         assert isinstance(version, str)
         self._topics.named(self, message["topic"])
         self._live_since = asyncio.get_running_loop().time()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._stop_timer()
         self._set(State("live"))
         self._is_log = version.count(".") == 1
         if message["status"] == 200 and self._is_log:
@@ -292,8 +291,11 @@ class Topic:
             self.end(exc)
 
     def _is_refused_again(self) -> bool:
-        lived = asyncio.get_running_loop().time() - self._live_since if self._live_since else 0.0
-        return self._was_refused and lived < LONG_LIFE
+        return self._was_refused and self._life() < LONG_LIFE
+
+    def _life(self) -> float:
+        """Give the seconds for which it has been live, 0 if it was not."""
+        return asyncio.get_running_loop().time() - self._live_since if self._live_since else 0.0
 
     def _renewed(self, is_there: bool, exc: ClientError) -> None:
         if is_there:
@@ -302,20 +304,13 @@ class Topic:
             self.end(exc)
 
     def _later(self, why: ClientError, retry: float) -> None:
-        loop = asyncio.get_running_loop()
-        life = loop.time() - self._live_since if self._live_since else 0.0
-        self._live_since = 0.0
-        if self._timer is not None:
-            self._timer.cancel()
+        life, self._live_since = self._life(), 0.0
+        self._stop_timer()
         level = logging.INFO if life or self._backoff.failures else logging.WARNING  # it may never have worked
         wait = self._backoff.after(life, retry)
         logger.log(level, "%s: %s: subscribed to again in %.1f s", self._asked["url"], why, wait)
-        self._timer = loop.call_later(wait, self._ask_later)
+        self._timer = asyncio.get_running_loop().call_later(wait, self.ask)
         self._set(State("stale", why, wait))
-
-    def _ask_later(self) -> None:
-        self._timer = None
-        self.ask()
 
 
 class Topics:

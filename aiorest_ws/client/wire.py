@@ -64,6 +64,7 @@ class Address:
     context     of TLS; None: whom the system trusts
     timeout     seconds for TCP, TLS and handshake
     max_size    bytes of a message that is taken; a larger one ends the connection
+    agent       what the handshake says that we are
     """
 
     url: str

@@ -6,10 +6,12 @@ There is one such way, for a WebSocket as for a request that came over HTTP.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import parse_qsl
 
 from aiorest_ws.callables.calls import call
+from aiorest_ws.connection.handshake import Derived, Memoised
 from aiorest_ws.exceptions import BaseAPIException, ConnectionRefused
 from aiorest_ws.http.head import Handshake, client_scheme
 from aiorest_ws.logs.throttled import path_of
@@ -23,16 +25,28 @@ __all__ = ("Asking",)
 class Asking:
     """A client of whom the application has its say; what handlers and hooks may know of who it is.
 
-    session     dict for the application, one per connection; it may set something else instead
+    session, path, query, headers, cookies, user, scope, close_code, close_reason, close_was_clean    as
+    `RequestHandlerProtocol` says
     """
 
     factory: Listener
+    scope: Mapping[str, Any] | None = None
+    close_code: int | None = None
+    close_reason: str | None = None
+    close_was_clean: bool | None = None
     _credentials: Any = None  # what a middleware knows of the client: it has a method `drop`
+    _wallet: Any = None  # and what it knows of other tokens of it
     _agreed: str | None = None  # a subprotocol that a middleware asks for
     _early_close: tuple[int, str | None] | None
     _session: Any = None
     _complained = False
     peer: Any
+
+    path = Derived(lambda asking: asking._handshake.path)
+    query = Memoised(lambda asking: dict(parse_qsl(asking._handshake.query, keep_blank_values=True)))
+    headers = Derived(lambda asking: asking._handshake.headers)
+    cookies = Memoised(lambda asking: asking._handshake.cookies)
+    user = Derived(lambda asking: asking._user())
 
     @property
     def session(self) -> Any:
@@ -48,9 +62,14 @@ class Asking:
         credentials = self._credentials
         return credentials.user if credentials is not None and credentials.lasting else None
 
+    def _drop_credentials(self) -> None:
+        if self._credentials is not None:
+            self._credentials.drop()
+        self._credentials = self._wallet = None
+
     def is_of(self, user: Any) -> bool:
         """Tell whether this connection is that of `user`: see `Application.connections_of`."""
-        wanted, own = getattr(user, "id", user), getattr(self.user, "id", self.user)  # type: ignore[attr-defined]
+        wanted, own = getattr(user, "id", user), getattr(self.user, "id", self.user)
         if wanted is None:
             raise TypeError(f"user must be a user who has an id, or the id of one, got {user!r}")
         if own is not None and (own == wanted or str(own) == str(wanted)):

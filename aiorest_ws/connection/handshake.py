@@ -261,7 +261,7 @@ class Opening(_Protocol):
             raise
         except PASSED_ON:
             raise
-        except BaseException as exc:
+        except BaseException as exc:  # of the application: no client is left without an answer
             self._refuse(sole(exc), exc)
         else:
             self._context = copy_context()  # what was set here is for the handlers of this connection
@@ -288,7 +288,7 @@ class Opening(_Protocol):
             self.succeedHandshake(answer)
         except PASSED_ON:
             raise
-        except BaseException as exc:
+        except BaseException as exc:  # of an override, as above
             self._fail("cannot open its connection", exc)
             self.sendCloseFrame(WS_UNEXPECTED_CONDITION)  # if it is open already
 

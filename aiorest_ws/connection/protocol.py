@@ -10,7 +10,6 @@ import logging
 from contextvars import copy_context
 from functools import cache
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl
 
 from aiorest_ws._speedups import (
     BINARY_BASE64,
@@ -28,7 +27,7 @@ from aiorest_ws._speedups import (
 from aiorest_ws._speedups.unsendable import why_not
 from aiorest_ws.callables.failures import PASSED_ON
 from aiorest_ws.connection.gate import Gate
-from aiorest_ws.connection.handshake import Derived, Memoised
+from aiorest_ws.connection.handshake import Derived
 from aiorest_ws.exceptions import ConnectionRefused
 from aiorest_ws.http.proxy_protocol import other_end
 from aiorest_ws.limits import Limits
@@ -36,8 +35,6 @@ from aiorest_ws.limits.bucket import Rate
 from aiorest_ws.status import WS_MESSAGE_VIOLATE_POLICY, WS_NO_STATUS_CODE, WS_NORMAL
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from aiorest_ws.connection.listener import Listener
 
 __all__ = ("RequestHandlerProtocol",)
@@ -62,19 +59,8 @@ class RequestHandlerProtocol(Gate):
     close_code, close_reason, close_was_clean    why the connection ended; None while it is up
     """
 
-    close_code: int | None = None
-    close_reason: str | None = None
-    close_was_clean: bool | None = None
-    scope: Mapping[str, Any] | None = None
-
-    path = Derived(lambda connection: connection._handshake.path)
-    query = Memoised(lambda connection: dict(parse_qsl(connection._handshake.query, keep_blank_values=True)))
-    headers = Derived(lambda connection: connection._handshake.headers)
-    cookies = Memoised(lambda connection: connection._handshake.cookies)
-    user = Derived(lambda connection: connection._user())
     subprotocol = Derived(lambda connection: connection.websocket_protocol_in_use)
 
-    _wallet: Any = None  # and what it knows of other tokens of it
     _unpushed = 0  # events that were left out
     _left_once = 0  # bytes that had left the transport when it was last asked for a push
 
@@ -181,7 +167,7 @@ class RequestHandlerProtocol(Gate):
             return self.factory.pipeline.adopt(request, BINARY_BASE64 if is_binary else TEXT_JSON, self, payload)
         except PASSED_ON:
             raise
-        except BaseException as exc:
+        except BaseException as exc:  # of an override: who asks is answered all the same
             return failed(exc, recognise(payload, is_binary), self)
 
     def _send_reply(self, request: Request, rendered: bytes) -> None:
@@ -190,7 +176,7 @@ class RequestHandlerProtocol(Gate):
             payload = self._encoded(rendered, request.form)
         except PASSED_ON:
             raise
-        except BaseException as exc:
+        except BaseException as exc:  # of an override, as above
             payload = encode(self.factory.pipeline.refuse(request, exc), request.form)
         try:
             self.sendMessage(payload, is_binary)
@@ -215,7 +201,7 @@ class RequestHandlerProtocol(Gate):
             self.sendMessage(self._encoded(rendered, form), form >= BINARY_JSON)
         except PASSED_ON:
             raise
-        except BaseException as exc:
+        except BaseException as exc:  # of an override: what is told next would build on what did not come
             self.factory.failures.write(logging.ERROR, f"cannot tell {self.peer}, dropping the connection", exc)
             self.dropConnection(abort=True)
 
@@ -285,9 +271,7 @@ class RequestHandlerProtocol(Gate):
                 (self._context or copy_context()).copy().run(factory.hooks.tell, *hook)
             if was_accepted and factory.metrics is not None:
                 factory.metrics.closed(self)
-            if self._credentials is not None:
-                self._credentials.drop()
-            self._credentials = self._wallet = None
+            self._drop_credentials()
             self._unsent += len(self._early_messages)
             factory.forget(self)
 
@@ -342,7 +326,7 @@ def _event(name: Any, data: Any) -> bytes:
     event = {"event_name": name, "data": data}
     try:
         return dumps(event)
-    except Exception as exc:
+    except Exception as exc:  # raised again
         exc.add_note(why_not(event))
         raise
 

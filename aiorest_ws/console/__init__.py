@@ -54,9 +54,8 @@ def console_files(served_path: str, prefix: str = "") -> dict[str, File]:
     served_path    where WebSockets are taken, "/" or "/ws"
     prefix         below which the pages are served, and WebSockets are not, "/api"
     """
-    above = "../" * prefix.strip("/").count("/") + "../" * bool(prefix.strip("/"))
     # Relative, as a proxy may serve all of it below a path of its own.
-    sockets = f"./{above}{served_path.lstrip('/')}"
+    sockets = f"./{'../' * prefix.count('/')}{served_path.lstrip('/')}"
     return {
         "/console": File(partial(_console, sockets), _PAGE, _guarded(_STRICT)),
         "/console/": _moved("../console"),

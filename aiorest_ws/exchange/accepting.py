@@ -8,10 +8,10 @@ from typing import Any
 
 from aiorest_ws._speedups import BINARY_MSGPACK, TEXT_JSON, is_installed
 
-__all__ = ("form_of", "preferred", "wants_events")
+__all__ = ("PACKED", "form_of", "preferred", "wants_events")
 
 _MOST = 32  # members that are looked at
-_PACKED = ("application/msgpack", "application/x-msgpack", "application/vnd.msgpack")
+PACKED = ("application/msgpack", "application/x-msgpack", "application/vnd.msgpack")
 
 
 @lru_cache(maxsize=256)
@@ -47,7 +47,7 @@ def _weight(header: str, media: str) -> float:
 def form_of(header: str) -> int:
     """Give the form of a reply: MessagePack where that is named, and wanted more than JSON."""
     weights = _weights(header)
-    packed = max((weights.get(media, 0.0) for media in _PACKED), default=0.0)
+    packed = max((weights.get(media, 0.0) for media in PACKED), default=0.0)
     return BINARY_MSGPACK if packed > weights.get("application/json", 0.0) and is_installed() else TEXT_JSON
 
 

@@ -11,11 +11,11 @@ from orjson import JSONDecodeError, loads
 
 from aiorest_ws._speedups import BINARY_MSGPACK, decode, is_installed
 from aiorest_ws.exceptions import ConnectionRefused, InvalidMessage
+from aiorest_ws.exchange.accepting import PACKED
 
 __all__ = ("JSON", "MSGPACK", "Gone", "data_of", "kind_of", "read_body")
 
 JSON, MSGPACK = 1, 2
-_PACKED = frozenset(("application/msgpack", "application/x-msgpack", "application/vnd.msgpack"))
 _UTF8 = frozenset(("utf-8", "utf8", "us-ascii"))
 _charset = re.compile(r""";[ \t]*charset=["']?([^"';, \t]*)""", re.IGNORECASE).search
 _EXPECTED = "expected a body of application/json or application/msgpack"
@@ -67,7 +67,7 @@ def _too_long(limit: int) -> ConnectionRefused:
 def kind_of(content_type: str) -> int:
     """Give what a body of this type is, `JSON` or `MSGPACK`. Raises ConnectionRefused with 415."""
     media = content_type.partition(";")[0].strip(" \t").lower()
-    if media in _PACKED:
+    if media in PACKED:
         if not is_installed():
             raise ConnectionRefused(415, "no MessagePack here: expected a body of application/json")
         return MSGPACK

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
 from contextvars import Context
+from dataclasses import replace
 from typing import Any
-from urllib.parse import parse_qsl
 
 from aiorest_ws._speedups import BINARY_MSGPACK
 from aiorest_ws.connection.asking import Asking
 from aiorest_ws.exceptions import BaseAPIException, ConnectionRefused
 from aiorest_ws.exchange.accepting import preferred
-from aiorest_ws.exchange.targets import with_slashes, written
+from aiorest_ws.exchange.targets import path_of, with_slashes, written
 from aiorest_ws.http.head import Handshake, authority, client_address, decoded
+from aiorest_ws.http.scopes import headers_of, path_below
 
-__all__ = ("HttpConnection", "handshake_of", "peer_of")
+__all__ = ("HttpConnection", "handshake_below", "handshake_of", "peer_of", "received")
 
 
 class HttpConnection(Asking):
@@ -29,9 +30,6 @@ class HttpConnection(Asking):
     STATE_CLOSED, STATE_CONNECTING, STATE_CLOSING, STATE_OPEN = 0, 1, 2, 3
 
     state = STATE_OPEN
-    close_code: int | None = None
-    close_reason: str | None = None
-    close_was_clean: bool | None = None
     subprotocol = None
     websocket_protocols: Sequence[str] = ()
     subscriptions: tuple[str, ...] = ()
@@ -43,46 +41,16 @@ class HttpConnection(Asking):
     slashed = ""  # its url, with `SLASH` for slashes that are none between segments, if there are any
     _early_close: tuple[int, str | None] | None = None
     _live: Any = None
-    _wallet: Any = None
     _context: Context | None = None
-    _query: dict[str, str] | None = None
     put_off_to: Awaitable[bytes] | None = None
 
     def __init__(self, factory: Any, handshake: Handshake, peer: str, form: int, scope: Any = None) -> None:
         self.factory = factory
-        self.scope: Mapping[str, Any] | None = scope
+        self.scope = scope
         self.peer = peer
         self.form = form
         self._handshake = handshake
         self._pipeline = factory.pipeline
-
-    @property
-    def path(self) -> str:
-        return self._handshake.path
-
-    @property
-    def query(self) -> dict[str, str]:
-        if self._query is None:
-            self._query = dict(parse_qsl(self._handshake.query, keep_blank_values=True))
-        return self._query
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return self._handshake.headers
-
-    @property
-    def cookies(self) -> dict[str, str]:
-        return self._handshake.cookies
-
-    _set_user: Any = None
-
-    @property
-    def user(self) -> Any:
-        return self._user() if self._set_user is None else self._set_user
-
-    @user.setter
-    def user(self, user: Any) -> None:
-        self._set_user = user
 
     def send_event(self, name: Any, data: Any = None) -> bool:
         """Tell that nothing can be sent beside the reply."""
@@ -97,9 +65,7 @@ class HttpConnection(Asking):
         """Take note that it is answered."""
         self.state = self.STATE_CLOSED
         self.close_code, self.close_reason, self.close_was_clean = 1000, "", True
-        if self._credentials is not None:
-            self._credentials.drop()
-        self._credentials = self._wallet = None
+        self._drop_credentials()
 
     def put_off(self, request: Any, coming: Awaitable[bytes]) -> None:
         """Have `request` answered with what comes of `coming`."""
@@ -136,7 +102,12 @@ class HttpConnection(Asking):
         return body["data"] if "data" in body else {"detail": body.get("detail")}
 
 
-def handshake_of(target: str, path: str, query: str, headers: Sequence[tuple[bytes, bytes]]) -> Handshake:
+def received(scope: Mapping[str, Any]) -> Handshake:
+    """Give what a request that a server of ASGI has read says before its body. Raises ConnectionRefused, HTTP 400."""
+    return handshake_of(path_of(scope), scope.get("query_string", b"").decode("latin-1"), headers_of(scope))
+
+
+def handshake_of(path: str, query: str, headers: Sequence[tuple[bytes, bytes]]) -> Handshake:
     """Give what a request says before its body. Raises ConnectionRefused, HTTP 400."""
     fields: dict[str, str] = {}
     for raw, value in headers:
@@ -148,7 +119,17 @@ def handshake_of(target: str, path: str, query: str, headers: Sequence[tuple[byt
     asked = authority(fields["host"]) if fields.get("host") else ("", None)
     if asked is None:
         raise ConnectionRefused(400, "malformed header Host")
-    return Handshake(target, path, query, *asked, fields)
+    return Handshake(_target(path, query), path, query, *asked, fields)
+
+
+def handshake_below(handshake: Handshake, root: str) -> Handshake:
+    """Give it as it is for who is mounted at `root`."""
+    path = path_below(handshake.path.encode("ascii"), root).decode("ascii")
+    return replace(handshake, target=_target(path, handshake.query), path=path)
+
+
+def _target(path: str, query: str) -> str:
+    return f"{path}?{query}" if query else path
 
 
 def peer_of(scope: Any, handshake: Handshake, proxies: int, line: Any) -> str:
@@ -160,6 +141,6 @@ def peer_of(scope: Any, handshake: Handshake, proxies: int, line: Any) -> str:
         return line.peer  # type: ignore[no-any-return]
     client = scope.get("client")
     if not client:
-        return "unix"
+        return "unix:"
     host, port = client
     return f"tcp{6 if ':' in host else 4}:{host}:{port}"

@@ -25,14 +25,13 @@ from aiorest_ws.exchange.accepting import form_of, wants_events
 from aiorest_ws.exchange.asking import ask, with_challenge
 from aiorest_ws.exchange.bodies import JSON, Gone, data_of, kind_of, read_body
 from aiorest_ws.exchange.caching import conditional
-from aiorest_ws.exchange.connection import HttpConnection, handshake_of, peer_of
+from aiorest_ws.exchange.connection import HttpConnection, peer_of, received
 from aiorest_ws.exchange.methods import answers_itself, method_for, with_allowed
 from aiorest_ws.exchange.origins import admit, with_cors
 from aiorest_ws.exchange.pages import check_pages, pages_of
 from aiorest_ws.exchange.replies import Reply, error, made, refused, rendered_reply, unmarked
-from aiorest_ws.exchange.targets import SLASH, args_of, path_of, url_of, written
-from aiorest_ws.handlers.texts import Texts
-from aiorest_ws.http.scopes import headers_of
+from aiorest_ws.exchange.targets import SLASH, args_of, url_of, written
+from aiorest_ws.http.head import bearer
 from aiorest_ws.realtime.roles import Counted
 
 __all__ = ("Exchange",)
@@ -40,8 +39,6 @@ __all__ = ("Exchange",)
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
-
-_bearer = "bearer "
 
 
 class Exchange:
@@ -56,7 +53,7 @@ class Exchange:
         _check_protocol(factory.protocol)
         self.factory = factory
         self._context = context
-        self.pages = {} if factory.app is None else pages_of(factory.app)
+        self.pages = {} if factory.app is None else pages_of(factory)
         self._gatekeepers = bool(factory.gatekeepers)
         if factory.pipeline.trie is not None:
             check_pages(self.pages, factory.pipeline.trie)
@@ -94,16 +91,12 @@ class Exchange:
         form = 0
         connection = None
         try:
-            path = path_of(scope)
-            query = scope.get("query_string", b"")
-            target = f"{path}?{query.decode('latin-1')}" if query else path
-            headers = headers_of(scope) if line is None else scope["headers"]  # a line has refused what has no Host
-            handshake = handshake_of(target, path, query.decode("latin-1"), headers)
+            handshake = received(scope) if line is None else line.handshake
             form = form_of(handshake.headers.get("accept", ""))
             peer = peer_of(scope, handshake, self.factory.trustXForwardedFor, line)
             connection = HttpConnection(self.factory, handshake, peer, form, scope if line is None else None)
             admit(connection, scope["method"])
-            return with_cors(await self._answer(connection, scope, receive, path, query, line), connection)
+            return with_cors(await self._answer(connection, scope, receive, line), connection)
         except Gone:
             return None
         except ConnectionRefused as exc:
@@ -119,9 +112,8 @@ class Exchange:
             if connection is not None:
                 connection.ended()
 
-    async def _answer(
-        self, connection: HttpConnection, scope: Scope, receive: Receive, path: str, query: bytes, line: Any
-    ) -> Reply:
+    async def _answer(self, connection: HttpConnection, scope: Scope, receive: Receive, line: Any) -> Reply:
+        path, query = connection.path, connection._handshake.query
         url = url_of(path)
         factory = self.factory
         if factory.stopping:
@@ -143,26 +135,19 @@ class Exchange:
             await ask(connection)
         try:
             body = await read_body(scope, connection.headers, receive, factory.limits.max_message_size)
-            return await self._exchange(connection, scope, url, query, body, receive, line)
+            return await self._exchange(connection, scope, url, body, receive, line)
         finally:
             if factory.on_disconnect is not None:
                 factory.hooks.tell("on_disconnect", factory.on_disconnect, connection, 1000, "")
 
     async def _exchange(
-        self,
-        connection: HttpConnection,
-        scope: Scope,
-        url: str,
-        query: bytes,
-        body: bytes,
-        receive: Receive,
-        line: Any,
+        self, connection: HttpConnection, scope: Scope, url: str, body: bytes, receive: Receive, line: Any
     ) -> Reply:
         """Have one request answered on the way of all."""
         page = self.pages.get(url)
         if page is not None and scope["method"] in ("GET", "HEAD"):
             return conditional(page.reply, connection)
-        request = self._request(connection, method_for(self, scope["method"], url), url, query, body)
+        request = self._request(connection, method_for(self, scope["method"], url), url, body)
         factory = self.factory
         observes = factory.metrics is not None or factory.access_log
         started = perf_counter() if observes else 0.0
@@ -199,15 +184,15 @@ class Exchange:
             return conditional(reply, connection)
         return reply
 
-    def _request(self, connection: HttpConnection, method: str, url: str, query: bytes, body: bytes) -> Any:
+    def _request(self, connection: HttpConnection, method: str, url: str, body: bytes) -> Any:
         """Give the request of ours that an HTTP request is."""
-        headers = connection.headers
+        headers, query = connection.headers, connection._handshake.query
         envelope: dict[str, Any] = {"id": 0, "method": method, "url": written(url)}
-        envelope["args"] = args_of(query) if query else Texts()
+        envelope["args"] = args_of(query) if query else {}
         if "idempotency-key" in headers:
             envelope["idempotency_key"] = headers["idempotency-key"].strip('"')
-        if connection._credentials is None and headers.get("authorization", "")[:7].lower() == _bearer:
-            envelope["token"] = headers["authorization"][7:].strip()  # nobody has looked at it yet
+        if connection._credentials is None and (token := bearer(headers.get("authorization", ""))):
+            envelope["token"] = token  # nobody has looked at it yet
         kind = 0
         if body:
             kind = kind_of(headers.get("content-type", ""))

@@ -26,6 +26,7 @@ except ImportError as exc:
 
 if TYPE_CHECKING:
     from aiorest_ws.exchange.port import Port
+    from aiorest_ws.http.head import Handshake
 
 __all__ = ("Line",)
 
@@ -33,6 +34,17 @@ _KEPT = 75.0  # seconds without a request, where the option idle_timeout is off;
 _LONGEST = 30.0  # seconds for a body, where the option send_timeout is off
 _OFFER = (b"upgrade", b"http2-settings")
 _MOST_AHEAD = 64 * 1024  # bytes that are read behind a request: who is read no more cannot say that it left
+
+
+class Cycle(RequestResponseCycle):
+    """One request and its response.
+
+    handshake    what it said before its body
+    is_ours      our routes answer it, not the app beside them
+    """
+
+    handshake: Handshake
+    is_ours: bool
 
 
 class Line(HttpToolsProtocol):
@@ -49,7 +61,6 @@ class Line(HttpToolsProtocol):
     user = None
     _answering: asyncio.Task[None] | None = None
     is_streaming = False
-    _is_ours = True
     _live: Any = None
     _unsent = 0
     _unpushed = 0
@@ -93,7 +104,7 @@ class Line(HttpToolsProtocol):
         super().connection_lost(exc)  # which tells the newest request alone
         self._tell_gone()
         self.pipeline.clear()
-        if self._answering is not None and self._is_ours:
+        if self._answering is not None and self._running.is_ours:  # the others are told, not cancelled
             self.loop.call_soon(self._answering.cancel)
         self.factory.forget(self)
         self.transport = None  # type: ignore[assignment]
@@ -163,22 +174,23 @@ class Line(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._is_head = False
         version, method = self.parser.get_http_version(), self.parser.get_method()
-        path, query = checked(self.url, self.headers, version, method, self.factory.limits)
+        handshake = checked(self.url, self.headers, version, method, self.factory.limits)
         if self.parser.should_upgrade():
             return  # `_on_upgrade` comes next
         scope: Any = self.scope
         scope["method"] = method.decode("ascii")
         scope["http_version"] = version
+        path = handshake.path
         scope["path"] = unquote(path) if "%" in path else path
         scope["raw_path"] = path.encode("ascii")
-        scope["query_string"] = query.encode("ascii")
-        self._begin(keeps=version != "1.0" and self.parser.should_keep_alive() and not self._is_stopping)
+        scope["query_string"] = handshake.query.encode("ascii")
+        self._begin(handshake, keeps=version != "1.0" and self.parser.should_keep_alive() and not self._is_stopping)
 
-    def _begin(self, *, keeps: bool) -> None:
+    def _begin(self, handshake: Handshake, *, keeps: bool) -> None:
         """Have the request answered, now or when its turn comes."""
         if len(self.pipeline) >= self.factory.limits.max_concurrency:
             raise ConnectionRefused(429, "too many requests wait for the first one")
-        cycle = RequestResponseCycle(
+        cycle = Cycle(
             scope=self.scope,
             transport=self.transport,
             flow=self.flow,
@@ -191,6 +203,8 @@ class Line(HttpToolsProtocol):
             keep_alive=keeps,
             on_response=self.on_response_complete,
         )
+        cycle.handshake = handshake
+        cycle.is_ours = self._port.is_ours(self.scope)
         before, self.cycle = self.cycle, cycle
         if (before is None or before.response_complete) and not self.pipeline:
             self._answer(cycle)
@@ -200,10 +214,11 @@ class Line(HttpToolsProtocol):
                 self.flow.pause_reading()
 
     def on_body(self, body: bytes) -> None:
-        if self._port.beside is not None and not self._port.is_ours(self.scope):
+        if self.parser.should_upgrade():
+            return
+        if not self.cycle.is_ours:  # type: ignore[attr-defined]
             self._begun_at = self.loop.time()  # how long a body may be, and take, is that app's to say
-        if not self.parser.should_upgrade():
-            super().on_body(body)
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._begun_at = 0.0
@@ -212,10 +227,9 @@ class Line(HttpToolsProtocol):
 
     # The answer
 
-    def _answer(self, cycle: RequestResponseCycle) -> None:
+    def _answer(self, cycle: Any) -> None:
         context = self.factory.context
         self._running = cycle
-        self._is_ours = self._port.is_ours(cycle.scope)  # else it is told that its client left, not cancelled
         self._answering = self.loop.create_task(
             self._port.answer(cycle, self), context=None if context is None else context.copy()
         )
@@ -245,6 +259,11 @@ class Line(HttpToolsProtocol):
     def _read_on(self) -> None:
         self._ahead = 0
         self.flow.resume_reading()
+
+    @property
+    def handshake(self) -> Handshake:
+        """What the request that is answered said before its body."""
+        return self._running.handshake  # type: ignore[no-any-return]
 
     @property
     def has_unread_body(self) -> bool:
@@ -364,7 +383,8 @@ class Line(HttpToolsProtocol):
         return False
 
     def _waiting(self) -> int:
-        return int(self.transport.get_write_buffer_size())
+        size = self.transport.get_write_buffer_size()
+        return int(size if self._raw is None else size + self._raw.get_write_buffer_size())
 
     def _traffic(self) -> tuple[int, int]:
         return 0, self.transport.sent  # type: ignore[attr-defined]

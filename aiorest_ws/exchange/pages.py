@@ -44,16 +44,16 @@ class Page:
         return made(200, body, self.media_type.encode(), caching=(_CACHING, etag, *self.headers))
 
 
-def pages_of(app: Any) -> dict[str, Page]:
-    """Give the pages of an application, by path."""
+def pages_of(factory: Any) -> dict[str, Page]:
+    """Give the pages of the application that a factory serves, by path."""
+    app, served = factory.app, factory.served_path or "/"
     pages: dict[str, Page] = {}
     has_console = is_wanted(app._options)
     tells_routes = isinstance(app._options["router"], SimpleRouter)
     if tells_routes and (app._options["schema"] or has_console):  # which reads them
         for kind in KINDS:
-            pages[f"/{kind}.json"] = Page(partial(app._documents.page, kind), "application/json")
+            pages[f"/{kind}.json"] = Page(partial(app._documents.page, kind, served), "application/json")
     if has_console:
-        served = "/" + app._options["path"].strip("/")
         for path, file in console_files(served, app._options["http_prefix"]).items():
             pages[path] = Page(*file)
     return pages

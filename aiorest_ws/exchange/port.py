@@ -13,7 +13,7 @@ from uvicorn.config import Config
 from aiorest_ws.callables.failures import PASSED_ON
 from aiorest_ws.exceptions import ConnectionRefused
 from aiorest_ws.exchange.beside import STATE
-from aiorest_ws.exchange.connection import handshake_of
+from aiorest_ws.exchange.connection import handshake_below
 from aiorest_ws.exchange.door import Exchange
 from aiorest_ws.exchange.line import Line
 from aiorest_ws.exchange.replies import refused
@@ -80,11 +80,12 @@ class Port:
     async def answer(self, cycle: Any, line: Line) -> None:
         """Answer one request."""
         scope = cycle.scope
-        if not self.is_ours(scope):
+        if not cycle.is_ours:
             await self._answer_beside(cycle, line)
             return
         if self.prefix and not self._is_health(scope):
             scope["root_path"] = self.prefix
+            cycle.handshake = handshake_below(cycle.handshake, self.prefix)
         try:
             await self.exchange.serve(scope, cycle.receive, cycle.send, line)
         except PASSED_ON:
@@ -95,8 +96,7 @@ class Port:
 
     async def _answer_beside(self, cycle: Any, line: Line) -> None:
         """Let the other app answer, told who asks as trusted proxies say."""
-        scope, proxies = cycle.scope, self.factory.trustXForwardedFor
-        handshake = handshake_of("", scope["path"], "", scope["headers"])
+        scope, handshake, proxies = cycle.scope, cycle.handshake, self.factory.trustXForwardedFor
         if not self.factory.hosts.allow(handshake.host, of_page=bool(handshake.host)):
             await send_refusal(cycle.send, ConnectionRefused(403))
             return

@@ -16,9 +16,9 @@ from aiorest_ws.exceptions import BaseAPIException, ConnectionRefused
 from aiorest_ws.exchange.asking import ask, with_challenge
 from aiorest_ws.exchange.events import HEARTBEAT, end_by, end_of, event_of, is_end
 from aiorest_ws.exchange.replies import Headers, Reply, rendered_reply
-from aiorest_ws.http.head import Handshake, client_address
+from aiorest_ws.http.head import Handshake, bearer, client_address
 from aiorest_ws.http.proxy_protocol import other_end
-from aiorest_ws.http.scopes import headers_of
+from aiorest_ws.http.scopes import address_of, headers_of
 from aiorest_ws.status import WS_CLOSED_ABNORMALLY
 
 __all__ = ("Stream",)
@@ -72,8 +72,7 @@ class Stream:
         guest.factory = factory
         guest.line = line
         guest.scope = connection.scope
-        host, port = scope.get("client") or ("", 0)
-        self._carrier = Carrier(guest, (host, port, 0, 0) if ":" in host else (host, port), None)
+        self._carrier = Carrier(guest, address_of(scope.get("client")), None)
         self._origin = connection
         self._first = b""
 
@@ -121,8 +120,8 @@ class Stream:
         envelope: dict[str, Any] = {"id": 0, "method": "SUBSCRIBE", "url": url, "args": args or None}
         if "last-event-id" in headers:
             envelope["since"] = headers["last-event-id"]
-        if guest._credentials is None and headers.get("authorization", "")[:7].lower() == "bearer ":
-            envelope["token"] = headers["authorization"][7:].strip()
+        if guest._credentials is None and (token := bearer(headers.get("authorization", ""))):
+            envelope["token"] = token
         (guest._context or copy_context()).run(guest._receive, wrap(envelope, 0, guest))
         said = await self._next()
         if isinstance(said, Close):

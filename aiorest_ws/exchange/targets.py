@@ -61,13 +61,13 @@ def with_slashes(params: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple([value.replace(SLASH, "/") if isinstance(value, str) else value for value in params])
 
 
-def args_of(query: bytes) -> Texts:
+def args_of(query: str) -> Texts:
     """Give the parameters of a query; of a name that comes more than once, a list. Raises ConnectionRefused."""
     try:
-        text = query.decode("ascii")
-        if _FAULT(text):
+        query.encode("ascii")
+        if _FAULT(query):
             raise ConnectionRefused(400, "malformed query: `%` is followed by two hexadecimal digits")
-        pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=_MOST)
+        pairs = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=_MOST)
     except UnicodeError:
         raise ConnectionRefused(400, "malformed query: it is to be UTF-8, percent-encoded") from None
     except ValueError:

@@ -17,6 +17,7 @@ __all__ = (
     "C1",
     "Handshake",
     "authority",
+    "bearer",
     "check_plain",
     "check_upgrade",
     "client_address",
@@ -136,16 +137,8 @@ def _start_of_head(data: bytes) -> int:
 
 def read(head: bytes, max_headers: int | None = None) -> Handshake:
     """Read a whole head, with its empty line. Raises ConnectionRefused unless it is a GET with one Host."""
-    first, *lines = head[_start_of_head(head) : -len(_END)].split(b"\r\n")
-    request_line = _REQUEST_LINE.fullmatch(first)
-    if request_line is None:
-        raise ConnectionRefused(400, "malformed request line")
-    headers, repeated = _headers(lines)
-    if not head.isascii() and C1.search(head):
-        raise ConnectionRefused(400, "malformed request")
-    if max_headers is not None and len(lines) > max_headers:
-        raise ConnectionRefused(431, "too many request header fields")
-    method, target, version = request_line[1], request_line[2].decode(), request_line[3]
+    (method, raw, version), headers, repeated = _parts(head, max_headers)
+    target = raw.decode()
     if version != b"1.1":
         raise ConnectionRefused(505)
     if method == b"HEAD":
@@ -154,16 +147,15 @@ def read(head: bytes, max_headers: int | None = None) -> Handshake:
         raise ConnectionRefused(405, headers=(("Allow", "GET"),))
     if repeated:
         raise ConnectionRefused(400, "a header that must come once came more than once")
-    parts = _TARGET.fullmatch(target)
-    if parts is None or not (parts[2] or parts[3]):
+    parts = None if target == "*" else target_parts(target)
+    if parts is None:
         raise ConnectionRefused(400, "malformed request target")
     asked = authority(headers.get("host", ""))
     if asked is None:
         raise ConnectionRefused(400, "malformed or missing header Host")
-    if parts[1] and not is_of_host(target, asked):
+    if not target.startswith("/") and not is_of_host(target, asked):
         raise ConnectionRefused(400, "malformed request target, or one of another host than header Host")
-    host, port = asked
-    return Handshake(target, parts[3] or "/", parts[4] or "", host, port, headers)
+    return Handshake(target, *parts, *asked, headers)
 
 
 def is_probe(head: bytes, path: str) -> bool:
@@ -194,6 +186,16 @@ def check_plain(head: bytes, max_headers: int | None = None) -> Handshake:
 
     What is in it is for who answers it to read: of the `Handshake` only headers are set.
     """
+    (_, _, version), headers, repeated = _parts(head, max_headers)
+    if version not in (b"1.0", b"1.1"):
+        raise ConnectionRefused(505)
+    if repeated:
+        raise ConnectionRefused(400, "a header that must come once came more than once")
+    return Handshake(headers=headers)
+
+
+def _parts(head: bytes, max_headers: int | None) -> tuple[tuple[bytes, bytes, bytes], dict[str, str], bool]:
+    """Give method, target and version; the headers; and whether one came twice that must not."""
     first, *lines = head[_start_of_head(head) : -len(_END)].split(b"\r\n")
     request_line = _REQUEST_LINE.fullmatch(first)
     if request_line is None:
@@ -203,11 +205,7 @@ def check_plain(head: bytes, max_headers: int | None = None) -> Handshake:
         raise ConnectionRefused(400, "malformed request")
     if max_headers is not None and len(lines) > max_headers:
         raise ConnectionRefused(431, "too many request header fields")
-    if request_line[3] not in (b"1.0", b"1.1"):
-        raise ConnectionRefused(505)
-    if repeated:
-        raise ConnectionRefused(400, "a header that must come once came more than once")
-    return Handshake(headers=headers)
+    return (request_line[1], request_line[2], request_line[3]), headers, repeated
 
 
 def target_parts(target: str) -> tuple[str, str] | None:
@@ -260,6 +258,12 @@ def decoded(value: bytes) -> str:
         return value.decode()
     except UnicodeDecodeError:
         return value.decode("latin-1")
+
+
+def bearer(header: str) -> str | None:
+    """Give the token of a header Authorization (RFC 6750 §2.1), None for another scheme."""
+    scheme, _, token = header.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
 
 
 def check_upgrade(handshake: Handshake) -> None:

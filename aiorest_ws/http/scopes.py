@@ -1,12 +1,12 @@
-"""A scope of ASGI, for HTTP or a WebSocket → the path and the headers that the client sent."""
+"""A scope of ASGI, for HTTP or a WebSocket → the path and the headers that the client sent, and from where."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, unquote, unquote_to_bytes
 
-__all__ = ("headers_of", "is_below", "path_below", "sent_path")
+__all__ = ("address_of", "headers_of", "is_below", "path_below", "sent_path")
 
 _SAFE = "/:@!$&'()*+,;=~"  # in a path, beside what always is (RFC 3986 §3.3)
 
@@ -49,3 +49,11 @@ def headers_of(scope: Mapping[str, Any]) -> list[tuple[bytes, bytes]]:
         host = "localhost" if port is None and "/" in host else host  # a Unix socket
         headers.append((b"host", (f"[{host}]" if ":" in host else host).encode()))
     return headers
+
+
+def address_of(end: Sequence[Any] | None) -> Any:
+    """Give `client` or `server` of a scope as sockets do, "" for that of a Unix socket."""
+    if not end:
+        return ""
+    host, port = end
+    return (host, port, 0, 0) if ":" in host else (host, port)

@@ -22,7 +22,7 @@ from typing import Any
 from aiorest_ws.idempotency import Idempotency, exceptions
 from aiorest_ws.idempotency.exceptions import IdempotencyUnavailable
 from aiorest_ws.idempotency.ledgers import Asked, Outcome
-from aiorest_ws.realtime.brokers.hub_messages import Channel
+from aiorest_ws.realtime.brokers.hub_messages import MOST_PENDING, Channel
 
 __all__ = ("HubLedger",)
 
@@ -46,7 +46,7 @@ class HubLedger:
         channel.on_lost(self._lose_all)
 
     async def reserve(self, asked: Asked) -> Outcome | int:
-        if self._is_lost:
+        if self._is_lost or self._channel.pending > MOST_PENDING:
             raise IdempotencyUnavailable()
         self._last = number = self._last + 1
         self._expect(number)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any
 
 from aiorest_ws.idempotency import Idempotency
 from aiorest_ws.idempotency.exceptions import BaseIdempotencyException
 from aiorest_ws.idempotency.ledgers import Asked, Outcome
 from aiorest_ws.idempotency.memory import MemoryLedger, Record
-from aiorest_ws.realtime.brokers.hub_messages import Channel
+from aiorest_ws.realtime.brokers.hub_messages import Channel, checked
 
 __all__ = ("KeyHub",)
 
@@ -66,7 +65,7 @@ class _Worker:
             ("key lost", self._lose),
             ("key left", self._leave),
         ):
-            channel.take(kind, _checked(_TYPES[kind], handler))
+            channel.take(kind, checked(_TYPES[kind], handler, takes_body=kind == "key kept"))
 
     def leave(self) -> None:
         """Take note that it is gone."""
@@ -79,7 +78,7 @@ class _Worker:
 
     # What it says
 
-    def _ask(self, number: int, key: str, who: str, said: str, body: bytes) -> None:
+    def _ask(self, number: int, key: str, who: str, said: str) -> None:
         asked = Asked(*map(bytes.fromhex, (key, who, said)))
         if tuple(map(len, asked)) != (32, 16, 32) or number in self._tickets or number in self._waiting:
             raise ValueError("expected three digests, under a number of their own")
@@ -124,13 +123,13 @@ class _Worker:
             raise ValueError("expected an outcome")
         self._ledger.keep(self._ticket(number), Outcome(status, name, form, body) if is_kept else None)
 
-    def _release(self, number: int, body: bytes) -> None:
+    def _release(self, number: int) -> None:
         self._ledger.release(self._ticket(number))
 
-    def _lose(self, number: int, body: bytes) -> None:
+    def _lose(self, number: int) -> None:
         self._ledger.lose(self._ticket(number))
 
-    def _leave(self, number: int, body: bytes) -> None:
+    def _leave(self, number: int) -> None:
         """Have nobody wait under this number; it may have been answered meanwhile, and nothing was begun."""
         task = self._waiting.pop(number, None)
         if task is not None:
@@ -143,14 +142,3 @@ class _Worker:
         if ticket is None:
             raise ValueError("expected the number of what it does")
         return ticket
-
-
-def _checked(types: tuple[type, ...], handler: Callable[..., None]) -> Callable[[list[Any], bytes], None]:
-    """Give what calls `handler` with what is in a head, and the body, if it is of these types."""
-
-    def take(head: list[Any], body: bytes) -> None:
-        if tuple(map(type, head)) != types:
-            raise ValueError(f"expected {', '.join(each.__name__ for each in types)}")
-        handler(*head, body)
-
-    return take

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from aiorest_ws.exceptions import BaseAPIException
 from aiorest_ws.idempotency import Idempotency
@@ -14,42 +13,32 @@ from aiorest_ws.idempotency.ledgers import Asked, Ledger, Sent
 from aiorest_ws.idempotency.once import Once
 from aiorest_ws.idempotency.places import ledger_for
 
-__all__ = ("Keys", "ledger_of")
+__all__ = ("Keys",)
 
 _SHORTEST, _LONGEST = 16, 128  # bytes of a key
 _NOBODY = (
     "`idempotency_key` needs somebody whose it is: authenticate, "
     "or have the server tell who asks: `Application(idempotency=lambda request: ...)`"
 )
-_ledgers: WeakKeyDictionary[Any, Ledger] = WeakKeyDictionary()  # application, or broker that is elsewhere, → its own
-
-
-def ledger_of(owner: Any) -> Ledger | None:
-    """Give the ledger of `owner` in this process, if anybody has asked with a key."""
-    return _ledgers.get(owner)
 
 
 class Keys:
     """Does once what comes with a key, for all connections of one listener.
 
-    owner     whose ledger it is, where that is in this process: an application, or a factory without one
-    feeds     of that owner: what they reach, the ledger has to
+    feeds     what they reach, the ledger has to; they have it, for all listeners of an application
     """
 
-    def __init__(self, given: Any, owner: Any, feeds: Any) -> None:
+    def __init__(self, given: Any, feeds: Any) -> None:
         self.settings = Idempotency.of(given)
         self._survivors: Counter[bytes] = Counter()  # who asks → handlers that go on, their clients gone
-        self._owner = owner
         self._feeds = feeds
 
     @property
     def ledger(self) -> Ledger:
-        """What knows all keys, wherever the publications of the owner go. Raises IdempotencyUnavailable."""
-        broker = self._feeds.broker
-        whose = self._owner if broker.is_local else broker
-        ledger = _ledgers.get(whose)
-        if ledger is None:
-            ledger = _ledgers[whose] = ledger_for(broker, self.settings)
+        """What knows all keys, wherever publications go. Raises IdempotencyUnavailable."""
+        if self._feeds.ledger is None:
+            self._feeds.ledger = ledger_for(self._feeds.broker, self.settings)
+        ledger: Ledger = self._feeds.ledger
         return ledger
 
     def begin(self, pipeline: Any, request: Any, plan: Any, key: Any) -> Once:
@@ -88,10 +77,8 @@ class Keys:
 
     def stop(self) -> None:
         """Let go of timers."""
-        for whose in (self._owner, self._feeds._broker):
-            ledger = None if whose is None else _ledgers.get(whose)
-            if ledger is not None:
-                ledger.stop()
+        if self._feeds.ledger is not None:
+            self._feeds.ledger.stop()
 
 
 def _checked(key: Any) -> bytes:

@@ -28,16 +28,17 @@ class Record:
 
     ends       when it is forgotten, once it does not run any more
     outcome    None: none was kept
+    over       done when it does not run any more; None: nobody waits for that
     """
 
-    __slots__ = ("asked", "ends", "outcome", "state", "waiting")
+    __slots__ = ("asked", "ends", "outcome", "over", "state")
 
     def __init__(self, asked: Asked) -> None:
         self.asked = asked
         self.state = _RUNNING
         self.outcome: Outcome | None = None
         self.ends = 0.0
-        self.waiting: set[asyncio.Future[None]] | None = None
+        self.over: asyncio.Future[None] | None = None
 
     @property
     def size(self) -> int:
@@ -51,12 +52,17 @@ class Record:
             raise OutcomeNotKept()
         return self.outcome
 
+    async def until_over(self) -> None:
+        """Wait until it does not run any more."""
+        if self.over is None:
+            self.over = asyncio.get_running_loop().create_future()
+        await asyncio.wait([self.over])  # who waits may be cancelled, and the others wait on
+
     def wake(self) -> None:
         """Let those go on who wait for its end."""
-        waiting, self.waiting = self.waiting, None
-        for future in waiting or ():
-            if not future.done():
-                future.set_result(None)
+        if self.over is not None:
+            self.over.set_result(None)
+            self.over = None
 
 
 class _Share:
@@ -96,7 +102,7 @@ class MemoryLedger:
 
     async def reserve(self, asked: Asked) -> Outcome | Record:
         while (given := self.attempt(asked)) is None:
-            await _end_of(self._records[asked.key])
+            await self._records[asked.key].until_over()
         return given
 
     def attempt(self, asked: Asked) -> Outcome | Record | None:
@@ -191,16 +197,3 @@ class MemoryLedger:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-async def _end_of(record: Record) -> None:
-    """Wait until `record` does not run any more."""
-    future = asyncio.get_running_loop().create_future()
-    if record.waiting is None:
-        record.waiting = set()
-    waiting = record.waiting
-    waiting.add(future)
-    try:
-        await future
-    finally:
-        waiting.discard(future)

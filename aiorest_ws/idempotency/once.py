@@ -32,7 +32,6 @@ class Once(Role):
 
     is_once = True
     takes_value = True
-    is_replayed = False
 
     def __init__(self, keys: Keys, pipeline: Any, request: Any, plan: Any, sent: Sent | BaseAPIException) -> None:
         self._keys = keys

@@ -78,10 +78,10 @@ class RedisLedger:
         try:
             given = await self._reserved(ticket)
         except BrokerUnavailable:
-            self._take_back(ticket)
+            self.release(ticket)  # it may have been reserved
             raise IdempotencyUnavailable() from None
         except asyncio.CancelledError:
-            self._take_back(ticket)
+            self.release(ticket)
             raise
         except BaseException:  # raised again
             self._held.discard(ticket.name)
@@ -89,10 +89,6 @@ class RedisLedger:
         if isinstance(given, Outcome):
             self._held.discard(ticket.name)
         return given
-
-    def _take_back(self, ticket: _Ticket) -> None:
-        """See to it that it is not reserved: that may have been done."""
-        self._settle(RELEASED, ticket)
 
     async def _reserved(self, ticket: _Ticket) -> Outcome | _Ticket:
         await self._live()
@@ -129,23 +125,24 @@ class RedisLedger:
     def keep(self, ticket: _Ticket, outcome: Outcome | None) -> asyncio.Future[None]:
         if outcome is not None and len(outcome.value) > self._settings.max_reply:
             outcome = None
-        return self._settle(ENDED, ticket, b"d", outcome)
+        return self._settle(ticket, b"d", outcome)
 
     def release(self, ticket: _Ticket) -> None:
-        self._take_back(ticket)
+        self._settle(ticket)
 
     def lose(self, ticket: _Ticket) -> None:
-        self._settle(ENDED, ticket, b"l")
+        self._settle(ticket, b"l")
 
-    def _settle(
-        self, script: Script, ticket: _Ticket, state: bytes = b"", outcome: Outcome | None = None
-    ) -> asyncio.Future[None]:
-        """Say what became of a ticket, again and again until it is known; gives a future of the first try."""
+    def _settle(self, ticket: _Ticket, state: bytes = b"", outcome: Outcome | None = None) -> asyncio.Future[None]:
+        """Say what became of a ticket, again and again until it is known; gives a future of the first try.
+
+        state    as `ENDED` takes it; b"": it is released
+        """
         if len(self._settling) >= _MOST_UNSAID:
             outcome = None
         loop = asyncio.get_running_loop()
         tried: asyncio.Future[None] = loop.create_future()
-        task = loop.create_task(self._say(script, ticket, state, outcome, tried), context=Context())
+        task = loop.create_task(self._say(ticket, state, outcome, tried), context=Context())
         self._settling[task] = ticket.name
         task.add_done_callback(self._settled)
         return tried
@@ -153,15 +150,13 @@ class RedisLedger:
     def _settled(self, task: asyncio.Task[None]) -> None:
         self._held.discard(self._settling.pop(task))
 
-    async def _say(
-        self, script: Script, ticket: _Ticket, state: bytes, outcome: Outcome | None, tried: asyncio.Future[None]
-    ) -> None:
+    async def _say(self, ticket: _Ticket, state: bytes, outcome: Outcome | None, tried: asyncio.Future[None]) -> None:
         while True:
             try:
-                if script is RELEASED:
-                    await self._run(script, ticket.asked, ticket.name)
-                else:
+                if state:
                     await self._end(ticket.asked, ticket.name, state, outcome)
+                else:
+                    await self._run(RELEASED, ticket.asked, ticket.name)
             except BrokerUnavailable:
                 _resolve(tried)
                 await asyncio.sleep(_AGAIN)

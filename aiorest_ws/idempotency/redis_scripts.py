@@ -13,18 +13,14 @@ and `<prefix>:{*once}`, a sorted set: the processes that do something, by when e
 
 from __future__ import annotations
 
-from aiorest_ws.realtime.brokers.redis.scripts import DAY, Script
+from aiorest_ws.realtime.brokers.redis.scripts import DAY, NOW, Script
 
 __all__ = ("ENDED", "RELEASED", "RESERVE")
 
 # KEYS: h, v, z, k. ARGV: time in ms or '', key, ticket, …
-_BEGIN = """
+_BEGIN = f"""{NOW}
 local H, V, Z, K = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local now = tonumber(ARGV[1])
-if not now then
-    local time = redis.call('TIME')
-    now = time[1] * 1000 + math.floor(time[2] / 1000)
-end
+local now = now(ARGV[1])
 local function drop(key)
     local size = redis.call('HSTRLEN', V, key)
     if redis.call('ZREM', K, key) == 1 then

@@ -57,6 +57,7 @@ class Feeds:
         self._starting = asyncio.Lock()
         self._pending = Pending()
         self.meter = Meter()
+        self.ledger: Any = None  # what knows keys wherever the broker reaches, see `idempotency`; once one was sent
         self._most_history: int | None = MOST_HISTORY
         # Whoever publishes while nobody subscribes does so where they are, one after another.
         self._lock = RLock()
@@ -324,6 +325,7 @@ class Feeds:
                     logger.warning("what was published before the application started is lost: it had no broker yet")
                 await broker.start()
                 self._broker, self._home = broker, loop
+                self._leave_ledger(broker)
             self._starts += 1
 
     async def close(self) -> None:
@@ -334,9 +336,15 @@ class Feeds:
                 await asyncio.wait(tasks, timeout=_LAST)
             stopped = self._pending.stop()
             broker, self._broker, self._home = self._broker, None, None
+            self._leave_ledger(broker)
             await broker.stop()
             if stopped:
                 await asyncio.wait(stopped)
+
+    def _leave_ledger(self, broker: Broker) -> None:
+        """Have no ledger that `broker` does not reach, or that was at `broker`; what is in this process stays."""
+        if not broker.is_local:
+            self.ledger = None
 
     def stop(self, factory: Any) -> list[asyncio.Task[None]]:
         """Let go of what serves subscriptions, unless another listener than `factory` has some.

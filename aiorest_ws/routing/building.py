@@ -57,7 +57,7 @@ def _text(name: str, value: Any, converter: Converter | None) -> str:
             raise ValueError(f"{text!r:.100} cannot stand in a url")
         if converter is not None:
             converter.convert(text)
-    except Exception as exc:
+    except Exception as exc:  # of a converter of the user's own, too
         raise NoReverseMatch(f"parameter '{name}': {exc}") from exc
     return text
 

@@ -19,7 +19,6 @@ __all__ = ("asyncapi",)
 
 _CHANNEL = "connection"
 _MESSAGES = f"#/channels/{_CHANNEL}/messages"
-_parameter = re.compile(r"\{(\w+)\}")
 
 _ID = {"type": ["string", "integer"], "description": "of a request; its reply has the same"}
 _TOKEN = {"type": "string", "description": "whose request it is, if the handshake does not say so"}
@@ -203,8 +202,9 @@ def _url(each: Described) -> dict[str, Any]:
     looks = {p.name: _LOOKS.get(p.converter or "", "[^/]+") for p in each.parameters if p.place == "path"}
     if not looks:
         return {"const": each.path}
-    literals = _parameter.split(each.path)
-    pattern = "".join(looks[part] if at % 2 else re.escape(part) for at, part in enumerate(literals))
+    pattern = re.escape(each.path)
+    for name, look in looks.items():
+        pattern = pattern.replace(re.escape(f"{{{name}}}"), look)
     return {"type": "string", "pattern": f"^{pattern}/?$"}
 
 

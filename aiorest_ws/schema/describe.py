@@ -105,7 +105,8 @@ def describe(routes: Iterable[Route], middlewares: Sequence[Any] = ()) -> Iterat
 
 def _described(route: Route, verb: str, middlewares: Sequence[Any]) -> Described:
     view, plan = route.handler, route.plans[verb]
-    fit: Signature = _value_of(plan).fit  # type: ignore[assignment]
+    value = _value_of(plan)
+    fit: Signature = value.fit  # type: ignore[assignment]
     title = f"{verb} {route.path}"
     warnings: list[str] = []
     summary, description = _texts(view, fit.handler)
@@ -118,9 +119,9 @@ def _described(route: Route, verb: str, middlewares: Sequence[Any]) -> Described
         description=description,
         tags=_tags(route),
         deprecated=view.deprecated is True or any(hasattr(each, "__deprecated__") for each in layers_of(fit.handler)),
-        parameters=_parameters(route, plan, fit, warnings, title),
+        parameters=_parameters(route, value, fit, warnings, title),
         open=fit.open and (fit.behind is None or fit.behind.open),
-        checked=not fit.open or bool(fit.required) or _value_of(plan).bind is not None,
+        checked=not fit.open or bool(fit.required) or value.bind is not None,
         response=UNKNOWN if view.response_model in (None, Any, object) else view.response_model,
         status=view.status,
         may_differ=_may_differ(fit.handler),
@@ -184,7 +185,7 @@ def _may_differ(handler: Any) -> bool:
 
 def _parameters(route: Route, plan: Plan, fit: Signature, warnings: list[str], title: str) -> list[Parameter]:
     """Give the path parameters with their types, and what else a request gives."""
-    bind = _value_of(plan).bind
+    bind = plan.bind
     converters = converters_by_parameter(route.path)
     path = [Parameter(name, "path", converter=converters[name]) for name in parameter_names(route.path)]
     # A decorator that calls the handler with other arguments is asked itself, and nothing of it is checked.

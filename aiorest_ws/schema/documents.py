@@ -29,18 +29,21 @@ class Documents:
         self._application = application
         self._texts: dict[tuple[Any, ...], tuple[tuple[Any, ...], str]] = {}
 
-    def page(self, kind: Kind) -> bytes:
-        """Give a document as it is served. Raises as `text`."""
-        return self.text(kind).encode()
+    def page(self, kind: Kind, served_path: str) -> bytes:
+        """Give a document as it is served, beside WebSockets at `served_path`. Raises as `text`."""
+        return self.text(kind, served_path=served_path).encode()
 
     def document(self, kind: Kind, title: str | None, version: str | None) -> dict[str, Any]:
         """Give a document, a copy of one's own. Raises as `text`."""
         return json.loads(self.text(kind, title, version))  # type: ignore[no-any-return]
 
-    def text(self, kind: Kind, title: str | None = None, version: str | None = None) -> str:
+    def text(
+        self, kind: Kind, title: str | None = None, version: str | None = None, served_path: str | None = None
+    ) -> str:
         """Give a document as JSON; what it warns of is logged when it is made.
 
         title, version    of the application, if it does not say them itself
+        served_path       where WebSockets are taken, None for that of the option
 
         Raises RouterNotDefined, and ImproperlyConfigured for a router that does not tell its routes, and if msgspec is
         missing and needed.
@@ -56,9 +59,10 @@ class Documents:
         title = options["api_title"] if title is None else title
         version = options["api_version"] if version is None else version
         middlewares = tuple(self._application.middlewares)
-        limit, path, prefix = options["requests_per_second"], options["path"], options["http_prefix"]
-        state = (router.routes, middlewares, limit, path, prefix)
-        known = self._texts.get((kind, title, version))
+        address = served_path or "/" + options["path"].strip("/")
+        limit, prefix = options["requests_per_second"], options["http_prefix"]
+        state = (router.routes, middlewares, limit, prefix)
+        known = self._texts.get((kind, title, version, address))
         if known is not None and known[0] == state:
             return known[1]
         described = describe(router.routes, middlewares)
@@ -66,9 +70,9 @@ class Documents:
             is_limited = limit is not None
             document, warnings = openapi(described, title=title, version=version, is_limited=is_limited, prefix=prefix)
         else:
-            document, warnings = asyncapi(described, title=title, version=version, address=f"/{path.strip('/')}")
+            document, warnings = asyncapi(described, title=title, version=version, address=address)
         for warning in dict.fromkeys(warnings):
             logging.getLogger("aiorest_ws").warning("schema: %s", warning)
         text = text_of(document)
-        self._texts[kind, title, version] = state, text
+        self._texts[kind, title, version, address] = state, text
         return text

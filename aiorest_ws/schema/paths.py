@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
+from aiorest_ws.routing.templates import parameter_names, replace_parameters
 from aiorest_ws.schema.describe import Described
 from aiorest_ws.schema.names import Names
 
 __all__ = ("Paths",)
-
-_parameter = re.compile(r"\{(\w+)\}")
 
 
 class Paths:
@@ -34,9 +32,9 @@ class Paths:
     def add(self, each: Described, operation: dict[str, Any]) -> None:
         """Add `operation`, which describes `each`. If there is one with its path and verb, one is made of both."""
         verb = each.verb.lower()
-        path = self._paths.setdefault(_parameter.sub("{}", each.path), each.path)
+        path = self._paths.setdefault(replace_parameters(each.path, lambda name: "{}"), each.path)
         if path != each.path:
-            names = dict(zip(_parameter.findall(each.path), _parameter.findall(path), strict=True))
+            names = dict(zip(parameter_names(each.path), parameter_names(path), strict=True))
             for parameter in operation.get("parameters", ()):
                 if parameter["in"] == "path":
                     parameter["name"] = names[parameter["name"]]

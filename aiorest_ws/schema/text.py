@@ -37,7 +37,7 @@ def _plain(value: Any) -> Any:
         return sorted(value, key=repr)
     try:
         return json.loads(dumps(value))
-    except Exception:
+    except Exception:  # what dumps cannot take, and what values of the user's own raise
         return str(value)
 
 

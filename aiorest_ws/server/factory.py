@@ -230,7 +230,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
             return None
         from aiorest_ws.idempotency.keys import Keys  # nobody needs it before a request comes
 
-        return Keys(self.idempotency, self if self.app is None else self.app, self.live)
+        return Keys(self.idempotency, self.live)
 
     def _effects(self, router: AbstractRouter) -> tuple[Any, ...]:
         effects = effects_of(self.dependencies, "the application")

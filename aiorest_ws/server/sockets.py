@@ -258,7 +258,8 @@ def _bind_all(addresses: list[Address], reuse_port: bool, sockets: list[socket.s
 
 
 def _bound(family: socket.AddressFamily, address: tuple[Any, ...], reuse_port: bool) -> socket.socket:
-    bound = Listener(family, socket.SOCK_STREAM)
+    # asyncio has what it accepts send at once (TCP_NODELAY) only where the protocol is named, and not 0.
+    bound = Listener(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if os.name == "posix":
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -8,8 +8,6 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from aiorest_ws.idempotency.keys import ledger_of
-
 if TYPE_CHECKING:
     from aiorest_ws.app import Application
 
@@ -90,11 +88,9 @@ class Passing:
 
     def _move_clocks(self) -> None:
         """Let what looks at clocks look at this one."""
-        if hasattr(self._app.live.broker, "clock"):
-            self._put(self._app.live.broker, "clock", lambda broker: self._later(broker.clock))
-        ledger = ledger_of(self._app)
-        if ledger is not None:
-            self._put(ledger, "clock", lambda ledger: self._later(ledger.clock))
+        for each in (self._app.live.broker, self._app.live.ledger):
+            if hasattr(each, "clock"):
+                self._put(each, "clock", lambda each: self._later(each.clock))
         for middleware in list(self._believers()):
             self._put(middleware.manager, "now", lambda manager: self._later(manager.now))
             self._put(middleware, "_clock", lambda middleware: middleware.manager.clock)

@@ -176,19 +176,6 @@ def test_empty_read_does_nothing(impl: Impl) -> None:
     assert feed(frames, [*sliced(wire(b"ab"), 3, 3, 7), b""]) == [("message", b"ab", False)]
 
 
-@pytest.mark.parametrize("state", [CONNECTING, OPEN, CLOSING, CLOSED])
-def test_messages_that_come_and_go_without_frames(impl: Impl, state: int) -> None:
-    frames = make(impl)
-    frames.state = state
-    frames._take_message(b"text", False)
-    frames._take_message(b"\xff", True)
-    taken = [(b"text", False), (b"\xff", True)] if state == OPEN else []
-    assert [event[1:] for event in frames.events if event[0] == "message"] == taken
-    assert (frames._octets_on_wire, frames._messages) == ((5, 2) if state == OPEN else (0, 0))
-    frames._note_sent(3)
-    assert (frames._octets_on_wire_out, frames._octets_out, frames._frames_out) == (3, 3, 1)
-
-
 def test_messages_become_requests(impl: Impl) -> None:
     """Of each form; one that is none becomes a request too, whose reply says so."""
     seen: list[Any] = []

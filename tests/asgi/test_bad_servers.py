@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from aiorest_ws import Application
+from aiorest_ws.asgi import AsgiApplication
 from tests.kit.asgi import ByHand
 from tests.serving import asynchronous, make_router, turn_over, until
 
@@ -16,6 +18,31 @@ def noted(**handlers: Any) -> tuple[Application, list[Any]]:
     left: list[Any] = []
     app = Application(make_router(**handlers), on_disconnect=lambda connection, code, reason: left.append(code))
     return app, left
+
+
+async def accepted(app: Application, server: ByHand) -> AsgiApplication:
+    """Have `server` serve `app`, and the connection accepted."""
+    asgi = app.asgi()
+    server.begin(asgi)
+    assert (await server.told())["type"] == "websocket.accept"
+    return asgi
+
+
+def waiting(cancelled: list[str]) -> Callable[[Any], Awaitable[None]]:
+    """Give a handler that waits for ever, and says when it is cancelled."""
+
+    async def wait(request: Any) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.append("handler")
+
+    return wait
+
+
+async def decide(connection: Any) -> None:
+    """Never come to a decision. It is an `on_connect`."""
+    await asyncio.Event().wait()
 
 
 @pytest.mark.parametrize("kind", ["websocket.receive", "websocket.accept", "lifespan.startup"])
@@ -54,10 +81,8 @@ async def test_disconnect_before_connect_is_a_client_that_left() -> None:
 @asynchronous
 async def test_message_that_must_not_come(message: dict[str, Any], what: str) -> None:
     app, left = noted()
-    asgi = app.asgi()
     server = ByHand()
-    server.begin(asgi)
-    await server.told()
+    asgi = await accepted(app, server)
     server.to_app.put_nowait(message)
     with pytest.raises(RuntimeError, match=what):
         await server.over()
@@ -69,10 +94,8 @@ async def test_message_that_must_not_come(message: dict[str, Any], what: str) ->
 @asynchronous
 async def test_nothing_is_read_behind_a_disconnect() -> None:
     app, left = noted()
-    asgi = app.asgi()
     server = ByHand()
-    server.begin(asgi)
-    await server.told()
+    asgi = await accepted(app, server)
     for code in (1000, 4000):
         server.say("websocket.disconnect", code=code)
     server.ask()
@@ -88,9 +111,7 @@ async def test_nothing_is_read_behind_a_disconnect() -> None:
 async def test_code_of_a_disconnect(code: int | None, seen: int) -> None:
     app, left = noted()
     server = ByHand()
-    asgi = app.asgi()
-    server.begin(asgi)
-    await server.told()
+    asgi = await accepted(app, server)
     server.say("websocket.disconnect", code=code, reason=None)
     await server.over()
     assert left == [seen]
@@ -105,14 +126,7 @@ class Broken(Exception):
 @asynchronous
 async def test_what_the_server_raises_is_raised_once_all_is_over(where: str) -> None:
     cancelled: list[str] = []
-
-    async def wait(request: Any) -> None:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            cancelled.append("handler")
-
-    app, _ = noted(wait=wait)
+    app, _ = noted(wait=waiting(cancelled))
     asgi = app.asgi(path="/elsewhere" if where == "answer" else None)
     server = ByHand(extensions={"websocket.http.response": {}})
 
@@ -142,41 +156,25 @@ async def test_what_the_server_raises_is_raised_once_all_is_over(where: str) -> 
     await asgi.stop()
 
 
+@pytest.mark.parametrize(
+    ("failure", "says_so"),
+    [(BrokenPipeError(), False), (RuntimeError("transport closed"), True)],
+    ids=["as it is gone", "otherwise, and it is gone"],
+)
 @asynchronous
-async def test_send_that_fails_as_the_client_is_gone_ends_it_in_silence() -> None:
+async def test_send_that_fails_ends_it_in_silence_if_the_client_is_gone(failure: Exception, says_so: bool) -> None:
     app, left = noted()
-    asgi = app.asgi()
     server = ByHand()
 
     async def send(message: dict[str, Any]) -> None:
         if message["type"] == "websocket.send":
-            raise BrokenPipeError
+            if says_so:
+                server.say("websocket.disconnect", code=1006)
+            raise failure
         await server.from_app.put(message)
 
     server.send = send
-    server.begin(asgi)
-    await server.told()
-    server.ask()
-    await server.over()
-    assert left == [1006]
-    await asgi.stop()
-
-
-@asynchronous
-async def test_send_that_fails_otherwise_is_no_mistake_if_the_client_is_gone() -> None:
-    app, left = noted()
-    asgi = app.asgi()
-    server = ByHand()
-
-    async def send(message: dict[str, Any]) -> None:
-        if message["type"] == "websocket.send":
-            server.say("websocket.disconnect", code=1006)
-            raise RuntimeError("transport closed")
-        await server.from_app.put(message)
-
-    server.send = send
-    server.begin(asgi)
-    await server.told()
+    asgi = await accepted(app, server)
     server.ask()
     await server.over()
     assert left == [1006]
@@ -186,18 +184,9 @@ async def test_send_that_fails_otherwise_is_no_mistake_if_the_client_is_gone() -
 @asynchronous
 async def test_server_that_cancels_cancels_the_handlers() -> None:
     cancelled: list[str] = []
-
-    async def wait(request: Any) -> None:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            cancelled.append("handler")
-
-    app, left = noted(wait=wait)
-    asgi = app.asgi()
+    app, left = noted(wait=waiting(cancelled))
     server = ByHand()
-    server.begin(asgi)
-    await server.told()
+    asgi = await accepted(app, server)
     server.ask("/wait")
     await turn_over()
     server.task.cancel()
@@ -210,9 +199,6 @@ async def test_server_that_cancels_cancels_the_handlers() -> None:
 
 @asynchronous
 async def test_decision_that_takes_too_long_is_a_refusal() -> None:
-    async def decide(connection: Any) -> None:
-        await asyncio.Event().wait()
-
     app = Application(make_router(), on_connect=decide, handshake_timeout=0.05)
     asgi = app.asgi()
     server = ByHand(extensions={"websocket.http.response": {}})
@@ -224,9 +210,6 @@ async def test_decision_that_takes_too_long_is_a_refusal() -> None:
 
 @asynchronous
 async def test_oldest_of_those_that_begin_goes_and_is_told() -> None:
-    async def decide(connection: Any) -> None:
-        await asyncio.Event().wait()
-
     app = Application(make_router(), max_connections=1, on_connect=decide)
     asgi = app.asgi()
     servers = [ByHand(client=("203.0.113.7", port)) for port in (1, 2)]

@@ -137,8 +137,6 @@ def _refusing(connection: Any) -> None:
 @asynchronous
 async def test_refusal(headers: Any, options: dict[str, Any], status: int, can_answer: bool) -> None:
     extensions: Any = {"websocket.http.response": {}} if can_answer else None
-    if options.get("max_connections") == 0:
-        options = {"on_connect": _refusing}
     async with ByHand(headers=headers, extensions=extensions).serving(
         app_of(**options).asgi(), accepts=False
     ) as server:

@@ -155,6 +155,9 @@ async def test_a_reply_that_does_not_come(cli: Cli) -> None:
     async with server(cli) as ask:
         said = await ask("call", "GET", "/slow", "--timeout", "0.2")
         assert said == (3, "", f"aiorest-ws: no reply from {ask.url} within 0.2 s\n")
+        shown, ask.url = ask.url, f"{ask.url}?token=secret"
+        said = await ask("call", "GET", "/slow", "--timeout", "0.2")
+        assert said == (3, "", f"aiorest-ws: no reply from {shown} within 0.2 s\n")
 
 
 @asynchronous

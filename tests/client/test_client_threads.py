@@ -8,7 +8,7 @@ import os
 import threading
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -26,7 +26,7 @@ from aiorest_ws.client import (
 )
 from tests.kit.cuts import Line, line_to
 from tests.kit.systems import needs_posix
-from tests.serving import TIMEOUT, asynchronous, run_program, serving
+from tests.serving import TIMEOUT, asynchronous, factory_of, run_program, serving
 
 QUICK: dict[str, Any] = {"backoff": (0.0, 0.01)}
 
@@ -239,12 +239,64 @@ def test_what_waits_is_told_when_it_is_closed() -> None:
 
 def test_one_that_is_forgotten_ends_its_thread() -> None:
     with a_world() as world:
-        api = Client(world.url)
-        api.connect()
-        gone = weakref.ref(api)
-        del api
+        gone = forgotten(world.url)
         gc.collect()
         assert gone() is None
+    assert threads() == []
+
+
+def forgotten(url: str, **options: Any) -> weakref.ref[Client]:
+    """Have a client that nobody has any more, but for itself; it may have failed to connect."""
+    api: Any = Client(url, **options)
+    with suppress(ConnectionLost, ZeroDivisionError):
+        api.connect()
+    api.itself = api
+    return weakref.ref(api)
+
+
+@pytest.mark.parametrize("token", [None, lambda: 1 // 0])
+def test_one_that_is_forgotten_though_it_could_not_connect_ends_its_thread(
+    token: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What it failed with is kept as the reason, and must not keep whoever was told."""
+    with caplog.at_level("ERROR", "aiorest_ws.client"):  # pytest would keep what is logged, and its traceback
+        gone = forgotten("ws://127.0.0.1:9", token=token, backoff=(3600, 3600))
+    gc.collect()
+    assert gone() is None
+    assert threads() == []
+
+
+def test_one_that_is_forgotten_behind_the_end_of_all_ends_its_thread() -> None:
+    def follow() -> weakref.ref[Client]:
+        api = Client(world.url)
+        changes = api.subscribe("/state")
+        next(changes)
+        (connection,) = factory_of(world.app).connections
+        world.do(connection.close, 1008, "no more")
+        with pytest.raises(ConnectionLost, match="1008 no more"):
+            next(changes)
+        return weakref.ref(api)
+
+    with a_world() as world:
+        gone = follow()
+        gc.collect()
+        assert gone() is None
+    assert threads() == []
+
+
+def test_one_whose_own_thread_finds_it_forgotten_ends_it() -> None:
+    """Garbage is collected wherever something is made; nothing can be waited for there."""
+    gc.disable()
+    try:
+        with a_world() as world:
+            gone = forgotten(world.url)
+            (thread,) = [thread for thread in threading.enumerate() if thread.name == "aiorest_ws.client"]
+            loop = gone()._thread._loop  # type: ignore[union-attr]
+            loop.call_soon_threadsafe(gc.collect)
+            thread.join(TIMEOUT)
+            assert gone() is None
+    finally:
+        gc.enable()
     assert threads() == []
 
 

@@ -67,6 +67,15 @@ async def test_the_console_knows_the_path_of_websockets() -> None:
         assert 'name="path" content="./ws"' in (await client.get("/console")).text
 
 
+@asynchronous
+async def test_behind_a_server_of_asgi_the_path_is_the_one_that_is_served_there() -> None:
+    asgi = Application(make_router(), console=True, path="elsewhere").asgi(path="ws")
+    async with asgi, httpx.AsyncClient(transport=httpx.ASGITransport(asgi), base_url="http://testserver") as client:
+        assert 'name="path" content="./ws"' in (await client.get("/console")).text
+        assert (await client.get("/asyncapi.json")).json()["channels"]["connection"]["address"] == "/ws"
+    assert asgi.app.asyncapi()["channels"]["connection"]["address"] == "/elsewhere"
+
+
 async def site(scope: Any, receive: Any, send: Any) -> None:
     """Be the application beside ours."""
     assert scope["type"] == "http"

@@ -23,11 +23,13 @@ from aiorest_ws import (
     Response,
     SimpleRouter,
 )
+from aiorest_ws.auth.token.middlewares import JSONWebTokenMiddleware
 from aiorest_ws.exceptions import ConnectionRefused, ImproperlyConfigured
 from aiorest_ws.exchange import Exchange, Page
 from aiorest_ws.exchange import door as doors
 from aiorest_ws.renderers import JSONRenderer, XMLRenderer
 from aiorest_ws.testing import AsyncTestClient
+from tests.kit.tokens import Manager
 from tests.serving import TIMEOUT, asynchronous
 
 router = SimpleRouter()
@@ -422,6 +424,25 @@ async def test_every_name_that_users_know_is_there() -> None:
 
 
 # Who may ask
+
+
+@asynchronous
+async def test_a_hook_may_say_that_a_client_with_a_token_is_nobody() -> None:
+    own = SimpleRouter()
+
+    @own.get("/")
+    def look(request: Any) -> Any:
+        return request.connection.user
+
+    def on_connect(connection: Any) -> None:
+        assert connection.user is not None
+        connection.user = None
+
+    app = Application(own, middlewares=[JSONWebTokenMiddleware(Manager)], on_connect=on_connect)
+    headers = {"Authorization": f"Bearer {Manager().generate({'sub': 'ada'})}"}
+    async with client_of(app) as client, AsyncTestClient(app, headers=headers) as websocket:
+        answers = [(await client.get("/", headers=headers)).json(), (await websocket.get("/")).data]
+    assert answers == [None, None]
 
 
 @asynchronous

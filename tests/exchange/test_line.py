@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from aiorest_ws import Application, SimpleRouter
-from tests.serving import LOOPS, TIMEOUT, Certificate, Client, Gates, asynchronous, factory_of, until
+from tests.serving import LOOPS, TIMEOUT, Certificate, Client, Gates, asynchronous, factory_of, turn_over, until
 
 OK = b"GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n"
 HEAD = b"POST /data HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -482,6 +482,25 @@ async def test_tls(certificate: Certificate, loop: str) -> None:
         assert [(await client.response()).body for _ in range(2)] == [b'"hi"'] * 2
         client.send(UPGRADE + b"\r\n")
         assert (await client.response()).status == 101
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@asynchronous
+async def test_one_who_does_not_read_is_dropped_over_tls(certificate: Certificate, loop: str) -> None:
+    """Also while what waits is encrypted already, and all below TLS."""
+    context = ssl.create_default_context(cafile=certificate.path)
+    router = router_of()
+    router.get("/large")(lambda request: "x" * 100_000)
+    options = {"send_timeout": 0.1, "ping_interval": None, **certificate.options}
+    async with serving(router, **options) as app, plain(app, context) as client:
+        assert (await client.ask(OK)).status == 200
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        (line,) = factory_of(app).connections
+        while factory_of(app).connections:
+            if not line._raw.get_write_buffer_size():
+                client.send(OK.replace(b"/hello", b"/large"))
+            await turn_over()
+            assert line.transport is None or line.transport.get_write_buffer_size() == 0
 
 
 @asynchronous

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -12,6 +13,7 @@ from starlette.routing import Mount
 
 from aiorest_ws import Application, Live, SimpleRouter
 from aiorest_ws.exchange import Exchange
+from tests.kit.asgi import ByHand
 from tests.serving import TIMEOUT, asynchronous
 
 HOST = (b"host", b"testserver")
@@ -24,6 +26,7 @@ def router_of() -> SimpleRouter:
     router.get("/host")(lambda request: request.connection.headers["host"])
     router.get("/one/{name}")(lambda request, name: name)
     router.get("/live", live=Live(interval=0))(lambda request: request.connection.headers["host"])
+    router.get("/peer", live=Live(interval=0))(lambda request: request.connection.peer)
     return router
 
 
@@ -128,17 +131,43 @@ async def test_server_that_gives_no_host(server: Any, host: str, version: str) -
     assert await asked("/host", headers=[], server=server, http_version=version) == (200, host)
 
 
-@asynchronous
-async def test_a_stream_where_the_server_gives_no_host() -> None:
+async def streamed(path: str, headers: Any = (HOST,), **scope: Any) -> list[Any]:
+    """Give what an ASGI app of the routes says to one who listens until the value has come."""
     said: list[Any] = []
+    has_come = asyncio.Event()
 
     async def send(message: Any) -> None:
         said.append(message)
+        if message.get("body"):
+            has_come.set()
 
     async def receive() -> Any:
+        await has_come.wait()
         return {"type": "http.disconnect"}
 
-    scope = {"type": "http", "method": "GET", "path": "/live", "http_version": "1.1"}
-    headers = [(b"accept", b"text/event-stream")]
-    await Exchange(Application(router_of()).prepare())({**scope, "headers": headers}, receive, send)
-    assert said[0]["status"] == 200
+    whole = {"type": "http", "method": "GET", "path": path, "http_version": "1.1", **scope}
+    headers = [*headers, (b"accept", b"text/event-stream")]
+    async with asyncio.timeout(TIMEOUT):
+        await Exchange(Application(router_of()).prepare())({**whole, "headers": headers}, receive, send)
+    return said
+
+
+@asynchronous
+async def test_a_stream_where_the_server_gives_no_host() -> None:
+    start, *_ = await streamed("/live", headers=())
+    assert start["status"] == 200
+
+
+@pytest.mark.parametrize(
+    ("client", "peer"),
+    [(None, "unix:"), (("203.0.113.7", 7), "tcp4:203.0.113.7:7"), (("::1", 7), "tcp6:::1:7")],
+)
+@asynchronous
+async def test_the_peer_is_the_same_on_each_way(client: Any, peer: str) -> None:
+    assert await asked("/peer", client=client) == (200, peer)
+    assert f'data: "{peer}"'.encode() in b"".join(
+        said.get("body", b"") for said in await streamed("/peer", client=client)
+    )
+    async with ByHand(client=client).serving(Application(router_of()).asgi()) as server:
+        server.ask("/peer")
+        assert (await server.reply())["data"] == peer

@@ -78,6 +78,19 @@ async def test_a_hub_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.
 
 
 @asynchronous
+async def test_a_hub_that_takes_nothing_is_told_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "MOST_PENDING", 100)
+    async with HubLedgerKit() as kit:
+        asking = asyncio.ensure_future(kit.ledger.reserve(asked("a")))
+        await asyncio.sleep(0)  # it has not left yet
+        with pytest.raises(IdempotencyUnavailable):
+            await kit.ledger.reserve(asked("b"))
+        assert not isinstance(await asking, Outcome)
+        assert not isinstance(await kit.ledger.reserve(asked("b")), Outcome)
+        assert len(kit.ledger._asked) == 0
+
+
+@asynchronous
 async def test_who_is_cancelled_while_it_is_asked_has_nothing() -> None:
     async with HubLedgerKit() as kit:
         asking = asyncio.ensure_future(kit.ledger.reserve(asked()))
@@ -89,7 +102,7 @@ async def test_who_is_cancelled_while_it_is_asked_has_nothing() -> None:
         assert kit.ledger._asked == {}
 
 
-NUMBERED: list[tuple[Any, ...]] = [
+CONFUSED: list[tuple[Any, ...]] = [
     ("key", "1", *DIGESTS),
     ("key", 1, *DIGESTS[:2]),
     ("key", 1, "x" * 64, *DIGESTS[1:]),
@@ -105,15 +118,17 @@ NUMBERED: list[tuple[Any, ...]] = [
 ]
 
 
-@pytest.mark.parametrize("said", NUMBERED)
+@pytest.mark.parametrize(
+    ("said", "body"), [*((said, b"") for said in CONFUSED), (("key", 2, *DIGESTS), b"1"), (("key lost", 1), b"1")]
+)
 @asynchronous
 async def test_a_worker_that_is_confused_is_closed_and_takes_nobody_along(
-    said: tuple[Any, ...], caplog: pytest.LogCaptureFixture
+    said: tuple[Any, ...], body: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with HubLedgerKit() as kit:
         await kit.ledger.reserve(asked("a"))
         ticket = await kit.other.reserve(asked("b"))
-        kit.channels[1].send(*said)
+        kit.channels[1].send(*said, body=body)
         await kit.settle()
         assert kit.channels[0].is_closed
         assert "is not understood" in caplog.text

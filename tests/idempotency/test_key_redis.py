@@ -1,6 +1,8 @@
 """Keys of several machines: what is known when a process, or the server, is gone for a while."""
 
 import asyncio
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -150,20 +152,36 @@ async def test_two_applications_know_what_the_other_has_done(valkey: Valkey) -> 
 
 
 @asynchronous
+async def test_a_broker_that_is_over_is_not_kept_by_its_keys(valkey: Valkey) -> None:
+    valkey.do("FLUSHALL")
+
+    async def used() -> weakref.ref[Any]:
+        till = Till(valkey.url)
+        till.gates.open("a")
+        async with till.client() as client:
+            assert (await client.post("/pay", data="a", idempotency_key=KEY)).data == "a"
+            return weakref.ref(till.app.live.broker)
+
+    broker = await used()
+    gc.collect()
+    assert broker() is None
+
+
+@asynchronous
 async def test_when_the_server_is_gone_what_runs_is_answered_and_nothing_is_begun(valkey: Valkey) -> None:
     valkey.do("FLUSHALL")
-    async with proxied(valkey) as proxy:
-        till = Till(proxy.url)
+    async with proxied(valkey) as (line, url):
+        till = Till(url)
         async with till.client() as client:
             running_one = asyncio.ensure_future(client.post("/pay", data="a", idempotency_key=KEY))
             await till.gates.until_started("a")
-            proxy.is_deaf = True
-            proxy.cut()
+            line.swallow()
+            line.cut()
             till.gates.open("a")
             assert (await running_one).data == "a"
             refused = await client.post("/pay", data="b", idempotency_key=KEY * 2)
             assert (refused.status, refused.detail) == (503, "`idempotency_key`s cannot be looked up now")
-            proxy.is_deaf = False
+            line.flow()
             again = await client.post("/pay", data="a", idempotency_key=KEY)
             while again.status == 503:  # until it is found again
                 again = await client.post("/pay", data="a", idempotency_key=KEY)

@@ -151,6 +151,8 @@ async def test_who_waits_and_leaves_is_forgotten() -> None:
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.wait([waiting])
-    assert not ticket.waiting
+    over: Any = ticket.over
+    assert not over._callbacks
+    assert not over.done()
     ledger.release(ticket)
     assert len(ledger) == 0

@@ -1,6 +1,8 @@
 """Requests with a key, from a client's side: each is done once, and answered as often as it is asked."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from decimal import Decimal
 from types import SimpleNamespace
@@ -574,13 +576,8 @@ async def test_ordered_requests_keep_their_order() -> None:
 
 @asynchronous
 async def test_who_waits_has_its_own_time_and_what_takes_too_long_is_an_outcome() -> None:
-    till = Till(request_timeout=0.05)
-
-    async def pay(request: Request) -> str:
-        till.done.append(request.data)
-        return await (till.gates.wait_on if request.data == "stubborn" else till.gates.wait)(request.data)
-
-    async with till.does(pay).client() as client:
+    till = waiting(request_timeout=0.05)
+    async with till.client() as client:
         for again in (False, True):
             assert said(await client.post("/pay", data="a", idempotency_key=KEY)) == (
                 504,
@@ -683,7 +680,7 @@ async def test_who_leaves_in_the_moment_in_which_it_would_begin_has_begun_nothin
             released.append(ticket)
 
     till = paying()
-    keys = Keys(lambda request: "ada", object(), None)
+    keys = Keys(lambda request: "ada", None)
     keys.__class__ = type("SlowKeys", (Keys,), {"ledger": Slow()})
     request = Request(method="POST", url="/pay")
     once = keys.begin(None, request, SimpleNamespace(method="POST"), KEY)
@@ -823,6 +820,20 @@ async def test_the_end_does_not_wait_for_ever() -> None:
         await until(lambda: not factory_of(app).connections)
         await app.stop()
     assert till.gates.cancelled == ["a"]
+
+
+@asynchronous
+async def test_an_application_that_is_gone_is_not_kept_by_its_keys() -> None:
+    async def used() -> weakref.ref[Application]:
+        app = Application(paying().router, idempotency=lambda request: str(id(app)))
+        async with AsyncTestClient(app) as client:
+            for again in (False, True):
+                assert (await client.post("/pay", idempotency_key=KEY)).replayed is again
+        return weakref.ref(app)
+
+    app = await used()
+    gc.collect()
+    assert app() is None
 
 
 # Over HTTP

@@ -1,12 +1,15 @@
-"""A line of TCP between a client and a server: it can be cut, swallow what goes over it, and hold it back."""
+"""A line between a client of TCP and a server: it can be cut, swallow what goes over it, and hold it back."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 __all__ = ("Line", "line_to")
+
+Target = tuple[str, int] | Path
 
 _AT_ONCE = 64 * 1024
 
@@ -14,12 +17,12 @@ _AT_ONCE = 64 * 1024
 class Line:
     """A server of TCP that passes on what comes to another one.
 
+    target         where that is: host and port, or the path of a socket
     port           where it listens
     connections    so many were made
-    is_flowing     what comes is passed on; else it waits, and nobody is told
     """
 
-    def __init__(self, target: tuple[str, int]) -> None:
+    def __init__(self, target: Target) -> None:
         self.target = target
         self.connections = 0
         self.port = 0
@@ -54,7 +57,7 @@ class Line:
         writers = {writer}
         self._writers.add(writer)
         try:
-            theirs, ours = await asyncio.open_connection(*self.target)
+            theirs, ours = await self._connected()
             writers.add(ours)
             self._writers.add(ours)
             await asyncio.gather(self._pass(reader, ours), self._pass(theirs, writer))
@@ -65,6 +68,11 @@ class Line:
                 each.transport.abort()
             self._writers -= writers
             self._tasks.discard(task)
+
+    async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if isinstance(self.target, Path):
+            return await asyncio.open_unix_connection(self.target)
+        return await asyncio.open_connection(*self.target)
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -86,7 +94,7 @@ class Line:
 
 
 @asynccontextmanager
-async def line_to(target: tuple[str, int]) -> AsyncIterator[Line]:
+async def line_to(target: Target) -> AsyncIterator[Line]:
     """Lay a line to a server."""
     line = Line(target)
     server = await asyncio.start_server(line.serve, "127.0.0.1", 0)

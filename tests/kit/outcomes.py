@@ -12,6 +12,6 @@ def outcome(function: Callable[..., Any], *args: Any) -> tuple[Any, ...]:
     """Give what `function` does: its result with its type, or its exception's type and text."""
     try:
         result = function(*args)
-    except Exception as exc:
+    except Exception as exc:  # that is an outcome, too
         return type(exc), str(exc)
     return type(result), repr(result)

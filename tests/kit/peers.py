@@ -90,7 +90,7 @@ class Script:
             await peer.gone()
         except ConnectionClosed:
             pass
-        except BaseException as exc:
+        except BaseException as exc:  # what `pytest.fail` raises is no Exception
             self.failures.append(exc)
             raise
 

@@ -1,13 +1,16 @@
-"""What a system must have for a test: the marks of those that are skipped without it."""
+"""What a system must have for a test: the marks of those that are skipped without it. And what it has."""
 
 from __future__ import annotations
 
 import os
 import sys
+from importlib.metadata import version
 
 import pytest
 
-__all__ = ("needs_linux", "needs_posix")
+__all__ = ("MSGSPEC", "needs_linux", "needs_posix")
+
+MSGSPEC = tuple(map(int, version("msgspec").split(".")[:2]))  # (0, 23): it says some things otherwise than before
 
 # Windows has neither what these tests are about; each of them runs on Linux, which is where CI is, and on macOS.
 needs_posix = pytest.mark.skipif(

@@ -1,8 +1,7 @@
-"""Real servers for tests of the broker that needs one: Valkey, on a socket of its own, and a proxy in front of it."""
+"""Real servers for tests of the broker that needs one: Valkey, on a socket of its own, and a line to it."""
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import socket
 import tempfile
@@ -15,9 +14,10 @@ import redis
 
 from aiorest_ws.realtime.brokers.redis import RedisBroker
 from tests.kit.brokers import Kit
+from tests.kit.cuts import Line, line_to
 from tests.serving import until
 
-__all__ = ("Proxy", "RedisKit", "Valkey", "clustered", "proxied", "running")
+__all__ = ("RedisKit", "Valkey", "clustered", "proxied", "running")
 
 SOON = 0.01  # seconds between two tries to connect
 
@@ -107,59 +107,11 @@ class RedisKit(Kit):
         return count
 
 
-class Proxy:
-    """What stands between a client and a server: may swallow everything, and lead to another server."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.is_deaf = False  # nothing goes through, and nobody is told
-        self.connections = 0
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.url = ""
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        self._tasks.add(asyncio.current_task())  # type: ignore[arg-type]
-        upstream = await asyncio.open_unix_connection(str(self.path))
-        self._writers |= {writer, upstream[1]}
-        try:
-            await asyncio.gather(self._pass(reader, upstream[1]), self._pass(upstream[0], writer))
-        except OSError:
-            pass  # that is how connections end
-        finally:
-            for each in (writer, upstream[1]):
-                self._writers.discard(each)
-                each.transport.abort()
-
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65536):
-            if not self.is_deaf:
-                writer.write(data)
-                await writer.drain()
-        writer.transport.abort()
-
-    def cut(self) -> None:
-        """End all connections."""
-        for writer in list(self._writers):
-            writer.transport.abort()
-
-    async def close(self) -> None:
-        self.cut()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
-
-
 @asynccontextmanager
-async def proxied(valkey: Valkey) -> AsyncIterator[Proxy]:
-    proxy = Proxy(valkey.path)
-    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
-    proxy.url = "redis://{}:{}".format(*server.sockets[0].getsockname())
-    try:
-        yield proxy
-    finally:
-        server.close()
-        await proxy.close()
+async def proxied(valkey: Valkey) -> AsyncIterator[tuple[Line, str]]:
+    """Lay a line to a server; give it, and the url of its other end."""
+    async with line_to(valkey.path) as line:
+        yield line, f"redis://127.0.0.1:{line.port}"
 
 
 def free_port() -> int:

@@ -79,7 +79,7 @@ async def client_of(where: Where, wanted: Callable[[int], bool] = lambda pid: Tr
             pid = await pid_of(client)
             if wanted(pid):
                 return client, pid
-            await client.drop()
+            await client.leave()  # it is counted no more when that is done
 
 
 async def two_clients(where: Where) -> tuple[tuple[Client, int], tuple[Client, int]]:

@@ -22,7 +22,7 @@ from aiorest_ws.schema.openapi import openapi
 from aiorest_ws.testing import TestClient
 from tests.schema.kit import document_of, operation_of
 
-TODO = {"$ref": "#/components/schemas/Todo"}
+REFERENCE = {"$ref": "#/components/schemas/Todo"}
 ANYTHING: Any = {"application/json": {"schema": {}}}
 
 
@@ -69,10 +69,10 @@ def test_it_is_valid_and_says_what_a_route_takes() -> None:
         {"name": "number", "in": "path", "required": True, "schema": {"type": "integer"}},
         {"name": "limit", "in": "query", "required": False, "schema": {"type": "integer", "default": 20}},
     ]
-    assert show["responses"]["200"]["content"]["application/json"]["schema"] == TODO
+    assert show["responses"]["200"]["content"]["application/json"]["schema"] == REFERENCE
     assert refusals(show) == {"400", "404", "422", "default"}
     add = document["paths"]["/todos"]["post"]
-    assert add["requestBody"] == {"required": True, "content": {"application/json": {"schema": TODO}}}
+    assert add["requestBody"] == {"required": True, "content": {"application/json": {"schema": REFERENCE}}}
     assert refusals(add) == {"400", "413", "415", "422", "default"}
     assert document["components"]["schemas"]["Todo"]["properties"]["title"]["examples"] == ["milk"]
     bare = document["paths"]["/files/{rest}"]["get"]

@@ -249,6 +249,19 @@ async def test_socket_that_is_bound_already(loop: str, given: str) -> None:
         assert bound.fileno() >= 0
 
 
+@on_each_loop
+@pytest.mark.parametrize("given", ["host", "sock", "fd"])
+@asynchronous
+async def test_what_is_sent_leaves_at_once(loop: str, given: str) -> None:
+    """Else the second of two writes waits for what the client's system says of the first: 40 ms for a response."""
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        options: dict[str, Any] = {"host": "127.0.0.1", "sock": bound, "fd": bound.fileno()}
+        async with serving(make_router(), **{given: options[given]}) as app, await Client.connect(app) as client:
+            sock = connection_of(app).transport.get_extra_info("socket")
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+            await client.leave()
+
+
 @needs_posix
 @asynchronous
 async def test_what_is_no_bound_socket_is_one_line(tmp_path: Path) -> None:

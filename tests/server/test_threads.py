@@ -531,14 +531,19 @@ async def test_one_client_with_many_does_not_hold_up_another(loop: str, kind: st
         turns.gate.release()
         await turns.until(5)
         assert turns.begun[4] == "one"
+        turns.gate.release()
+        await turns.until(6)
+        assert turns.begun[5] == "third"
         turns.gate.release(80)
         assert (await one.reply())["data"] == "one"
         assert (await third.reply())["data"] == "third"
-        assert turns.begun.index("third") <= 6
         for _ in range(64):
             assert (await many.reply())["status"] == 200
-        # In which order four threads say that they have begun is the system's to decide.
-        assert sorted(name for name in turns.begun if type(name) is int) == list(range(64))
+        begun = [name for name in turns.begun if type(name) is int]
+        assert sorted(begun) == list(range(64))
+        # They are taken in order; in which order four threads then say that they have begun is the system's to decide.
+        for at, number in enumerate(begun):
+            assert len(set(range(number)).difference(begun[:at])) <= 3, begun
 
 
 @asynchronous

@@ -7,6 +7,7 @@ from typing import Any
 
 from aiorest_ws.auth.token.exceptions import BaseTokenException
 from aiorest_ws.exceptions import BaseAPIException, ConnectionRefused
+from aiorest_ws.http.head import bearer
 
 __all__ = ("INVALID_TOKEN", "SUBPROTOCOL", "agreed_on", "end", "offered", "refusal")
 
@@ -21,7 +22,7 @@ def offered(connection: Any, cookie: str | None) -> list[str]:
 
     What names a token explicitly wins, first the header, then the subprotocol: a browser sends cookies by itself.
     """
-    token = _bearer(connection.headers.get("authorization", ""))
+    token = bearer(connection.headers.get("authorization", ""))
     if token is None:
         token = _after(connection.websocket_protocols, SUBPROTOCOL)
     if token is not None:
@@ -49,12 +50,6 @@ def refusal(exc: BaseAPIException | ConnectionRefused, refuse: str) -> Connectio
     status = exc.status if isinstance(exc.status, int) and 400 <= exc.status <= 599 else 500
     close = 4000 + status if refuse == "close" else None
     return ConnectionRefused(int(status), str(exc.detail), headers=headers, close=close)
-
-
-def _bearer(header: str) -> str | None:
-    """Give the token of a header Authorization (RFC 6750 §2.1), None for another scheme."""
-    scheme, _, token = header.partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else None
 
 
 def _after(names: list[str], name: str) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any
 from aiorest_ws.exceptions import BrokerUnavailable
 from aiorest_ws.logs.throttled import Complaints, path_of
 from aiorest_ws.realtime.brokers import Item, Node, Retention
-from aiorest_ws.realtime.brokers.hub_messages import MOST_OF_ITEM, Channel, body_of, item_of
+from aiorest_ws.realtime.brokers.hub_messages import MOST_OF_ITEM, MOST_PENDING, Channel, body_of, item_of
 from aiorest_ws.realtime.brokers.hub_presence import OwnMembers, members_of
 from aiorest_ws.realtime.versions import Mark
 
@@ -18,7 +18,6 @@ __all__ = ("HubBroker",)
 
 _complaints = Complaints(logging.getLogger("aiorest_ws"))
 
-_MOST_PENDING = 32 * 1024 * 1024  # bytes that wait for the hub to take them; what comes then is refused
 _PATIENCE = 5.0  # seconds in which the hub answers; what it has not answered after twice as many is refused
 
 
@@ -184,7 +183,7 @@ class HubBroker:
         """Give why nothing can be asked now, None if it can."""
         if self._why_not:
             return self._why_not
-        if self.channel.pending > _MOST_PENDING:
+        if self.channel.pending > MOST_PENDING:
             return "the supervisor does not take what it is told"
         return None
 

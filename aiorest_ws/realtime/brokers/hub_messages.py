@@ -32,10 +32,11 @@ from typing import Any, Protocol
 
 from aiorest_ws.realtime.brokers import Item
 
-__all__ = ("MOST_OF_ITEM", "MOST_OF_MEMBER", "Channel", "body_of", "in_parts", "item_of")
+__all__ = ("MOST_OF_ITEM", "MOST_OF_MEMBER", "MOST_PENDING", "Channel", "body_of", "checked", "in_parts", "item_of")
 
 MOST_OF_ITEM = 16 * 1024 * 1024  # bytes of what is published, so that it fits into one message
 MOST_OF_MEMBER = 1024 * 1024  # bytes of what is listed of one who is there, with the id
+MOST_PENDING = 32 * 1024 * 1024  # bytes that wait for the hub to take them; what comes then is refused
 _PART = 512 * 1024  # bytes of what is sent at once, of what is large; the last piece may be beyond them
 _WHAT = 32  # bytes in which it is said what a piece is, at most
 
@@ -51,6 +52,27 @@ class Channel(Protocol):
     def take(self, kind: str, handler: Callable[[list[Any], bytes], None]) -> None: ...
     def on_lost(self, function: Callable[[], Any]) -> None: ...
     def on_room(self, function: Callable[[], Any]) -> None: ...
+
+
+def checked(
+    types: tuple[type, ...], handler: Callable[..., None], *, takes_body: bool = False
+) -> Callable[[list[Any], bytes], None]:
+    """Give what calls `handler` with what is in a head, if it is of these types; with the body, too, if it takes one.
+
+    Raises ValueError for what else was said, which closes the channel.
+    """
+
+    def take(head: list[Any], body: bytes) -> None:
+        if tuple(map(type, head)) != types:
+            raise ValueError(f"expected {', '.join(each.__name__ for each in types) or 'nothing'}")
+        if takes_body:
+            handler(*head, body)
+        elif body:
+            raise ValueError("expected no body")
+        else:
+            handler(*head)
+
+    return take
 
 
 def body_of(item: Item) -> bytes:

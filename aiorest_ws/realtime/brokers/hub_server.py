@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from aiorest_ws.realtime.brokers import Item, Retention
-from aiorest_ws.realtime.brokers.hub_messages import MOST_OF_MEMBER, Channel, body_of, in_parts, item_of
+from aiorest_ws.realtime.brokers.hub_messages import MOST_OF_MEMBER, Channel, body_of, checked, in_parts, item_of
 from aiorest_ws.realtime.brokers.memory import MOST_HISTORY, MemoryBroker
 from aiorest_ws.realtime.presence import PATH
 from aiorest_ws.realtime.timers import Timers
@@ -115,26 +115,19 @@ class _Worker:
             ("present", self._set_present),
             ("leave", self.leave),
         ):
-            channel.take(kind, self._checked(_TYPES[kind], handler))
-        channel.take("recheck", self._recheck)
+            takes_body = kind in ("publish", "change", "present")
+            channel.take(kind, self._while_here(checked(_TYPES[kind], handler, takes_body=takes_body)))
+        channel.take("recheck", self._while_here(self._recheck))
         channel.on_lost(self.leave)
         channel.on_room(self._on_room)
 
-    def _checked(self, types: tuple[type, ...], handler: Callable[..., None]) -> Callable[[list[Any], bytes], None]:
-        """Give what calls `handler` with what is in a head, and the body, if it is of these types."""
-        takes_body = handler in (self._publish, self._change, self._set_present)
+    def _while_here(self, handler: Callable[[list[Any], bytes], None]) -> Callable[[list[Any], bytes], None]:
+        """Give what calls `handler`, unless it has left."""
 
         def take(head: list[Any], body: bytes) -> None:
-            if tuple(map(type, head)) != types:
-                raise ValueError(f"expected {', '.join(each.__name__ for each in types) or 'nothing'}")
             if self._has_left:
                 raise ValueError("it has left")
-            if takes_body:
-                handler(*head, body)
-            elif body:
-                raise ValueError("expected no body")
-            else:
-                handler(*head)
+            handler(head, body)
 
         return take
 
@@ -203,7 +196,7 @@ class _Worker:
         self._answer(number, mark, self._told)
 
     def _recheck(self, head: list[Any], body: bytes) -> None:
-        if len(head) != 1 or type(head[0]) not in (str, type(None)) or body or self._has_left:
+        if len(head) != 1 or type(head[0]) not in (str, type(None)) or body:
             raise ValueError("expected a url or null")
         self._asks = True
         try:

@@ -1,5 +1,6 @@
 /** What is subscribed to: each change and its version. */
 import type { Change, Client, TopicStatus } from "../../typescript/src/index.js";
+import { canonical } from "../../typescript/src/topics.js";
 import { at, clock, h, pretty, short } from "./dom.js";
 import type { Message } from "./place.js";
 import type { Tap } from "./tap.js";
@@ -94,7 +95,7 @@ export class Cards {
   private cards: Card[] = [];
 
   subscribe(client: Client, tap: Tap, request: Message): void {
-    const same = this.cards.find((card) => !card.isOver && JSON.stringify(card.request) === JSON.stringify(request));
+    const same = this.cards.find((card) => !card.isOver && canonical(card.request) === canonical(request));
     if (same) {
       same.element.scrollIntoView({ block: "nearest" });
       return;

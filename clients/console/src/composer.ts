@@ -1,4 +1,5 @@
 /** The request that is made up: as a form from its schema, or as the message itself. */
+import { canonical } from "../../typescript/src/topics.js";
 import { at, h } from "./dom.js";
 import { fieldOf, type Field } from "./form.js";
 import type { Message } from "./place.js";
@@ -114,7 +115,7 @@ export class Composer {
     for (const [name, field] of Object.entries(form.args)) field.write((Object(message.args) as Schema)[name]);
     form.data?.write(message.data);
     try {
-      return sorted(this.filled(form)) === sorted(message);
+      return canonical(this.filled(form)) === canonical(message);
     } catch {
       return Object.keys(message).length <= 2; // Nothing is filled in yet.
     }
@@ -172,7 +173,7 @@ export class Composer {
   }
 
   private show(): void {
-    const operation = this.isRaw ? undefined : this.form?.operation;
+    const operation = this.form?.operation;
     this.complain("");
     at("raw-pane").hidden = !this.isRaw;
     at("form-pane").hidden = this.isRaw;
@@ -182,8 +183,8 @@ export class Composer {
       tab.tabIndex = isChosen ? 0 : -1;
     });
     this.tabs[0].disabled = !this.operations.length;
-    this.describe(operation ?? this.form?.operation);
-    this.changed(operation ?? this.form?.operation);
+    this.describe(operation);
+    this.changed(operation);
   }
 
   private describe(operation?: Operation): void {
@@ -198,11 +199,4 @@ export class Composer {
     ];
     at("request-about").textContent = [said, ...notes].filter(Boolean).join("\n");
   }
-}
-
-/** The same text for the same value, however its keys are ordered. */
-function sorted(value: unknown): string {
-  return JSON.stringify(value, (_, part) =>
-    part && typeof part === "object" && !Array.isArray(part) ? Object.fromEntries(Object.entries(part).sort()) : part,
-  );
 }

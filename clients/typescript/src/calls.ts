@@ -32,9 +32,6 @@ interface Limits {
   concurrency?: number;
 }
 
-const unsent = ({ method }: Message, room: number): string =>
-  `${method} was not sent: ${room ? `there is no connection, for which only GET waits, and ${room} calls at most` : "the client is closed"}`;
-
 export class Calls {
   private ids = 0;
   private waiting: Waiting[] = [];
@@ -42,12 +39,14 @@ export class Calls {
   private readonly flying = new Map<number, Waiting | undefined>();
   private abandoned = 0;
   private readonly most: number;
+  private readonly room: number;
 
   constructor(
     private readonly limits: Limits,
     private readonly send: (text: string) => void,
   ) {
     this.most = limits.concurrency ?? 48;
+    this.room = limits.queue ?? 256;
   }
 
   /** As many as may be are in flight, and nobody waits for any of them: this connection is of no use. */
@@ -55,13 +54,13 @@ export class Calls {
     return this.abandoned >= this.most;
   }
 
-  /** Let a call wait; `room`: for as many while there is no connection, Infinity where there is one. */
-  add(message: Message, room: number, timeout = this.limits.timeout ?? 30_000, signal?: AbortSignal): Call {
+  /** Let a call wait; `isAway`: there is no connection, and not everything waits for the next. */
+  add(message: Message, isAway: boolean, timeout = this.limits.timeout ?? 30_000, signal?: AbortSignal): Call {
     const isOnce = message.idempotency_key !== undefined;
     const keeps = isOnce || message.method === "GET";
     const call = this.make(JSON.stringify(message), keeps, isOnce, timeout, signal);
     if (signal?.aborted) call.reject(signal.reason);
-    else if (room < Infinity && (!keeps || this.waiting.length >= room)) call.reject(new ConnectionLost(unsent(message, room), false));
+    else if (isAway && (!keeps || this.waiting.length >= this.room)) call.reject(this.unsent(message));
     else this.waiting.push(call);
     return call;
   }
@@ -87,6 +86,11 @@ export class Calls {
       signal?.addEventListener("abort", abort);
     });
     return call;
+  }
+
+  private unsent({ method }: Message): ConnectionLost {
+    const why = `there is no connection, for which GETs wait, and what has a key, ${this.room} at most`;
+    return new ConnectionLost(`${method} was not sent: ${why}`, false);
   }
 
   private abandon(call: Waiting): void {
@@ -145,7 +149,7 @@ export class Calls {
     const flying = this.landed();
     const stays = (call: Waiting) => (call.sent ? call.isOnce && mayRepeat : call.keeps);
     const all = [...flying, ...this.waiting];
-    this.waiting = all.filter(stays).slice(0, this.limits.queue ?? 256);
+    this.waiting = all.filter(stays).slice(0, this.room);
     for (const call of all) if (!this.waiting.includes(call)) call.reject(new ConnectionLost(why, call.sent));
   }
 

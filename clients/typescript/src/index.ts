@@ -1,6 +1,5 @@
 /** Client of aiorest-ws: calls, events and subscriptions over one WebSocket that comes back. */
 import { checked, type Message } from "./calls.js";
-import { ConnectionLost } from "./errors.js";
 import { guarded, Link, type LinkOptions, type Status } from "./link.js";
 import type { Token } from "./purse.js";
 import { Reader } from "./reader.js";
@@ -79,9 +78,8 @@ export function createClient<P = AnyPaths>(options: ClientOptions): Client<P> {
   const hearers = new Set<(event: Event) => void>();
   const forgetters = new Set<() => void>();
 
-  const renewed = link.onrenewed;
   link.onrenewed = (another) => {
-    renewed(another);
+    topics.renewed(another);
     if (another) for (const forget of [...forgetters]) guarded(forget);
   };
 
@@ -119,8 +117,8 @@ export function createClient<P = AnyPaths>(options: ClientOptions): Client<P> {
     const topic = link.status === "closed" ? undefined : topics.of(asked);
     topic?.add(listener);
     if (!topic) {
-      const error = link.refusal ?? new ConnectionLost("the client is closed", false);
-      queueMicrotask(() => guarded(() => listener.onstatus!("ended", error)));
+      const { end } = link;
+      queueMicrotask(() => guarded(() => listener.onstatus!("ended", end)));
     }
     if (signal?.aborted) close();
     else signal?.addEventListener("abort", close);

@@ -38,7 +38,7 @@ export interface LinkOptions {
   patience?: number;
 }
 
-const STABLE = 30_000; // ms after which a connection counts as a good one: what went wrong before is forgotten
+export const STABLE = 30_000; // ms after which a connection, or a subscription, counts as a good one: what went wrong before is forgotten
 const HASTE = 3000; // ms that a connection may take to open before a wake-up begins another
 const UNTIRING = 16; // attempts after which the bound of the back-off grows no more
 const SLOWLY = new Set([1013, 4408, 4425, 4429]); // the server has too much to do: the longest back-off at once
@@ -68,6 +68,7 @@ export class Link {
     url: string,
   ) => Socket;
   private readonly calls: Calls;
+  private readonly silence: number;
   private socket?: Socket;
   private attempts = 0;
   private began = 0;
@@ -85,6 +86,7 @@ export class Link {
     if (!Kind) throw new TypeError("no WebSocket here: give one, as createClient({url, WebSocket})");
     if (!/^wss?:\/\//i.test(options.url)) throw new TypeError(`the url begins with ws:// or wss://, not as ${options.url}`);
     this.Kind = Kind;
+    this.silence = options.silence ?? 25_000;
     this.calls = new Calls(options, (text) => this.socket!.send(text));
     this.purse = this.purseOf(options.token);
     this.connect();
@@ -93,15 +95,20 @@ export class Link {
   }
 
   call(message: Message, timeout?: number, signal?: AbortSignal): Call {
-    const keeps = { open: Infinity, connecting: Infinity, offline: this.options.queue ?? 256, closed: 0 };
-    const call = this.calls.add(message, keeps[this.status], timeout, signal);
-    this.flush();
+    const call = this.calls.add(message, this.status === "offline", timeout, signal);
+    if (this.status === "closed") call.cancel(this.end);
+    else this.flush();
     return call;
   }
 
   /** Send what waits for no room: UNSUBSCRIBE and PING; nobody waits for the reply. */
   tell(message: Message): void {
     if (this.status === "open") this.calls.tell(message);
+  }
+
+  /** Why nothing is sent any more. */
+  get end(): ConnectionLost {
+    return this.refusal ?? new ConnectionLost("the client is closed", false);
   }
 
   close(): void {
@@ -166,7 +173,7 @@ export class Link {
     });
     this.began = this.heard = this.moved = now();
     this.pinged = this.late = 0;
-    this.pulse = setInterval(() => this.beat(), Math.min(1000, (this.options.silence ?? 25_000) / 4));
+    this.pulse = setInterval(() => this.beat(), Math.min(1000, this.silence / 4));
     this.set(this.attempts ? "offline" : "connecting");
   };
 
@@ -208,11 +215,11 @@ export class Link {
 
   private beat(): void {
     const time = now();
-    const { silence = 25_000, patience = 10_000 } = this.options;
+    const { patience = 10_000 } = this.options;
     if (!this.calls.isStuck) this.moved = time;
-    if (time - this.moved > silence) this.lost(4000);
+    if (time - this.moved > this.silence) this.lost(4000);
     else if (!this.pinged) {
-      if (time - this.heard > silence) this.ping();
+      if (time - this.heard > this.silence) this.ping();
     } else if (time - this.pinged > patience && this.late++) {
       this.lost(4000); // Not at the first beat: after a sleep, what came meanwhile is read only now.
     }
@@ -259,7 +266,7 @@ export class Link {
   private stop(why: string): void {
     this.letGo();
     this.calls.reject(why);
-    if (!this.isOver) this.refusal = new ConnectionLost(why, false);
+    this.refusal = this.isOver ? undefined : new ConnectionLost(why, false);
     this.set("closed");
   }
 

@@ -1,7 +1,7 @@
 /** What a client subscribes to: one topic for any number of listeners, asked for again with `since` after a drop. */
 import { type Call, checked, type Message } from "./calls.js";
 import { RequestFailed, UnexpectedReply } from "./errors.js";
-import { guarded, type Link } from "./link.js";
+import { guarded, type Link, STABLE } from "./link.js";
 import { now } from "./purse.js";
 
 /** `value`: what there is now, replace what you had; `lost`: items of a log may be missing before it. `item`: a log's next. */
@@ -16,8 +16,6 @@ export interface Listener {
   /** It has had its first value. */
   started?: boolean;
 }
-
-const STABLE = 30_000; // ms of life after which the back-off begins anew
 
 interface Version {
   text: string;
@@ -263,7 +261,6 @@ export class Topics {
       });
       this.watchToken();
     });
-    link.onrenewed = (another) => this.each((topic) => (another ? topic.forget() : topic.ask()));
   }
 
   /** The topic of `asked`, for another listener. Raises TypeError for what is too large to be asked for. */
@@ -283,7 +280,12 @@ export class Topics {
   }
 
   push(message: Message): void {
-    this.each((topic) => topic.name === message.event_name && topic.push(message));
+    for (const topic of this.topics.values()) if (topic.name === message.event_name) topic.push(message);
+  }
+
+  /** The token is another, and perhaps the user. */
+  renewed(another: boolean): void {
+    this.each((topic) => (another ? topic.forget() : topic.ask()));
   }
 
   private remove(key: string, topic: Topic, isKnown: boolean): void {
@@ -317,7 +319,7 @@ const FAILED = 10_000; // ms after which a token is asked for again where nobody
 const LONGEST = 2 ** 30; // ms: a timer waits no longer than twice that
 
 /** The same text for the same value, however its keys are ordered. */
-function canonical(value: unknown): string {
+export function canonical(value: unknown): string {
   return JSON.stringify(value, (_, part) =>
     part && typeof part === "object" && !Array.isArray(part)
       ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))

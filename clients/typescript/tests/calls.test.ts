@@ -170,6 +170,14 @@ test("while there is no connection 256 GETs wait, and no write", async () => {
   expect(reads[256]!.error).toMatchObject({ name: "ConnectionLost", mayHaveRun: false });
 });
 
+test("where nothing may wait, a call says that there is no connection, and not that the client is closed", async () => {
+  const { api, socket } = await opened({ queue: 0 });
+  await socket.closes();
+  await expect(api.get("/a")).rejects.toThrow(/there is no connection/);
+  api.close();
+  await expect(api.get("/a")).rejects.toThrow(/the client is closed/);
+});
+
 test("of the calls that wait at a drop no more are kept than may wait", async () => {
   const { api, socket } = await opened({ concurrency: 1, queue: 3 });
   const reads = Array.from({ length: 10 }, () => outcome(api.get("/a")));

@@ -190,10 +190,15 @@ test.each([1008, 4401, 4403, 4404])("after %i it does not come back, and what is
   expect(status).toHaveBeenLastCalledWith("ended", expect.any(ConnectionLost));
   await pass(60_000);
   expect(FakeSocket.all).toHaveLength(1);
+  await expect(api.get("/a")).rejects.toThrow(`the server refused the connection with ${code}`);
   api.signIn("another");
   await FakeSocket.last.opens();
   expect(FakeSocket.all).toHaveLength(2);
   expect(api.status).toBe("open");
+  api.subscribe("/value", { onchange() {}, onstatus: status });
+  api.close();
+  expect(status).toHaveBeenLastCalledWith("ended", undefined);
+  await expect(api.get("/a")).rejects.toThrow("the client is closed");
 });
 
 test("a handshake that is refused with 401 ends it, where one is told", async () => {

@@ -25,6 +25,7 @@ from aiorest_ws.auth.token.middlewares import JSONWebTokenMiddleware
 from aiorest_ws.exceptions import ConnectionRefused
 from aiorest_ws.permissions import AbstractPermission
 from tests.kit.cuts import Line, line_to
+from tests.serving import factory_of
 
 __all__ = ("World", "a_world")
 
@@ -56,10 +57,11 @@ class World:
         self._gates: dict[str, asyncio.Event] = {}
         self._waiting: Counter[str] = Counter()
         self._paid = 0
-        self._asked = Counter[str]()
+        self._pays = 0
         self._changed = asyncio.Event()
         self._app: Application | None = None
         self._connections = 0
+        self._port = 0
 
     # Its server
 
@@ -69,11 +71,12 @@ class World:
             middlewares=[JSONWebTokenMiddleware(self._manager, grace=0)],
             on_connect=self._judge,
             idempotency=lambda request: "everybody",
-            port=self.line.target[1],
+            port=self._port,
             shutdown_timeout=0.1,
         )
         await app.start()
         self.line.target = app.addresses[0]
+        self._port = app.addresses[0][1]
 
     async def close(self) -> None:
         if self._app is not None:
@@ -127,7 +130,7 @@ class World:
 
         @router.post("/pay/{name}")
         async def pay(request: Any, name: str) -> int:
-            self._asked["/pay"] += 1
+            self._pays += 1
             self._paid += request.data
             await self._wait(name)
             return self._paid
@@ -233,7 +236,7 @@ class World:
         )
 
     async def seen(self) -> dict[str, int]:
-        """Give what the server has seen: `connections` made, `subscriptions` now, who waits at each gate, `paid`."""
+        """Give what the server saw: `connections`, `lines` and `pays` so far, `subscriptions` now, who came where."""
         return self._seen()
 
     def _seen(self) -> dict[str, int]:
@@ -242,14 +245,12 @@ class World:
             "connections": self._connections,
             "lines": self.line.connections,
             "subscriptions": subscriptions,
-            "pays": self._asked["/pay"],
+            "pays": self._pays,
             **self._waiting,
         }
 
     def _of_all(self) -> list[Any]:
-        if self._app is None:
-            return []
-        return [connection for factory in self._app._factories for connection in factory.connections]
+        return [] if self._app is None else list(factory_of(self._app).connections)
 
 
 COMMANDS = tuple(name for name in vars(World) if not name.startswith("_") and name not in ("open", "close"))
@@ -294,7 +295,7 @@ async def main() -> None:
                     raise ValueError('the first command is {"do": "begin"}')
                 else:
                     given = await obey(world, command)
-            except Exception as exc:
+            except Exception as exc:  # whoever said it is told, and may say something else
                 print(json.dumps({"error": f"{type(exc).__name__}: {exc}"}), flush=True)
             else:
                 print(json.dumps({"gives": given}), flush=True)

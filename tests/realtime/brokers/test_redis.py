@@ -18,9 +18,10 @@ from aiorest_ws.realtime.brokers.redis import RedisBroker
 from aiorest_ws.realtime.live import Live
 from aiorest_ws.realtime.versions import Mark
 from tests.kit.brokers import KEPT, Told
+from tests.kit.cuts import Line
 from tests.kit.pages import ROOT
 from tests.kit.systems import needs_posix
-from tests.kit.valkeys import Proxy, RedisKit, Valkey, clustered, proxied, running
+from tests.kit.valkeys import RedisKit, Valkey, clustered, proxied, running
 from tests.serving import TIMEOUT, Client, asynchronous, serving, turn_over, until
 
 pytestmark = needs_posix
@@ -39,10 +40,10 @@ def _quiet() -> Any:
 
 
 @asynccontextmanager
-async def through(valkey: Valkey, **options: Any) -> AsyncIterator[tuple[RedisKit, Proxy]]:
-    """Have a broker behind a proxy."""
-    async with proxied(valkey) as proxy, RedisKit(valkey, proxy.url, **options) as kit:
-        yield kit, proxy
+async def through(valkey: Valkey, **options: Any) -> AsyncIterator[tuple[RedisKit, Line]]:
+    """Have a broker behind a line."""
+    async with proxied(valkey) as (line, url), RedisKit(valkey, url, **options) as kit:
+        yield kit, line
 
 
 class Follower(Told):
@@ -239,12 +240,12 @@ async def test_what_changed_while_nobody_could_be_told_is_told_once_the_server_i
 @asynchronous
 async def test_fail_over_to_an_empty_server_begins_another_epoch(valkey: Valkey) -> None:
     with running() as spare:
-        async with through(valkey) as (kit, proxy):
+        async with through(valkey) as (kit, line):
             node = Told()
             await kit.broker.subscribe(LOG, node)
             old = await kit.publish(LOG, b"1", b"2")
-            proxy.path = spare.path
-            proxy.cut()
+            line.target = spare.path
+            line.cut()
             await until(lambda: bool(node.returns))
             ((_, mark),) = node.returns
             assert (mark.epoch != old.epoch, mark.number) == (True, 0)
@@ -254,10 +255,10 @@ async def test_fail_over_to_an_empty_server_begins_another_epoch(valkey: Valkey)
 @asynchronous
 async def test_an_ear_that_is_left_at_the_server_before_a_fail_over_is_led_to_the_other(valkey: Valkey) -> None:
     with running() as spare:
-        async with through(valkey) as (kit, proxy):
+        async with through(valkey) as (kit, line):
             node = Told()
             await kit.broker.subscribe(LOG, node)
-            proxy.path = spare.path
+            line.target = spare.path
             valkey.do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")  # the ear of it stays
             await until(lambda: bool(node.returns))
             await published(kit.broker, LOG, b"1")
@@ -288,17 +289,17 @@ async def test_nothing_is_lost_nor_told_twice_when_the_ear_is_killed(valkey: Val
 
 @asynchronous
 async def test_an_ear_that_is_open_and_deaf_is_found_by_its_silence(valkey: Valkey) -> None:
-    async with through(valkey, silence=30.0) as (kit, proxy):
+    async with through(valkey, silence=30.0) as (kit, line):
         follower = Follower(kit)
         await follower.follow(LOG)
         publisher = await kit.another(valkey.url)
-        proxy.is_deaf = True
+        line.swallow()
         await publisher.publish(LOG, Item(0, b"1"), KEPT)
-        count = proxy.connections
+        count = line.connections
         kit.broker.timers.advance(29.0)
-        assert proxy.connections == count
+        assert line.connections == count
         kit.broker.timers.advance(1.5)  # it is asked
-        proxy.is_deaf = False  # what comes now comes through, what was swallowed stays so
+        line.flow()  # what comes now comes through, what was swallowed stays so
         kit.broker.timers.advance(1.5)  # it has not answered
         await until(lambda: follower.got == [b"1"])
         assert follower.losses == 0
@@ -306,26 +307,26 @@ async def test_an_ear_that_is_open_and_deaf_is_found_by_its_silence(valkey: Valk
 
 @asynchronous
 async def test_an_ear_that_hears_is_left_alone(valkey: Valkey) -> None:
-    async with through(valkey, silence=30.0) as (kit, proxy):
+    async with through(valkey, silence=30.0) as (kit, line):
         await kit.broker.subscribe(LOG, Told())
-        count = proxy.connections
+        count = line.connections
         for _ in range(5):
             kit.broker.timers.advance(31.0)
             await kit.settle()
-        assert proxy.connections == count
+        assert line.connections == count
 
 
 @asynchronous
 async def test_a_line_that_does_not_answer_fails_what_waits_and_is_replaced(valkey: Valkey) -> None:
-    async with through(valkey) as (kit, proxy):
-        proxy.is_deaf = True
+    async with through(valkey) as (kit, line):
+        line.swallow()
         asked = [kit.broker.publish(LOG, Item(0, b"1"), KEPT), kit.broker.changed(STATE)]
         await turn_over()  # they are sent
         kit.broker.timers.advance(1.1)
         for each in asked:
             with pytest.raises(BrokerUnavailable, match="may have been done"):
                 await each
-        proxy.is_deaf = False
+        line.flow()
         await published(kit.broker, LOG, b"2")
 
 
@@ -344,9 +345,9 @@ async def test_a_paused_server_fails_publications_in_time_and_is_there_again_aft
 
 @asynchronous
 async def test_stopping_waits_for_nobody(valkey: Valkey) -> None:
-    async with through(valkey, timeout=0.05) as (kit, proxy):
+    async with through(valkey, timeout=0.05) as (kit, line):
         await kit.broker.subscribe(LOG, Told())
-        proxy.is_deaf = True
+        line.swallow()
         asked = kit.broker.publish(LOG, Item(0, b"1"), KEPT)
         await kit.broker.stop()
         with pytest.raises(BrokerUnavailable):
@@ -622,18 +623,18 @@ async def test_members_are_there_again_after_the_server_lost_them(valkey: Valkey
 
 @asynchronous
 async def test_who_left_while_nobody_could_be_told_is_gone_afterwards(valkey: Valkey) -> None:
-    async with through(valkey) as (kit, proxy):
+    async with through(valkey) as (kit, line):
         node = Told()
         await kit.do("members", LOG, node, {1: {"id": 1}})
         await kit.do("members", OTHER, node, {1: {"id": 1}})
         await kit.do("members", LOG)
-        proxy.is_deaf = True
+        line.swallow()
         asked = kit.broker.members(LOG, node, {})
         await turn_over()
         kit.broker.timers.advance(1.1)
         with pytest.raises(BrokerUnavailable):
             await asked
-        proxy.is_deaf = False
+        line.flow()
         await until(lambda: valkey.do("HLEN", f"aw:{{{LOG}}}:p") == 0)
         assert valkey.do("HLEN", f"aw:{{{OTHER}}}:p") == 1
 

@@ -17,23 +17,26 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from hashlib import sha1
 
-__all__ = ("DAY", "Script", "Scripts")
+__all__ = ("DAY", "NOW", "Script", "Scripts")
 
 DAY = 24 * 60 * 60 * 1000  # milliseconds for which a url is remembered that nobody speaks of
 
+NOW = """
+local function now(given)
+    if given ~= '' then return tonumber(given) end
+    local time = redis.call('TIME')
+    return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+"""
+
 # KEYS: meta, stream. ARGV: server, epoch if a new one is needed, channel, …
-_BEGIN = """
+_BEGIN = f"""{NOW}
 local meta = redis.call('HMGET', KEYS[1], 'e', 'r', 'n', 'b', 's')
 local epoch, number = meta[1], tonumber(meta[3] or 0)
 local function anew()
     epoch, number = ARGV[2], 0
     redis.call('DEL', KEYS[1], KEYS[2])
     redis.call('HSET', KEYS[1], 'e', epoch, 'r', ARGV[1], 'n', 0)
-end
-local function now(given)
-    if given ~= '' then return tonumber(given) end
-    local time = redis.call('TIME')
-    return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 """
 
@@ -122,17 +125,14 @@ return redis.status_reply('OK')
 # KEYS: nodes, by when each was heard of last. ARGV: node, milliseconds until one is dead, time.
 # Gives whether it was among them, those that are alive, and those that were found dead by this call, and by no other.
 _ALIVE = """#!lua flags=allow-oom
-local now = ARGV[3]
-if now == '' then
-    local time = redis.call('TIME')
-    now = time[1] * 1000 + math.floor(time[2] / 1000)
-end
+NOW
+local now = now(ARGV[3])
 local is_new = redis.call('ZADD', KEYS[1], now, ARGV[1])
 local dead = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now - ARGV[2]))
 for _, node in ipairs(dead) do redis.call('ZREM', KEYS[1], node) end
 redis.call('PEXPIRE', KEYS[1], DAY)
 return {is_new, redis.call('ZRANGE', KEYS[1], 0, -1), dead}
-"""
+""".replace("NOW", NOW)
 
 
 @dataclass(frozen=True, slots=True)
