@@ -14,9 +14,9 @@ from weakref import WeakSet
 
 from aiorest_ws.conf.environment import configured, strangers
 from aiorest_ws.conf.factories import factory_of
+from aiorest_ws.conf.opening import lifespan_of, open_door
 from aiorest_ws.conf.options import OPTIONS, AllOptions, Options, checked, deflate_offer_accept, middleware_of
 from aiorest_ws.exceptions import ImproperlyConfigured, RouterNotDefined
-from aiorest_ws.exchange.opening import lifespan_of, open_door
 from aiorest_ws.handlers.exception_handlers import adding_handler
 from aiorest_ws.logs.loggers import enable_loggers
 from aiorest_ws.peers import OF_APPLICATIONS, of_peers

@@ -17,7 +17,8 @@ CYTHON = re.compile(r"cython_runtime|_cython_[0-9_]+")
 
 # uvloop, which is not on Windows, is left out where it is not installed.
 LATER = [
-    *("websockets", "watchfiles", "uvicorn", "httptools", "aiorest_ws.asgi", "aiorest_ws.console"),
+    *("websockets", "watchfiles", "uvicorn", "httptools"),
+    *("aiorest_ws.asgi", "aiorest_ws.client", "aiorest_ws.console", "aiorest_ws.exchange", "aiorest_ws.schema"),
     *("difflib", "xml", "msgspec", "jwt", "prometheus_client", "pydantic", "sqlalchemy", "aiosqlite", "django"),
     *(["uvloop"] if find_spec("uvloop") else []),
 ]
