@@ -18,7 +18,7 @@ APT_GET := mkdir -p build && flock build/apt.lock sh -c 'apt-get update -qq && D
 	fuzz-rooms fuzz-documents fuzz-guided fuzz-reached sanitize bench-peers conformance soak hold docs wheel release-check clean
 
 help:
-	@echo "make demo            the example server and a client that talks to it"
+	@echo "make demo            an example server and clients that talk to it, over a line that is cut"
 	@echo "make test            the tests, on the compiled and on the pure path"
 	@echo "make dev             .venv with everything, and the package built in place"
 	@echo "make test-pure       the tests, pure path only: needs no compiler"
@@ -225,8 +225,8 @@ compiler: | $(BIN)/python
 $(VENV)/.demo: setup.py pyproject.toml $(HOT) | $(BIN)/python
 	@echo "1 of 2: installing setuptools and Cython"
 	@$(PIP) install --no-compile 'setuptools >= 77' 'Cython >= 3.1, < 4'
-	@echo "2 of 2: installing Autobahn and building aiorest-ws, about half a minute"
-	@CFLAGS="-O0 -g0" $(BARE) $(INSTALL) --no-compile
+	@echo "2 of 2: installing Autobahn and websockets and building aiorest-ws, about half a minute"
+	@CFLAGS="-O0 -g0" $(BARE) $(INSTALL)'[client]' --no-compile
 	@touch $@
 
 # Fewer for less than everything: GROUPS_OF_DEV="build test" is enough for the tests.
