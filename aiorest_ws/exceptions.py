@@ -46,8 +46,9 @@ aiorest-ws 1.1.1 gave the class and is never sent in a reply.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
+from aiorest_ws.gone import missing
 from aiorest_ws.portable import Portable
 
 __all__ = (
@@ -388,3 +389,9 @@ class NoMatch(Portable):
 
 class NoReverseMatch(Portable, ValueError):
     """No route has this name, or these parameters make no url that leads to it."""
+
+
+if not TYPE_CHECKING:  # type checkers would take any name for one of ours
+
+    def __getattr__(name: str) -> Any:
+        raise missing(__name__, name)
