@@ -156,7 +156,7 @@ class Carried(connection.Connection):
         """Give how many bytes a message may have, 0 for any number."""
         return 0
 
-    async def has_room(self, message: bytes | str) -> None:
+    async def _wait_for_room(self, message: bytes | str) -> None:
         """Wait, where messages are held, until one more than `message` may be taken."""
 
     def _count_held(self) -> None:
@@ -185,7 +185,7 @@ class Carried(connection.Connection):
             if not self.is_due:
                 self.wake()
             if self.is_held:
-                await self.has_room(message)
+                await self._wait_for_room(message)
 
     def wake(self) -> None:
         """Serve what is `ahead`, soon, and outside of any task.

@@ -153,7 +153,7 @@ class Guest(RequestHandlerProtocol, Carried):
 
     # What comes
 
-    async def has_room(self, message: bytes | str) -> None:
+    async def _wait_for_room(self, message: bytes | str) -> None:
         """Wait, where messages are held, until one more than `message` may be taken."""
         self._octets_held += len(message) + _OF_A_MESSAGE
         while self.is_held and self._octets_held >= _MOST_AHEAD and not self._transport.is_closing():

@@ -54,8 +54,8 @@ def _guest(impl: Impl) -> type[Any]:
         def _fail_text(self) -> None:
             self.events.append("no text")
 
-        async def has_room(self, message: Any) -> None:
-            self.events.append(("has room", message))
+        async def _wait_for_room(self, message: Any) -> None:
+            self.events.append(("waits for room", message))
 
         def _send_reply(self, request: Any, rendered: bytes) -> None:
             self.events.append(("by hand", rendered, request.form))
@@ -245,7 +245,7 @@ async def test_who_is_held_waits_for_room_and_serves_nothing(impl: Impl) -> None
     guest.is_held = True
     await guest._hear(giving(text("a"), binary(b"b")))
     await turn_over()
-    assert guest.events == [("has room", "a"), ("has room", b"b"), ("held", 2)]
+    assert guest.events == [("waits for room", "a"), ("waits for room", b"b"), ("held", 2)]
     guest.is_held = False
     guest.wake()
     await turn_over()
