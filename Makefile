@@ -39,7 +39,7 @@ help:
 	@echo "                     ARGS=\"--of log\": 200 clients of a log that drop and resume, every item counted"
 	@echo "                     ARGS=\"--of log --workers 2\": workers are killed and replaced meanwhile; --broker redis: it, too"
 	@echo "make hold            what attacks cost the server, a table; PURE=1, ARGS=\"--only pings --tries 2\""
-	@echo "make bench-peers     beside other servers, end to end, a few minutes; WRITE=1 renews docs/performance.*"
+	@echo "make bench-peers     beside other servers, end to end, nine minutes; WRITE=1 renews docs/performance.md and its plots"
 	@echo "make docs            site/: the documentation, warnings are errors"
 	@echo "make wheel           dist/: the wheel and the sdist"
 	@echo "make release-check   whether dist/ may be released: twine, each Python that is here, versions, the npm package; slow"
@@ -188,10 +188,14 @@ soak: $(VENV)/.compiled
 hold: $(VENV)/.compiled
 	$(BARE) $(BIN)/python -m hold $(if $(PURE),--path pure) $(ARGS)
 
-# ARGS="--rounds 1 --secs 0.5" for a quick look, FANOUT= for the second; their --help has the rest.
+# ROUNDS=1 SECS=0.5 for a quick look. ARGS is for the first, FANOUT and BESIDE for the others; their --help has the rest.
+ROUNDS ?= 3
+SECS ?= 1.2
+BRIEF = --rounds $(ROUNDS) --secs $(SECS) $(if $(WRITE),--write)
 bench-peers: $(VENV)/.compiled
-	$(BARE) $(BIN)/python bench/peers.py $(if $(WRITE),--write) $(ARGS)
-	$(BARE) $(BIN)/python bench/fanout.py $(if $(WRITE),--write) $(FANOUT)
+	$(BARE) $(BIN)/python bench/peers.py $(BRIEF) $(ARGS)
+	$(BARE) $(BIN)/python bench/fanout.py $(BRIEF) $(FANOUT)
+	$(BARE) $(BIN)/python bench/beside.py $(BRIEF) $(BESIDE)
 
 # Nothing of the package is imported: the reference is read from the source.
 docs: .venv-docs/.deps
