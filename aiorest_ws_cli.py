@@ -1,7 +1,7 @@
 """The command `aiorest-ws`: its help at once, everything else from `aiorest_ws.cli`.
 
-It stands beside the package, not in it: whoever imports a module of a package imports the package first, and all that
-`import aiorest_ws` brings takes ten times as long as a page of help may.
+It stands beside the package, not in it: whoever imports a module of a package imports the package first, and what
+`import aiorest_ws` brings takes longer than a page of help may.
 """
 
 from __future__ import annotations

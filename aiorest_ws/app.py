@@ -14,16 +14,17 @@ from weakref import WeakSet
 
 from aiorest_ws.conf.environment import configured, strangers
 from aiorest_ws.conf.factories import factory_of
+from aiorest_ws.conf.opening import lifespan_of, open_door
 from aiorest_ws.conf.options import OPTIONS, AllOptions, Options, checked, deflate_offer_accept, middleware_of
 from aiorest_ws.exceptions import ImproperlyConfigured, RouterNotDefined
-from aiorest_ws.exchange.opening import lifespan_of, open_door
 from aiorest_ws.handlers.exception_handlers import adding_handler
 from aiorest_ws.logs.loggers import enable_loggers
+from aiorest_ws.peers import OF_APPLICATIONS, of_peers
 from aiorest_ws.registration.declarations import Lists, check_assigned, check_members
 from aiorest_ws.registration.starting import check_routes
 from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
 from aiorest_ws.routers import SimpleRouter
-from aiorest_ws.server.calling import call_soon, check_no_loop, run_coroutine
+from aiorest_ws.server.calling import call_soon, check_may_serve, check_no_loop, run_coroutine
 from aiorest_ws.server.carriers import broker_for, reached
 from aiorest_ws.server.lifespan import Lifespan, Shared
 from aiorest_ws.server.listeners import reload_certificates, tls_of
@@ -51,6 +52,7 @@ T = TypeVar("T")
 _turns = count()  # of `run`
 
 
+@of_peers(OF_APPLICATIONS)
 class Application:
     """A server for one router. Every option may be given here or to `run`, `start` and `serve`, where it wins.
 
@@ -318,6 +320,7 @@ class Application:
 
         Raises RuntimeError if the lifespan ends before, once everything is stopped.
         """
+        check_may_serve("serve()")
         try:
             await self.start(**options)
         except EndedEarly:
@@ -361,6 +364,7 @@ class Application:
         Blocks; what keeps it from starting is one line on stderr and exit code 1. So does a lifespan that ends before
         its time: that is logged, and ends it as a signal does, but with exit code 1.
         """
+        check_may_serve("run()")
         try:
             self._take(options)
         except ImproperlyConfigured as exc:

@@ -7,8 +7,8 @@ from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
 from aiorest_ws.callables.calls import layers_of, named
-from aiorest_ws.callables.spelling import elsewhere, meant
-from aiorest_ws.exceptions import InvalidHandler
+from aiorest_ws.callables.spelling import elsewhere, meant, misspelled
+from aiorest_ws.exceptions import InvalidHandler, NotSupportedArgumentType
 from aiorest_ws.handlers.attributes import note_error
 from aiorest_ws.handlers.guards import check_marks
 from aiorest_ws.views import AROUND, ATTRIBUTES, MethodBasedView, http_methods
@@ -144,6 +144,13 @@ def endpoint(
     look for) become attributes of its view. Raises TypeError for one that is almost called like these, but not quite.
     `router.get(path)` does all of it at once.
     """
+    for verb in [methods] if isinstance(methods, str) else methods if isinstance(methods, (list, tuple)) else ():
+        near = misspelled(verb, http_methods) if isinstance(verb, str) else None
+        if near is not None:
+            raise NotSupportedArgumentType(
+                f"endpoint {path} has no verb {verb.strip().upper()!r}, did you mean {near.upper()!r}? "
+                "A verb of your own is a method of its name in a MethodBasedView"
+            )
     if isinstance(name, str) and name.isupper() and name.lower() in http_methods:
         raise TypeError(f"the name of endpoint {path} is the verb {name!r}: several verbs are a list")
     for key in attrs:

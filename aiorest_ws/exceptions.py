@@ -46,8 +46,9 @@ aiorest-ws 1.1.1 gave the class and is never sent in a reply.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
+from aiorest_ws.gone import missing
 from aiorest_ws.portable import Portable
 
 __all__ = (
@@ -133,11 +134,12 @@ class EndpointValueError(BaseAPIException):
 
 
 class IncorrectArgument(BaseAPIException):
-    """`args` of the request do not fit the handler."""
+    """`args` of the request do not fit the handler. `missing` names the one that is not there, if that is why."""
 
     status_code = 1003
     status = 422
     default_detail = "Check `args` in query on errors and try again."
+    missing: str | None = None
 
 
 class InvalidArguments(IncorrectArgument):
@@ -388,3 +390,9 @@ class NoMatch(Portable):
 
 class NoReverseMatch(Portable, ValueError):
     """No route has this name, or these parameters make no url that leads to it."""
+
+
+if not TYPE_CHECKING:  # type checkers would take any name for one of ours
+
+    def __getattr__(name: str) -> Any:
+        raise missing(__name__, name)

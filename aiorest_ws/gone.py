@@ -1,10 +1,14 @@
-"""The name of a module or a class that 1.1.1 had → an ImportError that says what takes its place.
+"""The name of a module or a class that 1.1.1 had, or that other frameworks have → an error that says what does it here.
 
 `Finder` stands behind Python's own finders, so that it is asked only for modules that are not there. A module that has
 lost a name asks `missing` from its `__getattr__`.
 """
 
 from __future__ import annotations
+
+import sys
+
+from aiorest_ws.peers import MODULES, NAMES
 
 __all__ = ("PLACES", "Finder", "missing")
 
@@ -63,11 +67,36 @@ def place(name: str) -> str | None:
 
 
 def missing(module: str, name: str) -> Exception:
-    """Give what `__getattr__` of `module` raises for `name`."""
+    """Give what `__getattr__` of `module` raises for `name`: an ImportError only at `from … import …`.
+
+    So `hasattr` is false. Python itself would say there of an AttributeError no more than that the name is not there.
+    """
     known = PLACES.get(f"{module}.{name}".partition(".")[2])
-    if known is None:
+    is_import = _imports(2)
+    if known is not None:
+        said = f"{module}.{name} of 1.1.1 is gone: {known}"
+    elif name in NAMES:
+        said = f"module {module!r} has no {name!r}: {NAMES[name]}"
+    elif is_import and (near := _near(name, module)) is not None:
+        said = f"cannot import name {name!r} from {module!r}, did you mean {near!r}?"
+    else:
         return AttributeError(f"module {module!r} has no attribute {name!r}", name=name)
-    return ImportError(f"{module}.{name} of 1.1.1 is gone: {known}", name=module)
+    return ImportError(said, name=module) if is_import else AttributeError(said, name=name)
+
+
+def _imports(depth: int) -> bool:
+    """Tell whether the caller of what called this, `depth` frames up, is at `from … import …`."""
+    from opcode import opname  # nobody needs it before something is missing
+
+    frame = sys._getframe(depth + 1)
+    return opname[frame.f_code.co_code[frame.f_lasti]] == "IMPORT_FROM"
+
+
+def _near(name: str, module: str) -> str | None:
+    from difflib import get_close_matches
+
+    known = {each.lower(): each for each in getattr(sys.modules.get(module), "__all__", ())}
+    return next((known[each] for each in get_close_matches(name.lower(), known, 1, 0.75)), None)
 
 
 class Finder:
@@ -76,6 +105,10 @@ class Finder:
     @staticmethod
     def find_spec(name: str, path: object = None, target: object = None) -> None:
         head, _, rest = name.partition(".")
-        known = place(rest) if head == "aiorest_ws" else None
+        if head != "aiorest_ws":
+            return
+        known = place(rest)
         if known is not None:
             raise ImportError(f"{name} of 1.1.1 is gone: {known}", name=name)
+        if rest in MODULES:
+            raise ModuleNotFoundError(f"there is no {name}: {MODULES[rest]}", name=name)

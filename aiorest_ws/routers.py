@@ -24,6 +24,7 @@ from aiorest_ws.exceptions import (
 from aiorest_ws.handlers.exception_handlers import adding_handler
 from aiorest_ws.handlers.living import presence_view
 from aiorest_ws.middlewares import middlewares_of
+from aiorest_ws.peers import OF_ROUTERS, of_peers
 from aiorest_ws.registration.declarations import (
     Lists,
     check_assigned,
@@ -48,6 +49,7 @@ logger = logging.getLogger("aiorest_ws")
 H = TypeVar("H", bound=Callable[..., Any])
 
 
+@of_peers(OF_ROUTERS)
 class SimpleRouter(AbstractRouter):
     """Routes by path template and method.
 

@@ -75,6 +75,21 @@ async def told(app: Application, shown: list[str]) -> list[str]:
     return lines
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_no_code_of_a_page_is_overlooked(page: str) -> None:
+    """As one that is indented would be, or one in a tab."""
+    text = (DOCS / page).read_text("utf-8")
+    assert re.findall(r"^[ \t>]+```.*|^~~~.*|^=== .*", text, re.MULTILINE) == []
+    fences = re.findall(r"^```(.*)$", text, re.MULTILINE)
+    assert all(fences[::2])
+    assert not any(fences[1::2])
+    assert {fence for fence in fences if fence.lower().startswith("py") and fence not in ("py", "python")} == set()
+    if "python" in fences:
+        assert page in (*WITH_CODE, *ELSEWHERE)
+    if "\n$ aiorest-ws " in text:  # tests/cli/test_page.py types its commands
+        assert page in ("reference/command-line.md", "tutorial/half-an-hour.md")
+
+
 @pytest.mark.parametrize("page", WITH_CODE)
 def test_code_of_the_page_runs_and_answers_as_shown(page: str) -> None:
     namespace = run(page)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import re
 import socket
+from collections.abc import AsyncIterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from autobahn.asyncio.websocket import WebSocketClientFactory, WebSocketClientPr
 import aiorest_ws
 from aiorest_ws import exceptions
 from aiorest_ws.app import Application
+from aiorest_ws.client import Change
 from aiorest_ws.idempotency import exceptions as idempotency_exceptions
 from examples import demo
 from tests.kit.pages import EXAMPLES, ROOT, TIMEOUT, blocks, output_of, serving, shortened
@@ -105,30 +108,88 @@ def test_example_client_gets_its_replies(name: str) -> None:
 # The demo
 
 
-def test_demo_prints_a_reply_in_kind_to_each_request() -> None:
-    lines = output_of("-m", "examples.demo").splitlines()
-    assert f"hot path: {'compiled' if aiorest_ws.COMPILED else 'pure Python'} (" in "\n".join(lines)
-    exchanges = [(line[2:18].strip(), line[18:]) for line in lines if line[:1] in ("→", "←")]
-    requests, replies = exchanges[::2], exchanges[1::2]
-    assert len(requests) == len(replies) == len(demo.STORY)
-    assert [form for form, _ in replies] == [form for form, _ in requests]
-    assert {form for form, _ in replies} == {"text, JSON", "text, base64", "binary, JSON", "binary, base64"}
-    hello = '{"data":"Hello, username!","event_name":null}'
-    assert [reply for _, reply in replies] == [
-        hello,
-        '{"data":"Hello, user with ID=24","event_name":null}',
-        '{"data":{"sum":14},"event_name":"my-sum"}',
-        hello,
-        hello,
-        hello,
-        '{"id":1,"status":200,"data":"Hello, username!"}',
-        '{"id":2,"status":404,"detail":"no route /nowhere"}',
-        '{"id":3,"status":405,"detail":"no method PUT at /hello, expected GET"}',
-        '{"id":4,"status":422,"detail":"missing argument `numbers`"}',
-        replies[-2][1],
-        hello,
-    ]
-    assert replies[-2][1].startswith('{"detail":"request is not valid JSON: ')
+DEMO = r"""
+A request has a method and a url, its reply a status. Ada says something:
+→ POST /rooms/lobby/messages "hello"
+← 201 {"number": 1, "name": "ada", "text": "hello", "time": N}
+
+Bob has subscribed to that url, and is told:
+  Bob begins with []
+  Bob reads message 1: hello
+
+An error has a status, too, and says what is wrong:
+→ POST /rooms/lobby/messages {"text": "hello"}
+← 422 a message is a text of at most 500 characters
+→ GET /rooms/attic/messages
+← 404 no room attic
+→ PUT /rooms/lobby/messages "hello"
+← 405 no method PUT at /rooms/lobby/messages, expected GET, POST
+
+The line to Bob is cut. Ada does not know, and goes on:
+  Bob is offline: the connection to ws://127.0.0.1:N/ was lost; tries again in N s
+→ POST /rooms/lobby/messages "are you there?"
+← 201 {"number": 2, "name": "ada", "text": "are you there?", "time": N}
+→ POST /rooms/lobby/messages "I will wait"
+← 201 {"number": 3, "name": "ada", "text": "I will wait", "time": N}
+  Bob is back after N s
+
+Bob's client has gone on where it was: nothing is lost, nothing comes twice.
+  Bob reads message 2: are you there?
+  Bob reads message 3: I will wait
+→ POST /rooms/lobby/messages "welcome back"
+← 201 {"number": 4, "name": "ada", "text": "welcome back", "time": N}
+  Bob reads message 4: welcome back
+
+The server has stopped. README.md tells the rest.
+"""
+
+
+def without_numbers(text: str) -> str:
+    """Give what the demo prints without what is another one each time: times, ports, seconds."""
+    return re.sub(r'(?<="time": )\d+|(?<=:)\d+(?=/ was)|[\d.]+(?= s$)', "N", text, flags=re.MULTILINE)
+
+
+def test_demo_shows_a_request_errors_and_a_subscription_that_survives_a_drop() -> None:
+    output = output_of("-m", "examples.demo")
+    head, blank, story = output.partition("\n\n")
+    assert f"hot path: {'compiled' if aiorest_ws.COMPILED else 'pure Python'} (" in head
+    assert without_numbers(blank[1:] + story) == DEMO
+    assert "\x1b" not in output  # it is no terminal
+
+
+def test_demo_fails_if_a_message_is_missing() -> None:
+    async def changes(change: Change[Any]) -> AsyncIterator[Change[Any]]:
+        yield change
+
+    anew: Change[Any] = Change([])
+    for change in (anew, Change({"number": 3, "text": ""}, is_item=True, lost=True)):
+        with pytest.raises(RuntimeError, match="expected the next message, got Change"):
+            asyncio.run(demo.read(changes(change)))
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stdout", "environment", "printed"),
+    [
+        (Terminal(), {"TERM": "xterm"}, "\x1b[32m← 200\x1b[0m\n"),
+        (Terminal(), {"TERM": "xterm", "NO_COLOR": "1"}, "← 200\n"),
+        (Terminal(), {"TERM": "dumb"}, "← 200\n"),
+        (io.StringIO(), {"TERM": "xterm"}, "← 200\n"),
+    ],
+)
+def test_demo_is_in_colour_on_a_terminal_if_nobody_minds(
+    stdout: io.StringIO, environment: dict[str, str], printed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("sys.stdout", stdout)
+    demo.tell("← 200", demo.GIVEN)
+    assert stdout.getvalue() == printed
 
 
 def test_demo_with_a_server_that_does_not_start_says_so(

@@ -17,7 +17,8 @@ CYTHON = re.compile(r"cython_runtime|_cython_[0-9_]+")
 
 # uvloop, which is not on Windows, is left out where it is not installed.
 LATER = [
-    *("websockets", "watchfiles", "uvicorn", "httptools", "aiorest_ws.asgi", "aiorest_ws.console"),
+    *("websockets", "watchfiles", "uvicorn", "httptools"),
+    *("aiorest_ws.asgi", "aiorest_ws.client", "aiorest_ws.console", "aiorest_ws.exchange", "aiorest_ws.schema"),
     *("difflib", "xml", "msgspec", "jwt", "prometheus_client", "pydantic", "sqlalchemy", "aiosqlite", "django"),
     *(["uvloop"] if find_spec("uvloop") else []),
 ]
@@ -94,7 +95,7 @@ SOURCE = """
 import json, sys
 import autobahn.asyncio.websocket, orjson, pybase64
 before = set(sys.modules)
-import aiorest_ws
+from aiorest_ws import *
 print(json.dumps(sorted(set(sys.modules) - before)))
 """
 
@@ -139,7 +140,7 @@ async def test_importing_the_package_sets_up_no_logging_and_no_loop() -> None:
     outcome = await run_program(
         "import logging\n"
         "before = dict(logging.Logger.manager.loggerDict)\n"
-        "import aiorest_ws\n"
+        "from aiorest_ws import *\n"
         "print(logging.getLogger().handlers, logging.getLogger('aiorest_ws').handlers, logging.getLogger().level)\n"
     )
     assert (outcome.code, outcome.out, outcome.err) == (0, "[] [] 30\n", "")
@@ -149,8 +150,39 @@ async def test_importing_the_package_sets_up_no_logging_and_no_loop() -> None:
 async def test_importing_the_package_imports_neither_tools_nor_extras_before_they_are_needed() -> None:
     """Nor what only programs of others, as in examples/, bring along."""
     untraced = {"COVERAGE_PROCESS_START": "", "COVERAGE_PROCESS_CONFIG": ""}  # the tracer has imports of its own
-    outcome = await run_program(f"import aiorest_ws, sys; print([m for m in {LATER} if m in sys.modules])", **untraced)
+    program = f"import sys; from aiorest_ws import *; print([m for m in {LATER} if m in sys.modules])"
+    outcome = await run_program(program, **untraced)
     assert (outcome.code, outcome.out, outcome.err) == (0, "[]\n", "")
+
+
+@asynchronous
+async def test_what_the_package_does_not_import_at_once_is_there_when_it_is_asked_for() -> None:
+    outcome = await run_program(
+        "import sys, aiorest_ws\n"
+        "print([name for name in ('autobahn', 'aiorest_ws.app') if name in sys.modules])\n"
+        "print(set(aiorest_ws.__all__) <= set(dir(aiorest_ws)))\n"
+        "print(aiorest_ws.status.WS_NORMAL, aiorest_ws.Application is aiorest_ws.app.Application)\n"
+        "print([name for name in ('nothing', '__wrapped__', '__main__') if hasattr(aiorest_ws, name)])\n"
+    )
+    assert (outcome.code, outcome.out, outcome.err) == (0, "[]\nTrue\n1000 True\n[]\n", "")
+
+
+@asynchronous
+async def test_what_a_module_of_the_package_lacks_is_named() -> None:
+    """It is not taken for that module."""
+    outcome = await run_program(
+        "import sys, aiorest_ws\n"
+        "sys.modules['autobahn'] = None\n"
+        "try:\n"
+        "    aiorest_ws.Application\n"
+        "except ModuleNotFoundError as exc:\n"
+        "    print(exc.name.partition('.')[0])\n"
+        "try:\n"
+        "    aiorest_ws.app\n"
+        "except ModuleNotFoundError as exc:\n"
+        "    print(exc.name.partition('.')[0])\n"
+    )
+    assert (outcome.code, outcome.out, outcome.err) == (0, "autobahn\nautobahn\n", "")
 
 
 def test_what_is_not_imported_is_there() -> None:

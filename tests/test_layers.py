@@ -20,7 +20,7 @@ ROOT = Path(aiorest_ws.__file__).parent
 
 # Lowest first. A name is a package, or a module beside them; "" is `aiorest_ws` itself.
 ROOMS = (
-    *("portable", "exceptions", "status", "gone"),
+    *("portable", "peers", "gone", "exceptions", "status"),
     "client",
     "callables",
     "routing",

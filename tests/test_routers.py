@@ -95,7 +95,8 @@ def test_a_path_gets_its_last_slash(router: SimpleRouter, path: str, template: s
 
 @pytest.mark.parametrize("path", ["a", "", " ", "a/b", "{x}", "http://a/"])
 def test_a_path_must_start_with_a_slash(router: SimpleRouter, path: str) -> None:
-    assert refused(router, InvalidPathArgument, path, Anything, "GET") == "Path should be started with `/` symbol"
+    said = refused(router, InvalidPathArgument, path, Anything, "GET")
+    assert said == f"Path should be started with `/` symbol, got {path!r}"
 
 
 @pytest.mark.parametrize("path", [None, 5, b"/a", ["/a"], object()])
@@ -171,6 +172,37 @@ def test_a_declared_verb_that_the_view_lacks_is_refused_and_named(router: Simple
 @pytest.mark.parametrize("verb", ["dispatch", "get_renderer", "methods", "renderers", "auth_required"])
 def test_what_the_base_class_has_is_no_verb(router: SimpleRouter, verb: str) -> None:
     assert verb in refused(router, InvalidHandler, "/", Anything, verb)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "meant"),
+    [
+        *(("GTE", "GET"), ("gett", "GET"), ("GT", "GET"), ("PSOT", "POST"), ("POSTT", "POST"), ("PTU", "PUT")),
+        *(("PATHC", "PATCH"), ("PTACH", "PATCH"), ("DELET", "DELETE"), ("DELEET", "DELETE"), ("HAED", "HEAD")),
+        *(("OPTION", "OPTIONS"), ("TARCE", "TRACE"), (["GET", " psot "], "POST")),
+    ],
+)
+def test_a_verb_with_a_slip_of_the_pen_is_refused_and_named(router: SimpleRouter, wrong: Any, meant: str) -> None:
+    verb = (wrong if isinstance(wrong, str) else wrong[-1]).strip().upper()
+    said = (
+        f"has no verb '{verb}', did you mean '{meant}'? A verb of your own is a method of its name in a MethodBasedView"
+    )
+    for register in (
+        router.route,
+        endpoint,
+        lambda path, methods: router.register(path, lambda request: None, methods),
+    ):
+        with pytest.raises(NotSupportedArgumentType) as caught:
+            register("/a", wrong)
+        assert str(caught.value).startswith("endpoint /a")
+        assert str(caught.value).endswith(said)
+    assert router.routes == ()
+
+
+@pytest.mark.parametrize("verb", ["WATCH", "MATCH", "BATCH", "SET", "READ", "TRACK", "HOST", "LIST", "PURGE", "search"])
+def test_a_function_may_have_a_verb_of_its_own(router: SimpleRouter, verb: str) -> None:
+    router.route("/a", [verb])(lambda request: None)
+    assert router.match(verb.upper(), "/a")[0].methods == (verb.upper(),)
 
 
 def test_a_verb_of_its_own_may_be_declared(router: SimpleRouter) -> None:

@@ -57,12 +57,15 @@ cdef class Frames:
     cdef PyObject* out       # bytes object, out_size of out_room bytes are filled; or NULL. Full it may be others', too
     cdef Py_ssize_t out_size
     cdef Py_ssize_t out_room
+    cdef bint is_shared      # somebody has asked for the transport since the connection is open, and may write to it
+    cdef bint is_clear       # nobody has, and it has nothing to write
 
     cdef int _serve_request(self, Request request) except -1
     cdef int _take_in(self, bytes data) except -1
     cdef int _take_bytes(self, bytes payload, bint is_binary) except -1
     cpdef _resume(self)
     cdef int _flush_out(self) except -1
+    cdef bint has_room(self) except -1
     cdef int _put(self, bytes payload, int opcode) except -1
     cdef int _put_base64(self, bytes payload, int opcode) except -1
     cdef int _put_frames(self, bytes frames, unsigned long long octets, int count, Py_ssize_t saved) except -1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from contextvars import Context, ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -114,6 +114,7 @@ class Life:
     async def _begin(self) -> None:
         app = self._app
         self.factory = factory = app.prepare()
+        _check(app._options)
         if self._path is not None:
             factory.served_path = self._path
         self.protocol = factory.protocol
@@ -168,6 +169,20 @@ class Life:
             await coroutine
         except Exception:  # of the user's hooks, too
             logger.exception("the application did not end as it should")
+
+
+def _check(options: Mapping[str, Any]) -> None:
+    """Raise ImproperlyConfigured for what says where on a port of our own the routes are: here, their host does."""
+    prefix = options["http_prefix"]
+    if prefix:
+        raise ImproperlyConfigured(
+            f"http_prefix={prefix!r} is for a port of our own: "
+            f"mount app.asgi() at {prefix!r} in the other application, without http_prefix"
+        )
+    if type(options["http"]) is not bool:
+        raise ImproperlyConfigured(
+            "http=… with an ASGI app is for a port of our own: mount app.asgi() in that app, with http=True"
+        )
 
 
 class _Refusal:

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache, wraps
 from typing import Any, Final, TypeVar
 
-__all__ = ("check_names", "elsewhere", "meant", "spelled", "unknown")
+from aiorest_ws.peers import OPTIONS
+
+__all__ = ("check_names", "elsewhere", "meant", "misspelled", "spelled", "unknown")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -82,6 +84,19 @@ def _meant(name: str, known: tuple[str, ...]) -> str | None:
     return min(alike)[1] if alike else None
 
 
+def misspelled(word: str, known: Iterable[str]) -> str | None:
+    """Give which of `known`, lower case, is `word` with letters that are swapped, missing or too many; else None.
+
+    A letter in another's place makes a word of its own too often, as WATCH is none of PATCH.
+    """
+    plain = _plain(word.strip())
+    for option in sorted(known):
+        is_slip = len(plain) != len(option) or sorted(plain) == sorted(option)
+        if is_slip and 0 < _slips(plain, option) <= _most(option):
+            return option
+    return None
+
+
 def elsewhere(name: str, of: str) -> str | None:
     """Give how that is done for which `of` has no `name`, which another framework has; None if we know of none."""
     return _ELSEWHERE.get(of, {}).get(name.lower())
@@ -90,8 +105,11 @@ def elsewhere(name: str, of: str) -> str | None:
 def unknown(name: str, known: Iterable[str], what: str = "keyword", of: str = "") -> str:
     """Say that `name` is none of `known`, and which is meant, or what there is."""
     known = tuple(known)
-    near = meant(name, known)
-    cure = f"did you mean {near!r}?" if near else elsewhere(name, of) or f"expected one of {', '.join(sorted(known))}"
+    near = meant(name, known) or (OPTIONS.get(name.lower()) if what == "option" else None)
+    if near in known:
+        cure = f"did you mean {near!r}?"
+    else:
+        cure = near or elsewhere(name, of) or f"expected one of {', '.join(sorted(known))}"
     return f"unknown {what} {name!r:.100}{of and f' of {of}'}, {cure}"
 
 

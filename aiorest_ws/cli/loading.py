@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from collections.abc import Iterable
 from importlib import import_module
 from importlib.machinery import all_suffixes
@@ -20,11 +19,12 @@ from aiorest_ws.app import Application
 from aiorest_ws.callables.spelling import meant
 from aiorest_ws.cli.failures import USAGE, Failure
 from aiorest_ws.cli.parser import Parser
+from aiorest_ws.cli.tracebacks import print_traceback
+from aiorest_ws.server.calling import Serves, only_loading
 
 __all__ = ("add_target", "load")
 
 _SHAPE = "expected MODULE:ATTRIBUTE, such as main:app"
-_IMPORTING = ("<frozen importlib", import_module.__code__.co_filename)  # frames of no interest
 
 
 def add_target(parser: Parser) -> None:
@@ -102,14 +102,20 @@ def _imported(name: str, target: str, folder: Path) -> ModuleType:
 
 def _import(name: str, target: str) -> None:
     try:
-        import_module(name)
+        with only_loading():
+            import_module(name)
+    except Serves as exc:
+        raise Failure(
+            f"{exc} while it is imported for {target!r}, and would serve for ever: put that behind "
+            'if __name__ == "__main__":, where `python` calls it and no command does'
+        ) from None
     except SystemExit as exc:
         raise Failure(
             f"module {name!r} ended the program while it was imported for {target!r}: exit({exc.code!r})"
         ) from exc
     except Exception as exc:  # of the program, which is told where it stands
-        _print_traceback(exc)
-        raise Failure(f"module {name!r} fails, asked for as {target!r}: {_first_line(exc)}") from exc
+        said = print_traceback(exc, __file__)
+        raise Failure(f"module {name!r} fails, asked for as {target!r}: {said}") from exc
 
 
 def _near_module(name: str, folder: Path) -> str:
@@ -197,29 +203,13 @@ def _called(function: Any, target: str, near: str) -> Any:
     except ValueError:
         pass  # of C, it does not say what it takes
     try:
-        return function()
+        with only_loading():
+            return function()
+    except Serves as exc:
+        raise Failure(
+            f"{exc} where {target} is to give an application, and would serve for ever: return the application{near}"
+        ) from None
     except SystemExit as exc:
         raise Failure(f"{target} ended the program: exit({exc.code!r})") from exc
     except Exception as exc:  # of the program, which is told where it stands
-        _print_traceback(exc)
-        raise Failure(f"{target} fails: {_first_line(exc)}") from exc
-
-
-# Errors of the program
-
-
-def _print_traceback(exc: BaseException) -> None:
-    """Print a traceback that begins where the program does."""
-    told = traceback.TracebackException.from_exception(exc)
-    ours = str(Path(__file__))
-    own = [place for place, frame in enumerate(told.stack) if frame.filename == ours]
-    frames = told.stack[own[-1] + 1 if own else 0 :]
-    while frames and frames[0].filename.startswith(_IMPORTING):
-        del frames[0]
-    told.stack[:] = frames
-    print("".join(told.format()), end="", file=sys.stderr)
-
-
-def _first_line(exc: BaseException) -> str:
-    first = str(exc).partition("\n")[0]
-    return f"{type(exc).__name__}: {first}" if first else type(exc).__name__
+        raise Failure(f"{target} fails: {print_traceback(exc, __file__)}") from exc

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from aiorest_ws.callables.spelling import meant
 from aiorest_ws.cli.failures import USAGE, Failure
+from aiorest_ws.peers import OPTIONS
 
 __all__ = ("Parser",)
 
@@ -56,6 +57,13 @@ class Parser(ArgumentParser):
         if flag in self.elsewhere:
             return f"{flag}: {self.elsewhere[flag]}"
         known = [name for name in self._option_string_actions if name.startswith("--")]
-        near = meant(flag, (*known, *self.elsewhere))
+        near = meant(flag, (*known, *self.elsewhere)) or _of_peers(flag, known)
         cure = f"did you mean {near}?" if near else f"see {self.prog} --help"
         return f"unknown option {flag:.100}, {cure}"
+
+
+def _of_peers(flag: str, known: Collection[str]) -> str | None:
+    """Give which of the flags `known` does what other frameworks have `flag` for."""
+    option = OPTIONS.get(flag.removeprefix("--").replace("-", "_"), "")
+    ours = f"--{option.replace('_', '-')}"
+    return ours if ours in known else None

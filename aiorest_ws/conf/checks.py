@@ -217,7 +217,10 @@ def check_factory_options(name: str, value: Any) -> None:
 
 def check_router(name: str, value: Any) -> None:
     if value is not None and (isinstance(value, type) or not hasattr(value, "process_request")):
-        raise TypeError(f"{name} must be an instance of AbstractRouter, got {value!r}")
+        cure = f", did you mean {value.__qualname__}()?" if isinstance(value, type) else ""
+        if isinstance(value, (list, tuple)):
+            cure = ": one router may include the others, router.include(other)"
+        raise TypeError(f"{name} must be an instance of AbstractRouter, got {value!r:.200}{cure}")
 
 
 def check_workers(name: str, value: Any) -> None:

@@ -59,7 +59,8 @@ def console_files(served_path: str, prefix: str = "") -> dict[str, File]:
     return {
         "/console": File(partial(_console, sockets), _PAGE, _guarded(_STRICT)),
         "/console/": _moved("../console"),
-        "/console/console.js": File(partial(_static, "console.js"), _SCRIPT),
+        # The page's worker is of the same file, and heeds what comes with that.
+        "/console/console.js": File(partial(_static, "console.js"), _SCRIPT, _guarded(_STRICT)),
         "/console/console.css": File(partial(_static, "console.css"), _STYLE),
         **_swagger_files(),
     }

@@ -205,7 +205,7 @@ class Exchange:
     def _is_live(self, url: str) -> bool:
         """Tell whether a GET of `url` leads to a route that says how it changes."""
         pipeline = self.factory.pipeline
-        if pipeline.trie is None or pipeline.process is not None or SLASH in url:
+        if pipeline.trie is None or pipeline.process is not None:
             return False
         try:
             plan, _ = pipeline.find(pipeline.trie, "GET", url)

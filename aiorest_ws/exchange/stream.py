@@ -16,9 +16,11 @@ from aiorest_ws.exceptions import BaseAPIException, ConnectionRefused
 from aiorest_ws.exchange.asking import ask, with_challenge
 from aiorest_ws.exchange.events import HEARTBEAT, end_by, end_of, event_of, is_end
 from aiorest_ws.exchange.replies import Headers, Reply, rendered_reply
+from aiorest_ws.exchange.targets import SLASH, with_slashes
 from aiorest_ws.http.head import Handshake, bearer, client_address
 from aiorest_ws.http.proxy_protocol import other_end
 from aiorest_ws.http.scopes import address_of, headers_of
+from aiorest_ws.realtime.names import canonical_url
 from aiorest_ws.status import WS_CLOSED_ABNORMALLY
 
 __all__ = ("Stream",)
@@ -117,7 +119,7 @@ class Stream:
     async def _subscribe(self, url: str, args: Any) -> bytes:
         guest = self._guest
         headers = self._origin.headers
-        envelope: dict[str, Any] = {"id": 0, "method": "SUBSCRIBE", "url": url, "args": args or None}
+        envelope: dict[str, Any] = {"id": 0, "method": "SUBSCRIBE", "url": self._named(url), "args": args or None}
         if "last-event-id" in headers:
             envelope["since"] = headers["last-event-id"]
         if guest._credentials is None and (token := bearer(headers.get("authorization", ""))):
@@ -131,20 +133,27 @@ class Stream:
         self._taken(said)
         return said.encode() if isinstance(said, str) else bytes(said)
 
+    def _named(self, url: str) -> str:
+        """Give `url` as a message says it. Raises HTTPError, 422, for a slash within a segment: none could."""
+        if SLASH not in url:
+            return url
+        pipeline = self._guest._pipeline
+        plan, params = pipeline.find(pipeline.trie, "GET", url)
+        return canonical_url(pipeline.trie, plan, with_slashes(params))
+
     async def _next(self) -> Any:
         """Give what was said next; None once there will be nothing more."""
-        carrier = self._carrier
-        while not carrier.said:
-            if carrier.is_closing():
+        outgoing = self._carrier.outgoing
+        while not outgoing.said:
+            if outgoing.is_over:
                 return None
-            await carrier.more()
-        return carrier.said.popleft()
+            await outgoing.more()
+        return outgoing.said.popleft()
 
     def _taken(self, said: Any) -> None:
         """Take note that a message has left."""
         carrier = self._carrier
-        carrier.waiting -= len(said)
-        if carrier.is_choked:
+        if carrier.outgoing.took(len(said)):
             carrier.breathe()
 
     async def run(

@@ -28,11 +28,12 @@ def canonical_url(trie: Any, plan: Any, params: tuple[Any, ...]) -> str:
     if params:
         try:
             url = fill_template(url, route.converters, dict(zip(route.parameters, params, strict=True)))
+            url = _without_slash(url)
             found = trie.match("GET", url)
         except (NoReverseMatch, NotSpecifiedHandler) as exc:
             raise _unfit(str(exc)) from exc
         if found[0].route is not route or found[1] != params:
-            raise _unfit(f"{_without_slash(url)!r:.200} leads elsewhere")
+            raise _unfit(f"{url!r:.200} leads elsewhere")
     return _as_name(url)
 
 

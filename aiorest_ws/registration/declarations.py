@@ -60,7 +60,7 @@ def checked_template(path: Any, converters: Mapping[str, Any] = CONVERTERS) -> s
         raise NotSupportedArgumentType(f'Variable with name "path" must be `str` type.{cure}')
     template = path.strip()
     if not template.startswith("/"):
-        raise InvalidPathArgument("Path should be started with `/` symbol")
+        raise InvalidPathArgument(f"Path should be started with `/` symbol, got {path!r:.200}")
     template = template if template.endswith("/") else template + "/"
     for segment in template.split("/"):
         ours = _ours(segment, converters)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+import sys
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
+from threading import get_ident
 from typing import Any, TypeVar
 
-__all__ = ("call_soon", "check_no_loop", "run_coroutine")
+__all__ = ("Serves", "call_soon", "check_may_serve", "check_no_loop", "only_loading", "run_coroutine")
 
 T = TypeVar("T")
 
@@ -62,3 +65,31 @@ def check_no_loop() -> None:
     except RuntimeError:
         return
     raise RuntimeError("run() cannot be called where an event loop is running: use `await app.serve()` there")
+
+
+class Serves(SystemExit):
+    """A program that would serve while a command only loads it; `str` is where that is."""
+
+
+_loading: set[int] = set()  # threads in which a command loads a program
+
+
+@contextmanager
+def only_loading() -> Iterator[None]:
+    """Have what would serve in this thread raise Serves: who loads the program would wait for it for ever."""
+    _loading.add(get_ident())
+    try:
+        yield
+    finally:
+        _loading.discard(get_ident())
+
+
+def check_may_serve(call: str) -> None:
+    """Raise Serves, which names the line of the program with `call`, where a program is only loaded."""
+    if get_ident() not in _loading:
+        return
+    frame = sys._getframe(1)
+    ours = (__name__.partition(".")[0], "asyncio", "uvloop")
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in ours:
+        frame = frame.f_back
+    raise Serves(f"{frame.f_code.co_filename}, line {frame.f_lineno}, calls {call}")

@@ -10,7 +10,7 @@ const out = join(here, "../../aiorest_ws/console/static/console.js");
 
 const { metafile, outputFiles } = await build({
   absWorkingDir: here,
-  entryPoints: ["src/main.ts"],
+  entryPoints: ["src/begin.ts"],
   bundle: true,
   minify: true,
   format: "esm",

@@ -37,7 +37,7 @@ def as_table(block: str) -> str:
         else:
             return ""
     lines = [f"| {code(name)} | {escaped(meaning)} |" for name, meaning in rows]
-    return "\n".join(("| | |", "|---|---|", *lines))
+    return "\n".join(("| name | meaning |", "|---|---|", *lines))
 
 
 def code(names: str) -> str:

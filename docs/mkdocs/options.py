@@ -18,7 +18,7 @@ Each is a keyword of `Application`, `run`, `start` and `serve`, a [setting](../h
 a settings module, and a [flag](command-line.md#run) of `aiorest-ws run`. One that is not understood is an error that
 names the nearest.
 
-| option | default | |
+| option | default | meaning |
 |---|---|---|
 {options}
 

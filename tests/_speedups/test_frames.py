@@ -12,6 +12,7 @@ import sys
 import tracemalloc
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from importlib import import_module
 from itertools import product
 from typing import Any
 
@@ -54,6 +55,7 @@ from tests.kit.frames import (
     writes,
 )
 from tests.kit.streams import INVALID, TRUNCATED, Case, random_case
+from tests.kit.systems import needs_posix
 from tests.swapping import Impl
 
 KIB = 1024
@@ -976,6 +978,91 @@ frames._write(b"reply", 1)
 def test_peer_that_is_gone_does_not_kill_who_does_not_ignore_sigpipe() -> None:
     done = subprocess.run([sys.executable, "-c", GONE], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, f"transport has {reply(b'reply')!r}\n"), done.stderr
+
+
+class Keeping:
+    """A transport that has `size` bytes to write, and counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.closing = False
+        self.asked = 0
+        self.written: list[bytes] = []
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def get_write_buffer_size(self) -> int:
+        self.asked += 1
+        return self.size
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+
+@pytest.fixture
+def past() -> Iterator[tuple[Any, Keeping, socket.socket]]:
+    """Compiled frames that send past their transport, it, and the other end."""
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    with ours, theirs:
+        frames, transport = import_module("aiorest_ws._speedups.frames_c").Frames(), Keeping()
+        frames.transport, frames.state, frames._socket = transport, OPEN, ours.fileno()
+        yield frames, transport, theirs
+
+
+@needs_posix
+@pytest.mark.compiled
+def test_a_transport_that_is_ours_alone_is_asked_once(past: tuple[Any, Keeping, socket.socket]) -> None:
+    frames, transport, theirs = past
+    for number in (b"1", b"2", b"3"):
+        frames._write(number, TEXT)
+    assert (theirs.recv(100), transport.written) == (reply(b"1") + reply(b"2") + reply(b"3"), [])
+    assert transport.asked == 1
+
+
+@needs_posix
+@pytest.mark.compiled
+@pytest.mark.parametrize("state", [OPEN, CLOSING])
+def test_what_others_have_written_to_the_transport_goes_first(
+    past: tuple[Any, Keeping, socket.socket], state: int
+) -> None:
+    frames, transport, theirs = past
+    frames._write(b"1", TEXT)
+    frames.state = state
+    assert frames.transport is transport  # and is kept: it is written to at any time from now on
+    frames._write(b"2", TEXT)
+    transport.size = 7
+    frames._write(b"3", TEXT)
+    assert (theirs.recv(100), transport.written) == (reply(b"1") + reply(b"2"), [reply(b"3")])
+    transport.size = 0
+    frames._write(b"4", TEXT)
+    transport.closing = True
+    frames._write(b"5", TEXT)
+    assert (theirs.recv(100), transport.written) == (reply(b"4"), [reply(b"3"), reply(b"5")])
+
+
+@needs_posix
+@pytest.mark.compiled
+def test_what_the_socket_did_not_take_goes_first(past: tuple[Any, Keeping, socket.socket]) -> None:
+    frames, transport, theirs = past
+    frames._write(b"1", TEXT)
+    large = b"x" * 10_000_000
+    frames._write(large, BINARY)
+    (rest,) = transport.written
+    assert 0 < len(rest) < len(large)
+    transport.size = len(rest)
+    while True:  # there is room in the socket, and not at the transport
+        try:
+            theirs.recv(1 << 20)
+        except BlockingIOError:
+            break
+    frames._write(b"2", TEXT)
+    assert transport.written == [rest, reply(b"2")]
+    transport.size = 0
+    frames._write(b"3", TEXT)
+    frames._write(b"4", TEXT)
+    assert (theirs.recv(100), len(transport.written)) == (reply(b"3") + reply(b"4"), 2)
 
 
 # Counting

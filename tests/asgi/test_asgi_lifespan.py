@@ -286,6 +286,42 @@ async def test_it_shares_the_lifespan_of_its_own_port() -> None:
     assert said == ["enter", "up", "down", "exit"]
 
 
+async def beside(scope: Any, receive: Any, send: Any) -> None:
+    raise AssertionError("nobody asks it here")
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"http_prefix": "/api"}, "http_prefix='/api' is for a port of our own: mount app.asgi() at '/api' in "),
+        ({"http": True, "http_prefix": "/a/b"}, "http_prefix='/a/b' is for a port of our own: mount app.asgi() at "),
+        ({"http": beside, "http_prefix": "/api"}, "http_prefix='/api' is for a port of our own: mount app.asgi() at "),
+        ({"http": beside}, "http=… with an ASGI app is for a port of our own: mount app.asgi() in that app"),
+    ],
+)
+@asynchronous
+async def test_where_the_routes_are_is_the_hosts_to_say(options: dict[str, Any], why: str) -> None:
+    app, said = noted(**options)
+    server = Lifespan(app.asgi())
+    failed = await server.step("startup")
+    assert (failed["type"], said) == ("lifespan.startup.failed", [])
+    assert failed["message"].startswith(why)
+    assert "\n" not in failed["message"]
+    await server.over()
+    with pytest.raises(ImproperlyConfigured):
+        await app.asgi().start()
+    assert said == []
+
+
+@asynchronous
+async def test_where_the_environment_says_the_routes_are_is_seen_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    app, _ = noted()
+    asgi = app.asgi()
+    monkeypatch.setenv("AIOREST_WS_HTTP_PREFIX", "/api")
+    with pytest.raises(ImproperlyConfigured, match="http_prefix='/api' is for a port of our own"):
+        await asgi.start()
+
+
 @asynchronous
 async def test_metrics_port_is_served() -> None:
     app = Application(make_router(), metrics_port=0)

@@ -148,7 +148,7 @@ async def test_mounted_under_uvicorn_with_a_root_path() -> None:
 
 
 def test_daphne_which_has_autobahn_for_twisted_is_told_why_not() -> None:
-    program = "import txaio; txaio._explicit_framework = 'twisted'; import aiorest_ws"
+    program = "import txaio; txaio._explicit_framework = 'twisted'; from aiorest_ws import Application"
     done = subprocess.run([*PYTHON, "-c", program], env=ENVIRONMENT, capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 1
     assert "ImportError: Autobahn is in use with Twisted in this process, as daphne does" in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from aiorest_ws.app import Application
 from aiorest_ws.cli.failures import Failure
 from aiorest_ws.cli.loading import load
+from aiorest_ws.server.calling import check_may_serve
 from tests.kit.cli import Cli
 
 PROGRAM = """
@@ -207,3 +209,93 @@ def test_a_package_without_one_says_what_is_in_it(cli: Cli) -> None:
         (folder / f"{name}.py").write_text(source)
     said = refused(cli, "shop_of_modules:app")
     assert said.endswith("has no 'app': it is a package, name a module of it: client, server")
+
+
+# What would serve
+
+
+@pytest.mark.parametrize(
+    ("serving", "call"),
+    [
+        ("application.run(port=0)", "run()"),
+        ("import asyncio; asyncio.run(application.serve(port=0))", "serve()"),
+        ("def main():\n    application.run(port=0)\nmain()", "run()"),
+        ("class Own(Application):\n    def run(self): super().run(port=0)\nOwn(router).run()", "run()"),
+        ("try:\n    application.run(port=0)\nexcept Exception: pass", "run()"),
+    ],
+)
+@pytest.mark.parametrize("command", ["routes", "schema", "run"])
+def test_a_program_that_serves_by_itself_is_told_where(command: str, serving: str, call: str, cli: Cli) -> None:
+    source = f"{PROGRAM}{serving}\n"
+    line = next(number for number, text in enumerate(source.splitlines(), 1) if call.strip("()") + "(port" in text)
+    name = cli.write(source)
+    said = cli(command, f"{name}:application")
+    assert (said.code, said.out) == (1, "")
+    assert said.err == (
+        f"aiorest-ws: {cli.folder / name}.py, line {line}, calls {call} while it is imported for "
+        f"'{name}:application', and would serve for ever: put that behind if __name__ == \"__main__\":, "
+        "where `python` calls it and no command does\n"
+    )
+
+
+def test_a_function_that_serves_is_to_give_the_application(cli: Cli) -> None:
+    name = cli.write(f"{PROGRAM}def main():\n    application.run(port=0)")
+    said = refused(cli, f"{name}:main")
+    assert said == (
+        f"{cli.folder / name}.py, line 6, calls run() where {name}:main is to give an application, and would serve for "
+        f"ever: return the application, did you mean {name}:application?"
+    )
+
+
+def test_another_thread_of_a_program_may_serve(cli: Cli) -> None:
+    """It holds nobody up. Nothing serves here: a router is missing, which `run` comes to after it was let through."""
+    name = cli.write(
+        f"{PROGRAM}from threading import Thread\nsaid = []\n"
+        "def serve():\n    try: Application().run(port=0)\n    except SystemExit as exc: said.append(str(exc))\n"
+        "thread = Thread(target=serve)\nthread.start(); thread.join()\nassert 'outer' in said[0], said\n"
+    )
+    assert cli("routes", f"{name}:application").code == 0
+
+
+def test_what_is_loaded_may_serve_afterwards(cli: Cli) -> None:
+    name = cli.write(PROGRAM)
+    application = load(f"{name}:application")
+    check_may_serve("run()")
+    assert not application.is_running
+
+
+# Tracebacks
+
+
+@pytest.mark.parametrize(
+    ("wrong", "last"),
+    [
+        ("@router.get('board')\ndef show(request): ...", "InvalidPathArgument: Path should be started with"),
+        ("@router.get('/board')\ndef show(request, a: object()): ...", "InvalidHandler: annotation of parameter 'a'"),
+        ("@router.get('/{a}/{a}')\ndef show(request, a): ...", "EndpointValueError: "),
+        ("Application(router, prot=80)", "TypeError: unknown option 'prot', did you mean 'port'?"),
+        ("router.include_router(router)", "AttributeError: 'SimpleRouter' object has no attribute 'include_router': "),
+    ],
+)
+def test_what_we_refuse_is_shown_at_the_line_of_the_program(wrong: str, last: str, cli: Cli) -> None:
+    name = cli.write(PROGRAM + wrong)
+    outer = cli.write(f"import importlib\nimportlib.import_module('{name}')")
+    said = cli("routes", f"{outer}:app")
+    files = re.findall(r'File "(.*?)"', said.err)
+    assert files == [f"{cli.folder / each}.py" for each in (outer, name)]  # no importlib, nothing of ours, one error
+    assert said.err.splitlines()[-1].startswith(
+        f"aiorest-ws: module '{outer}' fails, asked for as '{outer}:app': {last}"
+    )
+
+
+def test_where_we_fail_ourselves_our_lines_are_shown(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aiorest_ws.routers.checked_template", lambda path, converters: path.no_such_attribute)
+    name = cli.write(f"{PROGRAM}router.get('/a')")
+    assert 'routers.py"' in cli("routes", f"{name}:app").err
+
+
+def test_a_slip_of_the_pen_is_in_the_last_line(cli: Cli) -> None:
+    name = cli.write(f"{PROGRAM}router.regster('/a', None)")
+    assert cli("routes", f"{name}:app").err.endswith(
+        "AttributeError: 'SimpleRouter' object has no attribute 'regster', did you mean 'register'?\n"
+    )

@@ -45,10 +45,13 @@ async def test_what_is_missing_is_said_in_one_line(missing: list[str], what: str
 
 
 @asynchronous
-async def test_the_server_is_imported_without_the_client_and_the_client_without_websockets() -> None:
+async def test_the_server_is_imported_without_the_client_and_the_client_without_server_and_websockets() -> None:
+    outcome = await run_program("import sys; from aiorest_ws import *; print('aiorest_ws.client' in sys.modules)")
+    assert (outcome.code, outcome.out, outcome.err) == (0, "False\n", "")
     outcome = await run_program(
-        "import sys, aiorest_ws\n"
-        "print([name for name in sys.modules if name.startswith('aiorest_ws.client')])\n"
+        "import sys\n"
+        "from aiorest_ws import client\n"
+        "print([name for name in sys.modules if name == 'autobahn' or name.startswith('aiorest_ws.app')])\n"
         "import aiorest_ws.client\n"
         "print([name for name in sys.modules if name.partition('.')[0] in ('websockets', 'msgspec', 'pydantic')])\n"
     )

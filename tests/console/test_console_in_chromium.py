@@ -16,7 +16,7 @@ from aiorest_ws import Application, HTTPError, Live, Request, Response, SimpleRo
 from tests.kit.asgi import uvicorn_of
 from tests.kit.browsers import browser, drawn, expect, opened
 from tests.kit.pages import ROOT
-from tests.serving import factory_of, serving, within
+from tests.serving import factory_of, serving, until, within
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, Page
@@ -241,6 +241,17 @@ async def test_ten_thousand_messages_are_few_elements() -> None:
         await page.fill("#log-filter", '"number":4321')
         await expect(page.locator("#log-list .row:visible")).to_have_count(1)
         await drawn(page, "console-storm")
+
+
+@within(60)
+async def test_messages_come_to_a_worker_so_that_frames_are_drawn_meanwhile() -> None:
+    async with browser() as chromium, shown(chromium) as (_, page):
+        assert len(page.workers) == 1
+        await page.click("#drop")
+        await until(lambda: not page.workers)
+        await page.click("#drop")
+        await expect(page.locator("#status")).to_have_text("open")
+        assert len(page.workers) == 1
 
 
 @within(60)

@@ -45,7 +45,7 @@ async def test_a_page_comes_with_its_type_and_is_not_sent_twice(path: str) -> No
 @asynchronous
 async def test_the_pages_themselves_are_guarded() -> None:
     async with serving(make_router(), http=True, console=True) as app, client_of(app) as client:
-        for path in ("/console", "/docs"):
+        for path in ("/console", "/console/console.js", "/docs"):  # the script is a worker's, too
             reply = await client.get(path)
             assert "default-src 'none'" in reply.headers["content-security-policy"]
             assert reply.headers["referrer-policy"] == "no-referrer"

@@ -7,7 +7,6 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from itertools import count
 from types import SimpleNamespace
 from typing import Any
@@ -21,46 +20,9 @@ from aiorest_ws.auth.token.middlewares import JSONWebTokenMiddleware
 from aiorest_ws.exchange import Exchange
 from aiorest_ws.server.patience import Patience
 from tests.kit.asgi import ByHand
+from tests.kit.events import source
 from tests.kit.tokens import Manager
 from tests.serving import LOOPS, TIMEOUT, asynchronous, factory_of, turn_over, until
-
-
-@dataclass
-class Event:
-    id: str | None = None
-    data: Any = None
-    name: str = "message"
-    retry: int | None = None
-    is_comment: bool = False
-
-
-class EventSource:
-    """Reads the lines of a stream."""
-
-    def __init__(self, response: httpx.Response) -> None:
-        self.response = response
-        self._lines = response.aiter_lines()
-
-    async def next(self) -> Event:
-        event = Event()
-        async with asyncio.timeout(TIMEOUT):
-            async for line in self._lines:
-                if not line:
-                    return event
-                name, _, value = line.partition(":")
-                value = value.removeprefix(" ")
-                if name == "":
-                    event.is_comment = True
-                elif name == "data":
-                    event.data = json.loads(value)
-                elif name == "id":
-                    event.id = value
-                elif name == "retry":
-                    event.retry = int(value)
-                else:
-                    assert name == "event"
-                    event.name = value
-        raise EOFError
 
 
 class World:
@@ -91,13 +53,6 @@ async def serving(**options: Any) -> AsyncIterator[tuple[World, Application, htt
             yield world, app, client
     finally:
         await app.stop()
-
-
-@asynccontextmanager
-async def source(client: httpx.AsyncClient, url: str, **headers: str) -> AsyncIterator[EventSource]:
-    sent = {"Accept": "text/event-stream", **{name.replace("_", "-"): value for name, value in headers.items()}}
-    async with client.stream("GET", url, headers=sent) as response:
-        yield EventSource(response)
 
 
 @pytest.mark.parametrize("loop", LOOPS)

@@ -15,8 +15,8 @@ MSGSPEC = tuple(map(int, version("msgspec").split(".")[:2]))  # (0, 23): it says
 # Windows has neither what these tests are about; each of them runs on Linux, which is where CI is, and on macOS.
 needs_posix = pytest.mark.skipif(
     os.name != "posix",
-    reason="Signals to another process, its limits, Unix sockets in asyncio, shared ports and with them workers are "
-    "missing on Windows.",
+    reason="Signals to another process, its limits, Unix sockets in asyncio, sending past a transport, shared ports "
+    "and with them workers are missing on Windows.",
 )
 # In CI all of these run.
 needs_linux = pytest.mark.skipif(

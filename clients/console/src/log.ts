@@ -33,6 +33,7 @@ export class Log {
   private waiting?: ReturnType<typeof setTimeout>;
   private isPaused = false;
   private follows = true;
+  private top = 0; // as it was drawn
   private needle = "";
   private readonly list = at("log-list");
   private readonly sizer = h("div", { class: "sizer", role: "presentation" });
@@ -101,6 +102,7 @@ export class Log {
 
   private scrolled(): void {
     const { scrollTop, clientHeight, scrollHeight } = this.list;
+    if (scrollTop === this.top) return; // It was drawn so.
     this.follows = scrollTop + clientHeight >= scrollHeight - HEIGHT;
     this.draw();
   }
@@ -140,13 +142,14 @@ export class Log {
     });
   }
 
+  /** What is asked of the page comes first, and where it is scrolled to last: so it is laid out once. */
   private drawNow(): void {
-    const { clientHeight } = this.list;
+    const { clientHeight, scrollTop } = this.list;
     const total = this.shown.length;
-    this.sizer.style.height = `${total * HEIGHT}px`;
-    if (this.follows) this.list.scrollTop = total * HEIGHT;
-    const first = Math.max(0, Math.floor(this.list.scrollTop / HEIGHT) - SPARE);
-    const last = Math.min(total, Math.ceil((this.list.scrollTop + clientHeight) / HEIGHT) + SPARE);
+    const bottom = Math.max(0, total * HEIGHT - clientHeight);
+    const top = this.follows ? bottom : Math.min(scrollTop, bottom);
+    const first = Math.max(0, Math.floor(top / HEIGHT) - SPARE);
+    const last = Math.min(total, Math.ceil((top + clientHeight) / HEIGHT) + SPARE);
     for (let place = 0; place < last - first; place++) this.fill(this.row(place), first + place, total);
     for (const spare of this.rows.slice(Math.max(0, last - first))) spare.hidden = true;
     const active = this.selected && this.shown.indexOf(this.selected);
@@ -155,6 +158,9 @@ export class Log {
     } else this.list.removeAttribute("aria-activedescendant");
     const all = this.needle ? `${total} of ${this.entries.length}` : `${total}`;
     this.counter.textContent = `${all}${this.isPaused ? ", paused" : ""}`;
+    this.sizer.style.height = `${total * HEIGHT}px`;
+    if (this.follows) this.list.scrollTop = total * HEIGHT;
+    this.top = this.list.scrollTop;
   }
 
   private row(place: number): HTMLElement {

@@ -1,4 +1,5 @@
 /** The WebSocket that the client is given: it says what goes over it, and can be cut and held off. */
+import { Wire } from "./wire.js";
 
 export interface Arrived {
   message: Record<string, any>;
@@ -16,9 +17,9 @@ export interface Watcher {
 const LOST = 4000; // of the codes that are for applications to use: the client comes back after it
 const REMEMBERED = 1000; // requests without a reply, whose time is known
 
-function parsed(text: unknown): Record<string, any> {
+function parsed(text: string): Record<string, any> {
   try {
-    return Object(JSON.parse(text as string));
+    return Object(JSON.parse(text));
   } catch {
     return {};
   }
@@ -80,7 +81,7 @@ class Line {
   onmessage?: (event: { data: unknown }) => void;
   onclose?: (event: { code: number }) => void;
   onerror?: (event: Event) => void;
-  private socket?: WebSocket;
+  private socket?: Wire;
   private isOver = false;
 
   constructor(
@@ -94,7 +95,7 @@ class Line {
 
   dial(): void {
     if (this.socket || this.isOver) return;
-    const socket = (this.socket = new WebSocket(this.url));
+    const socket = (this.socket = new Wire(this.url));
     socket.onopen = () => {
       this.tap.watcher.noted(`connected to ${this.url}`);
       this.onopen?.();
