@@ -6,9 +6,14 @@ HOT    := $(wildcard aiorest_ws/_speedups/*.py aiorest_ws/_speedups/*.pyx aiores
 PLAIN  := AIOREST_WS_NO_EXTENSIONS=1
 STRICT := AIOREST_WS_REQUIRE_EXTENSIONS=1
 BARE   := env -u AIOREST_WS_NO_EXTENSIONS -u AIOREST_WS_REQUIRE_EXTENSIONS
-PIP    := $(BIN)/python -m pip --disable-pip-version-check -qq
+# What installs into the environment of a Python: its own pip, or the uv that is named, which is ten times as fast
+# (.ci/run); that needs no pip there, and has to put it there for the tests that ask for it.
+CI_UV  ?=
+install = $(if $(CI_UV),$(CI_UV) pip install -q --python $(1),$(1) -m pip --disable-pip-version-check -qq install)
+VENV_OF := $(PYTHON) -m venv $(if $(CI_UV),--without-pip)
+PIP_INSTALL := $(call install,$(BIN)/python)
 # Installed without isolation: setuptools and Cython are in the dev group, and a rebuild takes seconds.
-INSTALL := $(PIP) install --no-build-isolation -e .
+INSTALL := $(PIP_INSTALL) --no-build-isolation -e .
 
 # One after the other: steps that run side by side (.ci/run) may want something at the same time.
 APT_GET := mkdir -p build && flock build/apt.lock sh -c 'apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
@@ -24,10 +29,10 @@ help:
 	@echo "make test-pure       the tests, pure path only: needs no compiler"
 	@echo "make test-covered    the same, and which lines it reaches: the gate is in pyproject.toml"
 	@echo "make test-packaging  wheels, sdist, an install without a compiler: slow, needs PyPI"
-	@echo "make test-proxies    behind HAProxy, nginx and Caddy, and as systemd starts it; installs them where it may (apt-get)"
+	@echo "make test-proxies    behind HAProxy, nginx and Caddy, as systemd starts it, and by curl; installs them where it may (apt-get)"
 	@echo "make test-typescript the TypeScript client: lint, types, tests, size; installs Node where it may (apt-get)"
 	@echo "make test-runtimes   the TypeScript client on Node 22, Deno and Bun, which npm brings: 400 MB"
-	@echo "make test-browser    the console, the examples and the site of make docs in Chromium; installs it and Node where it may (apt-get)"
+	@echo "make test-browser    the console, the examples, streams of events and the site of make docs in Chromium; installs it and Node where it may (apt-get)"
 	@echo "make console         the script of the page at /console, from clients/; needs Node"
 	@echo "make lint            ruff and mypy"
 	@echo "make bench           both paths in one table"
@@ -39,7 +44,7 @@ help:
 	@echo "                     ARGS=\"--of log\": 200 clients of a log that drop and resume, every item counted"
 	@echo "                     ARGS=\"--of log --workers 2\": workers are killed and replaced meanwhile; --broker redis: it, too"
 	@echo "make hold            what attacks cost the server, a table; PURE=1, ARGS=\"--only pings --tries 2\""
-	@echo "make bench-peers     beside other servers, end to end, a few minutes; WRITE=1 renews docs/performance.*"
+	@echo "make bench-peers     beside other servers, end to end, nine minutes; WRITE=1 renews docs/performance.md and its plots"
 	@echo "make docs            site/: the documentation, warnings are errors"
 	@echo "make wheel           dist/: the wheel and the sdist"
 	@echo "make release-check   whether dist/ may be released: twine, each Python that is here, versions, the npm package; slow"
@@ -81,9 +86,9 @@ test-packaging: $(VENV)/.compiled
 # Debian's own; where another system has them on PATH, nothing is installed.
 test-proxies: $(VENV)/.compiled
 	@PATH="$$PATH:/usr/sbin"; if ! { command -v haproxy && command -v nginx && command -v caddy && command -v openssl && \
-			command -v systemd-analyze; } >/dev/null; then \
-		$(APT_GET) haproxy nginx-light libnginx-mod-stream caddy openssl systemd; fi
-	$(BARE) $(BIN)/python -m pytest -q -m proxies tests/server/test_behind.py tests/test_deployed.py
+			command -v systemd-analyze && command -v curl; } >/dev/null; then \
+		$(APT_GET) haproxy nginx-light libnginx-mod-stream caddy openssl systemd curl; fi
+	$(BARE) $(BIN)/python -m pytest -q -m proxies tests/server/test_behind.py tests/test_deployed.py tests/exchange/test_curl.py
 
 # Debian's own Node is enough. Its tests have a server of ours.
 test-typescript: $(VENV)/.compiled
@@ -106,7 +111,7 @@ test-browser: $(VENV)/.compiled
 	$(MAKE) --no-print-directory console CHECK=--check
 	$(MAKE) --no-print-directory docs
 	$(BARE) $(BIN)/python -m pytest -q -m browser tests/console/test_console_in_chromium.py tests/test_pages_in_chromium.py \
-		tests/test_site_in_chromium.py
+		tests/test_site_in_chromium.py tests/exchange/test_event_source_in_chromium.py
 
 # CHECK=--check only compares what is there.
 console:
@@ -188,10 +193,14 @@ soak: $(VENV)/.compiled
 hold: $(VENV)/.compiled
 	$(BARE) $(BIN)/python -m hold $(if $(PURE),--path pure) $(ARGS)
 
-# ARGS="--rounds 1 --secs 0.5" for a quick look, FANOUT= for the second; their --help has the rest.
+# ROUNDS=1 SECS=0.5 for a quick look. ARGS is for the first, FANOUT and BESIDE for the others; their --help has the rest.
+ROUNDS ?= 3
+SECS ?= 1.2
+BRIEF = --rounds $(ROUNDS) --secs $(SECS) $(if $(WRITE),--write)
 bench-peers: $(VENV)/.compiled
-	$(BARE) $(BIN)/python bench/peers.py $(if $(WRITE),--write) $(ARGS)
-	$(BARE) $(BIN)/python bench/fanout.py $(if $(WRITE),--write) $(FANOUT)
+	$(BARE) $(BIN)/python bench/peers.py $(BRIEF) $(ARGS)
+	$(BARE) $(BIN)/python bench/fanout.py $(BRIEF) $(FANOUT)
+	$(BARE) $(BIN)/python bench/beside.py $(BRIEF) $(BESIDE)
 
 # Nothing of the package is imported: the reference is read from the source.
 docs: .venv-docs/.deps
@@ -215,7 +224,7 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo "$(PYTHON) has no venv module (Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
 	@echo "making $(VENV) with `$(PYTHON) -V`"
-	@$(PYTHON) -m venv $(VENV)
+	@$(VENV_OF) $(VENV)
 
 # One line that says what is missing, before minutes of work end in lines of gcc.
 compiler: | $(BIN)/python
@@ -224,7 +233,7 @@ compiler: | $(BIN)/python
 # What the demo needs and no more, built fast: what is built for the tests takes its place. --no-compile: smaller.
 $(VENV)/.demo: setup.py pyproject.toml $(HOT) | $(BIN)/python
 	@echo "1 of 2: installing setuptools and Cython"
-	@$(PIP) install --no-compile 'setuptools >= 77' 'Cython >= 3.1, < 4'
+	@$(PIP_INSTALL) --no-compile 'setuptools >= 77' 'Cython >= 3.1, < 4'
 	@echo "2 of 2: installing Autobahn and websockets and building aiorest-ws, about half a minute"
 	@CFLAGS="-O0 -g0" $(BARE) $(INSTALL)'[client]' --no-compile
 	@touch $@
@@ -235,8 +244,8 @@ GROUPS_OF_DEV ?= dev
 # pip below 25.1 does not know --group.
 $(VENV)/.deps: pyproject.toml | $(BIN)/python
 	@echo "1 of 2: installing what the tests need, 300 MB, about a minute"
-	@$(PIP) install --upgrade 'pip >= 25.1'
-	@$(PIP) install $(GROUPS_OF_DEV:%=--group %)
+	@$(PIP_INSTALL) --upgrade 'pip >= 25.1'
+	@$(PIP_INSTALL) $(GROUPS_OF_DEV:%=--group %)
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/.deps setup.py $(HOT)
@@ -251,15 +260,15 @@ $(VENV)/.compiled: $(VENV)/.installed
 	@touch $@
 
 .venv-schema/.deps: pyproject.toml
-	$(PYTHON) -m venv .venv-schema
-	.venv-schema/bin/python -m pip --disable-pip-version-check -qq install --upgrade 'pip >= 25.1'
-	.venv-schema/bin/python -m pip --disable-pip-version-check -qq install --group schema
+	$(VENV_OF) .venv-schema
+	$(call install,.venv-schema/bin/python) --upgrade 'pip >= 25.1'
+	$(call install,.venv-schema/bin/python) --group schema
 	@touch $@
 
 .venv-docs/.deps: pyproject.toml
-	$(PYTHON) -m venv .venv-docs
-	.venv-docs/bin/python -m pip --disable-pip-version-check -qq install --upgrade 'pip >= 25.1'
-	.venv-docs/bin/python -m pip --disable-pip-version-check -qq install --group docs
+	$(VENV_OF) .venv-docs
+	$(call install,.venv-docs/bin/python) --upgrade 'pip >= 25.1'
+	$(call install,.venv-docs/bin/python) --group docs
 	@touch $@
 
 # The pure package is installed for its dependencies only: build/fuzz/lib comes first.

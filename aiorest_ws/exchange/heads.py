@@ -9,7 +9,7 @@ from aiorest_ws.exceptions import ConnectionRefused
 from aiorest_ws.exchange.connection import handshake_of
 from aiorest_ws.http.head import C1, Handshake, is_of_host, target_parts
 
-__all__ = ("checked",)
+__all__ = ("checked", "written_head")
 
 _EACH = 4  # bytes of a header beside its name and its value
 
@@ -48,3 +48,10 @@ def _read(target: str, headers: Sequence[tuple[bytes, bytes]], version: str) -> 
     if not target.startswith(("/", "*")) and not is_of_host(target, (handshake.host, handshake.port)):
         raise ConnectionRefused(400, "request target of another host than header Host")
     return handshake
+
+
+def written_head(line: Any, without: Sequence[bytes] = ()) -> bytes:
+    """Give the head that the parser of `line` has read, for who reads it anew, but for some headers."""
+    parser = line.parser
+    first = b"%b %b HTTP/%b\r\n" % (parser.get_method(), line.url, parser.get_http_version().encode())
+    return b"".join((first, *[b"%b: %b\r\n" % pair for pair in line.headers if pair[0] not in without], b"\r\n"))

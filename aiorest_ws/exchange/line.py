@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from aiorest_ws.exceptions import ConnectionRefused
-from aiorest_ws.exchange.heads import checked
+from aiorest_ws.exchange.heads import checked, written_head
 from aiorest_ws.exchange.outlet import Outlet
 from aiorest_ws.http.head import refusal
 from aiorest_ws.limits.bucket import Rate
@@ -177,6 +177,8 @@ class Line(HttpToolsProtocol):
         handshake = checked(self.url, self.headers, version, method, self.factory.limits)
         if self.parser.should_upgrade():
             return  # `_on_upgrade` comes next
+        if "websocket" in handshake.headers.get("upgrade", "").lower():
+            raise ConnectionRefused(400, "header Connection does not name Upgrade")
         scope: Any = self.scope
         scope["method"] = method.decode("ascii")
         scope["http_version"] = version
@@ -199,7 +201,7 @@ class Line(HttpToolsProtocol):
             access_log=False,
             default_headers=self.server_state.default_headers,
             message_event=asyncio.Event(),
-            expect_100_continue=self.expect_100_continue,
+            expect_100_continue=self.expect_100_continue and self.scope["http_version"] != "1.0",
             keep_alive=keeps,
             on_response=self.on_response_complete,
         )
@@ -302,19 +304,14 @@ class Line(HttpToolsProtocol):
     def _should_upgrade(self) -> bool:
         return any(name == b"upgrade" and b"websocket" in value.lower() for name, value in self.headers)
 
-    def _head(self, without: tuple[bytes, ...] = ()) -> bytes:
-        lines = [b"%b: %b\r\n" % pair for pair in self.headers if pair[0] not in without]
-        method = self.parser.get_method()
-        return b"".join((b"%b %b HTTP/1.1\r\n" % (method, self.url), *lines, b"\r\n"))
-
     def _on_upgrade(self, rest: bytes) -> None:
         if not self._should_upgrade():
             # Of another protocol we know nothing: it goes on as if it had not been offered (RFC 9110 §7.8).
-            head = self._head(without=_OFFER)
+            head = written_head(self, without=_OFFER)
             self.parser = httptools.HttpRequestParser(self)
             self.data_received(head + rest)
             return
-        head = self._head() + rest
+        head = written_head(self) + rest
         if self._is_busy:
             self._upgrade = head
         else:

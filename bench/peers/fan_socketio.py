@@ -3,7 +3,7 @@
 
 import socketio
 import uvicorn
-from handlers import PORT, UVLOOP
+from handlers import NEWS, PORT, UVLOOP
 
 server = socketio.AsyncServer(async_mode="asgi", compression_threshold=1 << 30)
 app = socketio.ASGIApp(server)
@@ -18,6 +18,11 @@ async def subscribe(sid):
 @server.event
 async def publish(sid, data):
     await server.emit("news", data, room="news")
+
+
+@server.event
+async def missed(sid):
+    await server.emit("missed", NEWS, to=sid)
 
 
 uvicorn.run(

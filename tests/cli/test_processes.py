@@ -47,9 +47,11 @@ async def command(
 
 
 async def complaint(program: Program) -> str:
-    """Give the next line on stderr."""
+    """Give the next line on stderr, of which there must be one."""
     assert program.process.stderr is not None
-    return (await asyncio.wait_for(program.process.stderr.readline(), TIMEOUT)).decode().rstrip("\n")
+    line = await asyncio.wait_for(program.process.stderr.readline(), TIMEOUT)
+    assert line, "it has ended, and said nothing more"
+    return line.decode().rstrip("\n")
 
 
 async def ended(folder: Path, *argv: str, **options: str) -> Outcome:

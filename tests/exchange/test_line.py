@@ -163,6 +163,9 @@ async def test_an_upgrade_in_a_pipeline_waits_for_what_is_before_it() -> None:
         (UPGRADE.replace(b"GET /", b"GET /other") + b"\r\n", 404),
         (UPGRADE.replace(b"Version: 13", b"Version: 8") + b"\r\n", 426),
         (UPGRADE.replace(b"GET", b"POST") + b"\r\n", 405),
+        (UPGRADE.replace(b"HTTP/1.1", b"HTTP/1.0") + b"\r\n", 505),
+        (UPGRADE.replace(b"Connection: Upgrade\r\n", b"") + b"\r\n", 400),
+        (UPGRADE + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
     ],
 )
 @asynchronous
@@ -184,20 +187,43 @@ BAD = {
     "chunked twice": (HEAD + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
     "another coding": (HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 400),
     "identity": (HEAD + b"Transfer-Encoding: identity\r\n\r\n1", 400),
+    "a coding in quotes": (HEAD + b'Transfer-Encoding: "chunked"\r\n\r\n0\r\n\r\n', 400),
+    "a coding behind a vertical tab": (HEAD + b"Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n", 400),
+    "a coding that ends in a comma": (HEAD + b"Transfer-Encoding: chunked,\r\n\r\n0\r\n\r\n", 400),
+    "no coding": (HEAD + b"Transfer-Encoding:\r\n\r\n0\r\n\r\n", 400),
+    "a coding with a space before the colon": (HEAD + b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n", 400),
     "chunked of 1.0": (b"POST /data HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
     "a length with a sign": (HEAD + b"Content-Length: +1\r\n\r\n1", 400),
     "a length in hex": (HEAD + b"Content-Length: 0x1\r\n\r\n1", 400),
+    "a length of nothing": (HEAD + b"Content-Length:\r\n\r\n", 400),
+    "a negative length": (HEAD + b"Content-Length: -1\r\n\r\n1", 400),
+    "a length with an underscore": (HEAD + b"Content-Length: 1_0\r\n\r\n1234567890", 400),
+    "a length that overflows": (HEAD + b"Content-Length: 99999999999999999999\r\n\r\n1", 400),
     "a list of lengths": (HEAD + b"Content-Length: 1, 1\r\n\r\n1", 400),
     "a chunk size with a space": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n1 \r\n1\r\n0\r\n\r\n", 400),
+    "a chunk size of nothing": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n\r\n1\r\n0\r\n\r\n", 400),
+    "a chunk size with a prefix": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n0x1\r\n1\r\n0\r\n\r\n", 400),
+    "a chunk size with a sign": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n+1\r\n1\r\n0\r\n\r\n", 400),
+    "a chunk size with an underscore": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n0_1\r\n1\r\n0\r\n\r\n", 400),
     "a chunk size that overflows": (HEAD + b"Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n1", 400),
     "a chunk with a bare LF": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\n1\r\n0\r\n\r\n", 400),
     "a chunk extension with a bare LF": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n1;a\n1\r\n0\r\n\r\n", 400),
     "a chunk that goes on": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\n12\r\n0\r\n\r\n", 400),
+    "a chunk that ends in a bare LF": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\n1\n0\r\n\r\n", 400),
+    "a trailer with a bare LF": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\n1\r\n0\r\nX: y\n\r\n", 400),
+    "a trailer without a colon": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\n1\r\n0\r\nX y\r\n\r\n", 400),
+    "a folded trailer": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\n1\r\n0\r\nX: y\r\n z\r\n\r\n", 400),
+    "an end with a bare LF": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\n1\r\n0\r\n\n", 400),
     "a bare LF": (b"GET /hello HTTP/1.1\nHost: t\n\n", 400),
     "a header with a bare LF": (b"GET /hello HTTP/1.1\r\nHost: t\nX: y\r\n\r\n", 400),
+    "HTTP/0.9 with a bare LF and a body": (b"POST /data\nHost: localhost\r\nContent-Length: 2\r\n\r\n12", 400),
+    "a header behind a bare CR": (HEAD + b"X: \rxTransfer-Encoding: chunked\r\n\r\n1\r\nA\r\n0\r\n\r\n", 400),
     "a header with a bare CR": (b"GET /hello HTTP/1.1\r\nHost: localhost\rX: y\r\n\r\n", 400),
     "a folded header": (b"GET /hello HTTP/1.1\r\nHost: localhost\r\nX: y\r\n z\r\n\r\n", 400),
     "a space before a colon": (b"GET /hello HTTP/1.1\r\nHost : t\r\n\r\n", 400),
+    "a name that is no token": (b"GET /hello HTTP/1.1\r\nHost: localhost\r\nX(: y\r\n\r\n", 400),
+    "a header without a name": (b"GET /hello HTTP/1.1\r\nHost: localhost\r\n: y\r\n\r\n", 400),
+    "a header without a colon": (b"GET /hello HTTP/1.1\r\nHost: localhost\r\nX\r\n\r\n", 400),
     "a space before a name": (b"GET /hello HTTP/1.1\r\n Host: localhost\r\n\r\n", 400),
     "a NUL": (b"GET /hello HTTP/1.1\r\nHost: localhost\r\nX: a\0b\r\n\r\n", 400),
     "a C1 control": (b"GET /hello HTTP/1.1\r\nHost: localhost\r\nX: \x85\r\n\r\n", 400),
@@ -206,6 +232,10 @@ BAD = {
     "a Host that is none": (b"GET /hello HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
     "another host in the target": (b"GET http://u/hello HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
     "an authority as target": (b"GET t:80 HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+    "a user in the target": (b"GET http://a@localhost/hello HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+    "a target without a host": (b"GET http:///hello HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+    "a fragment in the target": (b"GET /hello#x HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+    "a space in the target": (b"GET /hel lo HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
     "no target": (b"GET HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
     "a target that is no ASCII": (b"GET /\xc3\xa4 HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
     "a tunnel": (b"CONNECT t:443 HTTP/1.1\r\nHost: localhost\r\n\r\n", 405),
@@ -228,7 +258,7 @@ async def test_what_is_bad_is_refused_and_nothing_behind_it_is_read(name: str, b
     data, status = BAD[name]
     if before and name in ("HTTP/2", "HTTP/1.2"):
         status = 400  # the parser of later requests knows no other versions
-    if before and name == "HTTP/0.9":
+    if before and name.startswith("HTTP/0.9"):
         status = 505
     async with serving(max_message_size=1000) as app:
         async with plain(app) as client:
@@ -288,6 +318,22 @@ async def test_http_1_0_is_answered_and_closed() -> None:
         await client.eof()
 
 
+@pytest.mark.parametrize("before", [b"", OK], ids=["first", "later"])
+@asynchronous
+async def test_nothing_is_read_behind_the_request_that_says_it_is_the_last(before: bytes) -> None:
+    told: list[str] = []
+    router = SimpleRouter()
+    router.get("/hello")(lambda request: told.append(request.url))
+    async with serving(router) as app, plain(app) as client:
+        client.send(before + OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n") + OK)
+        if before:
+            assert (await client.response()).status == 200
+        reply = await client.response()
+        assert (reply.status, reply.headers["connection"]) == (200, "close")
+        await client.eof()
+        assert len(told) == (2 if before else 1)
+
+
 @asynchronous
 async def test_100_continue_is_said_to_who_may_go_on() -> None:
     async with serving() as app, plain(app) as client:
@@ -296,6 +342,21 @@ async def test_100_continue_is_said_to_who_may_go_on() -> None:
         assert (await client.ask(b"12")).body == b"12"
         reply = await client.ask(HEAD + b"Expect: 100-continue\r\nContent-Length: 99999999\r\n\r\n")
         assert (reply.status, reply.headers["connection"]) == (413, "close")
+        await client.eof()
+
+
+@pytest.mark.parametrize("before", [b"", OK], ids=["first", "later"])
+@asynchronous
+async def test_100_continue_is_never_said_to_http_1_0(before: bytes) -> None:
+    """RFC 9110 §10.1.1: it would be the response, to who knows of no interim ones."""
+    async with serving() as app, plain(app) as client:
+        head = HEAD.replace(b"HTTP/1.1", b"HTTP/1.0") + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+        client.send(before + head)
+        if before:
+            assert (await client.response()).status == 200
+        await turn_over()
+        reply = await client.ask(b"12")
+        assert (reply.status, reply.body) == (200, b"12")
         await client.eof()
 
 

@@ -21,7 +21,7 @@ DEPLOY = EXAMPLES / "deploy"
 _CLIENT = ("127.0.0.77", 0)  # where clients come from
 _STREAM = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
 _LOAD = f"load_module {_STREAM};" if _STREAM.exists() else ""  # else it is compiled in
-_PACKAGES = "haproxy nginx-light libnginx-mod-stream caddy openssl systemd"
+_PACKAGES = "haproxy nginx-light libnginx-mod-stream caddy openssl systemd curl"
 
 
 def program(name: str) -> str:
