@@ -152,6 +152,9 @@ class Pipeline(passage.Passage):
         return self.rest(request, answer) if request._is_bare else answer
 
     def _route(self, request: Request, trie: Any) -> Any:
+        # PERF: the trie would say by an exception that no route takes it, a tenth of what it costs to come back.
+        if request._id is not None and request._method == "SUBSCRIBE" and self.live is not None:
+            return self.live.answer(self, request, trie)
         url = request._url
         found = None
         if type(url) is str and url:
