@@ -32,6 +32,7 @@ TABLE = {
     "flow_c": ("flow.py", "flow_c.pxd"),
     "fanout_c": ("fanout.py", "fanout_c.pxd"),
     "connection_c": ("connection.py", "connection_c.pxd"),
+    "carried_c": ("carried.py", "carried_c.pxd"),
     "replies_c": ("replies.py", "replies_c.pxd"),
     "guards_c": ("guards.py", "guards_c.pxd"),
     "passage_c": ("passage.py", "passage_c.pxd"),

@@ -134,11 +134,12 @@ class EndpointValueError(BaseAPIException):
 
 
 class IncorrectArgument(BaseAPIException):
-    """`args` of the request do not fit the handler."""
+    """`args` of the request do not fit the handler. `missing` names the one that is not there, if that is why."""
 
     status_code = 1003
     status = 422
     default_detail = "Check `args` in query on errors and try again."
+    missing: str | None = None
 
 
 class InvalidArguments(IncorrectArgument):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -241,7 +242,8 @@ class Exposition:
             self._server, self._thread = start_http_server(port, host, registry)
         except OSError as exc:
             reason = os.strerror(exc.errno) if exc.errno and exc.errno > 0 else str(exc)
-            raise ImproperlyConfigured(f"cannot serve metrics on {host}:{port}: {reason.lower()}") from exc
+            cure = ": choose another `metrics_port`" if exc.errno == errno.EADDRINUSE else ""
+            raise ImproperlyConfigured(f"cannot serve metrics on {host}:{port}: {reason.lower()}{cure}") from exc
 
     @property
     def address(self) -> tuple[str, int]:

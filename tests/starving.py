@@ -613,12 +613,64 @@ def fanout() -> Iterator[Case]:
     yield "soon", partial(told, 0, lambda _, outbox, __: outbox.soon(outbox._turn))
 
 
+def carried() -> Iterator[Case]:
+    module = compiled("carried")
+    server = _server()
+    loop = asyncio.new_event_loop()
+
+    def done(value: Any) -> Any:
+        future = loop.create_future()
+        future.set_result(value)
+        return future
+
+    def driven(coroutine: Any) -> None:
+        try:
+            coroutine.send(None)
+        except StopIteration:
+            pass
+        finally:
+            coroutine.close()
+
+    def guest() -> Any:
+        guest = module.Carried()
+        guest.state, guest._loop, guest._pipeline, guest._outgoing = 3, loop, server, module.Outgoing()
+        guest.is_held, guest.is_due, guest._writes_replies, guest._is_plain = False, True, False, True
+        return guest
+
+    def told(over: bool) -> Call:
+        outgoing = module.Outgoing()
+        for what in ("text", b"bytes"):
+            outgoing.say(what, len(what))
+        outgoing.end() if over else outgoing.say(None, 0)
+        sent = iter([done(None), done(None)])
+        return lambda: driven(outgoing.tell(partial(next, sent), list))
+
+    def heard(**message: Any) -> Call:
+        events = iter([done({"type": "websocket.receive", **message}), done({"type": "websocket.disconnect"})])
+        return lambda: driven(guest()._hear(events.__next__))
+
+    def served(message: Any) -> Call:
+        one = guest()
+        one.ahead.append(message)
+        return one._catch_up  # type: ignore[no-any-return]
+
+    yield "new", same(module.Carried)
+    yield "say", partial(call_of, module.Outgoing, "say", "x", 70_000)
+    for over in (False, True):
+        yield f"tell, {over}", partial(told, over)
+    yield "hear text", partial(heard, text="text")
+    yield "hear bytes", partial(heard, bytes=b"bytes")
+    for name, payload, is_binary in forms():
+        yield name, partial(served, payload if is_binary else payload.decode())
+    loop.close()
+
+
 CASES: dict[str, Callable[[], Iterator[Case]]] = {
     function.__name__: function
     for function in (
         *(msgpack, codec, wrappers, keeping, envelope, trie, proof, plan, meter, replies, guards, passage, pipeline),
         *(deflate, frames, eager, tasks),
-        *(flow, connection, fanout),
+        *(flow, connection, carried, fanout),
     )
 }
 

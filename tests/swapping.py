@@ -45,6 +45,7 @@ class Impl:
     eager: Any
     tasks: Any
     connection: Any
+    carried: Any
     fanout: Any
 
     @classmethod

@@ -86,6 +86,8 @@ def test_no_code_of_a_page_is_overlooked(page: str) -> None:
     assert {fence for fence in fences if fence.lower().startswith("py") and fence not in ("py", "python")} == set()
     if "python" in fences:
         assert page in (*WITH_CODE, *ELSEWHERE)
+    if "\n$ aiorest-ws " in text:  # tests/cli/test_page.py types its commands
+        assert page in ("reference/command-line.md", "tutorial/half-an-hour.md")
 
 
 @pytest.mark.parametrize("page", WITH_CODE)

@@ -457,7 +457,9 @@ async def test_a_port_that_is_taken_is_one_line_and_leaves_nothing() -> None:
         for _ in range(2):
             with pytest.raises(ImproperlyConfigured) as caught:
                 await other.start(metrics_port=taken)
-            assert str(caught.value) == f"cannot serve metrics on 127.0.0.1:{taken}: address already in use"
+            assert str(caught.value) == (
+                f"cannot serve metrics on 127.0.0.1:{taken}: address already in use: choose another `metrics_port`"
+            )
             assert other.metrics_address is None
         assert ended == [other, other]
     assert REGISTRY.get_sample_value("aiorest_ws_connections") is None

@@ -21,10 +21,12 @@ __all__ = (
     "TEXT_BASE64",
     "TEXT_JSON",
     "Begun",
+    "Carried",
     "Connection",
     "Fan",
     "Meters",
     "Outbox",
+    "Outgoing",
     "Packer",
     "Pipeline",
     "Plan",
@@ -66,7 +68,7 @@ __all__ = (
 MODULES = (
     *("msgpack", "codec", "wrappers", "keeping", "envelope", "trie", "proof", "plan", "meter", "replies", "guards"),
     *("passage", "pipeline"),
-    *("deflate", "frames", "flow", "eager", "tasks", "connection", "fanout"),
+    *("deflate", "frames", "flow", "eager", "tasks", "connection", "carried", "fanout"),
 )
 
 # Without --no-cache-dir pip takes the pure wheel that it has built before.
@@ -111,6 +113,7 @@ COMPILED = not REASON
 from .meter import BOUNDS  # noqa: E402
 
 if TYPE_CHECKING or not COMPILED:
+    from .carried import Carried, Outgoing
     from .codec import (
         BINARY_BASE64,
         BINARY_JSON,
@@ -138,6 +141,7 @@ if TYPE_CHECKING or not COMPILED:
     from .trie import Trie
     from .wrappers import Request, Response, failed, texts_of, wrap
 else:
+    from .carried_c import Carried, Outgoing
     from .codec_c import (
         BINARY_BASE64,
         BINARY_JSON,

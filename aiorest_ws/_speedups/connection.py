@@ -133,6 +133,10 @@ class Connection(flow.Flow):
     def _on_early(self, data: bytes) -> None:
         """Take bytes that come before the connection is open, or after it is closed."""
 
+    def _give(self, request: Request, rendered: bytes) -> None:
+        """Send a rendered reply where none leaves here: a compiled subclass does, or Python's `_send_reply`."""
+        self._send_reply(request, rendered)
+
     def _send_reply(self, request: Request, rendered: bytes) -> None:
         """Send a rendered reply."""
 
@@ -345,7 +349,7 @@ class Connection(flow.Flow):
             else:
                 self._put(rendered, opcode)
         else:
-            self._send_reply(request, rendered)
+            self._give(request, rendered)
         if self._observes:
             self._observe(request, len(rendered))
         if request._ended_in is not None:

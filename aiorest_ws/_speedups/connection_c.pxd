@@ -48,6 +48,7 @@ cdef class Connection(flow.Flow):
     cpdef _time_out(self, _Request request, object task)
     cpdef _finish(self, _Request request, bytes rendered)
     cdef _next(self)
+    cdef _give(self, _Request request, bytes rendered)
     cdef _reply(self, _Request request, bytes rendered)
     @cython.locals(seconds=double)
     cdef _observe(self, _Request request, Py_ssize_t size)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from aiorest_ws._speedups.unsendable import unsendable
 from aiorest_ws.callables import calls
 from aiorest_ws.callables.failures import sole
-from aiorest_ws.exceptions import BaseAPIException, HandlerFailed, InvalidMessage, SerializerError
+from aiorest_ws.exceptions import BaseAPIException, HandlerFailed, IncorrectArgument, InvalidMessage, SerializerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
@@ -271,10 +271,17 @@ def _raise_if_cancelled(exc: BaseException) -> None:
 
 
 def _explained(request: Request, exc: BaseException) -> BaseException:
-    """Give the fault in `args` that caused `exc`, raised by a decorator around a handler that they do not fit."""
+    """Give the fault in `args` that caused `exc`, raised by a decorator around a handler that they do not fit.
+
+    What is missing there, and is in `data`, is said to be.
+    """
     plan = request._plan
     if isinstance(exc, TypeError) and plan is not None and plan.explain is not None:
-        return plan.explain(request.args, exc) or exc
+        exc = plan.explain(request.args, exc) or exc
+    if isinstance(exc, IncorrectArgument) and exc.missing is not None:
+        data = request._data
+        if type(data) is dict and exc.missing in data:
+            exc = IncorrectArgument(f"{exc.detail}: it is in `data`, and belongs in `args`")
     return exc
 
 

@@ -134,7 +134,7 @@ class AutobahnConnection(Opening, Connection, WebSocketServerProtocol):
     _early_octets_out = 0
 
     def __init__(self) -> None:
-        Connection.__init__(self)
+        super().__init__()  # our own: the next in line is `Connection`, or what a subclass has in its place
 
     @property
     def trafficStats(self) -> TrafficStats:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import sys
-from collections import deque
 from collections.abc import Iterable
 from contextvars import Context
 from functools import cache
@@ -17,16 +15,14 @@ from typing import Any, NamedTuple
 
 from autobahn.exception import Disconnected
 
-from aiorest_ws._speedups import BINARY_JSON, Request, encode
+from aiorest_ws._speedups import Carried, Outgoing
 from aiorest_ws.connection.protocol import RequestHandlerProtocol
 from aiorest_ws.exceptions import ConnectionRefused
 from aiorest_ws.status import WS_CLOSED_ABNORMALLY, WS_NORMAL
 
 __all__ = ("Answer", "Carrier", "Close", "Guest", "answer_in", "guest_of", "head_of")
 
-_MOST_WAITING = 64 * 1024  # bytes that wait for the carrier, from which on nothing more is read
 _MOST_AHEAD = 64 * 1024  # bytes that are taken from a carrier before their turn: behind them, it may say who is gone
-_AT_ONCE = 256  # messages that are served before others get their turn
 _OF_A_MESSAGE = 64  # bytes that each of them counts for, if it is empty, too
 _NO_FRAMES = "frames are the server's here: use sendMessage"
 _FAULT = re.compile(rb"[\x00\r\n]")
@@ -82,8 +78,7 @@ class Carrier(asyncio.Transport):
 
     guest           who speaks by it
     peer, server    the two ends, as a socket names them
-    said            what waits to be taken away
-    waiting         how much of the client's there is in it, and in what is being taken
+    outgoing        what waits to be taken away
     taker           takes it, and lets it `breathe`; cancelled in the middle of that when nothing more is to be said
     """
 
@@ -91,46 +86,22 @@ class Carrier(asyncio.Transport):
         super().__init__({"peername": peer, "sockname": server})
         self._guest = guest
         self.taker: asyncio.Future[None] | None = None
-        self.said: deque[Said] = deque()
-        self.waiting = 0
-        self.is_choked = False
+        self.outgoing = Outgoing()
         self._is_reading = True
-        self._is_closing = False
-        self._idle: asyncio.Future[None] | None = None  # what the taker waits for
 
     # What is said
 
     def say(self, what: Said, size: int = 0) -> None:
         """Have `what` taken away, behind what waits; a message has a size: how long it is."""
-        if self._is_closing:
-            return
-        self.said.append(what)
-        self.waiting += size
-        if self.waiting >= _MOST_WAITING and not self.is_choked:
-            self.is_choked = True
+        if self.outgoing.say(what, size):
             self._guest.pause_writing()
-        if self._idle is not None:
-            self._wake()
-
-    def _wake(self) -> None:
-        idle, self._idle = self._idle, None
-        if idle is not None and not idle.done():
-            idle.set_result(None)
-
-    async def more(self) -> None:
-        """Wait until something is said, or nothing will be any more."""
-        if not self.said and not self._is_closing:
-            self._idle = asyncio.get_running_loop().create_future()
-            await self._idle
 
     def breathe(self) -> None:
-        """Take note that some of what was too much has left."""
-        if self.waiting < _MOST_WAITING // 4:
-            self.is_choked = False
-            self._guest.resume_writing()
+        """Take note that what was too much has become little."""
+        self._guest.resume_writing()
 
     def get_write_buffer_size(self) -> int:
-        return self.waiting
+        return self.outgoing.waiting
 
     # Whether more is wanted
 
@@ -148,42 +119,33 @@ class Carrier(asyncio.Transport):
     # The end
 
     def is_closing(self) -> bool:
-        return self._is_closing
+        return self.outgoing.is_over
 
     def can_write_eof(self) -> bool:
         return False
 
     def close(self) -> None:
         """Close behind what waits."""
-        self._is_closing = True
-        self._wake()
+        self.outgoing.end()
 
     def abort(self) -> None:
         """Close at once."""
-        self.said.clear()
-        self.waiting = 0
-        if self.taker is not None and self._idle is None:
+        if self.taker is not None and not self.outgoing.is_awaited():
             self.taker.cancel()
-        self.close()
+        self.outgoing.drop()
 
 
-class Guest(RequestHandlerProtocol):
+class Guest(RequestHandlerProtocol, Carried):
     """One connection of a carrier. Hooks that see single frames are never called, and pings are the carrier's."""
 
     autoPingInterval = 0  # Autobahn's own, which would wait for the answers to pings
-    is_held = True  # what comes has to wait for its turn; first of all until it is decided who may connect
     has_left = False  # the client is known to be gone
-    is_due = False  # somebody will look at what has come
     _octets_held = 0
     _room: asyncio.Event | None = None
-    _is_plain = False  # nobody wants to see replies on their way
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.ahead: deque[bytes | str] = deque()  # what the carrier has given, and has not had its turn; str is text
 
     def begin(self, carrier: Carrier, head: bytes, context: Context) -> None:
         """Decide on the opening request, as far as that needs no waiting; all of the connection is in `context`."""
+        self._outgoing = carrier.outgoing
         self.connection_made(carrier)
         self._context = context
         if not carrier.is_closing():
@@ -191,21 +153,12 @@ class Guest(RequestHandlerProtocol):
 
     # What comes
 
-    async def has_room(self, message: bytes | str) -> None:
+    async def _wait_for_room(self, message: bytes | str) -> None:
         """Wait, where messages are held, until one more than `message` may be taken."""
         self._octets_held += len(message) + _OF_A_MESSAGE
         while self.is_held and self._octets_held >= _MOST_AHEAD and not self._transport.is_closing():
             self._room = asyncio.Event()
             await self._room.wait()
-
-    def wake(self) -> None:
-        """Serve what is `ahead`, soon, and outside of any task.
-
-        PERF: what comes at once is served in one turn of the loop, so that many answers wake the taker once.
-        """
-        if self.ahead and not self.is_due:
-            self.is_due = True
-            asyncio.get_running_loop().call_soon(self._catch_up, context=self._context)
 
     def go_on(self) -> None:
         """Hold nothing any more, but while it is decided who may connect."""
@@ -221,37 +174,20 @@ class Guest(RequestHandlerProtocol):
         while self.is_due:  # noqa: ASYNC110 (it takes few turns, and for an Event each message would have to look)
             await asyncio.sleep(0)
 
-    def _catch_up(self) -> None:
-        """Serve what has come, as far as it is not held, and some of it at a time."""
-        self.is_due = False
-        self._heard = True
-        ahead, serve, limit = self.ahead, self._take_message, self.maxMessagePayloadSize or sys.maxsize
-        left = _AT_ONCE
-        while ahead and left and not self.is_held:
-            left -= 1
-            message = ahead.popleft()
-            try:
-                payload = message.encode() if isinstance(message, str) else message
-            except UnicodeEncodeError:
-                self._fail_text()
-                continue
-            if len(payload) > limit:
-                self._exceed(limit)
-            else:
-                serve(payload, payload is message)
-        if not self.is_held:
-            self.wake()
-        elif ahead:
-            self._octets_held = sum(map(len, ahead)) + _OF_A_MESSAGE * len(ahead)
+    def _most_of_message(self) -> int:
+        return int(self.maxMessagePayloadSize or 0)
+
+    def _count_held(self) -> None:
+        self._octets_held = sum(map(len, self.ahead)) + _OF_A_MESSAGE * len(self.ahead)
 
     def _fail_text(self) -> None:
         if self.state == self.STATE_OPEN:
             self._invalid_payload("encountered invalid UTF-8 while processing text message")
 
-    def _exceed(self, limit: int) -> None:
+    def _exceed(self, most: int) -> None:
         if self.state == self.STATE_OPEN:
             self.wasMaxMessagePayloadSizeExceeded = True
-            self._max_message_size_exceeded(limit + 1, limit, f"message exceeds payload limit of {limit} octets")
+            self._max_message_size_exceeded(most + 1, most, f"message exceeds payload limit of {most} octets")
 
     def leave(self, code: int | None, reason: str | None) -> None:
         """Take note that the client is gone."""
@@ -272,6 +208,7 @@ class Guest(RequestHandlerProtocol):
         self._is_plain = (
             of_class.sendMessage is Guest.sendMessage
             and of_class._encode_message is RequestHandlerProtocol._encode_message
+            and of_class._send_reply is RequestHandlerProtocol._send_reply
         )
 
     # What leaves
@@ -295,16 +232,6 @@ class Guest(RequestHandlerProtocol):
             raise Disconnected("the connection is not open")
         self._note_sent(len(payload))
         message = bytes(payload) if isBinary else bytes(payload).decode()
-        self._transport.say(message, len(message))
-
-    def _send_reply(self, request: Request, rendered: bytes) -> None:
-        if not self._is_plain:
-            super()._send_reply(request, rendered)
-            return
-        form = request.form
-        payload = encode(rendered, form) if form else rendered  # 0: text as it is
-        self._note_sent(len(payload))
-        message = payload.decode() if form < BINARY_JSON else payload
         self._transport.say(message, len(message))
 
     def sendPreparedMessage(self, preparedMsg: Any) -> None:

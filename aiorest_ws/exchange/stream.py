@@ -143,18 +143,17 @@ class Stream:
 
     async def _next(self) -> Any:
         """Give what was said next; None once there will be nothing more."""
-        carrier = self._carrier
-        while not carrier.said:
-            if carrier.is_closing():
+        outgoing = self._carrier.outgoing
+        while not outgoing.said:
+            if outgoing.is_over:
                 return None
-            await carrier.more()
-        return carrier.said.popleft()
+            await outgoing.more()
+        return outgoing.said.popleft()
 
     def _taken(self, said: Any) -> None:
         """Take note that a message has left."""
         carrier = self._carrier
-        carrier.waiting -= len(said)
-        if carrier.is_choked:
+        if carrier.outgoing.took(len(said)):
             carrier.breathe()
 
     async def run(

@@ -81,16 +81,16 @@ class Binder:
             values[place] = _checked(check, values[place], ["path", name], faults)
         args, data = request.args, request.data
         exact_args, exact_data = _exactly(request, args, data) if self.exact else (args, data)
-        kwargs = self._arguments(args, exact_args, faults, has_body=data is not None and self.body is None)
+        kwargs = self._arguments(args, exact_args, faults, data)
         if self.wire:
             kwargs = {self.parameters.get(name, name): value for name, value in kwargs.items()}
         if self.body is not None and not (data is None and self.has_default):
-            kwargs["data"] = self._data(self.body, exact_data if self.body.exact else data, faults)
+            kwargs["data"] = self._data(self.body, exact_data if self.body.exact else data, faults, args)
         if faults:
             raise InvalidArguments(faults[:MOST_FAULTS])
         return tuple(values), kwargs if self.completed is None else self.completed(kwargs)
 
-    def _arguments(self, args: Any, exact: Any, faults: list[Fault], *, has_body: bool) -> dict[str, Any]:
+    def _arguments(self, args: Any, exact: Any, faults: list[Fault], data: Any) -> dict[str, Any]:
         if args is None:
             args = {}
         if not isinstance(args, dict):
@@ -112,11 +112,16 @@ class Binder:
                 faults.append(fault(["args", name], f"unexpected argument `{name:.100}`"))
             if len(faults) >= MOST_FAULTS:
                 return kwargs
-        for name in self.required:
-            if name not in args:
-                is_meant = name in self.bodies or (has_body and name in self.containers)
-                faults.append(fault(["args", name], f"missing argument `{name}`{f': {BODY}' if is_meant else ''}"))
+        absent = [name for name in self.required if name not in args]
+        faults += [fault(["args", name], f"missing argument `{name}`{self._cure(name, data)}") for name in absent]
         return kwargs
+
+    def _cure(self, name: str, data: Any) -> str:
+        """Say where the argument `name` is that is not in `args`, as far as that is to be seen."""
+        if type(data) is dict and name in data:
+            return ": it is in `data`, and belongs in `args`"
+        is_body = name in self.bodies or (data is not None and self.body is None and name in self.containers)
+        return f": {BODY}" if is_body else ""
 
     def _text_check(self, name: str) -> TextCheck:
         check = self.text_checks.get(name)
@@ -128,13 +133,22 @@ class Binder:
         """Tell whether `**kwargs` may have this name."""
         return name not in self.wire and (name != "data" or self.body is None)
 
-    def _data(self, check: Check, data: Any, faults: list[Fault]) -> Any:
+    def _cure_of_data(self, args: Any) -> str:
+        """Say where the body may be that is not in `data`: among `args` that no parameter takes."""
+        if type(args) is not dict or self.open:
+            return ""
+        if "data" in args and "data" not in self.names:
+            return ": `data` belongs beside `args`, not in it"
+        astray = any(name not in self.names and name != "format" for name in args)
+        return ": does what is unexpected in `args` belong in `data`?" if astray else ""
+
+    def _data(self, check: Check, data: Any, faults: list[Fault], args: Any) -> Any:
         if data is not None:
             return _checked(check, data, ["data"], faults)
         wrong: list[Fault] = []
         checked = _checked(check, None, ["data"], wrong)
         if wrong:
-            faults.append(fault(["data"], "missing"))
+            faults.append(fault(["data"], f"missing{self._cure_of_data(args)}"))
         return checked
 
 

@@ -153,7 +153,9 @@ class Signature:
                 raise IncorrectArgument(f"unexpected argument `{name:.100}`")
         for name in self.required:
             if name not in kwargs:
-                raise IncorrectArgument(f"missing argument `{name}`")
+                lacking = IncorrectArgument(f"missing argument `{name}`")
+                lacking.missing = name
+                raise lacking
         return self.completed(kwargs) if self.fresh else kwargs
 
     def completed(self, kwargs: dict[str, Any]) -> dict[str, Any]:

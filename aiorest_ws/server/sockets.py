@@ -16,6 +16,7 @@ from typing import Any
 
 from aiorest_ws.exceptions import ImproperlyConfigured
 from aiorest_ws.server.acceptor import EXHAUSTED, Ahead
+from aiorest_ws.server.reasons import reason_of
 
 __all__ = ("Bound", "Listener", "Place", "SocketFile", "bind", "bind_each", "check_host", "check_mode", "check_sock")
 
@@ -47,6 +48,10 @@ class Place:
     sock: socket.socket | None = None
     fd: int | None = None
     reuse_port: bool = False
+
+    @property
+    def is_of_port(self) -> bool:
+        return self.sock is None and self.fd is None and self.unix_path is None
 
     def __str__(self) -> str:
         if self.sock is not None:
@@ -131,8 +136,7 @@ async def bind(place: Place) -> Bound:
         addresses = await _resolved(place.host, place.port)
         return Bound(_each(addresses, place.reuse_port), is_shared=place.reuse_port, is_of_port=True)
     except (OSError, UnicodeError) as exc:  # the latter of a name that no host can have
-        reason = getattr(exc, "strerror", None) or str(exc)
-        raise ImproperlyConfigured(f"cannot listen on {place}: {reason.lower()}") from exc
+        raise ImproperlyConfigured(f"cannot listen on {place}: {reason_of(exc, of_port=place.is_of_port)}") from exc
 
 
 async def bind_each(place: Place, count: int) -> list[Bound]:
@@ -156,7 +160,7 @@ async def bind_each(place: Place, count: int) -> list[Bound]:
     except OSError as exc:
         for bound_there in each:
             bound_there.close()
-        raise ImproperlyConfigured(f"cannot listen on {place}: {(exc.strerror or str(exc)).lower()}") from exc
+        raise ImproperlyConfigured(f"cannot listen on {place}: {reason_of(exc, of_port=True)}") from exc
     finally:
         first.close()
     return each

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any, Optional, TypedDict
 
 import pydantic
@@ -152,3 +153,74 @@ def test_a_class_that_nobody_can_send_is_refused_with_both_cures() -> None:
         SimpleRouter().post("/users")(taking(request=None, user=Stranger))
     assert BODY in str(caught.value)
     assert str(caught.value).endswith("what does not come from there is Annotated[…, Depends(…)]")
+
+
+# What came in the other place
+
+
+def asked(handler: Any, **sent: Any) -> Any:
+    """Give the detail of the 422 that a handler of POST answers."""
+    router = SimpleRouter()
+    router.post("/a")(handler)
+    with TestClient(Application(router)) as client:
+        reply = client.post("/a", **sent)
+    assert reply.status == 422
+    return reply.detail
+
+
+ASTRAY = "missing argument `number`: it is in `data`, and belongs in `args`"
+
+
+@pytest.mark.parametrize("more", [{}, {"data": OfMsgspec}, {"other": str | None}], ids=["alone", "body", "other"])
+def test_an_argument_that_came_in_the_body_is_told_of(more: dict[str, Any]) -> None:
+    handler = taking(request=None, number=int, **more)
+    detail = asked(handler, data={"number": 3, "name": "ada"}, args={"other": None} if "other" in more else {})
+    assert detail == [{"loc": ["args", "number"], "msg": ASTRAY}]
+
+
+def passing(handler: Any) -> Any:
+    @wraps(handler)
+    def inner(*args: Any, **kwargs: Any) -> Any:
+        return handler(*args, **kwargs)
+
+    return inner
+
+
+@pytest.mark.parametrize("around", [lambda handler: handler, passing])
+def test_one_of_a_handler_without_annotations_is_told_of_likewise(around: Any) -> None:
+    plain = around(taking(request=None, number=None))
+    assert asked(plain, data={"number": 3}) == ASTRAY
+    for sent in ([3], None, {"nmber": 3}, "number"):
+        assert asked(plain, data=sent) == "missing argument `number`"
+    assert asked(plain, data={"number": 3}, args={"other": 1}) == "unexpected argument `other`"
+
+
+@pytest.mark.parametrize("sent", [[3], "number=3", None, {"nmber": 3}, 3, {"NUMBER": 3}])
+def test_nothing_is_told_of_a_body_without_it(sent: Any) -> None:
+    (fault,) = asked(taking(request=None, number=int), data=sent)
+    assert fault["msg"] == "missing argument `number`"
+
+
+@pytest.mark.parametrize(
+    ("args", "cure"),
+    [
+        ({"name": "ada"}, ": does what is unexpected in `args` belong in `data`?"),
+        ({"number": 1, "name": "ada"}, ": does what is unexpected in `args` belong in `data`?"),
+        ({"data": {"name": "ada"}}, ": `data` belongs beside `args`, not in it"),
+        ({"number": 1}, ""),
+        ({"format": "json"}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_body_that_came_in_the_arguments_is_told_of(args: dict[str, Any], cure: str) -> None:
+    def handler(request: Any, data: OfMsgspec, number: int = 0) -> None: ...
+
+    *unexpected, last = asked(handler, args=args)
+    assert last == {"loc": ["data"], "msg": f"missing{cure}"}
+    assert len(unexpected) == bool(cure)
+
+
+def test_a_handler_that_takes_any_argument_is_told_of_none() -> None:
+    def handler(request: Any, data: OfMsgspec, **others: Any) -> None: ...
+
+    assert asked(handler, args={"name": "ada"}) == [{"loc": ["data"], "msg": "missing"}]

@@ -212,7 +212,10 @@ def one_line(outcome: Outcome) -> str:
 @asynchronous
 async def test_port_in_use_is_one_line(busy_port: int) -> None:
     outcome = await run_program(PROGRAM + f"Application(router=router).run(port={busy_port})")
-    assert one_line(outcome) == f"aiorest-ws: cannot listen on 127.0.0.1:{busy_port}: address already in use"
+    assert one_line(outcome) == (
+        f"aiorest-ws: cannot listen on 127.0.0.1:{busy_port}: address already in use: stop what listens there, or "
+        "choose another `port` (0 takes a free one)"
+    )
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,10 @@ async def test_a_port_that_is_taken_is_one_line_once() -> None:
         taken.listen()
         port = taken.getsockname()[1]
         outcome = await outcome_of(f"app.run(port={port})")
-    assert one_line(outcome) == f"aiorest-ws: cannot listen on 127.0.0.1:{port}: address already in use"
+    assert one_line(outcome) == (
+        f"aiorest-ws: cannot listen on 127.0.0.1:{port}: address already in use: stop what listens there, or choose "
+        "another `port` (0 takes a free one)"
+    )
 
 
 FAILING = "def fail(app):\n    raise ValueError('no database')\n"
