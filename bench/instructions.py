@@ -207,6 +207,17 @@ async def serve(case: str, at_once: int, reads: int) -> None:
     os._exit(0)  # neither the end of the connection nor that of the interpreter is to be counted
 
 
+async def shake(case: str, count: int) -> None:
+    """Open connections one after the other, each of which leaves again; with the door for HTTP open, or without."""
+    app, _ = application(case)
+    await app.start(port=0, http=case == "handshake-http")
+    factory = app._listening
+    for _ in range(count):
+        protocol, _ = await opened(factory)
+        protocol.connection_lost(None)
+    os._exit(0)
+
+
 def register(routes: int) -> None:
     from msgspec import Struct
 
@@ -230,13 +241,15 @@ def child(case: str, count: int) -> None:
     if case == "registration":
         register(count)
     name, at_once = case.split("/")
+    if name.startswith("handshake"):
+        asyncio.run(shake(name, count))
     asyncio.run(serve(name, int(at_once), count))
 
 
 CASES = (
     *("hello/1", "hello/16", "typed/16", "dependency/16", "jwt/16", "middleware/16", "permission/16", "onion/16"),
     *("threaded/1", "shared/16", "subscribe/16"),
-    *("async/1", "async/16", "looking/16", "waiting/16", "registration"),
+    *("async/1", "async/16", "looking/16", "waiting/16", "registration", "handshake/1", "handshake-http/1"),
 )
 
 

@@ -216,6 +216,8 @@ BAD = {
     "an end with a bare LF": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\n1\r\n0\r\n\n", 400),
     "a bare LF": (b"GET /hello HTTP/1.1\nHost: t\n\n", 400),
     "a header with a bare LF": (b"GET /hello HTTP/1.1\r\nHost: t\nX: y\r\n\r\n", 400),
+    "HTTP/0.9 with a bare LF and a body": (b"POST /data\nHost: localhost\r\nContent-Length: 2\r\n\r\n12", 400),
+    "a header behind a bare CR": (HEAD + b"X: \rxTransfer-Encoding: chunked\r\n\r\n1\r\nA\r\n0\r\n\r\n", 400),
     "a header with a bare CR": (b"GET /hello HTTP/1.1\r\nHost: localhost\rX: y\r\n\r\n", 400),
     "a folded header": (b"GET /hello HTTP/1.1\r\nHost: localhost\r\nX: y\r\n z\r\n\r\n", 400),
     "a space before a colon": (b"GET /hello HTTP/1.1\r\nHost : t\r\n\r\n", 400),
@@ -256,7 +258,7 @@ async def test_what_is_bad_is_refused_and_nothing_behind_it_is_read(name: str, b
     data, status = BAD[name]
     if before and name in ("HTTP/2", "HTTP/1.2"):
         status = 400  # the parser of later requests knows no other versions
-    if before and name == "HTTP/0.9":
+    if before and name.startswith("HTTP/0.9"):
         status = 505
     async with serving(max_message_size=1000) as app:
         async with plain(app) as client:
@@ -314,6 +316,22 @@ async def test_http_1_0_is_answered_and_closed() -> None:
         reply = await client.ask(b"GET /hello HTTP/1.0\r\n\r\n")
         assert (reply.status, reply.body, reply.headers["connection"]) == (200, b'"hi"', "close")
         await client.eof()
+
+
+@pytest.mark.parametrize("before", [b"", OK], ids=["first", "later"])
+@asynchronous
+async def test_nothing_is_read_behind_the_request_that_says_it_is_the_last(before: bytes) -> None:
+    told: list[str] = []
+    router = SimpleRouter()
+    router.get("/hello")(lambda request: told.append(request.url))
+    async with serving(router) as app, plain(app) as client:
+        client.send(before + OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n") + OK)
+        if before:
+            assert (await client.response()).status == 200
+        reply = await client.response()
+        assert (reply.status, reply.headers["connection"]) == (200, "close")
+        await client.eof()
+        assert len(told) == (2 if before else 1)
 
 
 @asynchronous
