@@ -51,6 +51,8 @@ T = TypeVar("T")
 
 _turns = count()  # of `run`
 
+_SET = ("middlewares",)  # options that may be set afterwards
+
 
 @of_peers(OF_APPLICATIONS)
 class Application:
@@ -93,6 +95,8 @@ class Application:
 
         def __setattr__(self, name: str, value: Any) -> None:
             check_assigned(self, name, value, "say it of views, or of a router")
+            if type(self) is Application and name in OPTIONS and name not in _SET and not hasattr(type(self), name):
+                raise AttributeError(f"nobody looks at {name!r} of an Application: Application(router, {name}=…)")
             super().__setattr__(name, value)
 
     @property

@@ -58,8 +58,10 @@ def middleware_of(middleware: Any) -> Any:
     if before and callable(middleware):
         raise TypeError(f"middleware {middleware!r} has both 'process_request' and '__call__', expected one of them")
     if not before and not callable(middleware):
+        cure = ", did you mean `__call__` by `dispatch`?" if hasattr(middleware, "dispatch") else ""
         raise TypeError(
             f"middleware {middleware!r} has no method 'process_request', and is not called with request and call_next"
+            f"{cure}"
         )
     if not before and not _takes_two(middleware):
         raise TypeError(f"middleware {middleware!r} must take request and call_next")

@@ -32,6 +32,7 @@ from aiorest_ws.registration.declarations import (
     checked_template,
     checked_verbs,
     checked_view,
+    only,
 )
 from aiorest_ws.registration.routes import Inclusion, Route, plans_of
 from aiorest_ws.routing.building import fill_template
@@ -182,35 +183,35 @@ class SimpleRouter(AbstractRouter):
 
     def get(self, path: str, **options: Unpack[NamedOptions]) -> Callable[[H], H]:
         """Make the decorated function answer GET on `path`; see `route`."""
-        return self.route(path, "GET", **options)
+        return self.route(path, only("GET", options), **options)
 
     def post(self, path: str, **options: Unpack[NamedOptions]) -> Callable[[H], H]:
         """Make the decorated function answer POST on `path`; see `route`."""
-        return self.route(path, "POST", **options)
+        return self.route(path, only("POST", options), **options)
 
     def put(self, path: str, **options: Unpack[NamedOptions]) -> Callable[[H], H]:
         """Make the decorated function answer PUT on `path`; see `route`."""
-        return self.route(path, "PUT", **options)
+        return self.route(path, only("PUT", options), **options)
 
     def patch(self, path: str, **options: Unpack[NamedOptions]) -> Callable[[H], H]:
         """Make the decorated function answer PATCH on `path`; see `route`."""
-        return self.route(path, "PATCH", **options)
+        return self.route(path, only("PATCH", options), **options)
 
     def delete(self, path: str, **options: Unpack[NamedOptions]) -> Callable[[H], H]:
         """Make the decorated function answer DELETE on `path`; see `route`."""
-        return self.route(path, "DELETE", **options)
+        return self.route(path, only("DELETE", options), **options)
 
     def head(self, path: str, **options: Unpack[NamedOptions]) -> Callable[[H], H]:
         """Make the decorated function answer HEAD on `path`; see `route`."""
-        return self.route(path, "HEAD", **options)
+        return self.route(path, only("HEAD", options), **options)
 
     def options(self, path: str, **options: Unpack[NamedOptions]) -> Callable[[H], H]:
         """Make the decorated function answer OPTIONS on `path`; see `route`."""
-        return self.route(path, "OPTIONS", **options)
+        return self.route(path, only("OPTIONS", options), **options)
 
     def trace(self, path: str, **options: Unpack[NamedOptions]) -> Callable[[H], H]:
         """Make the decorated function answer TRACE on `path`; see `route`."""
-        return self.route(path, "TRACE", **options)
+        return self.route(path, only("TRACE", options), **options)
 
     @spelled
     def add_converter(self, name: str, convert: Callable[[str], Any], to_text: Callable[[Any], str] = str) -> None:

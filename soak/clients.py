@@ -11,11 +11,13 @@ import gc
 import random
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from aiorest_ws.auth.token.managers import JSONWebTokenManager
-from aiorest_ws.client import AsyncClient, ClientError, ConnectionLost, TimedOut
+from aiorest_ws.client import AsyncClient, ClientError, ConnectionLost, State, TimedOut
+from aiorest_ws.client.wire import Address, Wire
 from hold.process import Server, rss_of
 from soak.chaos import Chaos
 from soak.many import Account, Publisher
@@ -28,9 +30,9 @@ CLIENTS = 200
 CALLERS = 40  # of them, which ask, too
 TOKEN_LIFE = 8  # seconds
 PATIENCE = 60.0  # seconds until all must have all
-LATE = 1.5  # times the wait that it drew
-HANDSHAKE = 3.0  # seconds that a try may take besides, as the line may be swallowing
-SLACK = 1.0  # seconds that a busy machine may take
+LATE = 1.5  # times the wait that it drew, when the next try has to begin
+SLACK = 0.05  # seconds besides: a wait may be of none
+HANDSHAKE = 3.0  # seconds that a try may take, as the line may be swallowing
 
 
 class Figures:
@@ -40,8 +42,69 @@ class Figures:
         self.lost: list[str] = []
         self.wrong: list[str] = []
         self.outcomes: Counter[str] = Counter()
-        self.items = self.calls = self.drops = self.late = 0
+        self.items = self.calls = self.drops = 0
         self.acts: Counter[str] = Counter()
+        self.late: list[str] = []
+        self.overdue: list[float] = []  # seconds by which each try began later than it should
+        self.tries: list[float] = []  # seconds of each that gave a connection, line and server included
+
+
+class Timed(AsyncClient):
+    """A client that takes note of when its tries should have begun, did, and gave a connection.
+
+    A wait is as long as a plain timer for it takes: how late the loop comes to that is not the client's, as all of
+    them, the line and the machine share it.
+    """
+
+    def __init__(self, url: str, figures: Figures, **options: Any) -> None:
+        self._figures = figures
+        self._lost = 0.0  # when it went offline
+        self._over: float | None = None  # when the timer for its wait had its turn
+        self._timer: asyncio.Handle | None = None
+        self._began: float | None = None
+        super().__init__(url, **options)
+        connector = self._link.connector
+        address = connector._address
+        noted = _Noted(**{name: getattr(address, name) for name in address.__slots__})
+        object.__setattr__(noted, "begins", self._begins)
+        connector._address = noted
+
+    def on_state(self, state: State) -> None:
+        loop = asyncio.get_running_loop()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._over = self._timer = None
+        if state.status == "open" and self._began is not None:
+            self._figures.tries.append(loop.time() - self._began)
+        elif state.status == "offline":
+            self._figures.drops += 1
+            if state.retry_in is not None:
+                self._lost = loop.time()
+                self._timer = loop.call_at(self._lost + state.retry_in, loop.call_soon, self._is_over)
+        super().on_state(state)
+
+    def _is_over(self) -> None:
+        self._over = asyncio.get_running_loop().time()
+
+    def _begins(self) -> None:
+        self._began = asyncio.get_running_loop().time()
+        if self._timer is None:
+            return
+        took = self._began - self._lost
+        wait = took if self._over is None else self._over - self._lost
+        self._figures.overdue.append(took - wait)
+        if took > LATE * wait + SLACK:
+            self._figures.late.append(f"a try began after {took:.3f} s, a wait of {wait:.3f} s was drawn")
+
+
+class _Noted(Address):
+    """An address that says when a connection to it is tried."""
+
+    begins: Callable[[], None]
+
+    async def connect(self, token: str | None) -> Wire:
+        self.begins()
+        return await super().connect(token)
 
 
 class User:
@@ -52,8 +115,9 @@ class User:
         self.figures = figures
         self.position: tuple[str, int] | None = None  # epoch and number of the last item
         self._unsent: set[str] = set()
-        self.api = AsyncClient(
+        self.api = Timed(
             url,
+            figures,
             token=lambda: manager.generate({}, sub=f"user {number}", exp=TOKEN_LIFE),
             backoff=(0.2, 2.0),
             ping_after=2.0,
@@ -74,16 +138,6 @@ class User:
             if self.position != (before[0], before[1] + 1):
                 kind = self.figures.wrong if self.position <= before else self.figures.lost
                 kind.append(f"client {self.number}: {change.version} behind {before}")
-
-    async def watch(self) -> None:
-        """Take note of how long it is away, beside how long it wanted to be."""
-        since, wait = 0.0, None
-        async for state in self.api.statuses():
-            now = time.monotonic()
-            if wait is not None and now - since > LATE * wait + HANDSHAKE + SLACK:
-                self.figures.late += 1
-            since, wait = now, state.retry_in
-            self.figures.drops += state.status == "offline"
 
     async def call(self, stop: asyncio.Event) -> None:
         chance = random.Random(self.number)
@@ -153,7 +207,6 @@ async def soak_clients(server: Server, options: Any, folder: Path, manager: JSON
     async with line_to(server.address) as line:
         users = [User(number, f"ws://127.0.0.1:{line.port}", manager, figures) for number in range(CLIENTS)]
         following = [asyncio.create_task(user.follow()) for user in users]
-        watching = [asyncio.create_task(user.watch()) for user in users]
         calling = [asyncio.create_task(user.call(stop)) for user in users[:CALLERS]]
         chaos = Chaos(server, tally, None)
         around = [Weather(line, figures).run(stop), *(each.run() for each in publishers)]
@@ -169,7 +222,7 @@ async def soak_clients(server: Server, options: Any, folder: Path, manager: JSON
         behind = await _caught_up(users, total)
         for user in users:
             await user.api.close()
-        await asyncio.gather(*following, *watching)
+        await asyncio.gather(*following)
     begun = set((folder / "begun").read_text().split())
     for user in users:
         user.check_unsent(begun)
@@ -206,10 +259,12 @@ def _verdict(
     print(f"calls        {figures.calls}, {left} without an outcome")
     for outcome, times in figures.outcomes.most_common():
         print(f"             {times} {outcome}")
-    print(f"late         {figures.late} times back later than {LATE} x the wait that was drawn")
+    print(f"late         {len(figures.late)} of {len(figures.overdue)} tries, beyond {LATE} x the wait that was drawn")
+    print(f"             begun {_shares(figures.overdue)} behind it; open {_shares(figures.tries)} later")
     print(f"clients      RSS {rss} KiB")
     print(f"wrong        {len(figures.wrong)}\nlost         {len(figures.lost)}\nbehind       {len(behind)}")
     faults = [f"wrong: {text}" for text in figures.wrong[:5]] + [f"lost: {text}" for text in figures.lost[:5]]
+    faults += [f"late: {text}" for text in figures.late[:5]]
     if behind:
         faults.append(f"clients {behind[:5]} have not got all")
     if left or sum(figures.outcomes.values()) != figures.calls:
@@ -217,3 +272,9 @@ def _verdict(
     if not figures.items or not figures.drops or figures.outcomes["done"] < 10:
         faults.append("too little happened")
     return faults
+
+
+def _shares(seconds: list[float]) -> str:
+    found = sorted(seconds) or [0.0]
+    half, most, last = (1000 * found[min(int(len(found) * share), len(found) - 1)] for share in (0.5, 0.99, 1))
+    return f"{half:.0f} ms (p99 {most:.0f}, at most {last:.0f})"

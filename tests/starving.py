@@ -651,7 +651,7 @@ def carried() -> Iterator[Case]:
 
     def served(message: Any) -> Call:
         one = guest()
-        one.ahead.append(message)
+        one.ahead.put(message)
         return one._catch_up  # type: ignore[no-any-return]
 
     yield "new", same(module.Carried)

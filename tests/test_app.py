@@ -592,3 +592,27 @@ async def test_a_router_without_routes_is_told_of_when_it_starts(caplog: pytest.
         async with AsyncTestClient(app):
             pass
         assert len([record for record in caplog.records if "router has no routes" in record.message]) == lines
+
+
+@pytest.mark.parametrize(
+    "name", sorted({"debug", "port", "host", "lifespan", "http", "access_log", "max_message_size"})
+)
+def test_an_option_that_is_set_afterwards_and_that_nobody_would_read_is_refused(name: str) -> None:
+    """As Flask has it: `app.debug = True`."""
+    app = Application()
+    with pytest.raises(AttributeError) as caught:
+        setattr(app, name, True)
+    assert str(caught.value) == f"nobody looks at {name!r} of an Application: Application(router, {name}=…)"
+
+
+def test_what_may_be_set_afterwards_may_and_a_subclass_has_names_of_its_own() -> None:
+    class Own(Application):
+        pass
+
+    own: Any = Own()
+    own.debug = "mine"
+    assert own.debug == "mine"
+    app: Any = Application()
+    app.middlewares = []
+    app.anything = 3
+    assert app.anything == 3

@@ -1,6 +1,7 @@
 """What docs/ shows, run for real: the programs of each page, their tests, and the exchanges beneath them.
 
-A block of `python` is executed, after those before it on its page; one of `py` is somebody else's code, or a fragment.
+A block of `python` is executed, after those before it on its page; one of `py` is a fragment, or somebody else's code:
+the three pages that have such say below who looks at it.
 A block of `text` that begins with `→` is an exchange with the page's `app`. There `…` in a reply stands for what
 differs from run to run, such as a token, and in later requests for the same.
 """
@@ -13,11 +14,14 @@ import re
 import sys
 from contextlib import suppress
 from importlib import import_module
+from importlib.metadata import metadata
 from pathlib import Path
+from pkgutil import resolve_name
 from types import ModuleType
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 
 from aiorest_ws.app import Application
 from aiorest_ws.exceptions import RouterNotDefined
@@ -27,6 +31,11 @@ from tests.kit.pages import ROOT, TIMEOUT, blocks, output_of, serving, shortened
 DOCS = ROOT / "docs"
 PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
 ELSEWHERE = ("observability.md",)  # tests/test_metrics.py runs it: what it registers has to be taken back
+FRAGMENTS = {
+    "deploy/proxies.md": "one line, a call of `run` that ends when the server does",
+    "from-fastapi.md": "FastAPI's: asked below",
+    "how-to/database.md": "of an example: tests/test_todo_api.py",
+}
 WITH_CODE = [page for page in PAGES if page not in ELSEWHERE and "\n```python\n" in (DOCS / page).read_text("utf-8")]
 WITH_TESTS = [
     page for page in WITH_CODE if re.search(r"^(async )?def test_", (DOCS / page).read_text("utf-8"), re.MULTILINE)
@@ -86,8 +95,45 @@ def test_no_code_of_a_page_is_overlooked(page: str) -> None:
     assert {fence for fence in fences if fence.lower().startswith("py") and fence not in ("py", "python")} == set()
     if "python" in fences:
         assert page in (*WITH_CODE, *ELSEWHERE)
+    if "py" in fences:
+        assert page in FRAGMENTS
     if "\n$ aiorest-ws " in text:  # tests/cli/test_page.py types its commands
         assert page in ("reference/command-line.md", "tutorial/half-an-hour.md")
+
+
+def test_tables_have_headers() -> None:
+    """Those that `make bench-peers` has around it are still without."""
+    without = [
+        page
+        for page in PAGES
+        for head in re.findall(r"^\|(.*)\|\n\|[-:| ]+\|$", (DOCS / page).read_text("utf-8"), re.MULTILINE)
+        if not all(cell.strip() for cell in head.split("|"))
+    ]
+    assert set(without) <= {"performance.md"}
+
+
+def test_the_page_on_installing_has_all_extras() -> None:
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", (DOCS / "install.md").read_text("utf-8"), re.MULTILINE)
+    extras = set(metadata("aiorest-ws").get_all("Provides-Extra") or ())
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} >= extras > set()
+
+
+def origin(value: Any) -> tuple[str, str]:
+    """Where something is written; a compiled twin is where the pure one is, which the reference names."""
+    return getattr(value, "__module__", "").removesuffix("_c"), getattr(value, "__qualname__", "")
+
+
+@pytest.mark.parametrize("module", ["aiorest_ws", "aiorest_ws.client", "aiorest_ws.testing"])
+def test_the_reference_has_all_public_names(module: str) -> None:
+    """By where they are written: the client's errors are called as the server's."""
+    pages = "".join(path.read_text("utf-8") for path in (DOCS / "reference").glob("*.md"))
+    listed = [resolve_name(path) for path in re.findall(r"^::: (aiorest_ws[\w.]+)$", pages, re.MULTILINE)]
+    listed += [getattr(whole, name) for whole in listed if inspect.ismodule(whole) for name in whole.__all__]
+    public = {name: origin(getattr(import_module(module), name)) for name in import_module(module).__all__}
+    assert {name for name, where in public.items() if where not in {origin(one) for one in listed}} <= {
+        "COMPILED",
+        "__version__",
+    }
 
 
 @pytest.mark.parametrize("page", WITH_CODE)
@@ -163,3 +209,14 @@ def test_imports_that_stay_are_there() -> None:
     for modules, names in rows:
         held = {name for module in re.findall(r"`([\w.]+)`", modules) for name in dir(import_module(module))}
         assert {name for name in re.findall(r"`(\w+)`", names) if name != "status_code"} <= held, modules
+
+
+def test_code_of_fastapi_answers_what_ours_does() -> None:
+    (theirs,) = blocks("py", (DOCS / "from-fastapi.md").read_text("utf-8"))
+    namespace: dict[str, Any] = {"__name__": "theirs"}
+    exec(compile(theirs, "from-fastapi.md", "exec", dont_inherit=True), namespace)
+    client = TestClient(namespace["app"])
+    reply = client.put("/items/7", json={"name": "tea", "price": 4.0})
+    assert (reply.status_code, reply.json()) == (201, {"number": 7})
+    assert client.get("/items/7", params={"discount": 0.25}).json() == {"name": "tea", "price": 3.0}
+    assert client.get("/items/8").json() == {"detail": "no such item"}

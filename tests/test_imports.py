@@ -168,6 +168,19 @@ async def test_what_the_package_does_not_import_at_once_is_there_when_it_is_aske
 
 
 @asynchronous
+async def test_what_is_put_into_the_place_of_a_class_does_not_stay() -> None:
+    outcome = await run_program(
+        "from unittest.mock import patch\n"
+        "import aiorest_ws\n"
+        "with patch('aiorest_ws.app.Application', 1), patch('aiorest_ws.routers.SimpleRouter'):\n"
+        "    print(aiorest_ws.Application, type(aiorest_ws.SimpleRouter).__name__)\n"
+        "print(aiorest_ws.Application.__name__, aiorest_ws.SimpleRouter.__name__)\n"
+        "print({'Application', 'SimpleRouter'} <= set(vars(aiorest_ws)))\n"
+    )
+    assert (outcome.code, outcome.out, outcome.err) == (0, "1 MagicMock\nApplication SimpleRouter\nTrue\n", "")
+
+
+@asynchronous
 async def test_what_a_module_of_the_package_lacks_is_named() -> None:
     """It is not taken for that module."""
     outcome = await run_program(

@@ -333,6 +333,10 @@ class Both:
     [
         (Both, "has both 'process_request' and '__call__', expected one of them"),
         (object, "has no method 'process_request', and is not called with request and call_next"),
+        (
+            type("Theirs", (), {"dispatch": lambda self, request, call_next: None}),
+            "did you mean `__call__` by `dispatch`",
+        ),
         (5, "has no method 'process_request'"),
         (lambda request: None, "must take request and call_next"),
         (lambda request, call_next, more: None, "must take request and call_next"),

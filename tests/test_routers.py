@@ -205,6 +205,16 @@ def test_a_function_may_have_a_verb_of_its_own(router: SimpleRouter, verb: str) 
     assert router.match(verb.upper(), "/a")[0].methods == (verb.upper(),)
 
 
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_decorator_of_one_verb_takes_no_others(router: SimpleRouter, verb: str) -> None:
+    with pytest.raises(TypeError) as caught:
+        getattr(router, verb.lower())("/a", methods=["GET", "POST"])
+    assert str(caught.value) == (
+        f"`@router.{verb.lower()}` is for {verb} alone, got methods=['GET', 'POST']: "
+        "`@router.route(path, methods)` takes them"
+    )
+
+
 def test_a_verb_of_its_own_may_be_declared(router: SimpleRouter) -> None:
     class Purging(MethodBasedView):
         def purge(self, request: Any) -> None: ...
@@ -721,10 +731,12 @@ def test_a_guard_of_a_decorator_guards(router: SimpleRouter) -> None:
         assert client.get("/a").status in (401, 403)
 
 
-@pytest.mark.parametrize("wrong", ["methods", "path"])
-def test_a_decorator_of_one_verb_takes_no_methods(router: SimpleRouter, wrong: str) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "said"), [("methods", "`@router.get` is for GET alone"), ("path", "multiple values for argument 'path'")]
+)
+def test_a_decorator_of_one_verb_takes_no_methods(router: SimpleRouter, wrong: str, said: str) -> None:
     options: Any = {wrong: "POST"}
-    with pytest.raises(TypeError, match=f"multiple values for argument '{wrong}'"):
+    with pytest.raises(TypeError, match=said):
         router.get("/a", **options)
 
 

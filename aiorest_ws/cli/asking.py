@@ -8,6 +8,7 @@ import sys
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from aiorest_ws.cli.failures import USAGE, Failure
@@ -15,7 +16,7 @@ from aiorest_ws.cli.parser import Parser
 from aiorest_ws.cli.server import Server
 from aiorest_ws.client.wire import check_url
 
-__all__ = ("add_arguments", "add_server", "arguments_of", "document", "pairs", "server_of")
+__all__ = ("add_arguments", "add_server", "arguments_of", "document", "is_value", "pairs", "server_of")
 
 SERVER, TOKEN = "AIOREST_WS_SERVER", "AIOREST_WS_TOKEN"
 _NEAREST = "ws://127.0.0.1:8080"
@@ -35,6 +36,8 @@ def add_server(parser: Parser) -> None:
         "--ca", metavar="FILE", help="trust who signed with this certificate, in PEM, instead of the system's"
     )
     group.add_argument("--insecure", action="store_true", help="trust any certificate")
+    elsewhere = "it is in the url of the server, --server ws://host:port"
+    parser.elsewhere = {**parser.elsewhere, **dict.fromkeys(("--port", "--host", "--path"), elsewhere)}
 
 
 def add_arguments(parser: Parser) -> None:
@@ -75,7 +78,8 @@ def pairs(words: Sequence[str]) -> dict[str, Any]:
     for word in words:
         key, sign, text = word.partition("=")
         if not sign or not key.removesuffix(":"):
-            raise Failure(f"expected key=value or key:=JSON, got {word!r:.100}", USAGE)
+            cure = f", did you mean --args {quote(word):.100}?" if word[:1] == "{" else ""
+            raise Failure(f"expected key=value or key:=JSON, got {word!r:.100}{cure}", USAGE)
         name = key.removesuffix(":")
         if name in found:
             raise Failure(f"{name} is given twice: for a list say {name}:='[…]'", USAGE)
@@ -95,6 +99,14 @@ def document(text: str, flag: str) -> Any:
         return _parsed(content.decode("utf-8-sig"), flag)
     except UnicodeDecodeError:
         raise Failure(f"{flag}: {text} is not in UTF-8", USAGE) from None
+
+
+def is_value(text: str) -> bool:
+    """Tell whether `text` is JSON for something else than a string."""
+    try:
+        return not isinstance(json.loads(text, parse_constant=_no_constant), str)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _parsed(text: str, where: str) -> Any:

@@ -8,19 +8,28 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from shutil import get_terminal_size
 from textwrap import fill
-from typing import Any
+from typing import Any, Final
 
 from aiorest_ws.callables.spelling import meant
 from aiorest_ws.cli.failures import USAGE, Failure
 from aiorest_ws.cli.output import complain
 from aiorest_ws.cli.parser import Parser
 from aiorest_ws.exceptions import ImproperlyConfigured
+from aiorest_ws.views import http_methods
 
 __all__ = ("COMMANDS", "run", "whole")
 
 # A module per command: its docstring is what its help begins with, EXAMPLES what it ends with, `fill(parser)` says what
 # it takes, `main(given)` does it and gives the exit code.
 COMMANDS = ("run", "routes", "schema", "call", "subscribe", "token")
+
+# What they are elsewhere.
+_PEERS: Final = {
+    **dict.fromkeys(("serve", "start", "runserver", "dev", "up", "server"), "run"),
+    **dict.fromkeys(("openapi", "asyncapi", "docs"), "schema"),
+    **dict.fromkeys(("request", "curl", "get", "post", "put", "delete"), "call"),
+    **dict.fromkeys(("listen", "watch", "sub"), "subscribe"),
+}
 
 
 def run(argv: Sequence[str]) -> int:
@@ -46,7 +55,9 @@ def _run(argv: list[str]) -> int:
         argv = [*argv[1:2], "--help"]
     name = argv[0]
     if name not in COMMANDS:
-        near = meant(name, COMMANDS)
+        near = meant(name, COMMANDS) or _PEERS.get(name)
+        if name.isupper() and name.lower() in http_methods:
+            near = f"call {name}"
         cure = f"did you mean {near}?" if near else f"expected one of {', '.join(COMMANDS)}"
         raise Failure(f"unknown {'option' if name.startswith('-') else 'command'} {name!r:.100}, {cure}", USAGE)
     module = _module(name)

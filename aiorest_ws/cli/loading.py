@@ -125,6 +125,12 @@ def _near_module(name: str, folder: Path) -> str:
     near = meant(last, sorted(_modules_in(places)))
     if near is not None:
         return f", did you mean {f'{package}.{near}' if package else near!s}?"
+    if not package:
+        around = sorted(path.parent.name for path in folder.glob(f"*/{last}.py") if path.parent.name.isidentifier())
+        if around:
+            return f" in {folder}, did you mean {around[0]}.{last}?"
+        if folder.name == last:
+            return f" in {folder}, which is that folder itself: leave {last!r} out, or say --app-dir .."
     return f" in {places[0]}" if places else ""
 
 

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from aiorest_ws.callables.spelling import meant
 from aiorest_ws.cli.failures import USAGE, Failure
 from aiorest_ws.peers import OPTIONS
 
 __all__ = ("Parser",)
+
+# What they are elsewhere: uvicorn, gunicorn, flask, curl.
+_LETTERS: Final = {
+    "-p": "--port",
+    "-b": "--bind",
+    "-w": "--workers",
+    "-r": "--reload",
+    "-d": "--data",
+    "-H": "--header",
+    "-k": "--insecure",
+}
 
 
 class Parser(ArgumentParser):
@@ -57,7 +68,10 @@ class Parser(ArgumentParser):
         if flag in self.elsewhere:
             return f"{flag}: {self.elsewhere[flag]}"
         known = [name for name in self._option_string_actions if name.startswith("--")]
-        near = meant(flag, (*known, *self.elsewhere)) or _of_peers(flag, known)
+        if len(flag) == 2:
+            near = _of_peers(_LETTERS.get(flag, ""), known)
+        else:
+            near = meant(flag, (*known, *self.elsewhere)) or _of_peers(flag, known)
         cure = f"did you mean {near}?" if near else f"see {self.prog} --help"
         return f"unknown option {flag:.100}, {cure}"
 
@@ -66,4 +80,4 @@ def _of_peers(flag: str, known: Collection[str]) -> str | None:
     """Give which of the flags `known` does what other frameworks have `flag` for."""
     option = OPTIONS.get(flag.removeprefix("--").replace("-", "_"), "")
     ours = f"--{option.replace('_', '-')}"
-    return ours if ours in known else None
+    return next((each for each in (flag, ours) if each in known), None)

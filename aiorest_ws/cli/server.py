@@ -16,6 +16,8 @@ from aiorest_ws.client.wire import Address
 
 __all__ = ("Server", "line_of", "told")
 
+_START = "nothing listens there: aiorest-ws run main:app starts a server, --server names one elsewhere"
+
 
 @dataclass(frozen=True, slots=True)
 class Server:
@@ -87,7 +89,8 @@ class Server:
         if isinstance(exc, TimedOut):
             return Failure(f"no reply from {Address(self.url).shown} within {self.timeout:g} s", NO_REPLY)
         code = code_of(exc.status) if isinstance(exc, HandshakeRefused) else 0
-        return Failure(line_of(exc), code or NO_REPLY)
+        cure = f" ({_START})" if isinstance(exc.__cause__, ConnectionRefusedError) else ""
+        return Failure(f"{line_of(exc)}{cure}", code or NO_REPLY)
 
 
 def told(reply: dict[str, Any]) -> str:

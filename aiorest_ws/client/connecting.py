@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, Protocol
 
 from aiorest_ws.client.errors import ClientClosed, ConnectionLost
@@ -207,20 +208,23 @@ class Connector:
             return
         retry, self._retry = max(self._retry, getattr(exc, "retry", None) or 0.0), 0.0
         wait = 0.0 if hurries else self._backoff.after(life, retry)
+        due = self.loop.time() + wait  # whatever is to be done meanwhile
         self._go_offline(exc, wait)
         if not hurries:
             self._settle(exc)
+        if self.tokens.is_due(due):
+            self._spawn(self._ask_ahead())
         if wire is not None:
             await wire.close()
-        await self._pause(wait)
+        await self._pause(due)
 
     def _go_offline(self, exc: ConnectionLost, wait: float | None) -> None:
         self._set(State("offline", exc, wait))
         self._told.on_loss(exc, keeps=True)
 
-    async def _pause(self, seconds: float) -> None:
+    async def _pause(self, due: float) -> None:
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout_at(due):
                 await self._hurry.wait()
         except TimeoutError:
             pass
@@ -277,6 +281,11 @@ class Connector:
         self._user = user
         self._told.on_user()
         self._told.on_loss(ConnectionLost("the user has changed"), keeps=False)
+
+    async def _ask_ahead(self) -> None:
+        """Ask for a token while there is time; if that fails, it is asked for again when it is needed."""
+        with suppress(Exception):
+            await self.tokens.renewed()
 
     async def renewed(self) -> None:
         """Have a fresh token, if one can be had."""

@@ -55,22 +55,33 @@ class Tokens:
             return await self.renewed()
         return self.value
 
-    def is_due(self) -> bool:
-        return self.due is not None and asyncio.get_running_loop().time() >= self.due
+    def is_due(self, at: float | None = None) -> bool:
+        """Tell whether another one is to be asked for, now or `at` a time of the loop."""
+        return self.due is not None and (asyncio.get_running_loop().time() if at is None else at) >= self.due
 
     async def renewed(self) -> Token:
-        """Ask the function, once for all who want to know at the same time. Raises what it raises."""
+        """Ask the function, once for all who want to know at the same time. Raises what it raises.
+
+        One that is not `async` has its answer in this turn of the loop.
+        """
         if self._asking is None:
-            self._asking = asyncio.get_running_loop().create_task(self._ask())
+            assert callable(self._source)
+            try:
+                token = self._source()
+                if not inspect.isawaitable(token):
+                    return self._taken(token)
+            except Exception as exc:
+                self._complain(exc)
+                raise
+            self._asking = asyncio.get_running_loop().create_task(self._ask(token))
             self._asking.add_done_callback(self._asked)
         return await asyncio.shield(self._asking)
 
-    async def _ask(self) -> Token:
-        assert callable(self._source)
+    async def _ask(self, token: Awaitable[Token]) -> Token:
         async with asyncio.timeout(self._timeout):
-            token = self._source()
-            if inspect.isawaitable(token):
-                token = await token
+            return self._taken(await token)
+
+    def _taken(self, token: Any) -> Token:
         if token is not None and not isinstance(token, str):
             raise TypeError(f"the function of token= must give a str or None, got {type(token).__name__}")
         self._take(token, asyncio.get_running_loop().time())
@@ -79,7 +90,10 @@ class Tokens:
     def _asked(self, task: asyncio.Task[Token]) -> None:
         self._asking = None
         if not task.cancelled() and (exc := task.exception()) is not None:
-            logger.warning("the function of token= raised %r", exc)
+            self._complain(exc)
+
+    def _complain(self, exc: BaseException) -> None:
+        logger.warning("the function of token= raised %r", exc)
 
     def postpone(self, seconds: float) -> None:
         """Ask no sooner than after so many seconds: it has just failed."""

@@ -132,7 +132,10 @@ class _Planner:
     def _step(self, depends: Depends) -> int:
         call = _replaced(depends.call, self._overrides)
         if not callable(call) or get_origin(call) is Annotated:
-            raise InvalidHandler(f"Depends expects a callable, got {call!r}")
+            cure = "" if call is None else ": without its parentheses, as Depends(get_db)"
+            if isinstance(call, type(depends)):
+                cure = ": one Depends is enough"
+            raise InvalidHandler(f"Depends expects a callable, got {call!r}{cure}")
         if is_marker(call):
             raise InvalidHandler(f"Depends expects a callable that gives the value, got {call!r}, which gives itself")
         _check_made(call)

@@ -144,11 +144,11 @@ class Stream:
     async def _next(self) -> Any:
         """Give what was said next; None once there will be nothing more."""
         outgoing = self._carrier.outgoing
-        while not outgoing.said:
+        while outgoing.said.is_empty():
             if outgoing.is_over:
                 return None
             await outgoing.more()
-        return outgoing.said.popleft()
+        return outgoing.said.take()
 
     def _taken(self, said: Any) -> None:
         """Take note that a message has left."""

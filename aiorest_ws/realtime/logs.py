@@ -23,6 +23,7 @@ _TOO_FAR = "too far behind: items were put out that have not been sent"
 _COME_BACK = 1.0  # seconds, about, after which who was too far behind may begin anew
 _AT_ONCE = 16 * 1024  # bytes of pushes to one client before it is asked whether it reads
 _UNTOLD = 64 * 1024  # bytes of items that wait for the end of a turn
+_GATHER = 0.001  # seconds that items wait for those right behind them, where telling all takes longer
 
 
 class Log(SharedState):
@@ -36,11 +37,15 @@ class Log(SharedState):
     _lowest    of subscribers' positions; there is none below
     _told      number up to which all have been told, but for those who are behind
     _untold    bytes of items beyond
+    _is_pressed    the last time that all were told, it was of several items
     _made      family and number → an item as it is sent, for as long as one turn of the loop
     _fetching  items behind which position are being got, from a broker elsewhere
     """
 
-    __slots__ = ("_fetching", "_is_telling", "_items", "_lowest", "_made", "_size", "_tells", "_told", "_untold")
+    __slots__ = (
+        *("_fetching", "_is_pressed", "_is_telling", "_items", "_lowest", "_made", "_size", "_tells", "_told"),
+        "_untold",
+    )
 
     def __init__(self, place: Place, name: str, message: Any, plan: Any, params: tuple[Any, ...]) -> None:
         super().__init__(place, name, message, plan, params)
@@ -48,7 +53,7 @@ class Log(SharedState):
         self._size = 0
         self._untold = 0
         self._made: dict[tuple[int, int], bytes] = {}
-        self._tells = self._is_telling = False
+        self._tells = self._is_telling = self._is_pressed = False
         self._fetching: tuple[int, asyncio.Task[Any]] | None = None
         self.on_known()
 
@@ -113,10 +118,21 @@ class Log(SharedState):
         self.node.end_all(self.subscribers, 409, why, _COME_BACK)
 
     def tell_soon(self) -> None:
-        """Tell all in this turn of the loop: what is published in it leaves together."""
-        if not self._tells:
-            self._tells = True
-            self.node.outbox.soon(self._tell_now)
+        """Tell all in this turn of the loop: what is published in it leaves together.
+
+        Where many are told, and items come faster than that takes, they wait for those right behind them: each time
+        costs a call of the system for each subscriber, however much there is to tell.
+        """
+        if self._tells:
+            return
+        self._tells = True
+        if self._is_pressed and self.node.loop.time() < self.node.outbox.busy_until:
+            self.node.timers.after(_GATHER, self._tell_in_turn)
+        else:
+            self._tell_in_turn()
+
+    def _tell_in_turn(self) -> None:
+        self.node.outbox.soon(self._tell_now)
 
     def _tell_now(self) -> None:
         self._tells = False
@@ -126,6 +142,7 @@ class Log(SharedState):
         """Tell all what is new; whatever is published meanwhile, by somebody's own `sendMessage`, comes behind it."""
         number, since = self.place.number, self._told
         self._told, self._untold = number, 0
+        self._is_pressed = number - since > 1
         left: list[Any] = []
         self._is_telling = True
         try:

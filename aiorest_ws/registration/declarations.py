@@ -14,7 +14,7 @@ from aiorest_ws.routing.converters import CONVERTERS
 from aiorest_ws.routing.misses import OWN_VERBS
 from aiorest_ws.views import AROUND, GUARDS, MethodBasedView
 
-__all__ = ("Lists", "check_assigned", "check_members", "checked_template", "checked_verbs", "checked_view")
+__all__ = ("Lists", "check_assigned", "check_members", "checked_template", "checked_verbs", "checked_view", "only")
 
 
 class Lists:
@@ -108,6 +108,16 @@ def checked_verbs(methods: Any) -> tuple[str, ...]:
                 "when it says how it changes, `live=Live()`"
             )
     return tuple(dict.fromkeys(verb.strip().upper() for verb in verbs))
+
+
+def only(verb: str, options: Mapping[str, Any]) -> str:
+    """Give the verb of a decorator that has its name; raises TypeError if more of them were given."""
+    if "methods" in options:
+        raise TypeError(
+            f"`@router.{verb.lower()}` is for {verb} alone, got methods={options['methods']!r:.100}: "
+            "`@router.route(path, methods)` takes them"
+        )
+    return verb
 
 
 # How other frameworks write a parameter: `<int:id>`, `:id`, `*rest`, `[id]`, a regular expression, `{id: int}`.

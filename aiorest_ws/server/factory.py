@@ -251,7 +251,10 @@ class RequestHandlerFactory(WebSocketServerFactory):
         """Log an unexpected exception, once, with what was asked."""
         if self._access is not None:
             self._access.flush()  # the lines before this one
+        from aiorest_ws.callables.advice import advise  # nobody needs it before a handler fails
+
         why = sole(exc)
+        advise(why, getattr(self.app, "state", None))
         asked = " for a subscription" if request.subscribing else ""
         text = f"{request.method!r:.20} '{path_of(request.url)}' failed{asked}: {type(why).__name__}"
         if isinstance(why, SerializerError) and why.why:

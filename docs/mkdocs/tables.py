@@ -7,7 +7,7 @@ from typing import Any
 
 CELL = re.compile(r"<td\b.*?</td>", re.DOTALL)
 CODE = re.compile(r"(?<=<code>)[^<]+(?=</code>)")
-JOINT = re.compile(r"(?<=\w)([_./=(\[,:|]|-(?=\w))(?=\S)")
+JOINT = re.compile(r"(?<=\w)([_./=(\[,:|]|-(?=\w))(?=\S)|(?<=[a-z])(?=[A-Z])")
 
 
 def on_post_page(output: str, **_: Any) -> str:

@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import asyncio
 from collections import ChainMap, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import Context
 from functools import cache
 from typing import Any
+from weakref import ref
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.kit.frames import CLOSED, CLOSING, CONNECTING, OPEN, Transport
 from tests.serving import asynchronous, turn_over
-from tests.swapping import Impl
+from tests.swapping import IMPLEMENTATIONS, Impl
 
 KIBIBYTE = 1024
 REPLY = b'{"data":1}'
 IN_BASE64 = b"eyJkYXRhIjoxfQ=="
 ASKED = "e30="  # {} in base64
 HALF = "\ud800"  # of a surrogate pair
+
+
+class Text(str):
+    __slots__ = ("__weakref__",)
+
+
+class Bytes(bytes):
+    __slots__ = ()
 
 
 @cache
@@ -76,12 +87,61 @@ def giving(*events: Any) -> Callable[[], Any]:
     return receive
 
 
+def put(guest: Any, messages: Iterable[Any]) -> None:
+    for message in messages:
+        guest.ahead.put(message)
+
+
 def text(payload: Any) -> dict[str, Any]:
     return {"type": "websocket.receive", "text": payload}
 
 
 def binary(payload: Any) -> dict[str, Any]:
     return {"type": "websocket.receive", "bytes": payload}
+
+
+# What waits
+
+
+@given(st.lists(st.integers(0, 90), max_size=30), st.integers(0, 30))
+def test_first_in_is_first_out(numbers: list[int], clear: int) -> None:
+    """Put and take so many, in turns, and clear it once on the way."""
+    for queue_of in map(Impl.load, IMPLEMENTATIONS):
+        queue = queue_of.carried.Queue()
+        expected: deque[int] = deque()
+        for turn, number in enumerate(numbers):
+            for item in range(number):
+                if turn % 2 and expected:
+                    assert queue.take() == expected.popleft()
+                elif not turn % 2:
+                    queue.put(item)
+                    expected.append(item)
+            if turn == clear:
+                queue.clear()
+                expected.clear()
+            assert list(queue) == list(expected)
+            assert (len(queue), queue.is_empty()) == (len(expected), not expected)
+
+
+def test_nothing_is_taken_from_an_empty_queue(impl: Impl) -> None:
+    queue = impl.carried.Queue()
+    for _ in range(2):
+        with pytest.raises(IndexError):
+            queue.take()
+        queue.put("x")
+        assert queue.take() == "x"
+
+
+def test_what_is_taken_is_let_go_of(impl: Impl) -> None:
+    queue = impl.carried.Queue()
+    items = [Text(str(number)) for number in range(300)]
+    taken = [ref(item) for item in items[:200]]
+    for item in items:
+        queue.put(item)
+    del items, item
+    for left in range(len(taken), 0, -1):
+        assert sum(one() is not None for one in taken) == left
+        queue.take()
 
 
 # What leaves
@@ -148,10 +208,11 @@ async def test_taker_waits_until_something_is_said_or_all_is_over(impl: Impl) ->
     assert await telling is None
 
 
+@pytest.mark.parametrize("how", ["more", "tell"])
 @asynchronous
-async def test_who_waits_may_be_cancelled(impl: Impl) -> None:
+async def test_who_waits_may_be_cancelled(impl: Impl, how: str) -> None:
     outgoing = impl.carried.Outgoing()
-    waiting = asyncio.ensure_future(outgoing.more())
+    waiting = asyncio.ensure_future(outgoing.more() if how == "more" else outgoing.tell(None, None))
     await turn_over()
     waiting.cancel()
     await turn_over()
@@ -192,18 +253,11 @@ async def test_message_that_cannot_be_sent_raises_and_counts_as_waiting(impl: Im
 # What comes
 
 
-class Text(str):
-    __slots__ = ()
-
-
-class Bytes(bytes):
-    __slots__ = ()
-
-
 @pytest.mark.parametrize(
     ("event", "message"),
     [
         (text("é"), "é"),
+        (text(""), ""),
         (text(Text("é")), "é"),
         (text("é") | {"bytes": None}, "é"),
         (text("é") | {"bytes": b"x"}, "é"),
@@ -236,7 +290,7 @@ async def test_event_without_a_message_is_an_error(impl: Impl, event: Any) -> No
     guest = _guest(impl)()
     with pytest.raises(RuntimeError, match="must send text or bytes"):
         await guest._hear(giving(event))
-    assert not guest.ahead
+    assert guest.ahead.is_empty()
 
 
 @asynchronous
@@ -256,7 +310,7 @@ async def test_who_is_held_waits_for_room_and_serves_nothing(impl: Impl) -> None
 async def test_who_is_held_in_the_middle_serves_no_more(impl: Impl) -> None:
     guest = _guest(impl)()
     guest._on_message = lambda payload, is_binary: setattr(guest, "is_held", payload == b"2")
-    guest.ahead.extend("1234")
+    put(guest, "1234")
     guest._catch_up()
     assert (list(guest.ahead), guest.events) == (["3", "4"], [("held", 2)])
 
@@ -264,10 +318,10 @@ async def test_who_is_held_in_the_middle_serves_no_more(impl: Impl) -> None:
 @asynchronous
 async def test_others_have_their_turn_between_many_messages(impl: Impl) -> None:
     guest = _guest(impl)()
-    guest.ahead.extend("x" * 600)
+    put(guest, "x" * 600)
     guest.wake()
     served = []
-    while guest.ahead:
+    while not guest.ahead.is_empty():
         await turn_over(1)
         served.append(len(guest.events))
     assert served == [256, 512, 600]
@@ -277,7 +331,7 @@ async def test_others_have_their_turn_between_many_messages(impl: Impl) -> None:
 def test_messages_are_served_while_the_connection_is_open(impl: Impl, state: int) -> None:
     guest = _guest(impl)()
     guest.state = state
-    guest.ahead.extend(["text", b"\xff"])
+    put(guest, ["text", b"\xff"])
     guest._catch_up()
     assert guest.events == ([(b"text", False), (b"\xff", True)] if state == OPEN else [])
     assert (guest._octets_on_wire, guest._messages) == ((5, 2) if state == OPEN else (0, 0))
@@ -287,7 +341,7 @@ def test_messages_are_served_while_the_connection_is_open(impl: Impl, state: int
 def test_limit_is_in_bytes(impl: Impl, most: int, passes: bool) -> None:
     guest = _guest(impl)()
     guest.most = most
-    guest.ahead.extend(["éé", b"\xff" * 4])
+    put(guest, ["éé", b"\xff" * 4])
     guest._catch_up()
     expected = [("éé".encode(), False), (b"\xff" * 4, True)] if passes else [("exceeds", most)] * 2
     assert guest.events == expected
@@ -295,7 +349,7 @@ def test_limit_is_in_bytes(impl: Impl, most: int, passes: bool) -> None:
 
 def test_text_that_is_none_is_said_and_the_rest_is_served(impl: Impl) -> None:
     guest = _guest(impl)()
-    guest.ahead.extend(["a" + HALF, "b"])
+    put(guest, ["a" + HALF, "b"])
     guest._catch_up()
     assert guest.events == ["no text", (b"b", False)]
 
@@ -317,7 +371,7 @@ def test_reply_goes_as_its_request_came(impl: Impl, message: Any, form: int, rep
     guest = _guest(impl)()
     guest._reads_requests, guest._writes_replies, guest._is_plain = True, False, is_plain
     guest._pipeline = impl.pipeline.Pipeline(process=lambda request: REPLY)
-    guest.ahead.append(message)
+    put(guest, [message])
     guest._catch_up()
     if not is_plain:
         assert (list(guest._outgoing.said), guest.events) == ([], [("by hand", REPLY, form)])
@@ -331,7 +385,7 @@ def test_replies_that_nobody_takes_hold_the_guest(impl: Impl) -> None:
     guest = _guest(impl)()
     guest._reads_requests, guest._writes_replies, guest._is_plain = True, False, True
     guest._pipeline = impl.pipeline.Pipeline(process=lambda request: b'"' + b"x" * (20 * KIBIBYTE) + b'"')
-    guest.ahead.extend(["{}"] * 5)
+    put(guest, ["{}"] * 5)
     guest._catch_up()
     assert guest.events == ["paused"]
     assert len(guest._outgoing.said) == 5

@@ -22,7 +22,6 @@ from tests.serving import (
     PING,
     PONG,
     TEXT,
-    TIMEOUT,
     Certificate,
     Client,
     Frame,
@@ -34,6 +33,7 @@ from tests.serving import (
     frame,
     serving,
     turn_over,
+    until,
 )
 
 on_each_loop = pytest.mark.parametrize("loop", LOOPS)
@@ -101,13 +101,6 @@ def pipelined(at: int, kind: str, with_ids: bool) -> bytes:
     """Give 50 requests, of which the one at `at` acts."""
     urls = [f"/{kind}/{n}" if n == at else f"/n/{n}" for n in range(PIPELINED)]
     return b"".join(asked(url, **({"id": n} if with_ids else {})) for n, url in enumerate(urls))
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Let the loop run until `condition` is true."""
-    async with asyncio.timeout(TIMEOUT):
-        while not condition():
-            await turn_over(1)
 
 
 async def to_the_end(client: Client) -> list[Frame]:

@@ -417,6 +417,12 @@ def test_how_to_refuse_is_one_of_two(refuse: Any) -> None:
         JSONWebTokenMiddleware(Manager, refuse=refuse)
 
 
+@pytest.mark.parametrize("secret", ["a secret", b"a secret"])
+def test_a_secret_is_none_of_its_arguments_and_not_repeated(secret: Any) -> None:
+    with pytest.raises(TypeError, match=r"^manager must be a JSONWebTokenManager\(secret_key=…\), got a text$"):
+        JSONWebTokenMiddleware(secret)
+
+
 OLD = signed(claims(sub="old", exp=int(NOW) - 1))
 GOOD = signed(claims())
 

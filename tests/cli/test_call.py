@@ -32,6 +32,11 @@ def echo(request: Any, **args: Any) -> dict[str, Any]:
     return {"method": request.method, "args": args, "data": request.data, "token": request.get_extra("token")}
 
 
+@router.put("/typed")
+def typed(request: Any, count: int, tags: list[str] | None = None) -> int:
+    return count
+
+
 @router.get("/headers/{name}")
 def header(request: Any, name: str) -> str | None:
     value: str | None = request.connection.headers.get(name)
@@ -106,6 +111,23 @@ def test_arguments_and_data_arrive_as_they_were_meant(cli: Cli, monkeypatch: pyt
     assert json.loads(by_object.out) == {"method": "PUT", "args": {"a": None}, "data": "text", "token": None}
     assert json.loads(by_file.out)["data"] == {"count": 12345678901234567890, "é": 1000.0}
     assert json.loads(with_null.out)["data"] is None
+
+
+def test_text_where_a_number_was_meant_says_how_it_is_typed(cli: Cli) -> None:
+    number, flag, word, array, right = asked(
+        cli,
+        ("call", "PUT", "/typed", "count=3"),
+        ("call", "PUT", "/typed", "count=true"),
+        ("call", "PUT", "/typed", "count=three"),
+        ("call", "PUT", "/typed", "count:=1", 'tags=["a"]'),
+        ("call", "PUT", "/typed", "count:=3"),
+    )
+    fault = 'aiorest-ws: 422: [{"loc": ["args", "count"], "msg": "Expected `int`, got `str`"}]'
+    assert number == (4, "", f"{fault}, did you mean count:=3?\n")
+    assert flag == (4, "", f"{fault}, did you mean count:=true?\n")
+    assert word == (4, "", f"{fault}\n")
+    assert array.err.endswith(', did you mean tags:=["a"]?\n')
+    assert right == (0, "3\n", "")
 
 
 def test_data_comes_from_stdin(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,7 +257,11 @@ async def test_what_is_no_server_of_ours(cli: Cli) -> None:
 
 def test_nobody_listens(cli: Cli, unused_port: int) -> None:
     said = cli("call", "GET", "/hello", "--server", f"ws://127.0.0.1:{unused_port}")
-    assert said == (3, "", f"aiorest-ws: no connection to ws://127.0.0.1:{unused_port}: Connection refused\n")
+    line = (
+        f"aiorest-ws: no connection to ws://127.0.0.1:{unused_port}: Connection refused (nothing listens there: "
+        "aiorest-ws run main:app starts a server, --server names one elsewhere)\n"
+    )
+    assert said == (3, "", line)
 
 
 @pytest.fixture
@@ -259,6 +285,14 @@ def test_without_websockets_it_says_what_to_install(cli: Cli, monkeypatch: pytes
     ("argv", "line"),
     [
         (["GET", "hello"], "expected a url with a slash in front, got 'hello', did you mean '/hello'?"),
+        (
+            ["GET", "http://127.0.0.1:80/hello/a"],
+            "expected a path, got 'http://127.0.0.1:80/hello/a', did you mean /hello/a --server ws://127.0.0.1:80?",
+        ),
+        (
+            ["GET", "/", '{"a": 1}'],
+            "expected key=value or key:=JSON, got '{\"a\": 1}', did you mean --args '{\"a\": 1}'?",
+        ),
         (["GET", "/hello?a=1"], "a url has no query string: /hello key=value …"),
         (["SUBSCRIBE", "/hello"], "SUBSCRIBE has more than one reply: aiorest-ws subscribe /hello"),
         (["GET", "/", "name"], "expected key=value or key:=JSON, got 'name'"),

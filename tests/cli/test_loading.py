@@ -94,6 +94,24 @@ def test_a_module_that_is_not_there(cli: Cli) -> None:
     assert refused(cli, target) == f"no module 'orders.app' for {target!r}: orders is a module, not a package"
 
 
+def test_a_module_of_the_folder_below(cli: Cli) -> None:
+    """fastapi#3967: the command in the folder above the program's, or in that of its package."""
+    cli.write(PROGRAM, "inside_of_it.program_below")
+    target = "program_below:application"
+    said = f"no module 'program_below' for {target!r} in {cli.folder}, did you mean inside_of_it.program_below?"
+    assert refused(cli, target) == said
+
+
+def test_a_module_of_the_folder_where_one_is(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    cli.write(PROGRAM, "folder_of_it.program_there")
+    inner = cli.folder / "folder_of_it"
+    monkeypatch.chdir(inner)
+    assert refused(cli, "folder_of_it.program_there:application") == (
+        f"no module 'folder_of_it' for 'folder_of_it.program_there:application' in {inner}, which is that folder "
+        "itself: leave 'folder_of_it' out, or say --app-dir .."
+    )
+
+
 @pytest.mark.parametrize(
     ("source", "line"),
     [

@@ -12,7 +12,9 @@ import pytest
 
 from aiorest_ws import SimpleRouter
 from aiorest_ws.client import AsyncClient, ClientClosed, ConnectionLost, HandshakeRefused, State
+from aiorest_ws.client.connecting import Connector
 from aiorest_ws.client.reconnecting import Backoff, is_final
+from aiorest_ws.client.wire import Wire
 from tests.kit.cuts import Line, line_to
 from tests.kit.peers import Peer, peer
 from tests.kit.systems import needs_posix
@@ -452,6 +454,33 @@ async def test_what_was_asked_for_is_no_reason_to_come_back_from_a_close_for_goo
         assert await api.get("/x") == "well"
         await until(lambda: api.status == "closed")
         assert len(script.tokens) == 2
+
+
+@asynchronous
+async def test_what_is_done_at_a_loss_has_no_part_in_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, pauses, ends = asyncio.get_running_loop(), [], []
+    close, pause = Wire.close, Connector._pause
+
+    async def slow(self: Wire, *args: Any) -> None:
+        began = loop.time()
+        await until(lambda: loop.time() > began)
+        await close(self, *args)
+
+    async def noted(self: Connector, due: float) -> None:
+        pauses.append(due)
+        await pause(self, due)
+
+    monkeypatch.setattr(Wire, "close", slow)
+    monkeypatch.setattr(Connector, "_pause", noted)
+    async with over_a_line() as (api, line), api.statuses() as states:
+        assert (await anext(states)).status == "open"
+        ends.append(loop.time())
+        line.cut()
+        state = await anext(states)
+        assert state.retry_in is not None
+        ends.append(loop.time() + state.retry_in)
+        await until(lambda: api.status == "open")
+        assert ends[0] <= pauses[0] <= ends[1]
 
 
 @asynchronous

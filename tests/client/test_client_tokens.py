@@ -198,8 +198,34 @@ async def test_a_function_that_fails_at_first_is_raised_and_later_said_in_the_lo
         async with AsyncClient(script.url, token=issuer, **QUICK) as api:
             with pytest.raises(Unauthorized, match="expired"):
                 await api.get("/x")
+            await until(lambda: len(script.tokens) == 2)  # as many connections
             assert await api.get("/x") == "well"
     assert "the function of token= raised OSError('no network')" in caplog.text
+
+
+@asynchronous
+async def test_a_function_that_is_not_async_gives_its_token_in_the_same_turn_of_the_loop() -> None:
+    """A connection that comes back does not wait for others that do, too."""
+    asking = Tokens(lambda: "one", 1.0).current()
+    with pytest.raises(StopIteration) as done:
+        asking.send(None)
+    assert done.value.value == "one"
+
+
+@pytest.mark.parametrize("kind", ["async", "plain"])
+@asynchronous
+async def test_a_token_that_expires_during_a_wait_is_asked_for_meanwhile(kind: str) -> None:
+    async def talk(connection: Peer) -> None:
+        await connection.answer("well")
+        connection.abort()
+
+    issuer = Issuer(token_of(exp=60), OSError("no network"))
+    token = issuer.later if kind == "async" else issuer
+    async with peer(talk) as script, AsyncClient(script.url, token=token, backoff=(1e9, 1e9)) as api:
+        assert await api.get("/x") == "well"
+        await until(lambda: issuer.asked == 2)
+        assert api.status == "offline"
+        assert len(script.tokens) == 1
 
 
 @asynchronous

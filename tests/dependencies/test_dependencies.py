@@ -1138,7 +1138,8 @@ def unreadable(n: "Annotated[Nowhere, Depends(number)]") -> int:  # type: ignore
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [
-        (5, "Depends expects a callable, got 5"),
+        (5, "Depends expects a callable, got 5: without its parentheses, as Depends(get_db)"),
+        (Depends(number), f"Depends expects a callable, got {Depends(number)!r}: one Depends is enough"),
         (None, "Depends expects a callable, got None"),
         (circle, "dependencies go in a circle: circle → circle_back → circle"),
         (

@@ -97,7 +97,7 @@ class Line:
 async def line_to(target: Target) -> AsyncIterator[Line]:
     """Lay a line to a server."""
     line = Line(target)
-    server = await asyncio.start_server(line.serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(line.serve, "127.0.0.1", 0, backlog=1024)  # all may come back at once
     line.port = server.sockets[0].getsockname()[1]
     try:
         yield line

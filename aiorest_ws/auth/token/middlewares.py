@@ -103,6 +103,8 @@ class JSONWebTokenMiddleware(BaseTokenMiddleware):
         refuse: str | None = None,
     ) -> None:
         manager = self.manager if manager is None else manager
+        if isinstance(manager, (str, bytes)):
+            raise TypeError("manager must be a JSONWebTokenManager(secret_key=…), got a text")  # it may be the secret
         self.manager = manager() if isinstance(manager, type) else manager
         if cookie is not None:
             self.cookie = cookie
