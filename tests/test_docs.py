@@ -14,6 +14,7 @@ import re
 import sys
 from contextlib import suppress
 from importlib import import_module
+from importlib.metadata import metadata
 from pathlib import Path
 from pkgutil import resolve_name
 from types import ModuleType
@@ -109,6 +110,12 @@ def test_tables_have_headers() -> None:
         if not all(cell.strip() for cell in head.split("|"))
     ]
     assert set(without) <= {"performance.md"}
+
+
+def test_the_page_on_installing_has_all_extras() -> None:
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", (DOCS / "install.md").read_text("utf-8"), re.MULTILINE)
+    extras = set(metadata("aiorest-ws").get_all("Provides-Extra") or ())
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} >= extras > set()
 
 
 def origin(value: Any) -> tuple[str, str]:

@@ -28,6 +28,8 @@ class Gate(Asking, AutobahnConnection):
         factory = self.factory
         if not factory.serves(handshake.path):
             served = f"the path that is served is {printable(factory.served_path)!r}"
+            if not handshake.header("upgrade"):
+                served += ", for WebSockets; plain HTTP wants the option http (--http)"
             factory.misses.write(logging.INFO, f"{self.peer}: no path {path_of(handshake.path)!r}, {served}")
             raise ConnectionRefused(404)
         super()._check_handshake(handshake)

@@ -59,7 +59,8 @@ _UPGRADE = (("Upgrade", "websocket"),)
 # For people who look at it with a browser; a program reads the status.
 _TEXTS = {
     404: "no WebSocket at this path: the log of the server says which one it serves\n",
-    426: "this port speaks WebSocket (ws:// or wss://), not plain HTTP: connect with a WebSocket client\n",
+    426: "this port speaks WebSocket (ws:// or wss://), and plain HTTP only where the server's option `http` is on: "
+    "connect with a WebSocket client\n",
 }
 
 

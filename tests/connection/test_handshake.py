@@ -118,6 +118,19 @@ async def test_head_gets_what_get_gets_without_the_text(loop: str) -> None:
         assert await answer_to(app, plain.replace(b"GET", b"HEAD")) == head + b"\r\n\r\n"
 
 
+@asynchronous
+async def test_plain_http_at_another_path_is_a_line_that_names_the_option(caplog: pytest.LogCaptureFixture) -> None:
+    """`curl localhost:8080/board`, as of a server that was started without --http."""
+    caplog.set_level(logging.INFO, "aiorest_ws")
+    async with serving(make_router()) as app:
+        assert (await answer_to(app, b"GET /board HTTP/1.1\r\nHost: localhost\r\n\r\n")).startswith(b"HTTP/1.1 404 ")
+        said = await answer_to(app, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert said.startswith(b"HTTP/1.1 426 ")
+    assert b"plain HTTP only where the server's option `http` is on" in said
+    (line,) = (record.getMessage() for record in caplog.records if "path" in record.getMessage())
+    assert line.endswith("the path that is served is '/', for WebSockets; plain HTTP wants the option http (--http)")
+
+
 @pytest.mark.parametrize("path", ["/hello", "/hello?token=secret", "/" + "x" * 4000, "/<script>"])
 @asynchronous
 async def test_path_that_is_not_served_is_a_line_that_names_the_one_that_is(
