@@ -83,6 +83,9 @@ class Exchange:
         if stream is not None:
             await stream.run(receive, send, headers)
             return
+        if line is not None:
+            await line.respond(status, headers, body)
+            return
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 

@@ -20,12 +20,15 @@ from aiorest_ws.logs.throttled import printable
 
 try:
     import httptools
-    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+    from aiorest_ws.exchange.cycle import Cycle
 except ImportError as exc:
     raise ImportError("HTTP needs uvicorn and httptools: pip install 'aiorest-ws[http]>=2'") from exc
 
 if TYPE_CHECKING:
     from aiorest_ws.exchange.port import Port
+    from aiorest_ws.exchange.replies import Headers
     from aiorest_ws.http.head import Handshake
 
 __all__ = ("Line",)
@@ -34,17 +37,6 @@ _KEPT = 75.0  # seconds without a request, where the option idle_timeout is off;
 _LONGEST = 30.0  # seconds for a body, where the option send_timeout is off
 _OFFER = (b"upgrade", b"http2-settings")
 _MOST_AHEAD = 64 * 1024  # bytes that are read behind a request: who is read no more cannot say that it left
-
-
-class Cycle(RequestResponseCycle):
-    """One request and its response.
-
-    handshake    what it said before its body
-    is_ours      our routes answer it, not the app beside them
-    """
-
-    handshake: Handshake
-    is_ours: bool
 
 
 class Line(HttpToolsProtocol):
@@ -235,6 +227,10 @@ class Line(HttpToolsProtocol):
         self._answering = self.loop.create_task(
             self._port.answer(cycle, self), context=None if context is None else context.copy()
         )
+
+    async def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send the whole response to the request that is answered. Raises RuntimeError for headers that cannot be."""
+        await self._running.respond(status, headers, body)
 
     def on_response_complete(self) -> None:
         transport = self.transport

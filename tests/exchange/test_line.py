@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from aiorest_ws import Application, SimpleRouter
+from aiorest_ws import Application, Response, SimpleRouter
 from tests.serving import LOOPS, TIMEOUT, Certificate, Client, Gates, asynchronous, factory_of, turn_over, until
 
 OK = b"GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n"
 HEAD = b"POST /data HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
 
-class Response(NamedTuple):
+class Answer(NamedTuple):
     status: int
     headers: dict[str, str]
     body: bytes
@@ -34,15 +34,15 @@ class Plain:
     def send(self, data: bytes) -> None:
         self.writer.write(data)
 
-    async def response(self, *, to_head: bool = False) -> Response:
+    async def response(self, *, to_head: bool = False) -> Answer:
         async with asyncio.timeout(TIMEOUT):
             head = await self.reader.readuntil(b"\r\n\r\n")
             first, *lines = head.decode().strip().split("\r\n")
             headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
             size = 0 if to_head else int(headers.get("content-length", 0))
-            return Response(int(first.split(" ")[1]), headers, await self.reader.readexactly(size))
+            return Answer(int(first.split(" ")[1]), headers, await self.reader.readexactly(size))
 
-    async def ask(self, data: bytes) -> Response:
+    async def ask(self, data: bytes) -> Answer:
         self.send(data)
         return await self.response()
 
@@ -308,6 +308,40 @@ async def test_a_name_that_a_page_has_lead_here_is_refused(host: str, options: d
     async with serving(**options) as app, plain(app) as client:
         reply = await client.ask(f"GET /hello HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
         assert reply.status == status
+
+
+@asynchronous
+async def test_a_response_leaves_in_one_write_and_says_how_long_it_is() -> None:
+    router = router_of()
+    router.get("/none")(lambda request: Response(None, status=204))
+    router.get("/reset")(lambda request: Response(None, status=205))
+    async with serving(router) as app, plain(app) as client:
+        assert (await client.ask(OK)).status == 200
+        (line,) = factory_of(app).connections
+        written: list[bytes] = []
+        write = line.transport._write
+
+        def noted(data: bytes) -> None:
+            written.append(data)
+            write(data)
+
+        line.transport._write = noted
+        for path, status, size in (("hello", 200, "4"), ("none", 204, None), ("reset", 205, "0"), ("no", 404, "25")):
+            reply = await client.ask(OK.replace(b"hello", path.encode()))
+            assert (reply.status, reply.headers.get("content-length"), len(written)) == (status, size, 1)
+            assert "transfer-encoding" not in reply.headers
+            written.clear()
+
+
+@pytest.mark.parametrize("header", [(b"x", b"a\r\nb: c"), (b"x", b"a\0"), (b"x y", b"a"), (b"x:", b"a"), (b"\n", b"a")])
+@asynchronous
+async def test_a_header_that_none_may_be_is_never_sent(
+    header: tuple[bytes, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aiorest_ws.exchange.replies._NO_SNIFF", header)
+    async with serving() as app, plain(app) as client:
+        client.send(OK)
+        await client.eof()
 
 
 @asynchronous

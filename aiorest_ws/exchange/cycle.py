@@ -1,0 +1,58 @@
+"""One request of a connection, and its response: uvicorn's, which can be given a whole one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from uvicorn.protocols.http.httptools_impl import HEADER_RE, HEADER_VALUE_RE, STATUS_LINE, RequestResponseCycle
+
+if TYPE_CHECKING:
+    from aiorest_ws.exchange.replies import Headers
+    from aiorest_ws.http.head import Handshake
+
+__all__ = ("Cycle",)
+
+_BARE = (204, 304)  # nobody waits for a body
+
+
+class Cycle(RequestResponseCycle):
+    """One request and its response.
+
+    handshake    what it said before its body
+    is_ours      our routes answer it, not the app beside them
+    """
+
+    handshake: Handshake
+    is_ours: bool
+
+    async def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send a whole response, in one write, so that it leaves as one; `body` has the length that `headers` say.
+
+        Raises RuntimeError for headers that cannot be sent. Nothing is sent to who has left.
+        """
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
+        if self.disconnected:
+            return
+        head = self._head(status, headers)
+        self.response_started = self.response_complete = True
+        self.waiting_for_100_continue = False
+        self.transport.write(head if self.scope["method"] == "HEAD" else head + body)
+        self.message_event.set()
+        if not self.keep_alive:
+            self.transport.close()
+        self.on_response()
+
+    def _head(self, status: int, headers: Headers) -> bytes:
+        """Give the head of a response, and note whether it is the last one. Raises RuntimeError."""
+        said = dict(headers)
+        if HEADER_RE.search(b"".join(said)) or HEADER_VALUE_RE.search(b"".join([value for _, value in headers])):
+            raise RuntimeError("a header of the response has what no header may have")
+        lines = [b"%b: %b\r\n" % pair for pair in (*self.default_headers, *headers)]
+        if b"close" in said.get(b"connection", b"").lower():
+            self.keep_alive = False
+        elif not self.keep_alive:
+            lines.append(b"connection: close\r\n")
+        if b"content-length" not in said and status not in _BARE:
+            lines.append(b"content-length: 0\r\n")
+        return b"".join((STATUS_LINE[status], *lines, b"\r\n"))
