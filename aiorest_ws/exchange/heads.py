@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import unquote
 
 from aiorest_ws.exceptions import ConnectionRefused
 from aiorest_ws.exchange.connection import handshake_of
 from aiorest_ws.http.head import C1, Handshake, is_of_host, target_parts
 
-__all__ = ("checked", "written_head")
+__all__ = ("checked", "complete", "written_head")
 
 _EACH = 4  # bytes of a header beside its name and its value
 
@@ -27,6 +28,16 @@ def checked(url: bytes, headers: Sequence[tuple[bytes, bytes]], version: str, me
         if not value.isascii() and C1.search(value):
             raise ConnectionRefused(400, "malformed header")
     return _read(url.decode("latin-1"), headers, version)
+
+
+def complete(scope: Any, handshake: Handshake, version: str, method: bytes) -> None:
+    """Say in `scope`, an ASGI server's, what the head says beside the headers."""
+    path = handshake.path
+    scope["method"] = method.decode("ascii")
+    scope["http_version"] = version
+    scope["path"] = unquote(path) if "%" in path else path
+    scope["raw_path"] = path.encode("ascii")
+    scope["query_string"] = handshake.query.encode("ascii")
 
 
 def _check_size(url: bytes, headers: Sequence[tuple[bytes, bytes]], limits: Any) -> None:

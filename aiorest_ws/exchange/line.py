@@ -8,10 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 from aiorest_ws.exceptions import ConnectionRefused
-from aiorest_ws.exchange.heads import checked, written_head
+from aiorest_ws.exchange.heads import checked, complete, written_head
 from aiorest_ws.exchange.outlet import Outlet
 from aiorest_ws.http.head import refusal
 from aiorest_ws.limits.bucket import Rate
@@ -171,13 +170,7 @@ class Line(HttpToolsProtocol):
             return  # `_on_upgrade` comes next
         if "websocket" in handshake.headers.get("upgrade", "").lower():
             raise ConnectionRefused(400, "header Connection does not name Upgrade")
-        scope: Any = self.scope
-        scope["method"] = method.decode("ascii")
-        scope["http_version"] = version
-        path = handshake.path
-        scope["path"] = unquote(path) if "%" in path else path
-        scope["raw_path"] = path.encode("ascii")
-        scope["query_string"] = handshake.query.encode("ascii")
+        complete(self.scope, handshake, version, method)
         self._begin(handshake, keeps=version != "1.0" and self.parser.should_keep_alive() and not self._is_stopping)
 
     def _begin(self, handshake: Handshake, *, keeps: bool) -> None:

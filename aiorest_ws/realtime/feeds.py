@@ -22,7 +22,7 @@ from aiorest_ws.realtime.messages import MSGPACK, fitting
 from aiorest_ws.realtime.meter import Meter
 from aiorest_ws.realtime.names import canonical_url, topic_of
 from aiorest_ws.realtime.node import LocalNode
-from aiorest_ws.realtime.pending import Pending, complain
+from aiorest_ws.realtime.pending import Pending, hand_over, log_failure, or_reported
 from aiorest_ws.realtime.presence import listed
 from aiorest_ws.realtime.said import Said
 from aiorest_ws.realtime.verbs import announce, answer, subscribe
@@ -210,7 +210,7 @@ class Feeds:
                 report(exc)
                 continue
             if not isinstance(said, str):
-                said = self._pending.add(_or_reported(said, report))
+                said = self._pending.add(or_reported(said, report))
             if name in watched:
                 versions[name] = said
         return versions
@@ -284,7 +284,7 @@ class Feeds:
         if not is_awaitable(given):
             return Said(given)
         task = self._pending.add(given)
-        task.add_done_callback(_complain)
+        task.add_done_callback(log_failure)
         return Said(None, task=task)
 
     def _do(self, say: Callable[[], Any], future: Future[str | None]) -> None:
@@ -297,7 +297,7 @@ class Feeds:
             future.set_exception(exc)
         else:
             if is_awaitable(given):
-                self._pending.add(given).add_done_callback(partial(_hand_over, future))
+                self._pending.add(given).add_done_callback(partial(hand_over, future))
             else:
                 future.set_result(given)
 
@@ -378,29 +378,3 @@ async def _version(given: Any) -> str:
 
 async def _listed(given: Any) -> dict[str, Any]:
     return listed(await given)
-
-
-async def _or_reported(said: Any, report: Callable[[Exception], None]) -> str | None:
-    """Give the version in the end; None if nobody was told, which is reported."""
-    try:
-        version: str = await said
-    except BrokerUnavailable as exc:
-        report(exc)
-        return None
-    return version
-
-
-def _hand_over(future: Future[str | None], task: asyncio.Task[Any]) -> None:
-    """Tell the thread that waits what came of it, also where the server has stopped before anything did."""
-    if task.cancelled():
-        future.set_exception(BrokerUnavailable("the server has stopped: nobody was told"))
-    elif (exc := task.exception()) is not None:
-        future.set_exception(exc)
-    else:
-        future.set_result(task.result())
-
-
-def _complain(task: asyncio.Task[Any]) -> None:
-    """Log what went wrong: nobody may ever ask."""
-    if not task.cancelled() and (exc := task.exception()) is not None:
-        complain("cannot publish", exc)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 from contextvars import Context
 from typing import Any
 
 from aiorest_ws.callables.calls import is_awaitable
+from aiorest_ws.exceptions import BrokerUnavailable
 from aiorest_ws.logs.throttled import Complaints
 
-__all__ = ("Pending", "complain")
+__all__ = ("Pending", "complain", "hand_over", "log_failure", "or_reported")
 
 _complaints = Complaints(logging.getLogger("aiorest_ws"))
 
@@ -56,6 +58,32 @@ class Pending:
 def complain(what: str, exc: BaseException) -> None:
     """Log that a broker could not do `what`: a few lines of it, not one for each of a million."""
     _complaints.write(logging.ERROR, f"{what}: {type(exc).__name__}: {exc}")
+
+
+async def or_reported(said: Any, report: Callable[[Exception], None]) -> str | None:
+    """Give the version in the end; None if nobody was told, which is reported."""
+    try:
+        version: str = await said
+    except BrokerUnavailable as exc:
+        report(exc)
+        return None
+    return version
+
+
+def hand_over(future: Future[str | None], task: asyncio.Task[Any]) -> None:
+    """Tell the thread that waits what came of it, also where the server has stopped before anything did."""
+    if task.cancelled():
+        future.set_exception(BrokerUnavailable("the server has stopped: nobody was told"))
+    elif (exc := task.exception()) is not None:
+        future.set_exception(exc)
+    else:
+        future.set_result(task.result())
+
+
+def log_failure(task: asyncio.Task[Any]) -> None:
+    """Log what went wrong: nobody may ever ask."""
+    if not task.cancelled() and (exc := task.exception()) is not None:
+        complain("cannot publish", exc)
 
 
 async def _awaited(awaitable: Awaitable[Any]) -> Any:
