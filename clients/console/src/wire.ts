@@ -1,7 +1,7 @@
 /**
  * A WebSocket in a worker. While message upon message comes to a page, each as a task of its own, Chromium draws one
- * frame in a tenth of a second. Here they come to the worker, and from there by the many: of the tasks that they are in
- * the page, one waits at a time, and a frame waits for no more than that.
+ * frame in a tenth of a second. Here they come to the worker, and from there by the many; in the page each is a task, as
+ * it would be, and after some milliseconds of them a frame has its turn.
  */
 
 /** What the worker tells: a message; that it is open, as `null`; or the end. */
@@ -13,6 +13,8 @@ interface End {
 }
 
 const PAUSE = 16; // ms between two times that the worker tells something: about a frame
+const SPELL = 8; // ms that messages may take before a frame has its turn
+const HIDDEN = 100; // ms after which they go on without one: a page that is not seen has none
 const MOST = 100_000; // messages that wait to be read: a server that sends more than that has to be left
 const LOST: End = { code: 4000, reason: "the page is too slow for what comes" }; // of the codes that are for applications
 
@@ -27,6 +29,7 @@ export class Wire {
   private told: Told[] = [];
   private read = 0; // of `told`
   private isTurn = false; // one is to come
+  private began = 0; // when messages had their turn
 
   constructor(url: string) {
     this.worker.onmessage = ({ data }) => this.heard(data);
@@ -46,6 +49,7 @@ export class Wire {
   }
 
   private heard(told: Told[]): void {
+    if (this.read === this.told.length) this.began = performance.now();
     this.told = this.told.slice(this.read).concat(told);
     this.read = 0;
     if (this.told.length > MOST) this.close(LOST.code, LOST.reason);
@@ -55,7 +59,19 @@ export class Wire {
   private goOn(): void {
     if (this.isTurn || this.read === this.told.length) return;
     this.isTurn = true;
-    this.turns.port2.postMessage(null);
+    if (performance.now() - this.began < SPELL) this.turns.port2.postMessage(null);
+    else this.goOnAfterFrame();
+  }
+
+  private goOnAfterFrame(): void {
+    const goOn = () => {
+      cancelAnimationFrame(frame);
+      clearTimeout(timer);
+      this.began = performance.now();
+      this.turns.port2.postMessage(null);
+    };
+    const frame = requestAnimationFrame(goOn);
+    const timer = setTimeout(goOn, HIDDEN);
   }
 
   private turn(): void {
