@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -165,7 +166,8 @@ def running(server: Server, pin: list[str], folder: Path) -> Iterator[tuple[int,
         port = probe.getsockname()[1]
     log = folder / "server.log"
     with log.open("wb") as out:
-        process = subprocess.Popen([*pin, *server.command(port)], env=server.environment(), stdout=out, stderr=out)
+        command = [*pin, *server.command(port)]
+        process = subprocess.Popen(command, env=server.environment(), stdout=out, stderr=out, start_new_session=True)
     try:
         limit = monotonic() + 20
         while True:
@@ -179,7 +181,8 @@ def running(server: Server, pin: list[str], folder: Path) -> Iterator[tuple[int,
         sleep(0.2)
         yield port, process.pid
     finally:
-        process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # with its workers
         process.wait()
 
 
