@@ -43,7 +43,7 @@ _INTERRUPTED = 128 + 2  # as if ended by SIGINT
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command that `argv`, or the command line, says; give its exit code."""
-    argv = list(sys.argv[1:] if argv is None else argv)
+    argv = sys.argv[1:] if argv is None else argv
     if sys.stdout is None:  # closed by who started it: `>&-`
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (for good)
     try:
