@@ -186,12 +186,13 @@ def of_peers(words: Mapping[str, str]) -> Any:
     what is not there.
     """
 
-    def __getattr__(self: object, name: str) -> Any:  # noqa: N807 (it becomes one)
-        if name in words and not hasattr(type(self), name):
-            title = type(self).__name__
-            # Without `obj`: behind the cure Python would guess what is meant.
-            raise AttributeError(f"{title!r} object has no attribute {name!r}: {words[name]}", name=name)
-        return object.__getattribute__(self, name)  # says what is missing, or what fails in a property
+    def __getattr__(self: object, name: str) -> Any:
+        if hasattr(type(self), name):
+            return object.__getattribute__(self, name)  # a property that fails says why
+        said = f"{type(self).__name__!r} object has no attribute {name!r}"
+        if name in words:
+            raise AttributeError(f"{said}: {words[name]}", name=name)  # without `obj`, of which Python makes guesses
+        raise AttributeError(said, name=name, obj=self)
 
     def teach(cls: C) -> C:
         cls.__getattr__ = __getattr__  # type: ignore[attr-defined]

@@ -50,6 +50,21 @@ def test_a_module_says_what_does_it_here(name: str) -> None:
     assert str(caught.value) == f"there is no aiorest_ws.{name}: {MODULES[name]}"
 
 
+@pytest.mark.parametrize("name", [name for name in MODULES if "." not in name])
+def test_a_module_that_is_imported_as_a_name_says_it_too(name: str) -> None:
+    assert not hasattr(aiorest_ws, name)
+    with pytest.raises(ImportError) as caught:
+        exec(f"from aiorest_ws import {name}", {})
+    assert str(caught.value) == f"module 'aiorest_ws' has no {name!r}: {MODULES[name]}"
+
+
+def test_a_name_behind_many_others_says_it_too() -> None:
+    """What is behind 255 of them is at an instruction with a prefix."""
+    many = "; ".join(f"n{number} = 1" for number in range(300))
+    with pytest.raises(ImportError, match="module 'aiorest_ws' has no 'HTTPException': "):
+        exec(f"{many}\nfrom aiorest_ws import HTTPException", {})
+
+
 @pytest.mark.parametrize(
     ("module", "wrong", "meant"),
     [
@@ -120,9 +135,9 @@ def test_what_fails_in_a_property_is_what_is_said() -> None:
         def place(self) -> str:
             return self.state.nowhere  # type: ignore[no-any-return]
 
-    with pytest.raises(AttributeError, match="^no such file$"):
+    with pytest.raises(AttributeError, match=r"^no such file$"):
         Own().config  # noqa: B018
-    with pytest.raises(AttributeError, match="has no attribute 'nowhere'$"):
+    with pytest.raises(AttributeError, match=r"has no attribute 'nowhere'$"):
         Own().place  # noqa: B018
 
 
