@@ -71,12 +71,12 @@ def missing(module: str, name: str) -> Exception:
 
     So `hasattr` is false. Python itself would say there of an AttributeError no more than that the name is not there.
     """
-    known = PLACES.get(f"{module}.{name}".partition(".")[2])
+    below = f"{module}.{name}".partition(".")[2]
     is_import = _imports(2)
-    if known is not None:
-        said = f"{module}.{name} of 1.1.1 is gone: {known}"
-    elif name in NAMES:
-        said = f"module {module!r} has no {name!r}: {NAMES[name]}"
+    if below in PLACES:
+        said = f"{module}.{name} of 1.1.1 is gone: {PLACES[below]}"
+    elif cure := NAMES.get(name) or MODULES.get(below):
+        said = f"module {module!r} has no {name!r}: {cure}"
     elif is_import and (near := _near(name, module)) is not None:
         said = f"cannot import name {name!r} from {module!r}, did you mean {near!r}?"
     else:
