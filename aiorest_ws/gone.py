@@ -71,12 +71,12 @@ def missing(module: str, name: str) -> Exception:
 
     So `hasattr` is false. Python itself would say there of an AttributeError no more than that the name is not there.
     """
-    dotted = f"{module}.{name}".partition(".")[2]
+    below = f"{module}.{name}".partition(".")[2]
     is_import = _is_import()
-    if dotted in PLACES:
-        said = f"{module}.{name} of 1.1.1 is gone: {PLACES[dotted]}"
-    elif name in NAMES or dotted in MODULES:
-        said = f"module {module!r} has no {name!r}: {NAMES.get(name) or MODULES[dotted]}"
+    if below in PLACES:
+        said = f"{module}.{name} of 1.1.1 is gone: {PLACES[below]}"
+    elif cure := NAMES.get(name) or MODULES.get(below):
+        said = f"module {module!r} has no {name!r}: {cure}"
     elif is_import and (near := _near(name, module)) is not None:
         said = f"cannot import name {name!r} from {module!r}, did you mean {near!r}?"
     else:

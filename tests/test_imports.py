@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from importlib import import_module
@@ -122,6 +123,13 @@ def test_a_module_that_was_never_documented_is_missing_as_any() -> None:
     for name in ("seams", "opening", "admissions", "scopes", "sources", "binders"):
         with pytest.raises(ModuleNotFoundError, match=rf"^No module named 'aiorest_ws\.{name}'$"):
             import_module(f"aiorest_ws.{name}")
+
+
+def test_a_type_checker_knows_the_names_of_every_module() -> None:
+    """Where it sees a `__getattr__`, any other name is right, too: a slip of the pen, and what is gone."""
+    trees = {path: ast.parse(path.read_text("utf-8")) for path in (ROOT / "aiorest_ws").rglob("*.py")}
+    names = {path: [getattr(node, "name", "") for node in tree.body] for path, tree in trees.items()}
+    assert [path for path in names if "__getattr__" in names[path]] == []
 
 
 @asynchronous
