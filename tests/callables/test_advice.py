@@ -55,7 +55,15 @@ def test_what_nobody_has_set_in_the_state_is_told_of(caplog: pytest.LogCaptureFi
 
 
 @pytest.mark.parametrize(
-    "exc", [ValueError("x"), TypeError("f() got an unexpected keyword argument 'status_code'"), KeyError("a")]
+    "exc",
+    [
+        ValueError("x"),
+        TypeError("f() got an unexpected keyword argument 'status_code'"),
+        TypeError("AsyncClient.__init__() got an unexpected keyword argument 'headers'"),
+        TypeError("Order.__init__() takes from 1 to 2 positional arguments but 3 were given"),
+        TypeError("Own.Response.__init__() got an unexpected keyword argument 'content'"),
+        KeyError("a"),
+    ],
 )
 def test_nothing_is_said_of_the_rest(exc: Exception) -> None:
     advise(exc, object())
