@@ -130,6 +130,17 @@ def _check_function(function: Any, path: str) -> None:
         raise InvalidHandler(f"expected a function for {path}, got {function!r}: a view is registered, not decorated")
 
 
+def _check_spelling(path: str, methods: Any) -> None:
+    """Raise NotSupportedArgumentType for a verb with a slip of the pen; what is none at all is refused elsewhere."""
+    for verb in methods if isinstance(methods, (list, tuple)) else ():
+        near = misspelled(verb, http_methods) if isinstance(verb, str) else None
+        if near is not None:
+            raise NotSupportedArgumentType(
+                f"endpoint {path} has no verb {verb.strip().upper()!r}, did you mean {near.upper()!r}? "
+                "A verb of your own is a method of its name in a MethodBasedView"
+            )
+
+
 def endpoint(
     path: str, methods: list[str] | str, name: str | None = None, **attrs: Unpack[EndpointOptions]
 ) -> Callable[[Callable[P, R]], Endpoint[P, R]]:
@@ -144,13 +155,7 @@ def endpoint(
     look for) become attributes of its view. Raises TypeError for one that is almost called like these, but not quite.
     `router.get(path)` does all of it at once.
     """
-    for verb in [methods] if isinstance(methods, str) else methods if isinstance(methods, (list, tuple)) else ():
-        near = misspelled(verb, http_methods) if isinstance(verb, str) else None
-        if near is not None:
-            raise NotSupportedArgumentType(
-                f"endpoint {path} has no verb {verb.strip().upper()!r}, did you mean {near.upper()!r}? "
-                "A verb of your own is a method of its name in a MethodBasedView"
-            )
+    _check_spelling(path, [methods] if isinstance(methods, str) else methods)
     if isinstance(name, str) and name.isupper() and name.lower() in http_methods:
         raise TypeError(f"the name of endpoint {path} is the verb {name!r}: several verbs are a list")
     for key in attrs:
