@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from pathlib import Path
 from traceback import FrameSummary, StackSummary, TracebackException
@@ -11,7 +12,7 @@ from aiorest_ws.callables.spelling import meant
 
 __all__ = ("print_traceback",)
 
-_OURS = f"{Path(__file__).parents[1]}"  # the package
+_OURS = (f"{Path(__file__).parents[1]}{os.sep}", "aiorest_ws/")  # the package, and what is compiled of it
 _IMPORTING = ("<frozen importlib", importlib.__file__)
 
 
@@ -51,7 +52,7 @@ def _shorten(told: TracebackException, loader: str) -> None:
 
 
 def _is_ours(frame: FrameSummary) -> bool:
-    return frame.filename.startswith(_OURS) or frame.filename.startswith("aiorest_ws/")  # what is compiled
+    return frame.filename.startswith(_OURS)
 
 
 def _refuses(frame: FrameSummary) -> bool:

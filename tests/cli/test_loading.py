@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+from pathlib import Path
 
 import pytest
 
+import aiorest_ws
 from aiorest_ws.app import Application
 from aiorest_ws.cli.failures import Failure
 from aiorest_ws.cli.loading import load
+from aiorest_ws.cli.tracebacks import print_traceback
+from aiorest_ws.exceptions import InvalidPathArgument
+from aiorest_ws.routers import SimpleRouter
 from aiorest_ws.server.calling import check_may_serve
 from tests.kit.cli import Cli
 
@@ -310,6 +316,14 @@ def test_where_we_fail_ourselves_our_lines_are_shown(cli: Cli, monkeypatch: pyte
     monkeypatch.setattr("aiorest_ws.routers.checked_template", lambda path, converters: path.no_such_attribute)
     name = cli.write(f"{PROGRAM}router.get('/a')")
     assert 'routers.py"' in cli("routes", f"{name}:app").err
+
+
+def test_a_folder_whose_name_begins_like_that_of_the_package_is_not_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    place = f"{Path(aiorest_ws.__file__).parent}_shop{os.sep}main.py"
+    with pytest.raises(InvalidPathArgument) as caught:
+        exec(compile("router.get('board')(print)", place, "exec"), {"router": SimpleRouter()})
+    print_traceback(caught.value, "")
+    assert place in capsys.readouterr().err
 
 
 def test_a_slip_of_the_pen_is_in_the_last_line(cli: Cli) -> None:
