@@ -108,7 +108,7 @@ class Exchange:
             raise
         except BaseAPIException as exc:
             return with_cors(error(int(exc.status), exc.detail, form), connection)
-        except Exception as exc:
+        except Exception as exc:  # no fault of the client: whatever it is, it is told that there is one
             self.factory.failures.write(logging.ERROR, "cannot answer a request over HTTP", exc)
             return error(500, HandlerFailed.default_detail, form)
         finally:
