@@ -75,8 +75,11 @@ class Exchange:
         line    the connection that carries it, if it is one of ours
         """
         reply = await self._reply_to(scope, receive, line)
-        if reply is None:
-            return
+        if reply is not None:
+            await self.say(reply, scope, receive, send, line)
+
+    async def say(self, reply: Reply, scope: Scope, receive: Receive, send: Send, line: Any) -> None:
+        """Send a response, the last of its connection where nobody could tell what follows the request."""
         status, headers, body, closes, stream = reply
         if closes or (line is not None and line.has_unread_body):
             headers.append((b"connection", b"close"))

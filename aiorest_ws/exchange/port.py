@@ -98,8 +98,7 @@ class Port:
         """Let the other app answer, told who asks as trusted proxies say."""
         scope, handshake, proxies = cycle.scope, cycle.handshake, self.factory.trustXForwardedFor
         if not self.factory.hosts.allow(handshake.host, of_page=bool(handshake.host)):
-            reply = refused(ConnectionRefused(403), 0)
-            await cycle.respond(reply.status, reply.headers, reply.body)
+            await self.exchange.say(refused(ConnectionRefused(403), 0), scope, cycle.receive, cycle.send, line)
             return
         if proxies:
             address = client_address(handshake, proxies)
