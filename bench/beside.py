@@ -7,16 +7,12 @@ bench/peers/visits.c repeats it. Two processes are measured by load.c, as reques
 
 from __future__ import annotations
 
-import argparse
 import os
-import platform
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -41,7 +37,6 @@ from bench.visits import (  # noqa: E402
 )
 
 peers = import_module("bench.peers")  # the script, not the directory of that name
-fanout = import_module("bench.fanout")
 
 BURN = peers.Workload("", 64, 4, {"method": "GET", "url": "/burn", "event_name": "e1"}, "Hello, world!")
 
@@ -148,14 +143,9 @@ class Generators:
     """The programs that load a server, made in a folder."""
 
     def __init__(self, folder: Path) -> None:
-        compiler = shutil.which("cc")
-        if compiler is None or sys.platform != "linux":
-            raise SystemExit("this is measured on Linux with a C compiler")
         self._folder = folder
         self._pin_server, self._pin = peers.pinning()
-        for name in ("visits", "load"):
-            source = str(peers.SERVERS / f"{name}.c")
-            subprocess.run([compiler, "-O2", "-o", str(folder / name), source], check=True)
+        self._visit, self._load = (peers.compiled(name, folder) for name in ("visits", "load"))
 
     def sample(self, part: Part, row: Row, seconds: float) -> Sample:
         """Run a server, and load it. Raises RuntimeError for what is wrong with it."""
@@ -171,7 +161,7 @@ class Generators:
             file = self._folder / "visit"
             file.write_bytes(visit.file())
             numbers = (port, part.visitors, int(part.stays), peers.WARMUP, seconds, pid)
-            command = [*self._pin, str(self._folder / "visits"), *map(str, numbers), str(file)]
+            command = [*self._pin, self._visit, *map(str, numbers), str(file)]
             ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60 + seconds)
         if ran.returncode:
             raise RuntimeError(ran.stderr.strip() or str(ran.returncode))
@@ -185,7 +175,7 @@ class Generators:
             if monotonic() > limit:
                 raise RuntimeError(f"not all processes are ready: {log.read_text()[-2000:]}")
             sleep(0.05)
-        sample = peers.load([str(self._folder / "load")], port, pid, BURN, seconds, self._folder)
+        sample = peers.load([self._load], port, pid, BURN, seconds, self._folder)
         return Sample(sample.rate, sample.p99)
 
 
@@ -241,50 +231,19 @@ def bars(part: Part, results: Results, names: list[str]) -> dict[str, list[Any]]
     for name in names:
         server, rates = part.rows[name].server, [sample.rate for sample in results[name]]
         cpu = "" if results[name][0].cpu is None else f"  ({middle(results, name, 'cpu'):.1f} µs of CPU)"
-        css = "base" if name == part.base and server.pure is None else "peer" if server.pure is None else "ours"
-        label = server.label.replace("`", "")
-        found.append(peers.Bar(label, median(rates), min(rates), max(rates), f"{median(rates):,.0f}{cpu}", css))
+        found.append(peers.bar(server, rates, f"{median(rates):,.0f}{cpu}", is_base=name == part.base))
     return {part.title: found}
 
 
-def circumstances(options: argparse.Namespace, part: Part, names: list[str], before: float) -> str:
-    """Say when, where and with what it was measured."""
-    found = peers.versions()
-    packages = dict.fromkeys(part.rows[name].server.package for name in names)
-    if "fastapi" in packages:
-        packages["uvicorn"] = None
-    short = "**a quick look, too short to quote**; " if options.rounds < 3 or options.secs < 1 else ""
-    return (
-        f"- {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {peers.machine()}; CPython {platform.python_version()}\n"
-        f"- {', '.join(f'{name} {found[name]}' for name in packages if name in found)}\n"
-        f"- {short}medians of {options.rounds} interleaved rounds of {options.secs:g} s each; "
-        f"load average of the minute before: {before:.2f}\n"
-    )
-
-
-def available(part: Part) -> list[str]:
-    """Give the rows that are ours or were installed."""
-    found = peers.versions()
-    return [
-        name
-        for name, row in part.rows.items()
-        if row.server.pure is not None or (fanout.make_node() if name == "node-ws" else row.server.package in found)
-    ]
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3, help="how often each server is measured (3)")
-    parser.add_argument("--secs", type=float, default=1.2, help="seconds of each in each round (1.2)")
-    parser.add_argument("--only", default=",".join(PARTS), metavar="A,B", help=f"of {','.join(PARTS)}")
-    parser.add_argument("--write", action="store_true", help="renew docs/performance.md and its plots")
-    options = parser.parse_args()
+    options = peers.parser_of(__doc__, only=PARTS).parse_args()
     peers.make_venv()
+    found = peers.versions()
     for name in peers.chosen(options.only, PARTS):
         part, before = PARTS[name], os.getloadavg()[0]
-        names = available(part)
+        names = [name for name, row in part.rows.items() if peers.is_there(row.server, found)]
         results = measure(part, names, options.rounds, options.secs)
-        caption = circumstances(options, part, names, before)
+        caption = peers.circumstances(options, (part.rows[name].server for name in names), before)
         report = f"{caption}\n{table(part, results, names)}"
         print(report)
         if options.write:

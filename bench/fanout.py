@@ -7,16 +7,12 @@ while what a slow subscriber has not taken, the others leave it out or let memor
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import platform
 import resource
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 from statistics import median
@@ -76,38 +72,10 @@ NAMED = {
 WORKLOADS = {"fan-1000x1": (1000, 1), "fan-1000x8": (1000, 8)}
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    rate: float  # deliveries per second
-    p99: float  # microseconds from a publication to its last subscriber
-    cpu: float  # microseconds of the server's CPU per delivery
+Results = dict[tuple[str, str], list[Any]]  # samples by server and workload; p99 is of the last subscriber
 
 
-Results = dict[tuple[str, str], list[Sample]]
-
-
-def make_generator(folder: Path) -> str:
-    """Give the program of fan.c. A machine without a C compiler cannot measure this."""
-    program = folder / "fan"
-    compiler = shutil.which("cc")
-    if compiler is None or sys.platform != "linux":
-        raise SystemExit("fan-out is measured on Linux with a C compiler")
-    subprocess.run([compiler, "-O2", "-o", str(program), str(peers.SERVERS / "fan.c")], check=True)
-    return str(program)
-
-
-def make_node() -> bool:
-    """Have `ws` for node, where npm is there."""
-    npm = shutil.which("npm")
-    if npm is None:
-        return False
-    peers.NODE.mkdir(exist_ok=True)
-    return (peers.NODE / "node_modules" / "ws").is_dir() or not subprocess.run(
-        [npm, "install", "--silent", "--prefix", str(peers.NODE), "ws"], check=False
-    ).returncode
-
-
-def load(command: list[str], port: int, pid: int, workload: str, seconds: float, file: Path) -> Sample:
+def load(command: list[str], port: int, pid: int, workload: str, seconds: float, file: Path) -> Any:
     """Load a server once, and check that what its subscribers got is what was published."""
     numbers = (port, *WORKLOADS[workload], peers.WARMUP, seconds, pid, file)
     ran = subprocess.run([*command, *map(str, numbers)], capture_output=True, check=False, timeout=120 + seconds)
@@ -119,7 +87,7 @@ def load(command: list[str], port: int, pid: int, workload: str, seconds: float,
     if (got[1] if isinstance(got, list) else got["data"]) != NEWS:
         raise RuntimeError(f"{workload}: wrong push: {text[:200]!r}")
     deliveries, took, p99, cpu = map(float, figures.split())
-    return Sample(deliveries / took, p99, cpu / deliveries * 1e6)
+    return peers.Sample(deliveries / took, p99, cpu / deliveries * 1e6)
 
 
 def measure(names: list[str], workloads: list[str], rounds: int, seconds: float) -> Results:
@@ -130,7 +98,7 @@ def measure(names: list[str], workloads: list[str], rounds: int, seconds: float)
     pin_server, pin_generator = peers.pinning()
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        command = [*pin_generator, make_generator(folder)]
+        command = [*pin_generator, peers.compiled("fan", folder)]
         for number in range(1, rounds + 1):
             for name in names.copy():
                 peers.say(f"round {number} of {rounds}: {NAMED[name].server.label}")
@@ -179,50 +147,20 @@ def bars(results: Results, names: list[str], workloads: list[str]) -> dict[str, 
         for name in names:
             rates = [sample.rate for sample in results[name, workload]]
             rate, cpu = median(rates), middle(results, name, workload, "cpu")
-            words, css = f"{rate:,.0f}  ({cpu:.2f} µs of CPU)", peers.css_of(name, NAMED[name].server)
-            groups[title(workload)].append(
-                peers.Bar(NAMED[name].server.label, rate, min(rates), max(rates), words, css)
-            )
+            words = f"{rate:,.0f}  ({cpu:.2f} µs of CPU)"
+            groups[title(workload)].append(peers.bar(NAMED[name].server, rates, words, is_base=name == peers.BASE))
     return groups
 
 
-def circumstances(options: argparse.Namespace, names: list[str], found: dict[str, str], before: float) -> str:
-    """Say when, where and with what it was measured."""
-    packages = dict.fromkeys(NAMED[name].server.package for name in names if NAMED[name].server.package in found)
-    short = "**a quick look, too short to quote**; " if options.rounds < 3 or options.secs < 1 else ""
-    return (
-        f"- {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {peers.machine()}; CPython {platform.python_version()}\n"
-        f"- {', '.join(f'{name} {found[name]}' for name in packages)}\n"
-        f"- {short}medians of {options.rounds} interleaved rounds of {options.secs:g} s each; "
-        f"load average of the minute before: {before:.2f}\n"
-    )
-
-
-def available(names: list[str], found: dict[str, str]) -> list[str]:
-    """Give those of `names` that are ours or were installed."""
-    with_node = "node-ws" in names and make_node()
-    return [
-        name
-        for name in names
-        if NAMED[name].is_ours or (with_node if name == "node-ws" else NAMED[name].server.package in found)
-    ]
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5, help="how often each server is measured (5)")
-    parser.add_argument("--secs", type=float, default=2.0, help="seconds for each workload in each round (2)")
-    parser.add_argument("--only", default=",".join(NAMED), metavar="A,B", help=f"of {','.join(NAMED)}")
-    parser.add_argument("--workloads", default=",".join(WORKLOADS), metavar="A,B", help=f"of {','.join(WORKLOADS)}")
-    parser.add_argument("--write", action="store_true", help="renew docs/performance.md and docs/fanout.svg")
-    options = parser.parse_args()
+    options = peers.parser_of(__doc__, only=NAMED, workloads=WORKLOADS).parse_args()
     names, workloads = peers.chosen(options.only, NAMED), peers.chosen(options.workloads, WORKLOADS)
     peers.make_venv()
     found = peers.versions()
-    names = available(names, found)
+    names = [name for name in names if peers.is_there(NAMED[name].server, found)]
     before = os.getloadavg()[0]
     results = measure(names, workloads, options.rounds, options.secs)
-    caption = circumstances(options, names, found, before)
+    caption = peers.circumstances(options, (NAMED[name].server for name in names), before)
     report = f"{caption}\n{tables(results, names, workloads)}"
     print(report)
     if options.write:

@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -138,6 +138,33 @@ def versions() -> dict[str, str]:
     code = "from importlib.metadata import distributions as d; print(*(x.name + '=' + x.version for x in d()))"
     words = subprocess.run([str(PEERS_PYTHON), "-c", code], check=True, capture_output=True, text=True).stdout.split()
     return {name.lower(): release for name, release in (word.split("=") for word in words)}
+
+
+def is_there(server: Server, found: dict[str, str]) -> bool:
+    """Tell whether a server is ours or was installed, with what is `found` there."""
+    if server.script.endswith(".cjs"):
+        return make_node()
+    return server.pure is not None or server.package in found
+
+
+def make_node() -> bool:
+    """Have `ws` for node, where npm is there."""
+    npm = shutil.which("npm")
+    if npm is None:
+        return False
+    NODE.mkdir(exist_ok=True)
+    return (NODE / "node_modules" / "ws").is_dir() or not subprocess.run(
+        [npm, "install", "--silent", "--prefix", str(NODE), "ws"], check=False
+    ).returncode
+
+
+def compiled(name: str, folder: Path) -> str:
+    """Give the program of a source in C. A machine without a C compiler cannot measure what only that can load."""
+    compiler, program = shutil.which("cc"), str(folder / name)
+    if compiler is None or sys.platform != "linux":
+        raise SystemExit("this is measured on Linux with a C compiler")
+    subprocess.run([compiler, "-O2", "-o", program, str(SERVERS / f"{name}.c")], check=True)
+    return program
 
 
 def make_generator() -> tuple[list[str], str]:
@@ -263,22 +290,19 @@ def machine() -> str:
     return f"{name}, {os.cpu_count()} cores, {platform.system()} {platform.release()}"
 
 
-def circumstances(options: argparse.Namespace, names: list[str], generator: str, before: float) -> str:
+def circumstances(options: argparse.Namespace, servers: Iterable[Server], before: float, more: str = "") -> str:
     """Say when, where and with what it was measured."""
     found = versions()
-    packages = dict.fromkeys([*SHARED, *(NAMED[n].package for n in names if NAMED[n].pure is None)])
+    packages = dict.fromkeys([*SHARED, *(server.package for server in servers if server.pure is None)])
     if "fastapi" in packages:
         packages["uvicorn"] = None
-    peers = ", ".join(f"{name} {found[name]}" for name in packages)
-    missing = ", ".join(name for name in options.only.split(",") if name not in names)
+    peers = ", ".join(f"{name} {found[name]}" for name in packages if name in found)
     short = "**a quick look, too short to quote**; " if options.rounds < 3 or options.secs < 1 else ""
-    pinned = "server and generator on a core each" if pinning()[0] else "not pinned to cores"
     return (
         f"- {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {machine()}\n"
         f"- CPython {platform.python_version()}, aiorest-ws {version('aiorest-ws')}; {peers}\n"
-        f"- {short}medians of {options.rounds} interleaved rounds of {options.secs:g} s each; {pinned}; "
-        f"load generator: {generator}; load average of the minute before: {before:.2f}\n"
-        + (f"- left out, as it does not install or failed here: {missing}\n" if missing else "")
+        f"- {short}medians of {options.rounds} interleaved rounds of {options.secs:g} s each; {more}"
+        f"load average of the minute before: {before:.2f}\n"
     )
 
 
@@ -289,7 +313,12 @@ class Bar:
     low: float  # of the slowest round, and of the fastest
     high: float
     words: str
-    css: str = "peer"
+    css: str
+
+
+def bar(server: Server, rates: list[float], words: str, *, is_base: bool) -> Bar:
+    css = "base" if is_base else "peer" if server.pure is None else "ours"
+    return Bar(server.label.replace("`", ""), median(rates), min(rates), max(rates), words, css)
 
 
 def plot(title: str, groups: dict[str, list[Bar]], caption: str) -> str:
@@ -329,21 +358,15 @@ def plot(title: str, groups: dict[str, list[Bar]], caption: str) -> str:
     return "\n".join([head, f"<style>{style}</style>", ground, *out, "</svg>", ""])
 
 
-def css_of(name: str, server: Server) -> str:
-    return "base" if name == BASE else "peer" if server.pure is None else "ours"
-
-
 def bars(results: Results, names: list[str], workloads: list[str]) -> dict[str, list[Bar]]:
     groups: dict[str, list[Bar]] = {}
     for workload in workloads:
         groups[WORKLOADS[workload].title] = [
-            Bar(
-                NAMED[name].label,
-                middle(results, name, workload),
-                min(sample.rate for sample in results[name, workload]),
-                max(sample.rate for sample in results[name, workload]),
+            bar(
+                NAMED[name],
+                [sample.rate for sample in results[name, workload]],
                 f"{middle(results, name, workload):,.0f}  ({ratio(results, name, workload)} × {BASE})",
-                css_of(name, NAMED[name]),
+                is_base=name == BASE,
             )
             for name in names
         ]
@@ -364,24 +387,34 @@ def chosen(names: str, known: dict[str, Any]) -> list[str]:
     return names.split(",")
 
 
+def parser_of(doc: str | None, **lists: Iterable[str]) -> argparse.ArgumentParser:
+    """Give the options that all three have, and those that choose from a list."""
+    parser = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3, help="how often each server is measured (3)")
+    parser.add_argument("--secs", type=float, default=1.2, help="seconds of each measurement (1.2)")
+    for name, known in lists.items():
+        parser.add_argument(f"--{name}", default=",".join(known), metavar="A,B", help=f"of {','.join(known)}")
+    parser.add_argument("--write", action="store_true", help="renew docs/performance.md and its plots")
+    return parser
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5, help="how often each server is measured (5)")
-    parser.add_argument("--secs", type=float, default=2.0, help="seconds for each workload in each round (2)")
-    parser.add_argument("--only", default=",".join(NAMED), metavar="A,B", help=f"of {','.join(NAMED)}")
-    parser.add_argument("--workloads", default=",".join(WORKLOADS), metavar="A,B", help=f"of {','.join(WORKLOADS)}")
-    parser.add_argument("--write", action="store_true", help="renew docs/performance.md and .svg")
+    parser = parser_of(__doc__, only=NAMED, workloads=WORKLOADS)
     options = parser.parse_args()
     names, workloads = chosen(options.only, NAMED), chosen(options.workloads, WORKLOADS)
     if sys.platform == "win32":
         raise SystemExit("needs uvloop, which does not exist for Windows")
     make_venv()
     found = versions()
-    names = [name for name in names if NAMED[name].pure is not None or NAMED[name].package in found]
+    names = [name for name in names if is_there(NAMED[name], found)]
     generator, remark = make_generator()
     before = os.getloadavg()[0]
     results = measure(names, workloads, options.rounds, options.secs, generator)
-    caption = circumstances(options, names, remark, before)
+    pinned = "server and generator on a core each" if pinning()[0] else "not pinned to cores"
+    more = f"{pinned}; load generator: {remark}; "
+    caption = circumstances(options, (NAMED[name] for name in names), before, more)
+    if missing := ", ".join(name for name in options.only.split(",") if name not in names):
+        caption += f"- left out, as it does not install or failed here: {missing}\n"
     report = f"{caption}\n{tables(results, names, workloads)}"
     print(report)
     if options.write:

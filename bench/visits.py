@@ -10,6 +10,8 @@ from functools import partial
 from time import sleep
 from typing import Any
 
+from tests.serving import frame
+
 __all__ = (
     "KEPT",
     "MISSED",
@@ -60,7 +62,7 @@ class Visit:
 
     def ask(self, *texts: str, answers: int = 1) -> list[Any]:
         """Send messages at once, and give the JSON of those that come."""
-        came = self.step(b"".join(map(_frame, texts)), partial(_size, messages=answers))
+        came = self.step(b"".join(frame(text.encode()) for text in texts), partial(_size, messages=answers))
         return [json.loads(text.lstrip(b"0123456789") or b"null") for text in _messages(came)]
 
     def file(self) -> bytes:
@@ -69,13 +71,6 @@ class Visit:
 
     def close(self) -> None:
         self._socket.close()
-
-
-def _frame(text: str) -> bytes:
-    """Give a client's frame, whose mask is of zeros."""
-    payload = text.encode()
-    size = bytes((0x80 | len(payload),)) if len(payload) < 126 else b"\xfe" + len(payload).to_bytes(2, "big")
-    return b"\x81" + size + bytes(4) + payload
 
 
 def _head_size(came: bytes) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from contextlib import ExitStack
 from functools import partial
 from importlib import import_module
@@ -16,8 +15,9 @@ import pytest
 
 from bench import visits
 from tests.kit.pages import ROOT, serving
+from tests.kit.systems import needs_linux, needs_posix
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="It is measured on Linux.")
+pytestmark = needs_posix
 
 PEERS = ROOT / "bench" / "peers"
 PAGE = ROOT / "docs" / "performance.md"
@@ -70,8 +70,9 @@ def test_items_that_are_not_the_last_ones_are_refused() -> None:
             visits._check(numbers, 5, {})
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="The generator asks Linux for events and CPU clocks.")
-@pytest.mark.skipif(which("cc") is None, reason="The generator is compiled.")
+# CI has a compiler: it installs one where there is none.
+@needs_linux
+@pytest.mark.skipif(which("cc") is None, reason="A C compiler, which makes the generator, is missing on PATH.")
 def test_the_generator_tells_a_server_that_sends_too_much(tmp_path: Path) -> None:
     program = str(tmp_path / "visits")
     subprocess.run(["cc", "-O0", "-o", program, str(PEERS / "visits.c")], check=True)

@@ -131,6 +131,7 @@ def make_router(gate: asyncio.Event) -> SimpleRouter:
     return router
 
 
+# CI has it: .ci/run installs Debian's where there is none.
 needs_node = pytest.mark.skipif(
     not has_websocket(), reason="Node is missing on PATH, or has no WebSocket, which it has from 20.10 on."
 )

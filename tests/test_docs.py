@@ -102,14 +102,13 @@ def test_no_code_of_a_page_is_overlooked(page: str) -> None:
 
 
 def test_tables_have_headers() -> None:
-    """Those that `make bench-peers` has around it are still without."""
     without = [
         page
         for page in PAGES
         for head in re.findall(r"^\|(.*)\|\n\|[-:| ]+\|$", (DOCS / page).read_text("utf-8"), re.MULTILINE)
         if not all(cell.strip() for cell in head.split("|"))
     ]
-    assert set(without) <= {"performance.md"}
+    assert without == []
 
 
 def test_the_page_on_installing_has_all_extras() -> None:

@@ -33,6 +33,7 @@ def script(path: Path, lines: str) -> str:
     return str(path)
 
 
+# CI, on Linux, has both.
 @pytest.mark.skipif(os.name == "nt", reason="A shell for make and .ci/compiler.py is missing on Windows.")
 class TestWhatIsMissing:
     HEADERS = Path(sysconfig.get_path("include"))

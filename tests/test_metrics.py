@@ -446,6 +446,7 @@ async def test_a_port_serves_the_registry_that_is_given() -> None:
     assert value(metrics, "connections") == 0  # still there
 
 
+# In CI, on Linux, it is refused.
 @pytest.mark.skipif(os.name == "nt", reason="A refusal of a port that is taken is missing in http.server on Windows.")
 @asynchronous
 async def test_a_port_that_is_taken_is_one_line_and_leaves_nothing() -> None:

@@ -24,6 +24,7 @@ from tests.kit.commands import NO, REQUIRE, run, succeed
 from tests.kit.pages import ROOT
 
 pytestmark = pytest.mark.packaging
+# CI, on Linux, has one.
 needs_compiler_on_path = pytest.mark.skipif(
     os.name == "nt", reason="A compiler that is found through PATH is missing on Windows: nothing takes MSVC away."
 )

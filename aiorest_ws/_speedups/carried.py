@@ -147,6 +147,7 @@ class Outgoing:
             if said.is_empty():
                 if self.is_over:
                     return None
+                # PERF: as `more`, without a coroutine of its own for each wait.
                 self._idle = get_running_loop().create_future()
                 await self._idle
                 continue

@@ -1,4 +1,4 @@
-"""TCP bytes → whole messages; replies → TCP bytes, gathered into few writes (RFC 6455 §5).
+"""TCP bytes → whole messages (RFC 6455 §5); what leaves is in `writing`.
 
 `Frames` finds every frame's boundary, by offset, in one pass over what the transport delivers. It serves what is usual:
 whole, masked, unfragmented data frames, compressed messages in any number of frames, pings and pongs. Whatever else
@@ -8,37 +8,30 @@ arrives. This is the specification of `frames_c.pyx`, its compiled twin.
 
 from __future__ import annotations
 
-import sys
-from codecs import getincrementaldecoder
 from typing import TYPE_CHECKING, Any
 
-from pybase64 import b64encode
-
 from .envelope import read
+from .headers import extended_length, header, header_size, length_in, unmask
+from .texts import Text, wrong_in
+from .writing import CLOSED, CLOSING, CONNECTING, OPEN, Writing
 
 if TYPE_CHECKING:
-    from .deflate import Packer, Unpacker
+    from .deflate import Unpacker
     from .wrappers import Request
 
 __all__ = ("CLOSED", "CLOSING", "CONNECTING", "OPEN", "Frames", "header")
-
-# The states are Autobahn's, by its own numbers.
-CLOSED, CONNECTING, CLOSING, OPEN = range(4)
 
 # What the next bytes belong to.
 _HEADER, _PART, _SKIP, _UNUSUAL_HEADER, _UNUSUAL, _PACKED = range(6)
 
 _CONTINUATION, _TEXT, _BINARY, _PING, _PONG = 0, 1, 2, 9, 10
 _COMPRESSED = 0x40  # RSV1 (RFC 7692 §6)
-_FLUSH_AT = 64 * 1024
 _SLICE = 256  # frames that are served before others get their turn
 _AS_SLOW_AS = 8  # frames: one that is not served here
 _AS_LARGE_AS = 1024  # bytes that are inflated: a frame
 
-_Utf8Decoder = getincrementaldecoder("utf-8")
 
-
-class Frames:
+class Frames(Writing):
     """The frame layer of one connection. A subclass brings the transport and `_receive`, and moves `state`.
 
     state            CONNECTING, OPEN, CLOSING or CLOSED. Frames are read from OPEN on; while CLOSING, data, pings and
@@ -48,48 +41,34 @@ class Frames:
     _serves_pings    False sends pings and pongs the unusual way
     _reads_requests  messages become requests here, for `_receive`; else they go to `_on_message`
     _checks_utf8     text must be UTF-8
-    _gathers         what is written outside of a read waits for `_flush`, too
     _heard           set with whatever arrives; whoever looks for silence takes it back
     _max_fragments   frames of one message, 0 for any number
     _limit           bytes of a message, 0 for any number; more goes the unusual way as soon as it is declared
     _unpacker        inflates compressed messages, of `deflate`; None sends their frames the unusual way
-    _packer          compresses messages of `_packs_from` bytes and more, of `deflate`; or None
-    _socket          descriptor to which the compiled twin may send what the transport would send at once, or -1
     """
 
-    state = CONNECTING
     _held = 0
     _fast = True
     _serves_pings = True
     _reads_requests = True
     _limit = 0
     _checks_utf8 = True
-    _socket = -1
     _heard = False
     _max_fragments = 0
     inside_message = False
-    _transport: Any = None
     autoPingTimeoutCall: Any = None
 
-    # Counted for statistics: frames served here and elsewhere, bytes of messages and replies, replies.
+    # Counted for statistics: frames served here and elsewhere, messages and their bytes.
     _fast_frames = 0
     _unusual_frames = 0
     _messages = 0
     _octets = 0
     _octets_on_wire = 0
-    _octets_on_wire_out = 0
-    _octets_out = 0
-    _frames_out = 0
     _fragments_in = 0  # frames that were not the last of their message
     _saved = 0  # bytes that messages have more than their frames, by compression
-    _saved_out = 0
 
     _unpacker: Unpacker | None = None
-    _packer: Packer | None = None
-    _packs_from = sys.maxsize
 
-    _gathers = False
-    _feeding = False
     _data = b""
     _at = 0
     _expects = _HEADER
@@ -100,23 +79,9 @@ class Frames:
     _part: bytearray | None = None
     _mask = b""
     _opcode = 0
-    _utf8: Any = None
+    _text: Text | None = None  # if `_part` has to be UTF-8
     _unpacks = False  # inside of a compressed message
     _ends = False  # with this frame
-    _out: list[bytes] | None = None
-    _out_size = 0
-
-    @property
-    def transport(self) -> Any:
-        """The transport. Whoever asks for it may write to it or close it: what is gathered goes first."""
-        if self._out:
-            self._flush_out()
-        return self._transport
-
-    @transport.setter
-    def transport(self, transport: Any) -> None:
-        self._transport = transport
-        self._socket = -1
 
     # What the subclass does
 
@@ -215,6 +180,8 @@ class Frames:
             self._expects = _HEADER
         if expected == _UNUSUAL:
             self._on_unusual(piece)
+        elif self.state != OPEN:
+            self._drop_part()
         elif expected == _PART:
             self._add_part(piece)
         elif expected == _PACKED:
@@ -241,12 +208,9 @@ class Frames:
         length = second & 0x7F
         header = 6
         if length >= 126:
-            header = 8 if length == 126 else 14
-            if have < header - 4:
-                return False
-            length = int.from_bytes(data[at + 2 : at + header - 4], "big")
-            if length < (126 if header == 8 else 65536) or length >> 63:
-                return self._begin_unusual()
+            header, length = extended_length(data, at)
+            if length < 0:
+                return length == -2 and self._begin_unusual()
         if 0 < self._limit < length and opcode < 8 and self.state == OPEN:
             return self._begin_unusual()
         if have < header:
@@ -261,14 +225,12 @@ class Frames:
             return True
         self._fast_frames += 1
         self._at = at + header + length
-        self._frame(opcode, _unmask(data[at + header : self._at], mask))
+        self._frame(opcode, unmask(data[at + header : self._at], mask))
         return True
 
     def _frame(self, opcode: int, payload: bytes) -> None:
         """Serve a whole frame."""
-        if self.state != OPEN:
-            return
-        if not self._may_be(opcode, payload):
+        if self.state != OPEN or not self._may_be(opcode, payload):
             return
         if opcode == _PING:
             self._put(payload, _PONG)
@@ -279,13 +241,10 @@ class Frames:
 
     def _may_be(self, opcode: int, payload: bytes) -> bool:
         """Tell whether `payload` is text, if it has to be."""
-        if opcode == _TEXT and self._checks_utf8 and not payload.isascii():
-            try:
-                payload.decode("utf-8")
-            except UnicodeDecodeError as exc:
-                self._on_invalid_utf8(exc.start)
-                return False
-        return True
+        wrong = wrong_in(payload) if opcode == _TEXT and self._checks_utf8 and not payload.isascii() else -1
+        if wrong >= 0:
+            self._on_invalid_utf8(wrong)
+        return wrong < 0
 
     def _take_bytes(self, payload: bytes, is_binary: bool) -> None:
         """Serve a whole message."""
@@ -308,40 +267,26 @@ class Frames:
         self._opcode = opcode
         self._mask = mask
         self._part = bytearray()
-        self._utf8 = _Utf8Decoder() if opcode == _TEXT and self._checks_utf8 else None
+        self._text = Text() if opcode == _TEXT and self._checks_utf8 else None
 
     def _add_part(self, piece: bytes) -> None:
         part = self._part
         assert part is not None
-        if self.state != OPEN:
-            self._drop_part()
-            return
         turn = len(part) & 3
-        piece = _unmask(piece, self._mask[turn:] + self._mask[:turn])
-        start = len(part)
+        piece = unmask(piece, self._mask[turn:] + self._mask[:turn])
         part += piece
-        if self._utf8 is not None:
-            wrong = -1
-            start -= len(self._utf8.getstate()[0])
-            try:
-                self._utf8.decode(piece, not self._left)
-            except UnicodeDecodeError as exc:
-                wrong = start + exc.start
-            else:
-                rest = self._utf8.getstate()[0]
-                if rest[:1] == b"\xed" and rest[1:] > b"\x9f":  # a surrogate: Python waits for its third byte
-                    wrong = len(part) - len(rest)
-            if wrong >= 0:
-                self._drop_part()
-                self._on_invalid_utf8(wrong)
-                return
+        wrong = -1 if self._text is None else self._text.wrong_in(piece, is_last=not self._left)
+        if wrong >= 0:
+            self._drop_part()
+            self._on_invalid_utf8(wrong)
+            return
         if not self._left:
             opcode = self._opcode
-            self._part = self._utf8 = None
+            self._part = self._text = None
             self._take_bytes(bytes(part), opcode == _BINARY)
 
     def _drop_part(self) -> None:
-        self._part = self._utf8 = None
+        self._part = self._text = None
         if self._left:
             self._expects = _SKIP
 
@@ -362,12 +307,9 @@ class Frames:
         have = len(data) - at
         header = 6
         if length >= 126:
-            header = 8 if length == 126 else 14
-            if have < header - 4:
-                return False
-            length = int.from_bytes(data[at + 2 : at + header - 4], "big")
-            if length < (126 if header == 8 else 65536) or length >> 63:
-                return self._begin_unusual()
+            header, length = extended_length(data, at)
+            if length < 0:
+                return length == -2 and self._begin_unusual()
         if have < header:
             return False
         opcode = first & 0x0F
@@ -400,11 +342,8 @@ class Frames:
 
     def _add_packed(self, piece: bytes) -> None:
         """Inflate what has arrived of a frame; with the end of the message, serve it."""
-        if self.state != OPEN:
-            self._drop_part()
-            return
         turn = len(piece) & 3
-        piece, self._mask = _unmask(piece, self._mask), self._mask[turn:] + self._mask[:turn]
+        piece, self._mask = unmask(piece, self._mask), self._mask[turn:] + self._mask[:turn]
         ends = self._ends and not self._left
         message = self._unpack(piece, ends)
         if message is None:
@@ -450,116 +389,12 @@ class Frames:
     def _unusual_header(self) -> bool:
         """Hand over as much of the header as is there: a fault shows before it is complete."""
         head = self._head
-        piece = self._data[self._at : self._at + _header_size(head or self._data[self._at : self._at + 2]) - len(head)]
+        piece = self._data[self._at : self._at + header_size(head or self._data[self._at : self._at + 2]) - len(head)]
         self._at += len(piece)
         self._head = head = head + piece
-        size = _header_size(head)
+        size = header_size(head)
         if len(head) == size:
-            length = head[1] & 0x7F
-            if length >= 126:
-                length = int.from_bytes(head[2:4] if length == 126 else head[2:10], "big")
-            self._left = length
+            self._left = length = length_in(head)
             self._expects = _UNUSUAL if length else _HEADER
         self._on_unusual(piece)
         return True
-
-    # Writing
-
-    def _write(self, payload: bytes, opcode: int) -> None:
-        """Send a frame: at once when nothing is being read, else with the other replies of this read."""
-        self._put(payload, opcode)
-
-    def _put(self, payload: bytes, opcode: int) -> None:
-        size = len(payload)
-        if size >= self._packs_from:
-            payload, opcode = self._packed(payload, opcode)
-            size = len(payload)
-        frame = header(0x80 | opcode, size) + payload
-        if self._out is None:
-            self._out = []
-        self._out.append(frame)
-        self._out_size += len(frame)
-        if not opcode & 8:
-            self._octets_out += size
-            self._frames_out += 1
-        if not (self._feeding or self._gathers) or self._out_size >= _FLUSH_AT:
-            self._flush_out()
-
-    def _packed(self, message: bytes, opcode: int) -> tuple[bytes, int]:
-        """Compress `message`, if it is one, and if that makes it smaller or changes what the next one may refer to."""
-        packer = self._packer
-        if packer is not None and not opcode & (8 | _COMPRESSED):
-            packed = packer.pack(message)
-            if len(packed) < len(message) or packer.takes_over:
-                self._saved_out += len(message) - len(packed)
-                return packed, opcode | _COMPRESSED
-        return message, opcode
-
-    def _write_packed(self, packed: bytes, opcode: int, size: int) -> None:
-        """Send a message of `size` bytes as `_packer` has compressed it: unless it takes over, for all who have it."""
-        self._saved_out += size - len(packed)
-        self._put(packed, opcode | _COMPRESSED)
-
-    def _write_base64(self, payload: bytes, opcode: int) -> None:
-        """Send a frame that holds `payload` in base64."""
-        self._put_base64(payload, opcode)
-
-    def _put_base64(self, payload: bytes, opcode: int) -> None:
-        self._put(b64encode(payload), opcode)
-
-    def _put_frames(self, frames: bytes, octets: int, count: int, saved: int) -> None:
-        """Send `count` whole frames, of messages of `octets` bytes, that others are sent, too."""
-        if self._out and len(frames) >= _FLUSH_AT:
-            self._flush_out()  # what is large is not to be copied for each
-        if self._out is None:
-            self._out = []
-        self._out.append(frames)
-        self._out_size += len(frames)
-        self._octets_out += octets
-        self._frames_out += count
-        self._saved_out += saved
-        if not (self._feeding or self._gathers) or self._out_size >= _FLUSH_AT:
-            self._flush_out()
-
-    def _gathered(self) -> int:
-        """Give the bytes that are gathered, and that the transport does not know of."""
-        return self._out_size
-
-    def _flush(self) -> None:
-        """Hand to the transport what has been gathered."""
-        self._flush_out()
-
-    def _flush_out(self) -> None:
-        out = self._out
-        if out:
-            self._out = None
-            self._out_size = 0
-            if self._transport is not None and self.state != CLOSED:
-                data = out[0] if len(out) == 1 else b"".join(out)
-                self._octets_on_wire_out += len(data)
-                self._transport.write(data)
-
-
-def header(first: int, size: int) -> bytes:
-    """Give the header of a frame that is not masked, of a payload of `size` bytes (RFC 6455 §5.2).
-
-    first    its first byte: FIN, RSV1 to RSV3 and the opcode
-    """
-    if size < 126:
-        return bytes((first, size))
-    if size < 65536:
-        return bytes((first, 126)) + size.to_bytes(2, "big")
-    return bytes((first, 127)) + size.to_bytes(8, "big")
-
-
-def _header_size(head: bytes) -> int:
-    """Give the size of a header of which the first two bytes are known."""
-    length = head[1] & 0x7F
-    return 2 + (0 if length < 126 else 2 if length == 126 else 8) + (4 if head[1] & 0x80 else 0)
-
-
-def _unmask(data: bytes, mask: bytes) -> bytes:
-    """XOR `data` with `mask`, over and over (RFC 6455 §5.3)."""
-    size = len(data)
-    key = int.from_bytes((mask * (size // 4 + 1))[:size], "little")
-    return (int.from_bytes(data, "little") ^ key).to_bytes(size, "little")

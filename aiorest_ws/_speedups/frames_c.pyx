@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""Compiled twin of `frames.py`: the same reader and writer on raw memory.
+"""Compiled twin of `frames.py` and `writing.py`: the same reader and writer on raw memory.
 
 Bounds: `data`, of PyBytes_GET_SIZE(data) bytes, is read from `at` on, and never before `have = size - at` was compared with what is
 read. A step holds its own reference to `data`: a handler may make more arrive, and `self.data` another object, at any call.
@@ -710,7 +710,7 @@ cdef class Frames:
 
 
 cpdef bytes header(int first, Py_ssize_t size):
-    """Give the header of a frame that is not masked, of a payload of `size` bytes; see `frames.py`."""
+    """Give the header of a frame that is not masked, of a payload of `size` bytes; see `headers.py`."""
     cdef unsigned char[10] head
     write_header(head, first, size)
     return PyBytes_FromStringAndSize(<char*>head, room_of_header(size))

@@ -20,12 +20,18 @@ async def handler(websocket: WebSocket):
         pass
 
 
-uvicorn.run(
-    app,
-    host="127.0.0.1",
-    port=PORT,
-    loop="uvloop" if UVLOOP else "asyncio",
-    ws_per_message_deflate=False,
-    log_level="error",
-    access_log=False,
-)
+def serve(served, *, uvloop, workers=1):
+    uvicorn.run(
+        served,
+        host="127.0.0.1",
+        port=PORT,
+        loop="uvloop" if uvloop else "asyncio",
+        workers=workers,
+        ws_per_message_deflate=False,
+        log_level="error",
+        access_log=False,
+    )
+
+
+if __name__ == "__main__":
+    serve(app, uvloop=UVLOOP)

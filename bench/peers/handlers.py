@@ -43,6 +43,7 @@ HANDLERS: dict[tuple[str, str], Callable[[dict[str, Any]], Any]] = {
     ("GET", "/hello"): hello,
     ("POST", "/echo"): echo,
     ("GET", "/news"): news,
+    ("GET", "/burn"): burn,
 }
 
 

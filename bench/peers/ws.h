@@ -1,4 +1,4 @@
-/* What load.c and fan.c have in common: time, an opened connection, a client's frame. */
+/* What load.c, fan.c and visits.c have in common: time, an opened connection, a client's frame. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
