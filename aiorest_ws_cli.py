@@ -1,14 +1,11 @@
 """The command `aiorest-ws`: its help at once, everything else from `aiorest_ws.cli`.
 
 It stands beside the package, not in it: whoever imports a module of a package imports the package first, and what
-`import aiorest_ws` brings takes longer than a page of help may.
+`import aiorest_ws` brings takes longer than a page of help may. Python has imported `os` and `sys` before it starts.
 """
-
-from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
 
 __all__ = ("HELP", "main")
 
@@ -44,9 +41,9 @@ _PIPE_CLOSED = 128 + 13  # as if ended by SIGPIPE
 _INTERRUPTED = 128 + 2  # as if ended by SIGINT
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run the command that `argv`, or the command line, says; give its exit code."""
-    argv = list(sys.argv[1:] if argv is None else argv)
+    argv = sys.argv[1:] if argv is None else argv
     if sys.stdout is None:  # closed by who started it: `>&-`
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (for good)
     try:

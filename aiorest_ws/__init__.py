@@ -63,22 +63,23 @@ if Finder not in sys.meta_path:
     sys.meta_path.append(Finder)
 
 
-def __getattr__(name: str) -> Any:
-    """Import what is asked for the first time: a name of `__all__`, or a module. Raises AttributeError, ImportError."""
-    if name in _HOMES:
-        found = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-        if str(getattr(found, "__module__", "")).startswith(__name__):  # else a test has put it there, for a while
-            globals()[name] = found
-        return found
-    own = f"{__name__}.{name}"
-    if name in PLACES or name.startswith("__"):  # gone; or what tools ask every module for
+if not TYPE_CHECKING:  # type checkers would take any name for one of ours
+
+    def __getattr__(name: str) -> Any:
+        """Import what is asked for first: a name of `__all__`, or a module. Raises AttributeError, ImportError."""
+        if name in _HOMES:
+            found = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+            if str(getattr(found, "__module__", "")).startswith(__name__):  # else a test has put it there, for a while
+                globals()[name] = found
+            return found
+        own = f"{__name__}.{name}"
+        if name not in PLACES and not name.startswith("__"):  # else it is gone; or tools ask every module for it
+            try:
+                return import_module(own)
+            except ModuleNotFoundError as exc:
+                if exc.name != own:
+                    raise
         raise missing(__name__, name)
-    try:
-        return import_module(own)
-    except ModuleNotFoundError as exc:
-        if exc.name != own:
-            raise
-    raise missing(__name__, name)
 
 
 def __dir__() -> list[str]:

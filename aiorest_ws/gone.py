@@ -71,12 +71,12 @@ def missing(module: str, name: str) -> Exception:
 
     So `hasattr` is false. Python itself would say there of an AttributeError no more than that the name is not there.
     """
-    known = PLACES.get(f"{module}.{name}".partition(".")[2])
-    is_import = _imports(2)
-    if known is not None:
-        said = f"{module}.{name} of 1.1.1 is gone: {known}"
-    elif name in NAMES:
-        said = f"module {module!r} has no {name!r}: {NAMES[name]}"
+    below = f"{module}.{name}".partition(".")[2]
+    is_import = _is_import()
+    if below in PLACES:
+        said = f"{module}.{name} of 1.1.1 is gone: {PLACES[below]}"
+    elif cure := NAMES.get(name) or MODULES.get(below):
+        said = f"module {module!r} has no {name!r}: {cure}"
     elif is_import and (near := _near(name, module)) is not None:
         said = f"cannot import name {name!r} from {module!r}, did you mean {near!r}?"
     else:
@@ -84,12 +84,12 @@ def missing(module: str, name: str) -> Exception:
     return ImportError(said, name=module) if is_import else AttributeError(said, name=name)
 
 
-def _imports(depth: int) -> bool:
-    """Tell whether the caller of what called this, `depth` frames up, is at `from … import …`."""
+def _is_import() -> bool:
+    """Tell whether who asks the `__getattr__` that called `missing` is at `from … import …`."""
     from opcode import opname  # nobody needs it before something is missing
 
-    frame = sys._getframe(depth + 1)
-    return opname[frame.f_code.co_code[frame.f_lasti]] == "IMPORT_FROM"
+    asking = sys._getframe(3)
+    return opname[asking.f_code.co_code[asking.f_lasti]] == "IMPORT_FROM"
 
 
 def _near(name: str, module: str) -> str | None:

@@ -24,7 +24,7 @@ _RETURNED = "return the value, or aiorest_ws.Response(value, status=201): it is 
 _ARGUMENT = "a parameter of a handler is what its name says: of the path, of `args`, `data` (docs/tutorial/3-typed.md)"
 _ROUTER = "routes are those of a router: SimpleRouter(), @router.get(path), Application(router)"
 _INCLUDE = "router.include(other, prefix='/v1') takes in another router"
-_AROUND = "middlewares=[…] has what stands around handlers (docs/guide/middlewares.md)"
+_AROUND = "middlewares=[…]) has what stands around handlers (docs/guide/middlewares.md)"
 _OF_LIFE = "Application(router, lifespan=…) has what is done before and after serving (docs/guide/lifespan.md)"
 _LIVE = "@router.get(path, live=True) may be subscribed to, app.live.changed(url) tells of changes"
 _SOCKET = f"every route is called over the WebSocket: @router.get(path); and {_LIVE}"
@@ -95,7 +95,7 @@ OF_ROUTERS: Final = _by_word(
         "add_route add_url_rule add_endpoint add_get add_post add_put add_patch add_delete add_view add_resource",
         "it is router.route(path, methods)": "api_route endpoint",
         _SOCKET: "websocket websocket_route ws add_websocket_route add_api_websocket_route on on_message event emit",
-        f"SimpleRouter({_AROUND[:-1]}, too)": "middleware add_middleware before_request after_request use",
+        f"SimpleRouter({_AROUND}": "middleware add_middleware before_request after_request use",
         f"router.{_FAILED}": "errorhandler error_handler add_exception_handler app_errorhandler",
         "it is router.url_for(name, …)": "url_path_for reverse url",
         _LIVE: "subscribe subscription live publish changed topic broadcast",
@@ -179,26 +179,23 @@ OPTIONS: Final = _by_word(
 """Of options: the name of one of ours, or a sentence."""
 
 
-class _Elsewhere:
-    """An attribute that is not there, and says what does it instead. Whatever sets it on an instance wins."""
-
-    __slots__ = ("_cure", "_name")
-
-    def __init__(self, name: str, cure: str) -> None:
-        self._name, self._cure = name, cure
-
-    def __get__(self, instance: object, owner: type) -> Any:
-        title = f"{owner.__name__!r} object" if instance is not None else f"type object {owner.__name__!r}"
-        raise AttributeError(f"{title} has no attribute {self._name!r}: {self._cure}")
-
-
 def of_peers(words: Mapping[str, str]) -> Any:
-    """Make a class say what does what its peers do by `words`: name → cure. It costs those nothing that it has."""
+    """Make the objects of a class say what does what their peers do by `words`: name → cure.
+
+    Nothing is added that `dir`, a protocol or the spec of a mock would take for a method: Python asks `__getattr__` for
+    what is not there.
+    """
+
+    def __getattr__(self: object, name: str) -> Any:
+        if hasattr(type(self), name):
+            return object.__getattribute__(self, name)  # a property that fails says why
+        said = f"{type(self).__name__!r} object has no attribute {name!r}"
+        if name in words:
+            raise AttributeError(f"{said}: {words[name]}", name=name)  # without `obj`, of which Python makes guesses
+        raise AttributeError(said, name=name, obj=self)
 
     def teach(cls: C) -> C:
-        for name, cure in words.items():
-            if not hasattr(cls, name):
-                setattr(cls, name, _Elsewhere(name, cure))
+        cls.__getattr__ = __getattr__  # type: ignore[attr-defined]
         return cls
 
     return teach

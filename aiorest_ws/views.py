@@ -99,5 +99,7 @@ class MethodBasedView(View):
         return self.renderers[0]() if self.renderers else JSONRenderer()
 
 
-def __getattr__(name: str) -> Any:
-    raise missing(__name__, name)
+if not TYPE_CHECKING:  # type checkers would take any name for one of ours
+
+    def __getattr__(name: str) -> Any:
+        raise missing(__name__, name)

@@ -537,6 +537,13 @@ class Program:
             await self.process.communicate()
 
 
+async def printed(source: str, **environment: str) -> str:
+    """Give what a program prints that complains of nothing, and ends well."""
+    outcome = await run_program(source, **environment)
+    assert (outcome.code, outcome.err) == (0, "")
+    return outcome.out
+
+
 async def run_program(source: str, **environment: str) -> Outcome:
     """Run a program to its end."""
     async with await Program.start(source, **environment) as program:

@@ -9,6 +9,7 @@ import inspect
 import pickle
 import re
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -44,9 +45,21 @@ def test_a_name_that_is_asked_for_is_an_attribute_error_and_hasattr_is_false(nam
 def test_a_module_says_what_does_it_here(name: str) -> None:
     if "." in name:  # its package is missing, too, and says it first
         name = name.partition(".")[0]
+    caught: Any
     with pytest.raises(ModuleNotFoundError) as caught:
         exec(f"from aiorest_ws.{name} import anything", {})
     assert str(caught.value) == f"there is no aiorest_ws.{name}: {MODULES[name]}"
+    with pytest.raises(ImportError) as caught:
+        exec(f"from aiorest_ws import {name}", {})
+    assert str(caught.value) == f"module 'aiorest_ws' has no {name!r}: {MODULES[name]}"
+    assert not hasattr(aiorest_ws, name)
+
+
+def test_a_name_behind_many_others_says_it_too() -> None:
+    """What is behind 255 of them is at an instruction with a prefix."""
+    many = "; ".join(f"n{number} = 1" for number in range(300))
+    with pytest.raises(ImportError, match="module 'aiorest_ws' has no 'HTTPException': "):
+        exec(f"{many}\nfrom aiorest_ws import HTTPException", {})
 
 
 @pytest.mark.parametrize(
@@ -83,13 +96,15 @@ def test_what_tools_look_for_is_missing_as_ever(name: str) -> None:
 )
 def test_a_method_of_theirs_says_what_does_it_here(cls: Any, name: str) -> None:
     cure = (OF_APPLICATIONS if cls is Application else OF_ROUTERS)[name]
-    assert not hasattr(cls, name)
-    assert not hasattr(cls(), name)
+    for thing in (cls, cls()):
+        assert not hasattr(thing, name)
+        assert name not in dir(thing)
+        assert inspect.getattr_static(thing, name, None) is None  # protocols look so, from 3.12 on
+        assert not hasattr(Mock(spec=thing), name)
     with pytest.raises(AttributeError) as caught:
         getattr(cls(), name)
     assert str(caught.value) == f"'{cls.__name__}' object has no attribute {name!r}: {cure}"
-    with pytest.raises(AttributeError, match=f"^type object '{cls.__name__}' has no attribute '{name}': "):
-        getattr(cls, name)
+    assert caught.value.obj is None  # Python adds no guess
 
 
 def test_what_a_program_has_of_that_name_is_its_own() -> None:
@@ -105,6 +120,22 @@ def test_what_a_program_has_of_that_name_is_its_own() -> None:
     plain: Any = SimpleRouter()
     plain.run = 7
     assert plain.run == 7
+
+
+def test_what_fails_in_a_property_is_what_is_said() -> None:
+    class Own(Application):
+        @property
+        def config(self) -> str:
+            raise AttributeError("no such file")
+
+        @property
+        def place(self) -> str:
+            return self.state.nowhere  # type: ignore[no-any-return]
+
+    with pytest.raises(AttributeError, match=r"^no such file$"):
+        Own().config  # noqa: B018
+    with pytest.raises(AttributeError, match=r"has no attribute 'nowhere'$"):
+        Own().place  # noqa: B018
 
 
 def test_tools_that_look_at_everything_find_nothing_there() -> None:

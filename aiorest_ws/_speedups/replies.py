@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiorest_ws._speedups.unsendable import unsendable
 from aiorest_ws.callables import calls
-from aiorest_ws.callables.failures import sole
+from aiorest_ws.callables.failures import ASTRAY, sole
 from aiorest_ws.exceptions import BaseAPIException, HandlerFailed, IncorrectArgument, InvalidMessage, SerializerError
 
 if TYPE_CHECKING:
@@ -281,7 +281,7 @@ def _explained(request: Request, exc: BaseException) -> BaseException:
     if isinstance(exc, IncorrectArgument) and exc.missing is not None:
         data = request._data
         if type(data) is dict and exc.missing in data:
-            exc = IncorrectArgument(f"{exc.detail}: it is in `data`, and belongs in `args`")
+            exc = IncorrectArgument(f"{exc.detail}{ASTRAY}")
     return exc
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from asyncio import CancelledError
 
-__all__ = ("PASSED_ON", "sole")
+__all__ = ("ASTRAY", "PASSED_ON", "sole")
 
 # What no call of the application's functions keeps from its way; everything else, SystemExit too, is their failure.
 PASSED_ON = (CancelledError, GeneratorExit, KeyboardInterrupt)
+
+ASTRAY = ": it is in `data`, and belongs in `args`"  # behind what is said of an argument that is missing
 
 
 def sole(exc: BaseException) -> BaseException:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache, wraps
 from typing import Any, Final, TypeVar
 
@@ -54,10 +54,11 @@ _OF_VIEWS: Final = {
     }.items()
     for word in words.split()
 }
-_ELSEWHERE: Final = {
+_ELSEWHERE: Final[dict[str, Mapping[str, str]]] = {
     "view": _OF_VIEWS,
     "endpoint": _OF_VIEWS | {"status_code": "it is called status, and a handler may return Response(…, status=…)"},
     "SimpleRouter": dict.fromkeys(("prefix", "url_prefix"), "include(…, prefix=…) has it"),
+    "option": OPTIONS,
 }
 
 _MANY: Final = 3  # slips of the pen, at most
@@ -98,18 +99,19 @@ def misspelled(word: str, known: Iterable[str]) -> str | None:
 
 
 def elsewhere(name: str, of: str) -> str | None:
-    """Give how that is done for which `of` has no `name`, which another framework has; None if we know of none."""
+    """Give how that is done for which `of` has no `name`, which another framework has; None if we know of none.
+
+    For "option" it may be the name of another.
+    """
     return _ELSEWHERE.get(of, {}).get(name.lower())
 
 
 def unknown(name: str, known: Iterable[str], what: str = "keyword", of: str = "") -> str:
     """Say that `name` is none of `known`, and which is meant, or what there is."""
     known = tuple(known)
-    near = meant(name, known) or (OPTIONS.get(name.lower()) if what == "option" else None)
-    if near in known:
-        cure = f"did you mean {near!r}?"
-    else:
-        cure = near or elsewhere(name, of) or f"expected one of {', '.join(sorted(known))}"
+    cure = meant(name, known) or elsewhere(name, of or what) or f"expected one of {', '.join(sorted(known))}"
+    if cure in known:
+        cure = f"did you mean {cure!r}?"
     return f"unknown {what} {name!r:.100}{of and f' of {of}'}, {cure}"
 
 

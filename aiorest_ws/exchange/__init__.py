@@ -11,12 +11,14 @@ if TYPE_CHECKING:
 __all__ = ("Exchange", "Page")
 
 
-def __getattr__(name: str) -> Any:
-    """Import what is asked for: most applications serve no HTTP."""
-    if name == "Exchange":
-        from aiorest_ws.exchange.door import Exchange as found
-    elif name == "Page":
-        from aiorest_ws.exchange.pages import Page as found  # type: ignore[assignment]
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return found
+if not TYPE_CHECKING:  # type checkers would take any name for one of ours
+
+    def __getattr__(name: str) -> Any:
+        """Import what is asked for: most applications serve no HTTP."""
+        if name == "Exchange":
+            from aiorest_ws.exchange.door import Exchange as found
+        elif name == "Page":
+            from aiorest_ws.exchange.pages import Page as found
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return found

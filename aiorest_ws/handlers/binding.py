@@ -16,6 +16,7 @@ from msgspec import Struct, ValidationError, convert, field
 from msgspec.structs import asdict, astuple
 
 from aiorest_ws._speedups import texts_of
+from aiorest_ws.callables.failures import ASTRAY
 from aiorest_ws.exceptions import InvalidArguments, InvalidHandler
 from aiorest_ws.handlers.bodies import BODY, is_body, is_container
 from aiorest_ws.handlers.decimals import digits_of
@@ -112,14 +113,16 @@ class Binder:
                 faults.append(fault(["args", name], f"unexpected argument `{name:.100}`"))
             if len(faults) >= MOST_FAULTS:
                 return kwargs
-        absent = [name for name in self.required if name not in args]
-        faults += [fault(["args", name], f"missing argument `{name}`{self._cure(name, data)}") for name in absent]
+        for name in self.required:
+            if name not in args:
+                cure = self._cure(name, data)
+                faults.append(fault(["args", name], f"missing argument `{name}`{cure}"))
         return kwargs
 
     def _cure(self, name: str, data: Any) -> str:
         """Say where the argument `name` is that is not in `args`, as far as that is to be seen."""
         if type(data) is dict and name in data:
-            return ": it is in `data`, and belongs in `args`"
+            return ASTRAY
         is_body = name in self.bodies or (data is not None and self.body is None and name in self.containers)
         return f": {BODY}" if is_body else ""
 

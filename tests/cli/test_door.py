@@ -23,19 +23,19 @@ from tests.serving import asynchronous, run_program
 @asynchronous
 async def test_help_imports_nothing_at_all() -> None:
     source = """
-import json, sys
+import sys
 before = set(sys.modules)
 from aiorest_ws_cli import main
 code = main(["--help"])
-print(json.dumps([code, sorted(set(sys.modules) - before)]))
+imported = sorted(set(sys.modules) - before)
+import json
+print(json.dumps([code, imported]))
 """
     outcome = await run_program(source)
     assert (outcome.code, outcome.err) == (0, "")
     *told, last = outcome.out.splitlines(keepends=True)
     assert "".join(told) == HELP
-    code, imported = json.loads(last)
-    assert code == 0
-    assert [name for name in imported if not name.startswith("collections")] == ["aiorest_ws_cli"]
+    assert json.loads(last) == [0, ["aiorest_ws_cli"]]
 
 
 def test_help_is_that_of_the_commands(cli: Cli) -> None:

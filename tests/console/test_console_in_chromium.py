@@ -25,6 +25,12 @@ pytestmark = pytest.mark.browser
 
 WIDE, PHONE = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
 MESSAGES = 10_000
+UNSEEN = """
+Object.defineProperty(document, "hidden", { value: true });
+const { setTimeout } = window;
+window.setTimeout = (act, pause, ...rest) => (pause < 100 ? setTimeout(act, pause, ...rest) : 0);
+window.requestAnimationFrame = () => 0;
+"""
 
 
 class Pet(msgspec.Struct, forbid_unknown_fields=True):
@@ -252,6 +258,16 @@ async def test_messages_come_to_a_worker_so_that_frames_are_drawn_meanwhile() ->
         await page.click("#drop")
         await expect(page.locator("#status")).to_have_text("open")
         assert len(page.workers) == 1
+
+
+@within(60)
+async def test_a_page_that_is_not_seen_reads_on() -> None:
+    """No frame is drawn of it, and its timers come late."""
+    async with browser() as chromium, shown(chromium) as (_, page):
+        await choose(page, "POST", "/storm")
+        await page.evaluate(UNSEEN)
+        await page.evaluate("document.querySelector('#send').click()")
+        await expect(page.locator("#reply-status")).to_have_text("200")  # the reply is behind all messages
 
 
 @within(60)

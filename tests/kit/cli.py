@@ -51,7 +51,7 @@ class Cli:
 
     def __call__(self, *argv: str) -> Said:
         try:
-            code: int | str | None = main(argv)
+            code: int | str | None = main([*argv])
         except SystemExit as exc:
             code = exc.code
         out, err = self._capsys.readouterr()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiorest_ws.gone import missing
 
@@ -45,5 +45,7 @@ class AbstractUser:
         return f"{self.first_name} {self.last_name}".strip()
 
 
-def __getattr__(name: str) -> Any:
-    raise missing(__name__, name)
+if not TYPE_CHECKING:  # type checkers would take any name for one of ours
+
+    def __getattr__(name: str) -> Any:
+        raise missing(__name__, name)

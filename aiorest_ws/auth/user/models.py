@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiorest_ws.auth.user.abstractions import AbstractUser
 from aiorest_ws.gone import missing
@@ -26,5 +26,7 @@ class User(AbstractUser):
         return f"<User {self.id!r:.100}>"
 
 
-def __getattr__(name: str) -> Any:
-    raise missing(__name__, name)
+if not TYPE_CHECKING:  # type checkers would take any name for one of ours
+
+    def __getattr__(name: str) -> Any:
+        raise missing(__name__, name)

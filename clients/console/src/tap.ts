@@ -1,5 +1,5 @@
 /** The WebSocket that the client is given: it says what goes over it, and can be cut and held off. */
-import { Wire } from "./wire.js";
+import { LOST, Wire } from "./wire.js";
 
 export interface Arrived {
   message: Record<string, any>;
@@ -14,7 +14,6 @@ export interface Watcher {
   noted(text: string): void;
 }
 
-const LOST = 4000; // of the codes that are for applications to use: the client comes back after it
 const REMEMBERED = 1000; // requests without a reply, whose time is known
 
 function parsed(text: string): Record<string, any> {

@@ -14,9 +14,9 @@ interface End {
 
 const PAUSE = 16; // ms between two times that the worker tells something: about a frame
 const SPELL = 8; // ms that messages may take before a frame has its turn
-const HIDDEN = 100; // ms after which they go on without one: a page that is not seen has none
+const COVERED = 100; // ms after which they go on without one, which a page has that is not seen, and does not know it
 const MOST = 100_000; // messages that wait to be read: a server that sends more than that has to be left
-const LOST: End = { code: 4000, reason: "the page is too slow for what comes" }; // of the codes that are for applications
+export const LOST = 4000; // of the codes that are for applications to use: the client comes back after it
 
 /** In the page: what is used of a WebSocket. */
 export class Wire {
@@ -52,14 +52,14 @@ export class Wire {
     if (this.read === this.told.length) this.began = performance.now();
     this.told = this.told.slice(this.read).concat(told);
     this.read = 0;
-    if (this.told.length > MOST) this.close(LOST.code, LOST.reason);
+    if (this.told.length > MOST) this.close(LOST, "the page is too slow for what comes");
     this.goOn();
   }
 
   private goOn(): void {
     if (this.isTurn || this.read === this.told.length) return;
     this.isTurn = true;
-    if (performance.now() - this.began < SPELL) this.turns.port2.postMessage(null);
+    if (document.hidden || performance.now() - this.began < SPELL) this.turns.port2.postMessage(null);
     else this.goOnAfterFrame();
   }
 
@@ -71,7 +71,7 @@ export class Wire {
       this.turns.port2.postMessage(null);
     };
     const frame = requestAnimationFrame(goOn);
-    const timer = setTimeout(goOn, HIDDEN);
+    const timer = setTimeout(goOn, COVERED);
   }
 
   private turn(): void {
@@ -92,6 +92,7 @@ export class Wire {
   private ended(end: End): void {
     this.readyState = WebSocket.CLOSED;
     this.turns.port1.close();
+    this.worker.terminate();
     this.onclose?.(end);
   }
 }
@@ -100,10 +101,7 @@ export class Wire {
 export function serve(): void {
   onmessage = ({ data: url }) => {
     const told = teller();
-    const end = ({ code, reason }: End) => {
-      told({ code, reason }, true);
-      close();
-    };
+    const end = ({ code, reason }: End) => told({ code, reason }, true);
     let socket: WebSocket;
     try {
       socket = new WebSocket(url);
