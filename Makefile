@@ -81,7 +81,7 @@ covered:
 	$(BIN)/python -m coverage report --skip-covered
 
 test-packaging: $(VENV)/.compiled
-	$(BARE) $(BIN)/python -m pytest -q -m packaging tests/test_packaging.py
+	$(BARE) $(BIN)/python -m pytest -q -m packaging tests/test_packaging.py tests/connection/test_autobahn.py
 
 # Debian's own; where another system has them on PATH, nothing is installed.
 test-proxies: $(VENV)/.compiled

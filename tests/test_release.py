@@ -1,7 +1,8 @@
-"""What is released names one version: `make release-check` asks the same before an upload, and more."""
+"""What is released names one version, as `make release-check` asks, too, and no test of it is left out everywhere."""
 
 from __future__ import annotations
 
+import re
 import runpy
 from pathlib import Path
 
@@ -9,6 +10,13 @@ import pytest
 
 import aiorest_ws
 from tests.kit.pages import ROOT
+
+MARK = re.compile(r"^(?:pytestmark = |@)pytest\.mark\.(browser|packaging|proxies)$", re.MULTILINE)
+MARKED = sorted(
+    (mark, path.relative_to(ROOT).as_posix())
+    for path in (ROOT / "tests").rglob("test_*.py")
+    for mark in MARK.findall(path.read_text("utf-8"))
+)
 
 
 def check(folder: Path) -> int:
@@ -55,3 +63,14 @@ def test_one_that_differs_is_named(where: str, text: str, folder: Path, capsys: 
     (folder / where).write_text(text, "utf-8")
     assert check(folder) == 1
     assert f"  {where}: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("mark", "path"), MARKED)
+def test_what_is_left_out_of_the_other_runs_is_in_one_of_its_own(mark: str, path: str) -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8").replace("\\\n", " ")
+    (files,) = re.findall(rf"-m pytest -q -m {mark} (.*)", makefile)
+    assert path in files.split()
+
+
+def test_there_are_tests_that_are_left_out() -> None:
+    assert {mark for mark, _ in MARKED} == {"browser", "packaging", "proxies"}

@@ -21,7 +21,7 @@ _MOST_STREAMS = 8  # in one message: each costs as much as a message
 
 @cache
 def quickest() -> Any:
-    """Give the module that deflates, of those that are installed: 20 KB take isal 6 us, zlib-ng 72, zlib 115."""
+    """Give the module that deflates, of those installed: 20 KB of JSON take isal 31 us, zlib-ng 104, zlib 138."""
     for name in ("isal.isal_zlib", "zlib_ng.zlib_ng"):
         try:
             return import_module(name)

@@ -22,7 +22,7 @@ async def ask(connection: Any) -> None:
             await connection._ask_application()
     except (ConnectionRefused, BaseAPIException, *PASSED_ON):
         raise
-    except Exception as exc:
+    except Exception as exc:  # of the application, and perhaps a group: who asks gets the status of what is in it
         why = sole(exc)
         if isinstance(why, (ConnectionRefused, BaseAPIException)):
             raise why from exc

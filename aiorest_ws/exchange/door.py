@@ -75,8 +75,11 @@ class Exchange:
         line    the connection that carries it, if it is one of ours
         """
         reply = await self._reply_to(scope, receive, line)
-        if reply is None:
-            return
+        if reply is not None:
+            await self.say(reply, scope, receive, send, line)
+
+    async def say(self, reply: Reply, scope: Scope, receive: Receive, send: Send, line: Any) -> None:
+        """Send a response, the last of its connection where nobody could tell what follows the request."""
         status, headers, body, closes, stream = reply
         if closes or (line is not None and line.has_unread_body):
             headers.append((b"connection", b"close"))
@@ -108,7 +111,7 @@ class Exchange:
             raise
         except BaseAPIException as exc:
             return with_cors(error(int(exc.status), exc.detail, form), connection)
-        except Exception as exc:
+        except Exception as exc:  # no fault of the client: whatever it is, it is told that there is one
             self.factory.failures.write(logging.ERROR, "cannot answer a request over HTTP", exc)
             return error(500, HandlerFailed.default_detail, form)
         finally:

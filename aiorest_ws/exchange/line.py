@@ -26,6 +26,8 @@ except ImportError as exc:
     raise ImportError("HTTP needs uvicorn and httptools: pip install 'aiorest-ws[http]>=2'") from exc
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from aiorest_ws.exchange.port import Port
     from aiorest_ws.exchange.replies import Headers
     from aiorest_ws.http.head import Handshake
@@ -221,9 +223,9 @@ class Line(HttpToolsProtocol):
             self._port.answer(cycle, self), context=None if context is None else context.copy()
         )
 
-    async def respond(self, status: int, headers: Headers, body: bytes) -> None:
+    def respond(self, status: int, headers: Headers, body: bytes) -> Awaitable[None]:
         """Send the whole response to the request that is answered. Raises RuntimeError for headers that cannot be."""
-        await self._running.respond(status, headers, body)
+        return self._running.respond(status, headers, body)  # type: ignore[no-any-return]
 
     def on_response_complete(self) -> None:
         transport = self.transport

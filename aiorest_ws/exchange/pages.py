@@ -29,9 +29,7 @@ class Page:
     headers     that its response has beside
     """
 
-    def __init__(
-        self, make: Callable[[], bytes] | bytes, media_type: str, headers: Sequence[tuple[str, str]] = ()
-    ) -> None:
+    def __init__(self, make: Callable[[], bytes], media_type: str, headers: Sequence[tuple[str, str]] = ()) -> None:
         self._make = make
         self.media_type = media_type
         self.headers = [(name.lower().encode(), value.encode()) for name, value in headers]
@@ -39,7 +37,7 @@ class Page:
     @cached_property
     def reply(self) -> Reply:
         """Its response, with an ETag."""
-        body = self._make if isinstance(self._make, bytes) else self._make()
+        body = self._make()
         etag = (b"etag", f'W/"{digest_of(body)}"'.encode())
         return made(200, body, self.media_type.encode(), caching=(_CACHING, etag, *self.headers))
 

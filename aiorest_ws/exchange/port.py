@@ -90,7 +90,7 @@ class Port:
             await self.exchange.serve(scope, cycle.receive, cycle.send, line)
         except PASSED_ON:
             raise
-        except Exception as exc:
+        except Exception as exc:  # nothing that can be told to the client any more
             self.factory.failures.write(logging.ERROR, f"{line.peer}: cannot answer over HTTP", exc)
             line.close()
 
@@ -98,19 +98,13 @@ class Port:
         """Let the other app answer, told who asks as trusted proxies say."""
         scope, handshake, proxies = cycle.scope, cycle.handshake, self.factory.trustXForwardedFor
         if not self.factory.hosts.allow(handshake.host, of_page=bool(handshake.host)):
-            await send_refusal(cycle.send, ConnectionRefused(403))
+            await self.exchange.say(refused(ConnectionRefused(403), 0), scope, cycle.receive, cycle.send, line)
             return
         if proxies:
             address = client_address(handshake, proxies)
             scope["client"] = scope["client"] if address is None else (address, 0)
             scope["scheme"] = client_scheme(handshake, proxies) or scope["scheme"]
         await cycle.run_asgi(self.beside)
-
-
-async def send_refusal(send: Any, why: ConnectionRefused) -> None:
-    reply = refused(why, 0)
-    await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
-    await send({"type": "http.response.body", "body": reply.body})
 
 
 class _State:

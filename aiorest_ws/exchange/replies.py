@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from aiorest_ws._speedups import BINARY_MSGPACK, decode, write
 from aiorest_ws.exceptions import ConnectionRefused, InvalidMessage
+from aiorest_ws.http.head import on_a_line, phrase
 
 __all__ = (
     "Headers",
@@ -30,6 +31,7 @@ _PACKED = b"application/msgpack"
 _BARE = (204, 205, 304)  # which have no body
 _NO_STORE = (b"cache-control", b"no-store")
 _NO_SNIFF = (b"x-content-type-options", b"nosniff")
+_MOST = 2000  # characters of a header that an application gives
 _BLANKS = (" ", "\n", "\r", "\t")
 _read = JSONDecoder(parse_int=str, parse_float=str).raw_decode
 _OF_THE_CARRIER = frozenset(("upgrade", "connection", "content-length", "content-type", "transfer-encoding"))
@@ -156,26 +158,16 @@ def error(status: int, detail: Any, form: int, headers: Iterable[tuple[str, str]
         if name.lower() == "connection":
             closes = closes or "close" in value.lower()
         if name.lower() not in _OF_THE_CARRIER:
-            reply.headers.append((_printable(name).lower().encode(), _printable(value).encode()))
+            reply.headers.append((on_a_line(name).lower().encode(), on_a_line(value, _MOST).encode()))
     return reply._replace(closes=closes)
 
 
 def refused(exc: ConnectionRefused, form: int) -> Reply:
     """Give the response for who may not connect, or asks in a way that nobody can answer."""
-    from http import HTTPStatus
-
-    reason = exc.reason
-    if reason is None:
-        reason = HTTPStatus(exc.status).phrase if exc.status in set(HTTPStatus) else "refused"
-    return error(exc.status, reason, form, exc.headers)
+    return error(exc.status, phrase(exc.status) if exc.reason is None else exc.reason, form, exc.headers)
 
 
 def not_modified(reply: Reply) -> Reply:
     """Give the response that says that the client has that one."""
     left = [pair for pair in reply.headers if pair[0] not in (b"content-type", b"content-length")]
     return Reply(304, left, b"")
-
-
-def _printable(text: str) -> str:
-    """Give `text` as a line of a response can have it: what an application says may come from a client."""
-    return "".join(mark if " " <= mark <= "~" else "?" for mark in str(text)[:2000])

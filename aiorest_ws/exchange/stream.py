@@ -27,7 +27,6 @@ __all__ = ("Stream",)
 
 _NO_MODIFICATION, _PARTIAL = 304, 206
 _HEADERS = ((b"content-type", b"text/event-stream"), (b"cache-control", b"no-store"), (b"x-accel-buffering", b"no"))
-_OF_THE_CARRIER = frozenset((b"connection", b"content-length", b"upgrade"))
 
 
 def _status_of(close: Close) -> int:
@@ -107,7 +106,7 @@ class Stream:
         if guest.refused is not None:
             raise guest.refused
         if isinstance(said, Answer):
-            pairs = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in said.headers if n not in _OF_THE_CARRIER]
+            pairs = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in said.headers if n != b"connection"]
             raise ConnectionRefused(said.status, None, headers=pairs)
         raise ConnectionRefused(503)
 

@@ -29,6 +29,8 @@ __all__ = (
     "is_probe",
     "is_token",
     "is_upgrade",
+    "on_a_line",
+    "phrase",
     "read",
     "refusal",
     "target_parts",
@@ -349,8 +351,8 @@ def refusal(
     to_head    the request was a HEAD, whose answer has no body (RFC 9110 §9.3.2)
     """
     text = "" if reason else _TEXTS.get(status, "")
-    lines = [f"HTTP/1.1 {status} {_printable(reason or _phrase(status))}"]
-    lines += [f"{_printable(name)}: {_printable(value)}" for name, value in headers]
+    lines = [f"HTTP/1.1 {status} {on_a_line(reason or phrase(status))}"]
+    lines += [f"{on_a_line(name)}: {on_a_line(value)}" for name, value in headers]
     upgrades = any(name.lower() == "upgrade" for name, _ in headers)
     lines += [f"Connection: close{', Upgrade' if upgrades else ''}", f"Content-Length: {len(text)}"]
     if text:
@@ -371,7 +373,8 @@ def health(*, stopping: bool, to_head: bool) -> bytes:
     return "\r\n".join((*lines, "", "" if to_head else text)).encode("ascii")
 
 
-def _phrase(status: int) -> str:
+def phrase(status: int) -> str:
+    """Give what the standard calls a status."""
     from http import HTTPStatus
 
     try:
@@ -380,6 +383,6 @@ def _phrase(status: int) -> str:
         return "Refused"
 
 
-def _printable(text: str) -> str:
+def on_a_line(text: str, most: int = 200) -> str:
     """Give `text` as a line of a response can have it: what an application says may come from a client."""
-    return "".join(mark if " " <= mark <= "~" else "?" for mark in str(text)[:200])
+    return "".join(mark if " " <= mark <= "~" else "?" for mark in str(text)[:most])

@@ -106,6 +106,19 @@ async def test_a_page_whose_name_leads_here_gets_nothing_of_it() -> None:
 
 
 @asynchronous
+async def test_who_is_refused_before_the_body_came_is_closed() -> None:
+    """As with our routes, nobody could tell the rest of the body from the next request."""
+    async with serving(fastapi_app([])) as (app, _client):
+        reader, writer = await asyncio.open_connection(*app.addresses[0])
+        writer.write(b"POST /upload HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 2\r\n\r\n")
+        async with asyncio.timeout(TIMEOUT):
+            reply = await reader.read()  # to the end
+        assert reply.startswith(b"HTTP/1.1 403 ")
+        assert b"\r\nconnection: close\r\n" in reply
+        writer.close()
+
+
+@asynchronous
 async def test_an_app_that_fails_to_start_is_one_line() -> None:
     async def fails(scope: Any, receive: Any, send: Any) -> None:
         await receive()

@@ -797,7 +797,7 @@ async def test_a_page_is_served_beside_the_routes(monkeypatch: pytest.MonkeyPatc
 
 @asynchronous
 async def test_a_route_with_the_path_of_a_page_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doors, "pages_of", lambda app: {"/hello": Page(b"", "text/html")})
+    monkeypatch.setattr(doors, "pages_of", lambda app: {"/hello": Page(bytes, "text/html")})
     with pytest.raises(ImproperlyConfigured, match="route GET /hello/ has the path of the page /hello"):
         Exchange(Application(router).prepare())
 
