@@ -101,8 +101,17 @@ async def in_a_thread(function: Callable[[], T]) -> T:
     def run() -> None:
         try:
             given.set_result(function())
-        except Exception as exc:  # who waits is told
-            given.set_exception(exc)
+        except BaseException as exc:  # who waits is told, of SystemExit too
+            given.set_exception(_raisable(exc))
 
     threading.Thread(target=run, name="aiorest_ws.client token", daemon=True).start()
     return await asyncio.wrap_future(given)
+
+
+def _raisable(exc: BaseException) -> Exception:
+    """Give what a future takes and a loop survives: neither is so of StopIteration, SystemExit and their like."""
+    if isinstance(exc, Exception) and not isinstance(exc, StopIteration):
+        return exc
+    error = RuntimeError(f"the function raised {exc!r}")
+    error.__cause__ = exc
+    return error

@@ -203,6 +203,18 @@ def test_a_function_for_tokens_that_raises_is_raised() -> None:
     assert threads() == []
 
 
+@pytest.mark.parametrize("exc", [StopIteration("x"), SystemExit("x"), KeyboardInterrupt("x"), GeneratorExit("x")])
+def test_what_neither_a_future_nor_a_loop_takes_is_told_all_the_same(exc: BaseException) -> None:
+    def fetch() -> str:
+        raise exc
+
+    told = pytest.raises(RuntimeError, match=f"raised {type(exc).__name__}")
+    with a_world() as world, told as raised, Client(world.url, token=fetch):
+        pass
+    assert raised.value.__cause__ is exc
+    assert threads() == []
+
+
 def test_a_first_connection_that_cannot_be_had_leaves_no_thread() -> None:
     with pytest.raises(ConnectionLost, match="no connection to"), Client("ws://127.0.0.1:9"):
         pass
