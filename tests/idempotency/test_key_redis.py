@@ -15,7 +15,7 @@ from aiorest_ws.testing import AsyncTestClient
 from tests.kit.ledgers import RedisLedgerKit, asked, outcome
 from tests.kit.systems import needs_posix
 from tests.kit.valkeys import Valkey, clustered, proxied, running
-from tests.serving import Gates, asynchronous, until
+from tests.serving import Gates, asynchronous, turn_over, until
 
 pytestmark = needs_posix
 KEY = "7f1c6d1e-2b1a-4d3f"
@@ -74,10 +74,14 @@ async def test_without_a_server_nothing_is_begun_and_nothing_stays_reserved() ->
 @asynchronous
 async def test_who_is_cancelled_while_it_asks_has_nothing(valkey: Valkey) -> None:
     async with RedisLedgerKit(valkey) as kit:
+        await kit.done(asked("before"), None)  # that it is alive is known
+        valkey.do("CLIENT", "PAUSE", 60_000, "WRITE")  # or the answer might be there before the cancellation
         asking = asyncio.ensure_future(kit.ledger.reserve(asked()))
-        await until(lambda: kit.ledger._beaten > 0)
+        await turn_over(20)
         asking.cancel()
         await asyncio.wait([asking])
+        assert asking.cancelled()
+        valkey.do("CLIENT", "UNPAUSE")
         await kit.settle()
         assert kit.ledger._held == set()
         assert not isinstance(await kit.ledger.reserve(asked()), Outcome)
