@@ -6,7 +6,7 @@ Imports msgspec: whoever needs it imports this module when the first annotated h
 from __future__ import annotations
 
 from functools import cache, partial
-from typing import Any, Protocol, get_args, get_type_hints
+from typing import Any, Protocol, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import inspect as types
@@ -114,7 +114,7 @@ def is_for_pydantic_alone(info: Any) -> bool:
         return cls.__name__ in _NO_CLASSES and cls.__module__.partition(".")[0] == "pydantic"
     if not isinstance(info, _WITH_FIELDS):
         return False
-    return is_pydantics(class_of(info)) or _has_foreign_constraints(class_of(info))
+    return is_pydantics(class_of(info)) or _has_foreign_constraints(class_of(info)) or _is_constrained(info.cls)
 
 
 def _refuse_beside(alone: Any, infos: list[Any]) -> None:
@@ -225,6 +225,8 @@ def is_pydantic(hint: Any) -> bool:
         return True
     if any(type(m).__module__.partition(".")[0] in _CONSTRAIN for m in _metadata(hint)):
         return True
+    if hasattr(get_origin(hint), "__struct_config__") or hasattr(get_origin(hint), "__attrs_attrs__"):
+        return False  # of which pydantic knows nothing: a model in it is one of its fields
     return any(is_pydantic(part) for part in get_args(hint) if not isinstance(part, (str, int, bytes)))
 
 
