@@ -19,6 +19,7 @@ from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 from aiorest_ws.callables.calls import call
 from aiorest_ws.callables.failures import PASSED_ON, sole
 from aiorest_ws.connection.compression import agree, extensions
+from aiorest_ws.connection.kernel import close_behind
 from aiorest_ws.exceptions import BaseAPIException, ConnectionRefused
 from aiorest_ws.http.acceptance import acceptance
 from aiorest_ws.http.head import (
@@ -373,12 +374,6 @@ class Opening(_Protocol):
 
     def _leave(self) -> None:
         """Close a connection that was refused, so that the answer is read, but whatever the client does."""
-        transport = self.transport
-        if self.data and transport.can_write_eof():
-            # What is not read when the socket is closed resets the connection, and takes the answer with it.
-            self.data = b""
-            transport.write_eof()
-            transport.resume_reading()
-        else:
-            transport.close()
+        unread, self.data = bool(self.data), b""
+        close_behind(self.transport, unread=unread)
         self.factory.leaves(self)

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
+from aiorest_ws.connection.kernel import close_behind, hung_up
 from aiorest_ws.exceptions import ConnectionRefused
 from aiorest_ws.exchange.heads import checked, complete, written_head
 from aiorest_ws.exchange.outlet import Outlet
@@ -334,11 +335,7 @@ class Line(HttpToolsProtocol):
             return
         self._is_leaving = True
         self.pipeline.clear()
-        if (self._begun_at or self._last_words) and transport.can_write_eof():
-            transport.write_eof()
-            self.flow.resume_reading()
-        else:
-            transport.transport.close()  # type: ignore[attr-defined]
+        close_behind(transport.transport, unread=bool(self._begun_at or self._last_words))  # type: ignore[attr-defined]
         self.factory.leaves(self)
 
     @property
@@ -379,14 +376,15 @@ class Line(HttpToolsProtocol):
         return 0, self.transport.sent  # type: ignore[attr-defined]
 
     def _look(self, now: float, limits: Any) -> None:
-        """Drop a client that is too slow, to ask or to read, and one that is idle."""
+        """Drop a client that is too slow, to ask or to read, one that is idle, and one that left unheard."""
         waiting = self._waiting()
         if not waiting:
             self._left_at = 0.0
-        elif standstill(self, waiting, now) >= (limits.send_timeout or float("inf")):
+        if waiting and standstill(self, waiting, now) >= (limits.send_timeout or float("inf")):
             self._drop("the client does not read what it is sent")
-            return
-        if self._begun_at and not self.flow.read_paused:
+        elif self.flow.read_paused and self._is_busy and not self._running.more_body and hung_up(self.transport):
+            self._drop("the client has hung up")
+        elif self._begun_at and not self.flow.read_paused:
             patience = limits.handshake_timeout if self._is_head else limits.send_timeout or _LONGEST
             if patience is not None and now - self._begun_at >= patience:
                 what = "head" if self._is_head else "body"

@@ -920,6 +920,21 @@ async def test_hook_is_cancelled_when_the_client_leaves(loop: str) -> None:
 
 
 @on_each_loop
+@pytest.mark.parametrize("decision", [False, None], ids=["refused", "accepted"])
+@asynchronous
+async def test_who_leaves_while_nothing_is_read_takes_no_place_once_it_is_decided(loop: str, decision: Any) -> None:
+    hook = Deciding()
+    async with serving(make_router(), on_connect=hook, max_handshake_size=1000) as app:
+        _, writer = await dial(app, REQUEST + b"x" * 2000)
+        await until(lambda: hook.connection is not None and len(hook.connection.data) >= 2000)
+        writer.transport.abort()
+        await turn_over()
+        hook.decision.set_result(decision)
+        await until(lambda: not factory_of(app).connections)
+        assert len(factory_of(app).admissions) == 0
+
+
+@on_each_loop
 @asynchronous
 async def test_hook_that_takes_too_long_is_cancelled(loop: str) -> None:
     hook = Deciding()

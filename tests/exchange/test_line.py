@@ -449,6 +449,34 @@ async def test_who_sends_nothing_is_told_nothing() -> None:
         await client.eof()
 
 
+@pytest.mark.parametrize("loop", LOOPS)
+@asynchronous
+async def test_who_stays_behind_the_last_response_is_dropped_however_often_others_are_looked_at(loop: str) -> None:
+    async with serving(send_timeout=0.05, ping_interval=None) as app, plain(app) as client:
+        assert (await client.ask(HEAD + b"Content-Length: 2\r\n\r\n1")).status == 408
+        await until(lambda: not factory_of(app).connections)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@asynchronous
+async def test_who_leaves_before_it_is_refused_takes_no_place(loop: str, caplog: pytest.LogCaptureFixture) -> None:
+    gates = Gates()
+
+    async def refuse(connection: Any) -> bool:
+        await gates.wait("a")
+        return False
+
+    async with serving(on_connect=refuse) as app:
+        async with plain(app) as client:
+            client.send(HEAD + b"Content-Length: 999999\r\n\r\n" + b"x" * 200_000)
+            await gates.until_started("a")
+            line: Any = next(iter(factory_of(app).connections))
+            await until(lambda: line.flow.read_paused)
+        gates.open("a")
+        await until(lambda: not factory_of(app).connections)
+    assert caplog.messages == []
+
+
 @asynchronous
 async def test_a_silent_connection_is_ended() -> None:
     async with serving(idle_timeout=0.05) as app, plain(app) as client:
@@ -524,6 +552,20 @@ async def test_who_leaves_with_a_handshake_behind_has_its_handler_cancelled() ->
         async with plain(app) as client:
             client.send(b"GET /wait/a HTTP/1.1\r\nHost: localhost\r\n\r\n" + UPGRADE + b"\r\n")
             await gates.until_started("a")
+        await gates.until(lambda: gates.cancelled == ["a"])
+        await until(lambda: not factory_of(app).connections)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@asynchronous
+async def test_who_leaves_with_more_behind_than_is_read_has_its_handler_cancelled(loop: str) -> None:
+    gates = Gates()
+    async with serving(router_of(gates), max_concurrency=40, handshake_timeout=0.05) as app:
+        async with plain(app) as client:
+            client.send(b"GET /wait/a HTTP/1.1\r\nHost: localhost\r\n\r\n" + OK * 40)
+            await gates.until_started("a")
+            line: Any = next(iter(factory_of(app).connections))
+            await until(lambda: line.flow.read_paused)
         await gates.until(lambda: gates.cancelled == ["a"])
         await until(lambda: not factory_of(app).connections)
 
