@@ -273,7 +273,8 @@ class Line(HttpToolsProtocol):
         if self._is_leaving or self._last_words:
             return
         logging.getLogger("aiorest_ws").debug("%s: refused: %d %.200r", self.peer, why.status, why.reason)
-        words = refusal(why.status, why.reason, why.headers)
+        to_head = bool(self._begun_at) and not self._is_head and self.parser.get_method() == b"HEAD"
+        words = refusal(why.status, why.reason, why.headers, to_head=to_head, as_detail=True)
         broken = self.cycle if self._begun_at and not self._is_head else None  # it was being answered
         if broken is not None and self._is_busy and broken.more_body:
             if broken is self._running:
