@@ -267,7 +267,7 @@ def test_a_program_that_serves_by_itself_is_told_where(command: str, serving: st
     [
         "import uvicorn; uvicorn.run(application.asgi(), port=0, log_config=None)",
         "import uvicorn; uvicorn.run(application.asgi(), port=0, log_config=None, loop='asyncio')",
-        "import asyncio, uvicorn; asyncio.run(uvicorn.Server(uvicorn.Config(application.asgi(), port=0)).serve())",
+        "import asyncio, uvicorn as u; asyncio.run(u.Server(u.Config(application.asgi(), log_config=None)).serve())",
         "import asyncio, hypercorn.asyncio as h; c = h.Config(); asyncio.run(h.serve(application.asgi(), c))",
     ],
 )
