@@ -223,6 +223,8 @@ class Line(HttpToolsProtocol):
         self._answering = self.loop.create_task(
             self._port.answer(cycle, self), context=None if context is None else context.copy()
         )
+        if not cycle.is_ours:
+            self.factory.outlives(self._answering, survives=True)  # behind its response, too, and without its client
 
     def respond(self, status: int, headers: Headers, body: bytes) -> Awaitable[None]:
         """Send the whole response to the request that is answered. Raises RuntimeError for headers that cannot be."""
@@ -352,9 +354,10 @@ class Line(HttpToolsProtocol):
 
     @property
     def tasks(self) -> Any:
-        """What answers a request, and comes to an end."""
+        """What answers a request, and comes to an end; of another app the factory knows."""
         task = self._answering
-        return frozenset() if task is None or task.done() or self.is_streaming else frozenset((task,))
+        is_known = task is None or task.done() or self.is_streaming or not self._running.is_ours
+        return frozenset() if is_known else frozenset((task,))
 
     @tasks.setter
     def tasks(self, tasks: Any) -> None:
