@@ -56,6 +56,8 @@ class Watch:
         self._ends.stop()
 
     def _look_at(self, connection: Any, now: float) -> None:
+        if connection in self._leaving:
+            return  # its time is running, and is looked at oftener
         look = getattr(connection, "_look", None)
         if look is not None:  # it speaks another protocol, and knows what is due there
             look(now, self._limits)

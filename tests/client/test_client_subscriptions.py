@@ -471,6 +471,43 @@ async def test_one_that_is_left_before_its_reply_leaves_nothing() -> None:
             assert (await anext(changes)).data == {"n": 1}
 
 
+@pytest.mark.parametrize("is_known", [True, False])
+@asynchronous
+async def test_what_was_asked_for_while_its_url_was_left_is_asked_for_again(is_known: bool) -> None:
+    """The server may have read both, in their order: what it has said to the first is over then."""
+    told = asyncio.Event()
+
+    async def talk(connection: Peer) -> None:
+        def subscribed(message: dict[str, Any], topic: str, status: int = 200) -> dict[str, Any]:
+            assert message["method"] == "SUBSCRIBE"
+            reply = {"id": message["id"], "status": status, "topic": topic, "version": "e.1.d"}
+            return reply | {"data": 1} if status == 200 else reply
+
+        first = await connection.take()
+        if is_known:
+            await connection.say(subscribed(first, "/state/7"))
+            await told.wait()
+        second, elsewhere = await connection.take(), await connection.take()
+        assert (await connection.take())["method"] == "UNSUBSCRIBE"
+        await connection.say(subscribed(second, "/state/7"), subscribed(elsewhere, "/state/8"))
+        again = [await connection.take() for _ in range(1 if is_known else 2)]  # where nobody knows what was left, both
+        assert [each["url"] for each in again] == (["/state/007"] if is_known else ["/state/007", "/state/8"])
+        assert {each["since"] for each in again} == {"e.1.d"}
+        await connection.say(*(subscribed(each, each["url"].replace("00", ""), 304) for each in again))
+        await connection.say({"event_name": "/state/7", "version": "e.2.d", "data": 2})
+        await connection.gone()
+
+    async with peer(talk) as script, AsyncClient(script.url) as api:
+        left = api.subscribe("/state/7")
+        if is_known:
+            assert (await anext(left)).data == 1
+            told.set()
+        changes, _ = api.subscribe("/state/007"), api.subscribe("/state/8")
+        await asyncio.sleep(0)
+        left.close()
+        assert [(await anext(changes)).data for _ in range(2)] == [1, 2]
+
+
 @asynchronous
 async def test_what_is_subscribed_to_while_it_is_away_begins_when_it_is_back() -> None:
     async with a_world() as world:

@@ -208,6 +208,57 @@ async def test_an_app_is_told_that_its_client_left(behind: bytes) -> None:
         await until(lambda: not factory_of(app).connections)
 
 
+@asynchronous
+async def test_what_an_app_does_behind_its_response_comes_to_its_end() -> None:
+    done, told = asyncio.Event(), []
+
+    async def works(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            for stage in ("startup", "shutdown"):
+                await receive()
+                told.append(stage)
+                await send({"type": f"lifespan.{stage}.complete"})
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body"})
+        if scope["path"] == "/slow":
+            await done.wait()
+            told.append("done")
+
+    async with serving(works, shutdown_timeout=TIMEOUT) as (app, client):
+        for path in ("/slow", "/fast"):  # of one connection: the first works on
+            assert (await client.get(path)).status_code == 200
+        factory = factory_of(app)
+        stopping = asyncio.ensure_future(app.stop())
+        await until(lambda: factory.stopping)
+        done.set()
+        await stopping
+    assert told == ["startup", "done", "shutdown"]
+
+
+@asynchronous
+async def test_an_app_that_does_not_listen_is_cancelled_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    begun, told = asyncio.Event(), []
+
+    async def deaf(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            told.append("cancelled")
+
+    async with serving(deaf) as (app, _client):
+        _, writer = await asyncio.open_connection(*app.addresses[0])
+        writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await begun.wait()
+        writer.transport.abort()
+        await until(lambda: not factory_of(app).connections)
+        assert told == []
+    assert told == ["cancelled"]
+    assert not [record for record in caplog.records if record.name == "aiorest_ws"]
+
+
 @pytest.mark.parametrize("value", ["app", 1, None])
 def test_what_is_no_app_is_an_error(value: Any) -> None:
     with pytest.raises(TypeError, match="http must be True, False, or an ASGI app"):
