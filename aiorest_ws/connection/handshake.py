@@ -19,6 +19,7 @@ from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 from aiorest_ws.callables.calls import call
 from aiorest_ws.callables.failures import PASSED_ON, sole
 from aiorest_ws.connection.compression import agree, extensions
+from aiorest_ws.connection.kernel import close_behind
 from aiorest_ws.exceptions import BaseAPIException, ConnectionRefused
 from aiorest_ws.http.acceptance import acceptance
 from aiorest_ws.http.head import (
@@ -352,7 +353,16 @@ class Opening(_Protocol):
             return
         logger.debug("%s: handshake refused: %d %.200r", self.peer, code, reason)
         self.wasNotCleanReason = reason
-        self._answer(refusal(code, reason, responseHeaders or (), to_head=self._is_head))
+        as_detail = self.factory.http is not None
+        self._answer(refusal(code, reason, responseHeaders or (), to_head=self._is_head, as_detail=as_detail))
+
+    def onOpenHandshakeTimeout(self) -> None:
+        """Say so to who has sent a part of a head, and close."""
+        if self.state == self.STATE_CONNECTING and self.data and self._wskey is None:
+            self.wasOpenHandshakeTimeout = True
+            self.failHandshake("the head of the request took too long", 408)
+        else:
+            super().onOpenHandshakeTimeout()
 
     def _answer(self, response: bytes) -> None:
         """Answer with something else than a connection, and close."""
@@ -364,12 +374,6 @@ class Opening(_Protocol):
 
     def _leave(self) -> None:
         """Close a connection that was refused, so that the answer is read, but whatever the client does."""
-        transport = self.transport
-        if self.data and transport.can_write_eof():
-            # What is not read when the socket is closed resets the connection, and takes the answer with it.
-            self.data = b""
-            transport.write_eof()
-            transport.resume_reading()
-        else:
-            transport.close()
+        unread, self.data = bool(self.data), b""
+        close_behind(self.transport, unread=unread)
         self.factory.leaves(self)

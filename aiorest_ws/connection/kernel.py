@@ -1,4 +1,4 @@
-"""A transport → what the system knows of its socket: the descriptor, what the client has taken, whether it has gone."""
+"""A transport → what the system knows of its socket: what the client has taken, whether it has gone; and its end."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import asyncio
 import select
 import struct
 import sys
+from typing import Any
 
-__all__ = ("descriptor", "hung_up", "unacknowledged")
+__all__ = ("close_behind", "descriptor", "hung_up", "unacknowledged")
 
 # Transports without TLS that keep the bytes in their own buffer, where `get_write_buffer_size` sees them.
 _PLAIN_TRANSPORTS = frozenset(
@@ -56,3 +57,20 @@ def hung_up(transport: asyncio.BaseTransport) -> bool:
     poller = select.poll()
     poller.register(sock.fileno(), event)
     return bool(poller.poll(0))
+
+
+def close_behind(transport: Any, *, unread: bool) -> None:
+    """Close a transport behind what was written to it.
+
+    unread    the client may have sent what nobody has read: that would reset the connection, and take with it what was
+              written, so it is read on until the client leaves. Who has reset it by now is dropped
+    """
+    if not unread or not transport.can_write_eof():
+        transport.close()
+        return
+    try:
+        transport.write_eof()
+    except OSError:
+        transport.abort()
+    else:
+        transport.resume_reading()

@@ -113,7 +113,7 @@ class Exchange:
             return with_cors(error(int(exc.status), exc.detail, form), connection)
         except Exception as exc:  # no fault of the client: whatever it is, it is told that there is one
             self.factory.failures.write(logging.ERROR, "cannot answer a request over HTTP", exc)
-            return error(500, HandlerFailed.default_detail, form)
+            return with_cors(error(500, HandlerFailed.default_detail, form), connection)
         finally:
             if connection is not None:
                 connection.ended()
@@ -201,7 +201,7 @@ class Exchange:
             envelope["token"] = token  # nobody has looked at it yet
         kind = 0
         if body:
-            kind = kind_of(headers.get("content-type", ""))
+            kind = kind_of(headers.get("content-type", ""), headers.get("content-encoding", ""))
             envelope["data"] = data_of(body, kind)
         request = wrap(envelope, connection.form, connection)
         if kind == JSON:

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
+from aiorest_ws.connection.kernel import close_behind, hung_up
 from aiorest_ws.exceptions import ConnectionRefused
 from aiorest_ws.exchange.heads import checked, complete, written_head
 from aiorest_ws.exchange.outlet import Outlet
@@ -222,6 +223,8 @@ class Line(HttpToolsProtocol):
         self._answering = self.loop.create_task(
             self._port.answer(cycle, self), context=None if context is None else context.copy()
         )
+        if not cycle.is_ours:
+            self.factory.outlives(self._answering, survives=True)  # behind its response, too, and without its client
 
     def respond(self, status: int, headers: Headers, body: bytes) -> Awaitable[None]:
         """Send the whole response to the request that is answered. Raises RuntimeError for headers that cannot be."""
@@ -272,7 +275,8 @@ class Line(HttpToolsProtocol):
         if self._is_leaving or self._last_words:
             return
         logging.getLogger("aiorest_ws").debug("%s: refused: %d %.200r", self.peer, why.status, why.reason)
-        words = refusal(why.status, why.reason, why.headers)
+        to_head = bool(self._begun_at) and not self._is_head and self.parser.get_method() == b"HEAD"
+        words = refusal(why.status, why.reason, why.headers, to_head=to_head, as_detail=True)
         broken = self.cycle if self._begun_at and not self._is_head else None  # it was being answered
         if broken is not None and self._is_busy and broken.more_body:
             if broken is self._running:
@@ -333,11 +337,7 @@ class Line(HttpToolsProtocol):
             return
         self._is_leaving = True
         self.pipeline.clear()
-        if (self._begun_at or self._last_words) and transport.can_write_eof():
-            transport.write_eof()
-            self.flow.resume_reading()
-        else:
-            transport.transport.close()  # type: ignore[attr-defined]
+        close_behind(transport.transport, unread=bool(self._begun_at or self._last_words))  # type: ignore[attr-defined]
         self.factory.leaves(self)
 
     @property
@@ -354,9 +354,10 @@ class Line(HttpToolsProtocol):
 
     @property
     def tasks(self) -> Any:
-        """What answers a request, and comes to an end."""
+        """What answers a request, and comes to an end; of another app the factory knows."""
         task = self._answering
-        return frozenset() if task is None or task.done() or self.is_streaming else frozenset((task,))
+        is_known = task is None or task.done() or self.is_streaming or not self._running.is_ours
+        return frozenset() if is_known else frozenset((task,))
 
     @tasks.setter
     def tasks(self, tasks: Any) -> None:
@@ -378,14 +379,15 @@ class Line(HttpToolsProtocol):
         return 0, self.transport.sent  # type: ignore[attr-defined]
 
     def _look(self, now: float, limits: Any) -> None:
-        """Drop a client that is too slow, to ask or to read, and one that is idle."""
+        """Drop a client that is too slow, to ask or to read, one that is idle, and one that left unheard."""
         waiting = self._waiting()
         if not waiting:
             self._left_at = 0.0
-        elif standstill(self, waiting, now) >= (limits.send_timeout or float("inf")):
+        if waiting and standstill(self, waiting, now) >= (limits.send_timeout or float("inf")):
             self._drop("the client does not read what it is sent")
-            return
-        if self._begun_at and not self.flow.read_paused:
+        elif self.flow.read_paused and self._is_busy and not self._running.more_body and hung_up(self.transport):
+            self._drop("the client has hung up")
+        elif self._begun_at and not self.flow.read_paused:
             patience = limits.handshake_timeout if self._is_head else limits.send_timeout or _LONGEST
             if patience is not None and now - self._begun_at >= patience:
                 what = "head" if self._is_head else "body"

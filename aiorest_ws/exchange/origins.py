@@ -10,7 +10,7 @@ from aiorest_ws.http.head import client_scheme
 
 __all__ = ("admit", "preflight", "with_cors")
 
-_EXPOSED = b"Allow, ETag, Retry-After"
+_EXPOSED = b"Allow, ETag, Idempotent-Replayed, Retry-After"
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _REMEMBERED = b"600"  # seconds
 

@@ -101,7 +101,7 @@ def _shape_of(model: Any, view: str) -> Shape:
         model = Any if model is object else model
         return _of_pydantic(model) if checks.is_pydantic(model) else _of_msgspec(model)
     except Exception as exc:
-        raise InvalidHandler(f"response_model of view {view} cannot work: {exc}") from exc
+        raise InvalidHandler(f"response_model of view {view} cannot work: {str(exc).partition(chr(10))[0]}") from exc
 
 
 def _of_pydantic(model: Any) -> Shape:
@@ -170,7 +170,8 @@ def _refuse_unsent(infos: list[Any]) -> None:
             cure = ": is an `await` missing?" if issubclass(info.cls, Awaitable) else cure
             raise TypeError(f"a {_named(info.cls)} cannot be sent{cure}")
         if isinstance(info, (types.RawType, types.ExtType)):
-            raise TypeError(f"a `msgspec.{type(info).__name__.removesuffix('Type')}` cannot be sent")
+            name = type(info).__name__.removesuffix("Type")
+            raise TypeError(f"a `msgspec.{name}` cannot be sent: return what it stands for, and say Any")
         if isinstance(info, (types.SetType, types.FrozenSetType)) and not is_hashable(info.item_type):
             raise TypeError("there can be no such set: expected a list")
         if isinstance(info, types.DictType) and not is_sent_as_key(info.key_type):

@@ -6,7 +6,7 @@ Imports msgspec: whoever needs it imports this module when the first annotated h
 from __future__ import annotations
 
 from functools import cache, partial
-from typing import Any, Protocol, get_args, get_type_hints
+from typing import Any, Protocol, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import inspect as types
@@ -30,16 +30,17 @@ class Check(Protocol):
     def __call__(self, value: Any) -> Any: ...
 
 
-def check_of(hint: Any, *, lax: bool = False, made: bool = False) -> Check:
+def check_of(hint: Any, *, lax: bool = False, many: bool = False, made: bool = False) -> Check:
     """Give the check of `hint`, or raise NoCheck.
 
     lax     what comes is text that may stand for a number and so on
+    many    or a list of such texts
     made    what comes is no JSON, but what a converter made
     """
     if is_pydantic(hint):
         return _pydantic_check(hint, lax=lax)
     infos = [] if made else infos_of(hint)
-    refuse_unsent(infos, lax=lax)
+    refuse_unsent(infos, lax=lax and not many)
     alone = next((class_of(info) for info in infos if is_for_pydantic_alone(info)), None)
     if alone is not None:
         _refuse_beside(alone, infos)
@@ -114,7 +115,7 @@ def is_for_pydantic_alone(info: Any) -> bool:
         return cls.__name__ in _NO_CLASSES and cls.__module__.partition(".")[0] == "pydantic"
     if not isinstance(info, _WITH_FIELDS):
         return False
-    return is_pydantics(class_of(info)) or _has_foreign_constraints(class_of(info))
+    return is_pydantics(class_of(info)) or _has_foreign_constraints(class_of(info)) or _is_constrained(info.cls)
 
 
 def _refuse_beside(alone: Any, infos: list[Any]) -> None:
@@ -185,6 +186,10 @@ def _check_finite(value: Any) -> None:
     from decimal import Decimal
     from math import isfinite
 
+    if isinstance(value, (list, tuple, set, frozenset)):
+        for item in value:
+            _check_finite(item)
+        return
     # A Decimal is asked itself: as a float a signalling NaN is a ValueError, and 1E+400 infinite.
     is_finite = value.is_finite() if isinstance(value, Decimal) else not isinstance(value, float) or isfinite(value)
     if not is_finite:
@@ -225,6 +230,8 @@ def is_pydantic(hint: Any) -> bool:
         return True
     if any(type(m).__module__.partition(".")[0] in _CONSTRAIN for m in _metadata(hint)):
         return True
+    if hasattr(get_origin(hint), "__struct_config__") or hasattr(get_origin(hint), "__attrs_attrs__"):
+        return False  # of which pydantic knows nothing: a model in it is one of its fields
     return any(is_pydantic(part) for part in get_args(hint) if not isinstance(part, (str, int, bytes)))
 
 

@@ -56,6 +56,8 @@ class Watch:
         self._ends.stop()
 
     def _look_at(self, connection: Any, now: float) -> None:
+        if connection in self._leaving:
+            return  # its time is running, and is looked at oftener
         look = getattr(connection, "_look", None)
         if look is not None:  # it speaks another protocol, and knows what is due there
             look(now, self._limits)
@@ -173,7 +175,7 @@ class _Round:
 
     def _look_at_each(self, connections: Iterable[Any], now: float) -> None:
         for connection in connections:
-            if connection.transport is None:
+            if connection not in self._connections():
                 continue  # it went while others were looked at
             try:
                 self._look(connection, now)

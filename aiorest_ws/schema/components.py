@@ -10,6 +10,7 @@ from uuid import UUID
 from aiorest_ws.exceptions import ImproperlyConfigured
 from aiorest_ws.handlers.parameters import NEEDS_MSGSPEC
 from aiorest_ws.schema.describe import UNKNOWN
+from aiorest_ws.schema.nulls import drop_false_nulls
 from aiorest_ws.schema.wanted import TEMPLATE, Mode, Wanted
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class Components:
         defined, schemas = generated
         renamed = {name: self._free(name, defined) for name in defined if name in self.schemas}
         references = {TEMPLATE.format(name=old): TEMPLATE.format(name=new) for old, new in renamed.items()}
+        drop_false_nulls([*defined.values(), *(schema for _, schema in schemas)])
         for name, schema in defined.items():
             self.schemas[renamed.get(name, name)] = _renamed(schema, references)
         for wanted, schema in schemas:

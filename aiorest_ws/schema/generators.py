@@ -6,7 +6,7 @@ Imports msgspec: who needs it imports this module when there are types to be des
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, get_origin
 
 from msgspec import inspect as types
 from msgspec.json import schema_components
@@ -73,10 +73,15 @@ def _kind_of(wanted: Wanted, warnings: list[str]) -> _Kind | None:
         elif isinstance(info, types.RawType):
             warnings.append(f"{wanted.title}: a Raw may be anything: it is {{}}")
         elif cls is not None:
-            classes.setdefault(f"{cls.__module__}.{cls.__qualname__}", set()).add(cls)
+            classes.setdefault(_full_name(cls), set()).add(cls)
     if any(len(same) > 1 for same in classes.values()):
         raise NoCheck("two classes in it have the same name")
     return _Kind(wanted.hint, classes)
+
+
+def _full_name(cls: Any) -> str:
+    """Give the name by which msgspec tells classes apart, of a generic one with its arguments."""
+    return repr(cls) if get_origin(cls) is not None else f"{cls.__module__}.{cls.__qualname__}"
 
 
 def of_msgspec(kinds: Iterable[_Kind], foreign: list[Wanted], warnings: list[str]) -> Iterator[Generated]:

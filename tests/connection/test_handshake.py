@@ -242,11 +242,12 @@ async def test_many_slow_handshakes_are_dropped_and_nobody_else_notices(loop: st
         slow = [await dial(app, REQUEST[: n % 100]) for n in range(200)]
         await until(lambda: len(factory_of(app).connections) == 201)
         assert (await client.ask())["data"] == "Hello, world!"
-        for reader, writer in slow:
+        for n, (reader, writer) in enumerate(slow):
             try:
-                assert await asyncio.wait_for(reader.read(), TIMEOUT) == b""
+                answer = await asyncio.wait_for(reader.read(), TIMEOUT)
+                assert answer.startswith(b"HTTP/1.1 408 ") if n % 100 else answer == b""
             except ConnectionError:
-                pass
+                assert not n % 100  # nothing came of it
             writer.close()
         assert (await client.ask())["data"] == "Hello, world!"
         await client.leave()
@@ -916,6 +917,21 @@ async def test_hook_is_cancelled_when_the_client_leaves(loop: str) -> None:
         await until(lambda: not factory_of(app).connections and not factory_of(app).hooks._tasks)
         assert len(factory_of(app).admissions) == 0
     assert gone == []
+
+
+@on_each_loop
+@pytest.mark.parametrize("decision", [False, None], ids=["refused", "accepted"])
+@asynchronous
+async def test_who_leaves_while_nothing_is_read_takes_no_place_once_it_is_decided(loop: str, decision: Any) -> None:
+    hook = Deciding()
+    async with serving(make_router(), on_connect=hook, max_handshake_size=1000) as app:
+        _, writer = await dial(app, REQUEST + b"x" * 2000)
+        await until(lambda: hook.connection is not None and len(hook.connection.data) >= 2000)
+        writer.transport.abort()
+        await turn_over()
+        hook.decision.set_result(decision)
+        await until(lambda: not factory_of(app).connections)
+        assert len(factory_of(app).admissions) == 0
 
 
 @on_each_loop

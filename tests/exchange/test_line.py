@@ -265,9 +265,22 @@ async def test_what_is_bad_is_refused_and_nothing_behind_it_is_read(name: str, b
             client.send(before + data + OK)
             if before:
                 assert (await client.response()).body == b'"hi"'
-            assert (await client.response()).status == status
+            reply = await client.response()
+            assert (reply.status, reply.headers["content-type"]) == (status, "application/json")
+            assert list(json.loads(reply.body)) == ["detail"]
             await client.eof()
         await until(lambda: not factory_of(app).connections)
+
+
+@pytest.mark.parametrize("before", [b"", OK], ids=["first", "later"])
+@asynchronous
+async def test_a_refusal_of_a_head_has_no_body(before: bytes) -> None:
+    async with serving() as app, plain(app) as client:
+        client.send(before + b"HEAD /hello HTTP/1.1\r\nHost: a b\r\n\r\n")
+        if before:
+            await client.response()
+        assert (await client.response(to_head=True)).status == 400
+        await client.eof()
 
 
 @pytest.mark.parametrize(
@@ -425,11 +438,43 @@ async def test_a_slow_request_is_ended(data: bytes) -> None:
         client.send(data)
         if data.startswith(OK):
             assert (await client.response()).status == 200
-        if data == OK[:-2]:
-            await client.eof()  # nobody knows yet what it would have asked for
-        else:
-            assert (await client.response()).status == 408
-            await client.eof()
+        reply = await client.response()
+        assert (reply.status, "took too long" in json.loads(reply.body)["detail"]) == (408, True)
+        await client.eof()
+
+
+@asynchronous
+async def test_who_sends_nothing_is_told_nothing() -> None:
+    async with serving(handshake_timeout=0.05) as app, plain(app) as client:
+        await client.eof()
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@asynchronous
+async def test_who_stays_behind_the_last_response_is_dropped_however_often_others_are_looked_at(loop: str) -> None:
+    async with serving(send_timeout=0.05, ping_interval=None) as app, plain(app) as client:
+        assert (await client.ask(HEAD + b"Content-Length: 2\r\n\r\n1")).status == 408
+        await until(lambda: not factory_of(app).connections)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@asynchronous
+async def test_who_leaves_before_it_is_refused_takes_no_place(loop: str, caplog: pytest.LogCaptureFixture) -> None:
+    gates = Gates()
+
+    async def refuse(connection: Any) -> bool:
+        await gates.wait("a")
+        return False
+
+    async with serving(on_connect=refuse) as app:
+        async with plain(app) as client:
+            client.send(HEAD + b"Content-Length: 999999\r\n\r\n" + b"x" * 200_000)
+            await gates.until_started("a")
+            line: Any = next(iter(factory_of(app).connections))
+            await until(lambda: line.flow.read_paused)
+        gates.open("a")
+        await until(lambda: not factory_of(app).connections)
+    assert caplog.messages == []
 
 
 @asynchronous
@@ -507,6 +552,20 @@ async def test_who_leaves_with_a_handshake_behind_has_its_handler_cancelled() ->
         async with plain(app) as client:
             client.send(b"GET /wait/a HTTP/1.1\r\nHost: localhost\r\n\r\n" + UPGRADE + b"\r\n")
             await gates.until_started("a")
+        await gates.until(lambda: gates.cancelled == ["a"])
+        await until(lambda: not factory_of(app).connections)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@asynchronous
+async def test_who_leaves_with_more_behind_than_is_read_has_its_handler_cancelled(loop: str) -> None:
+    gates = Gates()
+    async with serving(router_of(gates), max_concurrency=40, handshake_timeout=0.05) as app:
+        async with plain(app) as client:
+            client.send(b"GET /wait/a HTTP/1.1\r\nHost: localhost\r\n\r\n" + OK * 40)
+            await gates.until_started("a")
+            line: Any = next(iter(factory_of(app).connections))
+            await until(lambda: line.flow.read_paused)
         await gates.until(lambda: gates.cancelled == ["a"])
         await until(lambda: not factory_of(app).connections)
 
