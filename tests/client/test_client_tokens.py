@@ -353,6 +353,31 @@ async def test_a_token_is_due_half_a_minute_before_it_expires_and_one_that_is_ov
     assert found == due if due is None else found == pytest.approx(due, abs=1)
 
 
+@pytest.mark.parametrize("jump", [-86400, 86400, 10**10])
+@asynchronous
+async def test_a_clock_that_jumps_changes_nothing(jump: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once a token was taken its time is counted by the clock of the loop, which nobody sets."""
+    issuer = Issuer(token_of())
+
+    async def talk(connection: Peer) -> None:
+        for number in (1, 2):
+            await connection.answer(number)
+        await connection.close(1012)
+
+    async def talk_again(connection: Peer) -> None:
+        await connection.answer(3)
+        await connection.gone()
+
+    async with peer(talk, talk_again) as script, AsyncClient(script.url, token=issuer, **QUICK) as api:
+        assert await api.get("/x") == 1
+        now = time.time
+        monkeypatch.setattr(time, "time", lambda: now() + jump)
+        assert await api.get("/x") == 2
+        await until(lambda: len(script.tokens) == 2)
+        assert await api.get("/x") == 3
+        assert issuer.asked == 1
+
+
 @pytest.mark.parametrize(
     "token", ["", "opaque", "a.b.c", "e30.W10.x", "e30.bnVsbA.x", "e30.e30=.x", f"e30.{'W1tb' * 5000}.x", None]
 )
