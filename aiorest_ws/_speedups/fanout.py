@@ -29,7 +29,6 @@ __all__ = ("Fan", "Outbox", "Subscriber", "fan_out", "fan_out_state", "forms_of"
 _OPEN = 3
 _TEXT, _BINARY = 1, 2
 _COMPRESSED = 0x40  # RSV1 (RFC 7692 §6)
-_MANY = 200  # connections: to write to so many takes about a millisecond
 
 
 class Subscriber:
@@ -59,11 +58,10 @@ class Subscriber:
 class Outbox:
     """What leaves in this turn of a loop: gathered by connections, one write for each, one call for all.
 
-    context      gives what that runs in: who publishes is none of the business of who is told
-    busy_until   time of the loop: as long behind the end of the last turn that told many as that took
+    context    gives what that runs in: who publishes is none of the business of who is told
     """
 
-    __slots__ = ("_context", "_due", "_gathering", "_is_scheduled", "_loop", "busy_until")
+    __slots__ = ("_context", "_due", "_gathering", "_is_scheduled", "_loop")
 
     def __init__(self, loop: Any, context: Callable[[], Context]) -> None:
         self._loop = loop
@@ -71,7 +69,6 @@ class Outbox:
         self._due: deque[Callable[[], None]] = deque()
         self._gathering: list[Connection] = []
         self._is_scheduled = False
-        self.busy_until = 0.0
 
     def soon(self, tell: Callable[[], None]) -> None:
         """Call `tell` once whoever is publishing has come to an end, before what is gathered leaves."""
@@ -96,13 +93,9 @@ class Outbox:
             self._is_scheduled = True
 
     def _turn(self) -> None:
-        began = self._loop.time()
         try:
             self._tell()
-            number = len(self._gathering)
             self._flush()
-            if number >= _MANY:
-                self.busy_until = 2 * self._loop.time() - began
         finally:
             # What came up meanwhile, or is left because something was raised, is for the next turn.
             self._is_scheduled = False

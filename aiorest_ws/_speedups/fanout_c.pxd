@@ -9,7 +9,6 @@ cdef int _OPEN
 cdef int _TEXT
 cdef int _BINARY
 cdef int _COMPRESSED
-cdef Py_ssize_t _MANY
 
 
 cdef class Subscriber:
@@ -29,14 +28,11 @@ cdef class Outbox:
     cdef object _due
     cdef list _gathering
     cdef bint _is_scheduled
-    cdef public double busy_until
 
     cpdef soon(self, object tell)
     cpdef push(self, _Connection connection, list payloads, int form)
     cpdef gather(self, _Connection connection)
     cdef _schedule(self)
-    @cython.locals(began=double, number=Py_ssize_t)
-    cpdef _turn(self)
     cdef _tell(self)
     @cython.locals(gathering=list, done=Py_ssize_t, number=Py_ssize_t, connection=_Connection)
     cdef _flush(self)

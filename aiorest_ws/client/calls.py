@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiorest_ws.client.errors import ClientError, TimedOut
 
-__all__ = ("Call", "Calls", "Request", "Telling", "late")
+if TYPE_CHECKING:
+    from aiorest_ws.client.topics import Topic
+
+__all__ = ("Asking", "Call", "Calls", "Request", "Telling", "late")
 
 
 class Call:
@@ -68,6 +71,27 @@ class Request(Call):
     def fail(self, exc: ClientError) -> None:
         if not self.future.done():
             self.future.set_exception(exc)
+
+
+class Asking(Call):
+    """A SUBSCRIBE. Its reply is taken while it is read: pushes may stand right behind it.
+
+    left    names that an UNSUBSCRIBE went out for meanwhile, None if nobody knew it; was one its own, it is over again
+    """
+
+    __slots__ = ("left", "since", "topic")
+
+    def __init__(self, topic: Topic, number: int, payload: bytes, since: str | None) -> None:
+        super().__init__(number, payload)
+        self.topic = topic
+        self.since = since
+        self.left: list[str | None] = []
+
+    def take(self, message: dict[str, Any]) -> None:
+        self.topic.answered(self, message)
+
+    def fail(self, exc: ClientError) -> None:
+        self.topic.unanswered(self, exc)
 
 
 class Telling(Call):

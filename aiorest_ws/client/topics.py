@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from aiorest_ws.client.calls import Call
+from aiorest_ws.client.calls import Asking
 from aiorest_ws.client.errors import ClientError, ConnectionLost, RequestFailed, UnexpectedReply, failure_of
 from aiorest_ws.client.inbox import Change, Feed, Listener, Position, State
 from aiorest_ws.client.reconnecting import LONG_LIFE, Backoff
@@ -22,23 +22,6 @@ logger = logging.getLogger("aiorest_ws.client")
 
 _FOR_LATER = (408, 409, 425, 429)
 _STOPPING = 503
-
-
-class Asking(Call):
-    """A SUBSCRIBE. Its reply is taken while it is read: pushes may stand right behind it."""
-
-    __slots__ = ("since", "topic")
-
-    def __init__(self, topic: Topic, number: int, payload: bytes, since: str | None) -> None:
-        super().__init__(number, payload)
-        self.topic = topic
-        self.since = since
-
-    def take(self, message: dict[str, Any]) -> None:
-        self.topic.answered(self, message)
-
-    def fail(self, exc: ClientError) -> None:
-        self.topic.unanswered(self, exc)
 
 
 class Topic:
@@ -107,6 +90,12 @@ class Topic:
             link.tell(link.message_of("UNSUBSCRIBE", self._asked["url"], topic=name))
         else:
             link.tell(link.message_of("UNSUBSCRIBE", **{key: self._asked[key] for key in ("url", "args")}))
+        self._topics.on_leave(name)
+
+    def note_leave(self, name: str | None) -> None:
+        """Take note that a name was left, which may be this one's: another spelling of its url."""
+        if self._asking is not None:
+            self._asking.left.append(name)
 
     def end(self, error: ClientError | None) -> None:
         """End it, and tell who listens why: None if it was wanted so."""
@@ -150,7 +139,7 @@ class Topic:
         """Forget what another user has seen."""
         self.since = self._value = None
         for listener in self.listeners:
-            listener.position = None
+            listener.forget()
 
     # What is asked
 
@@ -195,6 +184,8 @@ class Topic:
             return
         assert isinstance(version, str)
         self._topics.named(self, message["topic"])
+        if self.name in asking.left or None in asking.left:
+            self._again = True
         self._live_since = asyncio.get_running_loop().time()
         self._stop_timer()
         self._set(State("live"))
@@ -355,6 +346,10 @@ class Topics:
     def on_user(self) -> None:
         for topic in list(self._by_key.values()):
             topic.forget()
+
+    def on_leave(self, name: str | None) -> None:
+        for topic in self._by_key.values():
+            topic.note_leave(name)
 
     def end(self, error: ClientError | None) -> None:
         for topic in list(self._by_key.values()):

@@ -23,7 +23,8 @@ _TOO_FAR = "too far behind: items were put out that have not been sent"
 _COME_BACK = 1.0  # seconds, about, after which who was too far behind may begin anew
 _AT_ONCE = 16 * 1024  # bytes of pushes to one client before it is asked whether it reads
 _UNTOLD = 64 * 1024  # bytes of items that wait for the end of a turn
-_GATHER = 0.001  # seconds that items wait for those right behind them, where telling all takes longer
+_MANY = 200  # subscribers: to tell so many takes about a millisecond
+_GATHER = 0.001  # seconds that items wait for those right behind them, where telling all takes as long
 
 
 class Log(SharedState):
@@ -37,14 +38,15 @@ class Log(SharedState):
     _lowest    of subscribers' positions; there is none below
     _told      number up to which all have been told, but for those who are behind
     _untold    bytes of items beyond
-    _is_pressed    the last time that all were told, it was of several items
+    _together  items of which all were told the last time, if they are many; else 1
+    _waits     items may wait for those right behind them
     _made      family and number → an item as it is sent, for as long as one turn of the loop
     _fetching  items behind which position are being got, from a broker elsewhere
     """
 
     __slots__ = (
-        *("_fetching", "_is_pressed", "_is_telling", "_items", "_lowest", "_made", "_size", "_tells", "_told"),
-        "_untold",
+        *("_fetching", "_is_telling", "_items", "_lowest", "_made", "_size", "_tells", "_together", "_told"),
+        *("_untold", "_waits"),
     )
 
     def __init__(self, place: Place, name: str, message: Any, plan: Any, params: tuple[Any, ...]) -> None:
@@ -53,7 +55,8 @@ class Log(SharedState):
         self._size = 0
         self._untold = 0
         self._made: dict[tuple[int, int], bytes] = {}
-        self._tells = self._is_telling = self._is_pressed = False
+        self._tells = self._is_telling = self._waits = False
+        self._together = 1
         self._fetching: tuple[int, asyncio.Task[Any]] | None = None
         self.on_known()
 
@@ -120,19 +123,23 @@ class Log(SharedState):
     def tell_soon(self) -> None:
         """Tell all in this turn of the loop: what is published in it leaves together.
 
-        Where many are told, and items come faster than that takes, they wait for those right behind them: each time
-        costs a call of the system for each subscriber, however much there is to tell.
+        Where many are told, and fewer items are here than came together before, those wait for others right behind
+        them: each time costs a call of the system for each subscriber, however much there is to tell.
         """
-        if self._tells:
-            return
-        self._tells = True
-        if self._is_pressed and self.node.loop.time() < self.node.outbox.busy_until:
-            self.node.timers.after(_GATHER, self._tell_in_turn)
-        else:
+        if self.place.number - self._told >= self._together:
             self._tell_in_turn()
+        elif not self._waits:
+            self._waits = True
+            self.node.timers.after(_GATHER, self._tell_at_last)
+
+    def _tell_at_last(self) -> None:
+        self._waits = False
+        self._tell_in_turn()
 
     def _tell_in_turn(self) -> None:
-        self.node.outbox.soon(self._tell_now)
+        if not self._tells:
+            self._tells = True
+            self.node.outbox.soon(self._tell_now)
 
     def _tell_now(self) -> None:
         self._tells = False
@@ -142,14 +149,14 @@ class Log(SharedState):
         """Tell all what is new; whatever is published meanwhile, by somebody's own `sendMessage`, comes behind it."""
         number, since = self.place.number, self._told
         self._told, self._untold = number, 0
-        self._is_pressed = number - since > 1
-        left: list[Any] = []
+        if number <= since:
+            return  # so much came at once that all were told before this turn of the loop was over
         self._is_telling = True
         try:
-            if number > since:
-                fan = Fan(self.node.outbox, lambda form: self._between(since, number, form))
-                told, left = fan_out(self.subscribers, fan, since, number, self.seen)
-                self.node.meter.deliveries += told * (number - since)
+            fan = Fan(self.node.outbox, lambda form: self._between(since, number, form))
+            told, left = fan_out(self.subscribers, fan, since, number, self.seen)
+            self.node.meter.deliveries += told * (number - since)
+            self._together = number - since if told >= _MANY else 1
             for subscription in left:
                 if subscription.position < number and not subscription.is_behind:
                     subscription.catch_up()
@@ -160,6 +167,7 @@ class Log(SharedState):
         if not is_needed and not any(0 <= each.position < number for each in left):  # who is over is at no position
             self._items.clear()
             self._size = 0
+            self._lowest = number  # or the next item would look at everybody
 
     def catch_up(self, subscription: Subscription) -> None:
         while subscription.position < self.place.number and not subscription.is_over:

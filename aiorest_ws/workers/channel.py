@@ -71,7 +71,7 @@ class Channel(asyncio.Protocol):
         return 0 if self._transport is None else self._size + int(self._transport.get_write_buffer_size())
 
     def send(self, kind: str, *head: Any, body: bytes = b"") -> None:
-        """Send a message; those of one turn of the loop leave together. A closed channel sends nothing.
+        """Send a message; those of one turn of the loop and the next leave together. A closed channel sends nothing.
 
         Raises ValueError for one that is too large, TypeError for a `head` that JSON cannot say; then nothing is sent.
         """
@@ -85,7 +85,8 @@ class Channel(asyncio.Protocol):
                 f"got {of_head + of_body}, {of_head} of them in its head: send it in parts"
             )
         if not self._to_send:
-            self._loop.call_soon(self._flush)
+            # Behind the next turn: of requests that come together the first begins at once, the others there.
+            self._loop.call_soon(self._loop.call_soon, self._flush)
         self._to_send += (_LENGTHS.pack(of_head, of_body), said, body)
         self._size += _BEFORE + of_head + of_body
         if self._size >= _AT_ONCE:

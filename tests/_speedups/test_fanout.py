@@ -33,7 +33,6 @@ class Turns:
 
     def __init__(self) -> None:
         self.calls: list[tuple[Context | None, Callable[[], None]]] = []
-        self.now = 0.0
 
     def call_soon(self, call: Callable[[], None], *, context: Context | None = None) -> None:
         self.calls.append((context, call))
@@ -47,7 +46,7 @@ class Turns:
                 context.run(call)
 
     def time(self) -> float:
-        return self.now
+        return 0.0
 
 
 @cache
@@ -289,23 +288,6 @@ def test_all_connections_are_one_call_of_the_loop(hall: Hall) -> None:
     hall.loop.turn()
     assert [len(writes(subscriber.connection)) for subscriber in subscribers] == [1, 1, 1]
     assert hall.loop.calls == []
-
-
-@pytest.mark.parametrize(("number", "busy_until"), [(200, 10.5), (199, 5.0)])
-def test_of_a_turn_that_told_many_it_is_known_until_when_more_is_behind_it(
-    hall: Hall, number: int, busy_until: float
-) -> None:
-    hall.outbox.busy_until = 5.0
-    hall.loop.now = 10.0
-    subscribers = [hall.subscriber() for _ in range(number)]
-
-    def tell() -> None:
-        hall.tell(*subscribers)
-        hall.loop.now += 0.25
-
-    hall.outbox.soon(tell)
-    hall.loop.turn()
-    assert hall.outbox.busy_until == busy_until
 
 
 def test_it_runs_in_the_context_that_it_was_given(impl: Impl) -> None:

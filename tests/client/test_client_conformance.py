@@ -80,7 +80,7 @@ class Run:
         assert call.cancelled()
 
     async def do_subscribe(self, step: dict[str, Any]) -> None:
-        self._named[step["as"]] = self.api.subscribe(step["subscribe"])
+        self._named[step["as"]] = self.api.subscribe(step["subscribe"], presence=step.get("presence"))
 
     async def do_events(self, step: dict[str, Any]) -> None:
         await self.api.connect()

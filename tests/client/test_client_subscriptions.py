@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, islice
 from typing import Any
 
 import pytest
@@ -469,6 +470,68 @@ async def test_one_that_is_left_before_its_reply_leaves_nothing() -> None:
         assert world.subscriptions() == 0
         async with api.subscribe("/state/7") as changes:
             assert (await anext(changes)).data == {"n": 1}
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+@asynchronous
+async def test_what_was_asked_for_while_its_url_was_left_is_asked_for_again(is_known: bool) -> None:
+    """The server may have read both, in their order: what it has said to the first is over then."""
+    told = asyncio.Event()
+
+    async def talk(connection: Peer) -> None:
+        def subscribed(message: dict[str, Any], topic: str, status: int = 200) -> dict[str, Any]:
+            assert message["method"] == "SUBSCRIBE"
+            reply = {"id": message["id"], "status": status, "topic": topic, "version": "e.1.d"}
+            return reply | {"data": 1} if status == 200 else reply
+
+        first = await connection.take()
+        if is_known:
+            await connection.say(subscribed(first, "/state/7"))
+            await told.wait()
+        second, elsewhere = await connection.take(), await connection.take()
+        assert (await connection.take())["method"] == "UNSUBSCRIBE"
+        await connection.say(subscribed(second, "/state/7"), subscribed(elsewhere, "/state/8"))
+        again = [await connection.take() for _ in range(1 if is_known else 2)]  # where nobody knows what was left, both
+        assert [each["url"] for each in again] == (["/state/007"] if is_known else ["/state/007", "/state/8"])
+        assert {each["since"] for each in again} == {"e.1.d"}
+        await connection.say(*(subscribed(each, each["url"].replace("00", ""), 304) for each in again))
+        await connection.say({"event_name": "/state/7", "version": "e.2.d", "data": 2})
+        await connection.gone()
+
+    async with peer(talk) as script, AsyncClient(script.url) as api:
+        left = api.subscribe("/state/7")
+        if is_known:
+            assert (await anext(left)).data == 1
+            told.set()
+        changes, _ = api.subscribe("/state/007"), api.subscribe("/state/8")
+        await asyncio.sleep(0)
+        left.close()
+        assert [(await anext(changes)).data for _ in range(2)] == [1, 2]
+
+
+@asynchronous
+async def test_nothing_is_kept_of_subscriptions_that_are_over() -> None:
+    """A hundred thousand of them left 0 KB more behind than five thousand; what is kept of one is a block at least."""
+
+    async def talk(connection: Peer) -> None:
+        while True:
+            await connection.answer([], topic="/x", version="e.1.d")
+
+    numbers = count()
+    async with peer(talk) as script, AsyncClient(script.url) as api:
+
+        async def kept(rounds: int) -> int:
+            before = sys.getallocatedblocks()
+            for number in islice(numbers, rounds):
+                api.subscribe(f"/at-once/{number}").close()
+                changes = api.subscribe(f"/live/{number}")
+                await anext(changes)
+                changes.close()
+            gc.collect()
+            return sys.getallocatedblocks() - before
+
+        await kept(100)
+        assert min([await kept(400) for _ in range(3)]) < 200
 
 
 @asynchronous

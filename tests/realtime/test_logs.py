@@ -16,6 +16,7 @@ from aiorest_ws import Application, HTTPError, Live, Request, SimpleRouter
 from aiorest_ws.exceptions import NotLive, SerializerError
 from aiorest_ws.realtime import logs
 from aiorest_ws.realtime.brokers.memory import MemoryBroker
+from aiorest_ws.realtime.node import LocalNode
 from aiorest_ws.testing import AsyncTestClient
 from tests.kit.live import nothing_more
 from tests.serving import asynchronous
@@ -71,80 +72,88 @@ async def test_the_first_data_then_every_item_in_order() -> None:
         assert [push.version for push in pushes] == [f"{epoch}.{int(number) + by}" for by in (1, 2, 3)]
 
 
-class Pressed(News):
-    """A log whose subscribers have just been told of several items, which took long."""
-
-    async def press(self, log: Any) -> None:
-        self.outbox.busy_until = 0.0
-        self.publish(1, 2)
-        assert await items(log, 2) == [1, 2]
-        self.outbox.busy_until = asyncio.get_running_loop().time() + 3600.0
-
-    @property
-    def outbox(self) -> Any:
-        return self.app.live._node.outbox  # type: ignore[union-attr]
-
-
-@asynchronous
-async def test_items_that_come_faster_than_all_are_told_wait_for_those_right_behind_them(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have two subscribers be many, for whom items wait for a minute."""
+    monkeypatch.setattr(logs, "_MANY", 2)
     monkeypatch.setattr(logs, "_GATHER", 60.0)
-    news = Pressed()
-    async with AsyncTestClient(news.app) as client:
-        log = await client.subscribe(NEWS)
-        await news.press(log)
-        for number in (3, 4):
+
+
+@pytest.mark.usefixtures("many")
+@asynchronous
+async def test_fewer_items_than_came_together_before_wait_for_those_right_behind_them() -> None:
+    news = News()
+    async with AsyncTestClient(news.app) as client, client.connect() as other:
+        log, _ = await client.subscribe(NEWS), await other.subscribe(NEWS)
+        news.publish(1)
+        assert await items(log, 1) == [1]
+        news.publish(2, 3, 4)  # behind one that came alone
+        assert await items(log, 3) == [2, 3, 4]
+        for number in (5, 6):
             news.publish(number)
             await nothing_more(client)
+        news.publish(7)  # as many as before
+        assert await items(log, 3) == [5, 6, 7]
+        news.publish(8)
+        await nothing_more(client)
         await client.advance(60.0)
-        assert await items(log, 2) == [3, 4]
-        await news.press(log)
-        news.publish(5, "x" * 70_000)  # what waits is bounded: that much is told at once
-        assert (await items(log, 2))[0] == 5
+        assert await items(log, 1) == [8]
+        news.publish(9)
+        assert await items(log, 1) == [9]
+        news.publish(10, 11)
+        await items(log, 2)
+        news.publish("x" * 70_000)  # what waits is bounded: that much is told at once
+        await items(log, 1)
         await client.advance(60.0)
         await nothing_more(client)
-        news.outbox.busy_until = 0.0
-        news.publish(6)
-        assert await items(log, 1) == [6]
-        news.outbox.busy_until = asyncio.get_running_loop().time() + 3600.0
-        news.publish(7)  # behind one that came alone
-        assert await items(log, 1) == [7]
 
 
+@pytest.mark.usefixtures("many")
 @asynchronous
-async def test_who_comes_and_goes_while_items_wait_gets_each_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logs, "_GATHER", 60.0)
-    news = Pressed(interval=3600.0)
+async def test_who_comes_and_goes_while_items_wait_gets_each_once() -> None:
+    news = News(interval=3600.0)
     async with AsyncTestClient(news.app) as client, client.connect() as other, client.connect() as third:
         log = await client.subscribe(NEWS)
         gone = await third.subscribe(NEWS)
-        await news.press(log)
-        await items(gone, 2)
+        news.publish(1, 2, 3)
+        assert await items(log, 3) == await items(gone, 3) == [1, 2, 3]
         version = log.version
-        news.publish(3)
-        resumed = await other.subscribe(NEWS, since=version)
-        assert (resumed.reply.status, await items(resumed, 1)) == (206, [3])
-        await gone.unsubscribe()
         news.publish(4)
+        resumed = await other.subscribe(NEWS, since=version)
+        assert (resumed.reply.status, await items(resumed, 1)) == (206, [4])
+        await gone.unsubscribe()
+        news.publish(5)
         await nothing_more(client)
         await client.advance(60.0)
-        assert await items(log, 2) == [3, 4]
-        assert await items(resumed, 1) == [4]
+        assert await items(log, 2) == [4, 5]
+        assert await items(resumed, 1) == [5]
         for each in (client, other, third):
             await nothing_more(each)
 
 
+@pytest.mark.usefixtures("many")
 @asynchronous
-async def test_nobody_waits_where_telling_all_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logs, "_GATHER", 60.0)
-    news = Pressed()
+async def test_nobody_waits_where_few_are_told() -> None:
+    news = News()
     async with AsyncTestClient(news.app) as client:
         log = await client.subscribe(NEWS)
-        await news.press(log)
-        news.outbox.busy_until = asyncio.get_running_loop().time()
+        news.publish(1, 2)
+        assert await items(log, 2) == [1, 2]
         news.publish(3)
         assert await items(log, 1) == [3]
+
+
+@asynchronous
+async def test_nobody_is_looked_for_who_missed_an_item_where_all_were_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[Any] = []
+    news = News()
+    async with AsyncTestClient(news.app) as client:
+        log = await client.subscribe(NEWS)
+        monkeypatch.setattr(LocalNode, "end_all", lambda node, those, *why: looked.append(those))
+        for number in range(3):
+            news.publish(number)
+            assert await items(log, 1) == [number]
+        assert looked == []
 
 
 @asynchronous

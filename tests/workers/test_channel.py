@@ -106,10 +106,12 @@ async def test_what_came_before_anybody_took_it_is_kept(loop: str) -> None:
 
 @on_each_loop
 @asynchronous
-async def test_messages_of_one_turn_leave_in_one_write(loop: str) -> None:
+async def test_messages_of_two_turns_leave_in_one_write(loop: str) -> None:
     async with raw() as (channel, sock):
         for number in range(100):
             channel.send("said", number)
+            if number == 0:
+                await turn_over(1)
         with pytest.raises(BlockingIOError):
             sock.recv(1)
         expected = b"".join(

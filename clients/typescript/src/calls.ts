@@ -1,5 +1,5 @@
 /** The calls of a connection: those that wait here, and those in flight. */
-import { ConnectionLost, RequestFailed, TimedOut } from "./errors.js";
+import { ConnectionLost, RequestFailed, TimedOut, UnexpectedReply } from "./errors.js";
 import type { Purse } from "./purse.js";
 
 export type Message = Record<string, any>;
@@ -156,6 +156,11 @@ export class Calls {
   /** Nothing stays. */
   reject(why: string): void {
     for (const call of [...this.landed(), ...this.waiting.splice(0)]) call.reject(new ConnectionLost(why, call.sent));
+  }
+
+  /** What came is no reply: those in flight would wait in vain. */
+  puzzle(): void {
+    for (const call of this.landed()) call.reject(new UnexpectedReply());
   }
 
   private landed(): Waiting[] {

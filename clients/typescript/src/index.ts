@@ -17,6 +17,8 @@ export interface SubscribeOptions<T> {
   onchange?: (change: Change<T, Item<T>>) => void;
   /** "live": it keeps up; "stale": it does not, and will again; "ended": it does no more, because of `error`. */
   onstatus?: (status: TopicStatus, error?: unknown) => void;
+  /** What others see of who follows it, under `given`, where the route lists that: 1 KiB of JSON at most. */
+  presence?: Record<string, unknown>;
 }
 
 export interface Subscription<T> extends AsyncIterable<Change<T, Item<T>>> {
@@ -95,7 +97,7 @@ export function createClient<P = AnyPaths>(options: ClientOptions): Client<P> {
     return checked(await link.call(message, timeout, signal).reply).data;
   };
 
-  const subscribe = (url: string, { path, args, signal, onchange, onstatus }: any = {}): Subscription<any> => {
+  const subscribe = (url: string, { path, args, presence, signal, onchange, onstatus }: any = {}): Subscription<any> => {
     const close = () => {
       signal?.removeEventListener("abort", close);
       topic?.remove(listener);
@@ -113,7 +115,7 @@ export function createClient<P = AnyPaths>(options: ClientOptions): Client<P> {
       },
       onforget: () => reader?.forget(),
     };
-    const asked = { url: filled(url, path), ...(args && { args }) };
+    const asked = { url: filled(url, path), args, presence };
     const topic = link.status === "closed" ? undefined : topics.of(asked);
     topic?.add(listener);
     if (!topic) {

@@ -40,6 +40,7 @@ export interface LinkOptions {
 
 export const STABLE = 30_000; // ms after which a connection, or a subscription, counts as a good one: what went wrong before is forgotten
 const HASTE = 3000; // ms that a connection may take to open before a wake-up begins another
+const WAKES = ["online", "visibilitychange", "pageshow"]; // the network, the window, and the page out of the browser's cache
 const UNTIRING = 16; // attempts after which the bound of the back-off grows no more
 const SLOWLY = new Set([1013, 4408, 4425, 4429]); // the server has too much to do: the longest back-off at once
 
@@ -51,9 +52,11 @@ export function guarded<A extends unknown[]>(callback: ((...args: A) => void) | 
   try {
     callback?.(...args);
   } catch (error) {
-    ((globalThis as any).window?.reportError ?? console.error)(error);
+    report(error);
   }
 }
+
+const report = (error: unknown) => ((globalThis as any).window?.reportError ?? console.error)(error);
 
 export class Link {
   status: Status = "connecting";
@@ -77,6 +80,8 @@ export class Link {
   private late = 0;
   private moved = 0;
   private isOver = false;
+  /** The server has said something that makes sense. */
+  private isKnown = false;
   private wasRefused = false;
   private retrying?: ReturnType<typeof setTimeout>;
   private pulse?: ReturnType<typeof setInterval>;
@@ -90,8 +95,7 @@ export class Link {
     this.calls = new Calls(options, (text) => this.socket!.send(text));
     this.purse = this.purseOf(options.token);
     this.connect();
-    globalThis.addEventListener?.("online", this.wake);
-    (globalThis as any).document?.addEventListener?.("visibilitychange", this.wake);
+    for (const event of WAKES) globalThis.addEventListener?.(event, this.wake);
   }
 
   call(message: Message, timeout?: number, signal?: AbortSignal): Call {
@@ -113,8 +117,7 @@ export class Link {
 
   close(): void {
     this.isOver = true;
-    globalThis.removeEventListener?.("online", this.wake);
-    (globalThis as any).document?.removeEventListener?.("visibilitychange", this.wake);
+    for (const event of WAKES) globalThis.removeEventListener?.(event, this.wake);
     this.stop("the client was closed");
   }
 
@@ -158,7 +161,14 @@ export class Link {
 
   private readonly connect = (): void => {
     this.letGo();
-    const socket = (this.socket = new this.Kind(this.options.url));
+    let socket: Socket;
+    try {
+      socket = this.socket = new this.Kind(this.options.url);
+    } catch (error) {
+      if (!this.pulse) throw error; // The first one is asked for by whoever makes the client.
+      report(error);
+      return this.lost(1006);
+    }
     const mine =
       <A>(act: (argument: A) => void) =>
       (argument: A) =>
@@ -173,6 +183,7 @@ export class Link {
     });
     this.began = this.heard = this.moved = now();
     this.pinged = this.late = 0;
+    this.isKnown = false;
     this.pulse = setInterval(() => this.beat(), Math.min(1000, this.silence / 4));
     this.set(this.attempts ? "offline" : "connecting");
   };
@@ -187,15 +198,17 @@ export class Link {
   private take(text: unknown): void {
     this.heard = now();
     this.pinged = this.late = 0;
-    let message: Message;
+    let message: Message = {};
     try {
       message = Object(JSON.parse(text as string));
-    } catch {
-      return; // Not this protocol's: calls end by their timeouts.
-    }
-    if (message.id === undefined) return this.onpush(message);
-    const call = this.calls.replied(message.id);
-    if (call && typeof message.status !== "number") call.reject(new UnexpectedReply());
+    } catch {}
+    const { id, status, event_name: name } = message;
+    const isOdd = id === undefined ? typeof name !== "string" : typeof status !== "number";
+    if (isOdd && !this.isKnown) this.calls.puzzle();
+    this.isKnown ||= !isOdd;
+    if (id === undefined) return this.onpush(message);
+    const call = this.calls.replied(id);
+    if (call && isOdd) call.reject(new UnexpectedReply());
     else if (call && message.status === 401 && !call.refused && this.purse.renewable) {
       this.purse.refuse(call.token);
       this.calls.again(call, message);

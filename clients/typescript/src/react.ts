@@ -1,6 +1,6 @@
 /** Hooks of React: a reply, and a value that keeps up. */
 import { useCallback, useMemo, useRef, useSyncExternalStore } from "react";
-import type { Change, Client, Inputs, Operation, Reply, Rest, TopicStatus, Urls } from "./index.js";
+import type { Change, Client, Inputs, Operation, Reply, Rest, SubscribeOptions, TopicStatus, Urls } from "./index.js";
 
 export interface Asked<T> {
   /** Of the last reply that was none of an error. */
@@ -79,7 +79,7 @@ export function useRequest<P, U extends Urls<P, "get">>(
 export function useSubscription<P, U extends Urls<P, "get">>(
   client: Client<P>,
   url: U,
-  ...[options]: Rest<Inputs<Operation<P, U, "get">>>
+  ...[options]: Rest<Inputs<Operation<P, U, "get">> & Pick<SubscribeOptions<unknown>, "presence">>
 ): Followed<Reply<Operation<P, U, "get">>> {
   type State = Followed<Reply<Operation<P, U, "get">>>;
   return useStore<State>(

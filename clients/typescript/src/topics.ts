@@ -42,6 +42,8 @@ export class Topic {
   private key?: string;
   private keys = new Set<unknown>();
   private call?: Call;
+  /** Names that were left since it was asked for, undefined if nobody knows: was one its own, it is not subscribed to. */
+  private left: unknown[] = [];
   private token?: string | null;
   private isForgiven = false;
   private attempts = 0;
@@ -105,6 +107,7 @@ export class Topic {
     if (this.status === "ended" || this.link.status !== "open") return;
     clearTimeout(this.timer);
     this.call?.cancel(undefined);
+    this.left = [];
     const since = this.isWanted ? undefined : this.since?.text;
     const call = (this.call = this.link.call({ method: "SUBSCRIBE", ...this.request, ...(since && { since }) }));
     const mine =
@@ -138,6 +141,12 @@ export class Topic {
     if (reply.status === 200) this.begin(version, reply);
     else if (reply.status === 304) this.since = version; // With 206 it stays, until what was missed comes.
     this.set("live");
+    if (this.left.includes(this.name) || this.left.includes(undefined)) this.ask();
+  }
+
+  /** UNSUBSCRIBE goes out for the topic of that name, which may be another spelling of this one. */
+  leaves(name?: string): void {
+    if (this.call) this.left.push(name);
   }
 
   private begin(version: Version, { data, key }: Message): void {
@@ -293,6 +302,7 @@ export class Topics {
     // Another spelling of the same url is the same to the server.
     if (isKnown && ![...this.topics.values()].some(({ name }) => name !== undefined && name === topic.name)) {
       this.link.tell({ method: "UNSUBSCRIBE", ...topic.request });
+      this.each((other) => other.leaves(topic.name));
     }
   }
 

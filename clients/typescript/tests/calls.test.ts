@@ -188,16 +188,42 @@ test("of the calls that wait at a drop no more are kept than may wait", async ()
 test("a server that is another one is told from ours", async () => {
   const error = vi.spyOn(console, "error");
   const { api, socket } = await opened();
-  const calls = [outcome(api.get("/a")), outcome(api.get("/b", { timeout: 50 }))];
-  for (const text of ["<html>", "null", "[]", "7", '""', '{"a":1}', '{"id":99,"status":200}', '{"id":{},"status":200}']) {
-    await socket.says(text);
-  }
+  const echo = '{"id":1,"method":"GET","url":"/a"}';
+  const [quiet, known] = [outcome(api.get("/a")), outcome(api.get("/b", { timeout: 50 }))];
+  await socket.says({ event_name: "hello" });
+  for (const text of [...odd, echo, '{"id":99,"status":200}', '{"id":{},"status":200}']) await socket.says(text);
   socket.onmessage?.({ data: new ArrayBuffer(3) });
-  await socket.says({ id: 1, method: "GET", url: "/a" }); // An echo.
-  expect(calls[0]!.error).toBeInstanceOf(UnexpectedReply);
+  expect(quiet.error).toBeInstanceOf(UnexpectedReply); // It alone: ours has said something else before.
+  expect(known.isOver).toBe(false);
   await pass(51);
-  expect(calls[1]!.error).toBeInstanceOf(TimedOut);
+  expect(known.error).toBeInstanceOf(TimedOut);
   expect(error).not.toHaveBeenCalled();
+});
+
+const odd = ["<html>", "null", "[]", "7", '""', '{"a":1}', '{"data":"Hello","event_name":null}'];
+
+test.each([...odd, '{"id":1}'])("a server that answers %s is none of ours, and is named at once", async (text) => {
+  const { api, socket } = await opened();
+  const calls = [outcome(api.get("/a")), outcome(api.post("/b"))];
+  const changes = api.subscribe("/x");
+  await settled();
+  await socket.says(text);
+  for (const { error } of calls) expect(error).toBeInstanceOf(UnexpectedReply);
+  await expect(changes[Symbol.asyncIterator]().next()).rejects.toBeInstanceOf(UnexpectedReply);
+  const next = outcome(api.get("/a"));
+  await socket.replies("GET", { data: "well" });
+  expect(next.value).toBe("well");
+});
+
+test("replies to nobody, and replies that come twice, are passed over", async () => {
+  const { api, socket } = await opened();
+  for (const id of [99, "x", [1], null]) await socket.says({ id, status: 200, data: "nobody's" });
+  for (const data of [1, 2]) {
+    const call = outcome(api.get("/a"));
+    await socket.replies("GET", { data });
+    await socket.replies("GET", { status: 500, detail: "twice" });
+    expect(call.value).toBe(data);
+  }
 });
 
 test("nothing is kept of calls that are over", async () => {

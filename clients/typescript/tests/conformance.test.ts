@@ -110,9 +110,9 @@ class Run {
       this.aborts.get(cancel)!.abort(new Error("cancelled"));
       await expect(this.calls.get(cancel)).rejects.toThrow("cancelled");
     },
-    subscribe: async ({ subscribe: url, as }: Step) => {
+    subscribe: async ({ subscribe: url, as, presence }: Step) => {
       const status = new Watched<string>("stale");
-      const subscription = this.api.subscribe(url, { onstatus: (now) => status.set(now) });
+      const subscription = this.api.subscribe(url, { presence, onstatus: (now) => status.set(now) });
       this.followed.set(as, { subscription, changes: subscription[Symbol.asyncIterator](), status });
     },
     events: async ({ events: as }: Step) => {

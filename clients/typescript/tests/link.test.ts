@@ -117,14 +117,14 @@ function page(): { document: { visibilityState: string }; fire(name: string): vo
   const listeners = new Map<string, () => void>();
   const add = (name: string, listener: () => void) => void listeners.set(name, listener);
   const remove = (name: string, listener: () => void) => void (listeners.get(name) === listener && listeners.delete(name));
-  const document = { visibilityState: "visible", addEventListener: add, removeEventListener: remove };
+  const document = { visibilityState: "visible" };
   vi.stubGlobal("document", document);
   vi.stubGlobal("addEventListener", add);
   vi.stubGlobal("removeEventListener", remove);
   return { document, fire: (name) => listeners.get(name)?.() };
 }
 
-test.each(["online", "visibilitychange"])("%s wakes it: at once a PING, or a connection", async (event) => {
+test.each(["online", "visibilitychange", "pageshow"])("%s wakes it: at once a PING, or a connection", async (event) => {
   const { fire, document } = page();
   bound(0.999999);
   const { api, socket } = await opened();
@@ -213,6 +213,32 @@ test("where an error is all that one is told, it comes back", async () => {
   expect(api.status).toBe("offline");
   await pass(500);
   expect(FakeSocket.all).toHaveLength(2);
+});
+
+test("a WebSocket that cannot be made is raised by createClient(), and later tried again", async () => {
+  const report = vi.spyOn(console, "error").mockImplementation(() => {});
+  let isBroken = true;
+  class Broken extends FakeSocket {
+    constructor(url: string) {
+      if (isBroken) throw new Error("too many sockets");
+      super(url);
+    }
+  }
+  expect(() => client({ WebSocket: Broken })).toThrow("too many sockets");
+  expect(vi.getTimerCount()).toBe(0);
+  isBroken = false;
+  const { api, socket } = await opened({ WebSocket: Broken });
+  isBroken = true;
+  await socket.closes();
+  const [read, write] = [outcome(api.get("/a")), outcome(api.post("/a"))];
+  await pass(2000);
+  expect([api.status, read.isOver, write.error?.mayHaveRun]).toEqual(["offline", false, false]);
+  api.signIn("another"); // Nor does it raise here.
+  expect(report).toHaveBeenCalledWith(new Error("too many sockets"));
+  isBroken = false;
+  await pass(20_000);
+  await FakeSocket.last.opens();
+  expect(api.status).toBe("open");
 });
 
 test("calls made before it opens wait for it; where it does not, writes fail", async () => {

@@ -242,6 +242,59 @@ test("two spellings of a url are one to the server: it goes on while one of them
   expect(socket.asked("UNSUBSCRIBE")).toHaveLength(1);
 });
 
+test.each([true, false])("what was asked for while its url was left is asked for again (its name known: %s)", async (isKnown) => {
+  const { api, socket } = await opened();
+  const [one, elsewhere] = [api.subscribe("/x"), api.subscribe("/y")];
+  await settled();
+  const replies = async (place: number, name: string) => {
+    await socket.says({ id: socket.asked("SUBSCRIBE")[place].id, status: 200, topic: name, version: "e.1.d", data: 1 });
+  };
+  if (isKnown) await replies(0, "/x");
+  await replies(1, "/y");
+  api.subscribe("/x/", { onchange() {} });
+  api.subscribe("/z", { onchange() {} });
+  await settled();
+  for (const each of [one, elsewhere]) each.close();
+  expect(socket.asked("UNSUBSCRIBE")).toHaveLength(2);
+  await replies(2, "/x"); // Before UNSUBSCRIBE was read.
+  await replies(3, "/z");
+  expect(socket.sent.slice(6)).toMatchObject([{ url: "/x/", since: "e.1.d" }, ...(isKnown ? [] : [{ url: "/z" }])]);
+  await socket.says({ id: socket.sent[6].id, status: 304, topic: "/x", version: "e.1.d" });
+  expect(socket.sent).toHaveLength(isKnown ? 7 : 8);
+});
+
+test("what a subscription says of itself goes with it, and who says something else has one of their own", async () => {
+  const { api, socket } = await opened();
+  const quiet = api.subscribe("/x", { onchange() {} });
+  api.subscribe("/x", { presence: { typing: true }, onchange() {} });
+  await settled();
+  expect(socket.sent).toMatchObject([{ url: "/x" }, { url: "/x", presence: { typing: true } }]);
+  expect(socket.sent[0]).not.toHaveProperty("presence");
+  for (const { id } of socket.asked("SUBSCRIBE")) await socket.says({ id, status: 200, topic: "/x", version: "e.1.d", data: 1 });
+  quiet.close();
+  expect(socket.asked("UNSUBSCRIBE")).toEqual([]);
+  const next = await again(socket);
+  expect(next.sent).toMatchObject([{ url: "/x", since: "e.1.d", presence: { typing: true } }]);
+});
+
+test("who subscribes anew from within a callback is not told twice of what it was called for", async () => {
+  const { api, socket, push } = await following(log);
+  const seen: unknown[] = [];
+  let subscription = api.subscribe("/x", { onchange });
+  function onchange(change: any) {
+    seen.push(change.data);
+    if (change.type !== "item" || change.data !== 6) return;
+    subscription.close();
+    subscription = api.subscribe("/x", { onchange });
+  }
+  await socket.replies("SUBSCRIBE", { topic: "/x", ...log });
+  await push("e.6", 6);
+  await socket.replies("SUBSCRIBE", { topic: "/x", version: "e.6", data: [4, 5, 6] });
+  await push("e.6", 6);
+  await push("e.7", 7);
+  expect(seen).toEqual([[4, 5], 6, [4, 5, 6], 7]);
+});
+
 test.each([400, 401, 403, 404, 405, 422])("%i ends a subscription, with the reason", async (status) => {
   const { api, socket } = await opened();
   const changes = api.subscribe("/x");

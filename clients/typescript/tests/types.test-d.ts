@@ -66,6 +66,7 @@ test("changes have the type of the reply, and items that of its elements", () =>
       else expectTypeOf(change.data).toEqualTypeOf<never>();
     }
     api.subscribe("/value", {
+      presence: { typing: true },
       onchange: (change) => change.type === "value" && expectTypeOf(change.data).toEqualTypeOf<Value>(),
       onstatus: (status) => expectTypeOf(status).toEqualTypeOf<"stale" | "live" | "ended">(),
     });
@@ -76,6 +77,7 @@ test("hooks have the types of the calls", () => {
   checked((api) => {
     expectTypeOf(useRequest(api, "/orders/{id}", { path: { id: 7 } }).data).toEqualTypeOf<Order | undefined>();
     expectTypeOf(useSubscription(api, "/value").data).toEqualTypeOf<Value | undefined>();
+    useSubscription(api, "/value", { presence: { typing: true } });
     // @ts-expect-error the path is needed
     useRequest(api, "/orders/{id}");
   });

@@ -38,9 +38,24 @@ class Members(AbstractPermission):
 
     def __init__(self) -> None:
         self.is_open = True
+        self.looks = 0  # so often somebody was looked at
 
     def check(self, request: Any, handler: Any) -> bool:  # type: ignore[override]
+        self.looks += 1
         return self.is_open
+
+
+class Tokens(JSONWebTokenMiddleware):
+    """Takes back the first token that was given, once it is told to."""
+
+    has_revoked = False
+
+    def is_revoked(self, payload: dict[str, Any]) -> bool:
+        return self.has_revoked and payload["number"] == 1
+
+
+def who(request: Any) -> dict[str, Any]:
+    return {"id": "somebody"}
 
 
 class World:
@@ -52,7 +67,8 @@ class World:
         self._items: deque[dict[str, int]] = deque(maxlen=3)
         self._numbers = count(1)
         self._members = Members()
-        self._manager = JSONWebTokenManager(secret_key=secrets.token_bytes(32))
+        self._tokens = Tokens(JSONWebTokenManager(secret_key=secrets.token_bytes(32)), grace=0)
+        self._given = count(1)
         self._refusals: deque[int] = deque()
         self._gates: dict[str, asyncio.Event] = {}
         self._waiting: Counter[str] = Counter()
@@ -68,7 +84,7 @@ class World:
     async def open(self) -> None:
         app = self._app = Application(
             router=self._router(),
-            middlewares=[JSONWebTokenMiddleware(self._manager, grace=0)],
+            middlewares=[self._tokens],
             on_connect=self._judge,
             idempotency=lambda request: "everybody",
             port=self._port,
@@ -92,7 +108,7 @@ class World:
     def _router(self) -> SimpleRouter:
         router = SimpleRouter()
 
-        @router.get("/value", live=Live(shared=True, interval=0), permission_classes=[self._members])
+        @router.get("/value", live=Live(shared=True, interval=0, presence=who), permission_classes=[self._members])
         def value(request: Any) -> Any:
             return self.value
 
@@ -214,7 +230,12 @@ class World:
 
     async def token(self, sub: str, exp: int = 300) -> str:
         """Give a token of a user that is valid for so many seconds."""
-        return self._manager.generate({}, sub=sub, exp=exp)
+        given: str = self._tokens.manager.generate({"number": next(self._given)}, sub=sub, exp=exp)
+        return given
+
+    async def revoke(self) -> None:
+        """Take back the first token that was given; a connection that was opened with it may go on with another."""
+        self._tokens.has_revoked, self._tokens.grace = True, 60
 
     async def until(self, **wanted: int) -> dict[str, int]:
         """Wait until `seen` has at least what is wanted, of `subscriptions` just so many."""
@@ -236,7 +257,7 @@ class World:
         )
 
     async def seen(self) -> dict[str, int]:
-        """Give what the server saw: `connections`, `lines` and `pays` so far, `subscriptions` now, who came where."""
+        """Give what it saw: `connections`, `lines`, `looks`, `pays` so far, `subscriptions` now, and who came where."""
         return self._seen()
 
     def _seen(self) -> dict[str, int]:
@@ -245,6 +266,7 @@ class World:
             "connections": self._connections,
             "lines": self.line.connections,
             "subscriptions": subscriptions,
+            "looks": self._members.looks,
             "pays": self._pays,
             **self._waiting,
         }
