@@ -42,6 +42,6 @@ export class UnexpectedReply extends Error {
 export class Lagged extends Error {
   override name = "Lagged";
   constructor(items: number) {
-    super(`${items} items wait to be read: read faster, or subscribe with a callback`);
+    super(`${items} items wait to be read: read faster, or by a callback`);
   }
 }

@@ -89,7 +89,7 @@ export class Link {
   constructor(private readonly options: LinkOptions) {
     const Kind = options.WebSocket ?? (globalThis as any).WebSocket;
     if (!Kind) throw new TypeError("no WebSocket here: give one, as createClient({url, WebSocket})");
-    if (!/^wss?:\/\//i.test(options.url)) throw new TypeError(`the url begins with ws:// or wss://, not as ${options.url}`);
+    if (!/^wss?:\/\//i.test(options.url)) throw new TypeError(`the url begins with ws:// or wss://, got ${options.url}`);
     this.Kind = Kind;
     this.silence = options.silence ?? 25_000;
     this.calls = new Calls(options, (text) => this.socket!.send(text));
@@ -219,10 +219,9 @@ export class Link {
   private flush(): void {
     if (this.status !== "open" || !this.calls.flush(this.purse)) return;
     const { purse } = this;
-    const ours = () => purse === this.purse && this.status === "open";
     purse.ask().then(
-      () => ours() && this.flush(),
-      (error) => ours() && this.calls.fail(error),
+      () => this.flush(),
+      (error) => purse === this.purse && this.status === "open" && this.calls.fail(error),
     );
   }
 

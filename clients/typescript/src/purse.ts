@@ -60,18 +60,21 @@ export class Purse {
 
   /** Ask for a token: whoever does so meanwhile waits for the same. Raises what the callback does. */
   ask(): Promise<void> {
-    if (this.asking && now() - this.asked < PATIENCE) return this.asking;
-    this.asked = now();
-    const asking = this.fetch().finally(() => {
-      if (asking === this.asking) this.asking = undefined;
-    });
-    this.asking = asking;
-    return asking;
+    if (!this.asking || now() - this.asked > PATIENCE) {
+      this.asked = now();
+      const asking = this.fetch().finally(() => {
+        if (asking === this.asking) this.asking = undefined;
+      });
+      this.asking = asking;
+    }
+    return this.asking;
   }
 
   private async fetch(): Promise<void> {
-    const before = this.token;
+    const { asked } = this;
     const token = (await (this.source as () => string | null | Promise<string | null>)()) ?? null;
+    if (asked !== this.asked) return; // It comes behind a newer one.
+    const before = this.token;
     const left = Number(claims(token).exp ?? Infinity) * 1000 - Date.now();
     this.token = token;
     this.due = now() + Math.max(LEAST, left - Math.min(MARGIN, left / 2));

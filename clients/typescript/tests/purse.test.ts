@@ -176,6 +176,19 @@ test("a token that does not come is asked for again after 10 s", async () => {
   expect(early.value).toBe(1);
 });
 
+test("a token that comes behind a newer one is not used", async () => {
+  const resolves: ((token: string) => void)[] = [];
+  const { api, socket } = await opened({ token: () => new Promise<string>((resolve) => resolves.push(resolve)) });
+  outcome(api.get("/a"));
+  await pass(11_000);
+  resolves[1]!(of("ada"));
+  resolves[0]!(of("bob"));
+  await settled();
+  outcome(api.get("/b"));
+  await settled();
+  expect(socket.sent.map(({ token }) => token)).toEqual([of("ada"), of("ada")]);
+});
+
 test("a token that does not come after 4401 does not hold the connection up for good", async () => {
   const { api, socket } = await opened({ token: hanging(2) });
   outcome(api.get("/a"));
