@@ -20,8 +20,9 @@ _LAST_OF_ENDS = b"\r"  # who begins with something behind it continues no end of
 class Framing:
     """Where the requests of a connection begin and end.
 
-    most       bytes of a head
-    is_head    the next piece is of one, or of what comes before it
+    most        bytes of a head, and of what else is no body
+    is_head     the next piece is of one, or of what comes before it
+    overhead    bytes that came one after the other and are no body: head, trailer, chunk extensions
     """
 
     def __init__(self, most: int | None) -> None:
@@ -38,7 +39,7 @@ class Framing:
     def begin(self) -> None:
         """Take note that what comes next is another request."""
         self.is_head = True
-        self._size = 0
+        self.overhead = 0
         self._line: bytes | None = b""  # what has come of the request line, None behind it
 
     def end_head(self, length: int) -> None:
@@ -60,10 +61,11 @@ class Framing:
             yield data[begin:at]
 
     def check(self, piece: bytes) -> None:
-        """Look at a piece of a head. Raises ConnectionRefused."""
-        self._size += len(piece)
-        if self._size > self._most:
-            raise ConnectionRefused(431, "request header fields too large")
+        """Look at a piece before it is parsed. Raises ConnectionRefused."""
+        self.overhead += len(piece)
+        if not self.is_head:
+            return
+        self.check_overhead()
         if self._line is None:
             return
         self._line += piece
@@ -72,6 +74,11 @@ class Framing:
             if request_line(line)[2] not in (b"1.0", b"1.1"):
                 raise ConnectionRefused(505)
             self._line = None
+
+    def check_overhead(self) -> None:
+        """Look, once a piece is parsed, at how much is no body. Raises ConnectionRefused."""
+        if self.overhead > self._most:
+            raise ConnectionRefused(431, "request header fields too large")
 
     def _end(self, data: bytes, at: int) -> int:
         if self._left:

@@ -130,10 +130,10 @@ class Line(HttpToolsProtocol):
             for piece in self._framing.pieces(data):
                 if not self._begun_at and piece.strip(b"\r\n"):
                     self._begun_at = self.loop.time()
-                if self._framing.is_head:
-                    self._framing.check(piece)
+                self._framing.check(piece)
                 self.parser.feed_data(piece)
                 at += len(piece)
+                self._framing.check_overhead()
         except httptools.HttpParserUpgrade as exc:
             self._on_upgrade(data[at + exc.args[0] :])
         except ConnectionRefused as exc:
@@ -198,6 +198,7 @@ class Line(HttpToolsProtocol):
                 self.flow.pause_reading()
 
     def on_body(self, body: bytes) -> None:
+        self._framing.overhead = 0
         if self.parser.should_upgrade():
             return
         if not self.cycle.is_ours:  # type: ignore[attr-defined]

@@ -17,7 +17,7 @@ from aiorest_ws.auth.token.middlewares import JSONWebTokenMiddleware
 from aiorest_ws.client import AsyncClient, ConnectionLost, HandshakeRefused, Unauthorized
 from aiorest_ws.client.tokens import Tokens, claims_of
 from tests.kit.peers import Peer, peer
-from tests.serving import asynchronous, serving, until
+from tests.serving import asynchronous, serving, turn_over, until
 
 QUICK: dict[str, Any] = {"backoff": (0.0, 0.01)}
 MANAGER = JSONWebTokenManager(secret_key=secrets.token_bytes(32))
@@ -241,6 +241,31 @@ async def test_another_user_has_another_connection_and_nothing_of_the_first() ->
             await anext(changes)
         with pytest.raises(Unauthorized):
             await api.get("/me")
+
+
+@asynchronous
+async def test_what_was_not_read_is_not_told_to_another_user() -> None:
+    async def talk(connection: Peer) -> None:
+        await connection.answer([1], topic="/log", version="e.1")
+        await connection.say(
+            {"event_name": "/log", "version": "e.2", "data": 2}, {"event_name": "news", "data": "ada's"}
+        )
+        await connection.answer("read")
+        await connection.gone()
+
+    async def talk_to_bob(connection: Peer) -> None:
+        await connection.gone()
+
+    async with peer(talk, talk_to_bob) as script, AsyncClient(script.url, token="ada", **QUICK) as api:
+        changes, events = api.subscribe("/log"), api.events()
+        assert await api.get("/x") == "read"
+        await api.sign_in("bob")
+        readers = [asyncio.ensure_future(anext(each)) for each in (changes, events)]
+        await turn_over()
+        assert not any(reader.done() for reader in readers)
+        for reader in readers:
+            reader.cancel()
+        await asyncio.wait(readers)
 
 
 @asynchronous
