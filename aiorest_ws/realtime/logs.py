@@ -166,7 +166,7 @@ class Log(SharedState):
         is_needed = self.attempts or self.place.number > number
         if not is_needed and not any(0 <= each.position < number for each in left):  # who is over is at no position
             self._items.clear()
-            self._size = 0
+            self._size, self._lowest = 0, number
 
     def catch_up(self, subscription: Subscription) -> None:
         while subscription.position < self.place.number and not subscription.is_over:
