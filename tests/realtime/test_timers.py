@@ -1,4 +1,4 @@
-"""Timers of a loop: each is called once, when its time has come, and the loop is not asked again and again until then."""
+"""Timers of a loop: each is called once, when it is time, and the loop is not asked again and again until then."""
 
 from __future__ import annotations
 
