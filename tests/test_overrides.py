@@ -685,6 +685,7 @@ async def test_opening_handshake_that_does_not_come_times_out(loop: str) -> None
         reader, writer = await asyncio.open_connection(*app.addresses[0])
         async with Client(reader, writer, {}) as client:
             writer.write(b"GET / HTTP/1.1\r\n")
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 408 ")
             await client.eof()
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from aiorest_ws.asgi import doors
 from aiorest_ws.asgi.life import Life
 from aiorest_ws.asgi.websocket import serve
+from aiorest_ws.server.calling import check_may_serve_in_loop
 
 if TYPE_CHECKING:
     from aiorest_ws.app import Application
@@ -115,6 +116,7 @@ class AsgiApplication:
 
     async def _live(self, receive: Receive, send: Send) -> None:
         """Start and stop as the server says; what fails is told to it, which logs it."""
+        await check_may_serve_in_loop("what serves app.asgi()")
         try:
             for stage, step in (("startup", self.start), ("shutdown", self.stop)):
                 await _expect(receive, f"lifespan.{stage}")

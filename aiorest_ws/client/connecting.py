@@ -86,8 +86,10 @@ class Connector:
             self._runner = loop.create_task(self._run(), name="aiorest_ws.client")
 
     async def opened(self) -> None:
-        """Wait until there is a connection, or the try to get one has failed: raises why."""
+        """Wait until there is a connection, or the next try to get one has failed: raises why."""
         self.begin()
+        if self.wire is None:
+            self._expect()
         assert self._outcome is not None
         why = await asyncio.shield(self._outcome)
         if why is not None:

@@ -261,8 +261,8 @@ class AutobahnConnection(Opening, Connection, WebSocketServerProtocol):
         rest, self.data = self.data, b""
         self.trafficStats.incomingOctetsWireLevel -= len(rest)  # counted as they came, before the connection was open
         self._feed(rest)
-        if not self._held and not self.transport.is_closing():
-            self.transport.resume_reading()
+        if not self._held and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     # Frames that the frame layer does not serve, and what it finds
 
@@ -365,11 +365,11 @@ class AutobahnConnection(Opening, Connection, WebSocketServerProtocol):
 
     def _taken(self) -> int:
         """Give the bytes that the client's machine has taken, where the system tells, else those that have left."""
-        return self._traffic()[1] - self._waiting() - unacknowledged(self.transport)
+        return self._traffic()[1] - self._waiting() - unacknowledged(self._transport)
 
     def _has_hung_up(self) -> bool:
         """Tell whether the client sends no more. Nobody hears that from a transport that does not read."""
-        return hung_up(self.transport)
+        return hung_up(self._transport)
 
     def _connectionLost(self, reason: Any) -> None:
         WebSocketProtocol._connectionLost(self, reason)  # past the server's own, which adds a log line

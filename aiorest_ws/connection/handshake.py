@@ -353,7 +353,16 @@ class Opening(_Protocol):
             return
         logger.debug("%s: handshake refused: %d %.200r", self.peer, code, reason)
         self.wasNotCleanReason = reason
-        self._answer(refusal(code, reason, responseHeaders or (), to_head=self._is_head))
+        as_detail = self.factory.http is not None
+        self._answer(refusal(code, reason, responseHeaders or (), to_head=self._is_head, as_detail=as_detail))
+
+    def onOpenHandshakeTimeout(self) -> None:
+        """Say so to who has sent a part of a head, and close."""
+        if self.state == self.STATE_CONNECTING and self.data and self._wskey is None:
+            self.wasOpenHandshakeTimeout = True
+            self.failHandshake("the head of the request took too long", 408)
+        else:
+            super().onOpenHandshakeTimeout()
 
     def _answer(self, response: bytes) -> None:
         """Answer with something else than a connection, and close."""

@@ -142,7 +142,7 @@ class RequestHandlerProtocol(Gate):
 
     def onMessage(self, payload: bytes, isBinary: bool) -> Any:
         """Answer one message. An override takes over entirely."""
-        if self.state == self.STATE_OPEN and not self.transport.is_closing():
+        if self.state == self.STATE_OPEN and not self._transport.is_closing():
             self._receive(self._request_in(payload, isBinary))
 
     def _decode_message(self, payload: bytes, isBinary: bool = False) -> Request:

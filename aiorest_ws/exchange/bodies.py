@@ -64,8 +64,15 @@ def _too_long(limit: int) -> ConnectionRefused:
 
 
 @lru_cache(maxsize=256)
-def kind_of(content_type: str) -> int:
-    """Give what a body of this type is, `JSON` or `MSGPACK`. Raises ConnectionRefused with 415."""
+def kind_of(content_type: str, coding: str = "") -> int:
+    """Give what a body of this type is, `JSON` or `MSGPACK`. Raises ConnectionRefused with 415.
+
+    coding    of it, which has to be none
+    """
+    if coding.strip().lower() not in ("", "identity"):
+        raise ConnectionRefused(
+            415, f"a body is not compressed here, got Content-Encoding {coding:.40}", headers=(("Accept-Encoding", ""),)
+        )
     media = content_type.partition(";")[0].strip(" \t").lower()
     if media in PACKED:
         if not is_installed():

@@ -113,7 +113,7 @@ class Exchange:
             return with_cors(error(int(exc.status), exc.detail, form), connection)
         except Exception as exc:  # no fault of the client: whatever it is, it is told that there is one
             self.factory.failures.write(logging.ERROR, "cannot answer a request over HTTP", exc)
-            return error(500, HandlerFailed.default_detail, form)
+            return with_cors(error(500, HandlerFailed.default_detail, form), connection)
         finally:
             if connection is not None:
                 connection.ended()
@@ -152,7 +152,7 @@ class Exchange:
         """Have one request answered on the way of all."""
         page = self.pages.get(url)
         if page is not None and scope["method"] in ("GET", "HEAD"):
-            return conditional(page.reply, connection)
+            return conditional(page.reply_below(scope.get("root_path") or ""), connection)
         request = self._request(connection, method_for(self, scope["method"], url), url, body)
         factory = self.factory
         observes = factory.metrics is not None or factory.access_log
@@ -201,7 +201,7 @@ class Exchange:
             envelope["token"] = token  # nobody has looked at it yet
         kind = 0
         if body:
-            kind = kind_of(headers.get("content-type", ""))
+            kind = kind_of(headers.get("content-type", ""), headers.get("content-encoding", ""))
             envelope["data"] = data_of(body, kind)
         request = wrap(envelope, connection.form, connection)
         if kind == JSON:

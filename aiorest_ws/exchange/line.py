@@ -223,6 +223,8 @@ class Line(HttpToolsProtocol):
         self._answering = self.loop.create_task(
             self._port.answer(cycle, self), context=None if context is None else context.copy()
         )
+        if not cycle.is_ours:
+            self.factory.outlives(self._answering, survives=True)  # behind its response, too, and without its client
 
     def respond(self, status: int, headers: Headers, body: bytes) -> Awaitable[None]:
         """Send the whole response to the request that is answered. Raises RuntimeError for headers that cannot be."""
@@ -273,7 +275,8 @@ class Line(HttpToolsProtocol):
         if self._is_leaving or self._last_words:
             return
         logging.getLogger("aiorest_ws").debug("%s: refused: %d %.200r", self.peer, why.status, why.reason)
-        words = refusal(why.status, why.reason, why.headers)
+        to_head = bool(self._begun_at) and not self._is_head and self.parser.get_method() == b"HEAD"
+        words = refusal(why.status, why.reason, why.headers, to_head=to_head, as_detail=True)
         broken = self.cycle if self._begun_at and not self._is_head else None  # it was being answered
         if broken is not None and self._is_busy and broken.more_body:
             if broken is self._running:
@@ -351,9 +354,10 @@ class Line(HttpToolsProtocol):
 
     @property
     def tasks(self) -> Any:
-        """What answers a request, and comes to an end."""
+        """What answers a request, and comes to an end; of another app the factory knows."""
         task = self._answering
-        return frozenset() if task is None or task.done() or self.is_streaming else frozenset((task,))
+        is_known = task is None or task.done() or self.is_streaming or not self._running.is_ours
+        return frozenset() if is_known else frozenset((task,))
 
     @tasks.setter
     def tasks(self, tasks: Any) -> None:

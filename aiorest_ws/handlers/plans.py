@@ -25,6 +25,7 @@ from aiorest_ws.handlers.living import Guards, changes_of, gate_of, live_of, liv
 from aiorest_ws.handlers.parameters import NEEDS_MSGSPEC, Asked, is_annotated, parameters_to_check, path_parameters
 from aiorest_ws.handlers.passing import check_passed_on
 from aiorest_ws.handlers.response_models import answering
+from aiorest_ws.handlers.returned import check_returned
 from aiorest_ws.handlers.signatures import Signature
 from aiorest_ws.renderers import BaseRenderer, JSONRenderer
 from aiorest_ws.views import MethodBasedView, View, http_methods
@@ -60,6 +61,8 @@ def make_plan(
     else:
         function, fit = _handler(view, verb, parameters)
     check_notes(function)
+    if view.response_model is None:
+        check_returned(function)
     if view.dispatch is not MethodBasedView.dispatch:
         function, bare = view.dispatch, False
         dispatch = Signature(function, 2, parameters)

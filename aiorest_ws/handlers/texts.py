@@ -34,7 +34,7 @@ class TextCheck:
         self._check = check
         if not self._is_object:
             try:
-                self._check = check_of(hint, lax=True)
+                self._check = check_of(hint, lax=True, many=self._takes_many)
             except NoCheck:
                 pass  # no text stands for anything else there
 

@@ -30,16 +30,17 @@ class Check(Protocol):
     def __call__(self, value: Any) -> Any: ...
 
 
-def check_of(hint: Any, *, lax: bool = False, made: bool = False) -> Check:
+def check_of(hint: Any, *, lax: bool = False, many: bool = False, made: bool = False) -> Check:
     """Give the check of `hint`, or raise NoCheck.
 
     lax     what comes is text that may stand for a number and so on
+    many    or a list of such texts
     made    what comes is no JSON, but what a converter made
     """
     if is_pydantic(hint):
         return _pydantic_check(hint, lax=lax)
     infos = [] if made else infos_of(hint)
-    refuse_unsent(infos, lax=lax)
+    refuse_unsent(infos, lax=lax and not many)
     alone = next((class_of(info) for info in infos if is_for_pydantic_alone(info)), None)
     if alone is not None:
         _refuse_beside(alone, infos)
@@ -185,6 +186,10 @@ def _check_finite(value: Any) -> None:
     from decimal import Decimal
     from math import isfinite
 
+    if isinstance(value, (list, tuple, set, frozenset)):
+        for item in value:
+            _check_finite(item)
+        return
     # A Decimal is asked itself: as a float a signalling NaN is a ValueError, and 1E+400 infinite.
     is_finite = value.is_finite() if isinstance(value, Decimal) else not isinstance(value, float) or isfinite(value)
     if not is_finite:

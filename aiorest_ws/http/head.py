@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
+from json import dumps
 
 from aiorest_ws.exceptions import ConnectionRefused
 
@@ -344,19 +345,30 @@ def client_scheme(handshake: Handshake, proxies: int) -> str | None:
 
 
 def refusal(
-    status: int, reason: str | None = None, headers: Sequence[tuple[str, str]] = (), *, to_head: bool = False
+    status: int,
+    reason: str | None = None,
+    headers: Sequence[tuple[str, str]] = (),
+    *,
+    to_head: bool = False,
+    as_detail: bool = False,
 ) -> bytes:
     """Give the HTTP response that refuses a handshake. `reason` has the standard's text when it is not given.
 
-    to_head    the request was a HEAD, whose answer has no body (RFC 9110 §9.3.2)
+    to_head      the request was a HEAD, whose answer has no body (RFC 9110 §9.3.2)
+    as_detail    the body is JSON, as that of every error over HTTP
     """
-    text = "" if reason else _TEXTS.get(status, "")
-    lines = [f"HTTP/1.1 {status} {on_a_line(reason or phrase(status))}"]
+    says = on_a_line(reason or phrase(status))
+    text, media_type = "" if reason else _TEXTS.get(status, ""), "text/plain; charset=utf-8"
+    if as_detail:
+        text, media_type = dumps({"detail": says}, separators=(",", ":")), "application/json"
+    lines = [f"HTTP/1.1 {status} {says}"]
     lines += [f"{on_a_line(name)}: {on_a_line(value)}" for name, value in headers]
     upgrades = any(name.lower() == "upgrade" for name, _ in headers)
     lines += [f"Connection: close{', Upgrade' if upgrades else ''}", f"Content-Length: {len(text)}"]
     if text:
-        lines.append("Content-Type: text/plain; charset=utf-8")
+        lines.append(f"Content-Type: {media_type}")
+    if as_detail:
+        lines += ["Cache-Control: no-store", "X-Content-Type-Options: nosniff"]
     return "\r\n".join((*lines, "", "" if to_head else text)).encode("ascii")
 
 

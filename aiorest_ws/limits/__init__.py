@@ -90,7 +90,7 @@ class Limits:
     ping_interval: float | None = _seconds(20.0, "seconds of silence: a ping")
     ping_timeout: float | None = _seconds(20.0, "seconds without an answer to it: dropped")
     idle_timeout: float | None = _seconds(None, "seconds without a message, and none in flight: close 1001")
-    handshake_timeout: float | None = _seconds(5.0, "seconds for the opening handshake: dropped")
+    handshake_timeout: float | None = _seconds(5.0, "seconds for the opening handshake: 408, or dropped")
     max_handshake_size: int | None = _number(
         16 * 1024,
         128,

@@ -175,7 +175,7 @@ class _Round:
 
     def _look_at_each(self, connections: Iterable[Any], now: float) -> None:
         for connection in connections:
-            if connection.transport is None:
+            if connection not in self._connections():
                 continue  # it went while others were looked at
             try:
                 self._look(connection, now)

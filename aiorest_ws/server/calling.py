@@ -11,7 +11,15 @@ from contextlib import contextmanager
 from threading import get_ident
 from typing import Any, TypeVar
 
-__all__ = ("Serves", "call_soon", "check_may_serve", "check_no_loop", "only_loading", "run_coroutine")
+__all__ = (
+    "Serves",
+    "call_soon",
+    "check_may_serve",
+    "check_may_serve_in_loop",
+    "check_no_loop",
+    "only_loading",
+    "run_coroutine",
+)
 
 T = TypeVar("T")
 
@@ -71,6 +79,7 @@ class Serves(SystemExit):
     """A program that would serve while a command only loads it; `str` is where that is."""
 
 
+_SERVERS = ("asyncio", "uvloop", "uvicorn", "hypercorn")  # whose lines nobody asks for
 _loading: set[int] = set()  # threads in which a command loads a program
 
 
@@ -89,7 +98,21 @@ def check_may_serve(call: str) -> None:
     if get_ident() not in _loading:
         return
     frame = sys._getframe(1)
-    ours = (__name__.partition(".")[0], "asyncio", "uvloop")
+    ours = (__name__.partition(".")[0], *_SERVERS)
     while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in ours:
         frame = frame.f_back
     raise Serves(f"{frame.f_code.co_filename}, line {frame.f_lineno}, calls {call}")
+
+
+async def check_may_serve_in_loop(call: str) -> None:
+    """As `check_may_serve`, for a task of a server of somebody else's: it may catch what a task raises, not a loop."""
+    try:
+        check_may_serve(call)
+    except Serves as exc:
+        loop = asyncio.get_running_loop()
+        loop.call_soon(_raise, exc)
+        await loop.create_future()
+
+
+def _raise(exc: BaseException) -> None:
+    raise exc

@@ -125,7 +125,7 @@ class RequestHandlerFactory(WebSocketServerFactory):
         self.limits = Limits()
         self.connections: set[RequestHandlerProtocol] = set()
         self._left_behind: set[asyncio.Task[Any]] = set()  # most of them are being cancelled
-        self.surviving: set[asyncio.Task[Any]] = set()  # those that are not: they are done once
+        self.surviving: set[asyncio.Task[Any]] = set()  # those that are not: they are to come to their end
         self.unsent = 0
         self.unpushed = 0
         self.failures = Complaints(logger)  # of the application: no client uses up what they may say
@@ -376,7 +376,8 @@ class RequestHandlerFactory(WebSocketServerFactory):
     @property
     def running(self) -> list[asyncio.Task[Any]]:
         """The handlers that run, those too whose connections are gone."""
-        return [*self._left_behind, *(task for connection in self.connections for task in connection.tasks)]
+        of_connections = (task for connection in self.connections for task in connection.tasks)
+        return list({*self.surviving, *self._left_behind, *of_connections})
 
     async def release(self, patience: Patience) -> None:
         """Let go of what serves connections, of which there are none left; hooks get some time to end."""

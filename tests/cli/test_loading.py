@@ -262,6 +262,25 @@ def test_a_program_that_serves_by_itself_is_told_where(command: str, serving: st
     )
 
 
+@pytest.mark.parametrize(
+    "serving",
+    [
+        "import uvicorn; uvicorn.run(application.asgi(), port=0, log_config=None)",
+        "import uvicorn; uvicorn.run(application.asgi(), port=0, log_config=None, loop='asyncio')",
+        "import asyncio, uvicorn as u; asyncio.run(u.Server(u.Config(application.asgi(), log_config=None)).serve())",
+        "import asyncio, hypercorn.asyncio as h; c = h.Config(); asyncio.run(h.serve(application.asgi(), c))",
+    ],
+)
+def test_a_program_that_has_another_server_serve_it_is_told_where(serving: str, cli: Cli) -> None:
+    name = cli.write(f"{PROGRAM}{serving}")
+    said = cli("routes", f"{name}:application")
+    assert (said.code, said.out) == (1, "")
+    (line,) = [line for line in said.err.splitlines() if line.startswith("aiorest-ws: ")]
+    assert line.startswith(
+        f"aiorest-ws: {cli.folder / name}.py, line 5, calls what serves app.asgi() while it is imported for "
+    )
+
+
 def test_a_function_that_serves_is_to_give_the_application(cli: Cli) -> None:
     name = cli.write(f"{PROGRAM}def main():\n    application.run(port=0)")
     said = refused(cli, f"{name}:main")

@@ -129,6 +129,69 @@ async def test_an_app_that_fails_to_start_is_one_line() -> None:
             pass
 
 
+def living(told: list[str], does: str) -> Any:
+    """Give an app with a lifespan that is wrong."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "lifespan"
+        try:
+            told.append((await receive())["type"])
+            if does == "says that it failed, and waits":
+                await send({"type": "lifespan.startup.failed", "message": "no db"})
+            if does in ("hangs", "says that it failed, and waits"):
+                await asyncio.Event().wait()
+            await send({"type": "lifespan.nonsense"})
+            await send({"type": "lifespan.startup.complete"})
+            told.append((await receive())["type"])
+            if does == "raises at its end":
+                raise ValueError("at its end")
+            await send({"type": "lifespan.nonsense"})
+            await asyncio.sleep(0)
+            told.append("done")
+            await send({"type": "lifespan.shutdown.complete"})
+        finally:
+            told.append("over")
+
+    return app
+
+
+@asynchronous
+async def test_a_lifespan_that_fails_at_the_start_and_waits_is_cancelled() -> None:
+    told: list[str] = []
+    with pytest.raises(ImproperlyConfigured, match="lifespan of the ASGI app failed at the start: RuntimeError"):
+        async with serving(living(told, "says that it failed, and waits")):
+            pass
+    assert told == ["lifespan.startup", "over"]
+
+
+@asynchronous
+async def test_a_lifespan_that_hangs_is_cancelled_with_who_waits_for_it() -> None:
+    told: list[str] = []
+    starting = asyncio.ensure_future(Application(router, http=living(told, "hangs"), port=0).start())
+    await until(lambda: bool(told))
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert told == ["lifespan.startup", "over"]
+
+
+@asynchronous
+async def test_messages_that_no_lifespan_sends_answer_nothing() -> None:
+    told: list[str] = []
+    async with serving(living(told, "")):
+        assert told == ["lifespan.startup"]
+    assert told == ["lifespan.startup", "lifespan.shutdown", "done", "over"]
+
+
+@asynchronous
+async def test_a_lifespan_that_raises_once_it_has_begun_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(living([], "raises at its end")):
+        pass
+    (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert record.getMessage() == "the lifespan of the ASGI app beside the routes failed"
+    assert "at its end" in str(record.exc_info and record.exc_info[1])
+
+
 @asynchronous
 async def test_an_app_that_knows_no_lifespan_needs_none() -> None:
     async def plain(scope: Any, receive: Any, send: Any) -> None:
@@ -206,6 +269,57 @@ async def test_an_app_is_told_that_its_client_left(behind: bytes) -> None:
         writer.transport.abort()
         await told.wait()
         await until(lambda: not factory_of(app).connections)
+
+
+@asynchronous
+async def test_what_an_app_does_behind_its_response_comes_to_its_end() -> None:
+    done, told = asyncio.Event(), []
+
+    async def works(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            for stage in ("startup", "shutdown"):
+                await receive()
+                told.append(stage)
+                await send({"type": f"lifespan.{stage}.complete"})
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body"})
+        if scope["path"] == "/slow":
+            await done.wait()
+            told.append("done")
+
+    async with serving(works, shutdown_timeout=TIMEOUT) as (app, client):
+        for path in ("/slow", "/fast"):  # of one connection: the first works on
+            assert (await client.get(path)).status_code == 200
+        factory = factory_of(app)
+        stopping = asyncio.ensure_future(app.stop())
+        await until(lambda: factory.stopping)
+        done.set()
+        await stopping
+    assert told == ["startup", "done", "shutdown"]
+
+
+@asynchronous
+async def test_an_app_that_does_not_listen_is_cancelled_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    begun, told = asyncio.Event(), []
+
+    async def deaf(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            told.append("cancelled")
+
+    async with serving(deaf) as (app, _client):
+        _, writer = await asyncio.open_connection(*app.addresses[0])
+        writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await begun.wait()
+        writer.transport.abort()
+        await until(lambda: not factory_of(app).connections)
+        assert told == []
+    assert told == ["cancelled"]
+    assert not [record for record in caplog.records if record.name == "aiorest_ws"]
 
 
 @pytest.mark.parametrize("value", ["app", 1, None])

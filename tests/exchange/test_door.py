@@ -6,12 +6,15 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import date
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import httpx
 import msgspec
 import pytest
+from msgspec import Meta
+from pydantic import Field
 
 from aiorest_ws import (
     Application,
@@ -193,6 +196,43 @@ async def test_a_query_that_does_not_fit_says_where(query: str, name: str) -> No
     assert [fault["loc"] for fault in as_json(response)["detail"]] == [["args", name]]
 
 
+@pytest.mark.parametrize(
+    ("hint", "query", "expected"),
+    [
+        (list[int], "it=1&it=2", [1, 2]),
+        (list[int], "it=1", [1]),
+        (list[float], "it=1&it=2.5", [1.0, 2.5]),
+        (list[float], "it=1&it=nan", None),
+        (list[bool], "it=true&it=0", [True, False]),
+        (set[int], "it=1&it=1", {1}),
+        (tuple[int, str], "it=1&it=2", (1, "2")),
+        (tuple[int, ...], "it=1&it=x", None),
+        (list[date], "it=2024-02-29", [date(2024, 2, 29)]),
+        (list[Decimal], "it=0.10", [Decimal("0.10")]),
+        (list[Literal[1, 2]], "it=1&it=2", [1, 2]),
+        (list[int] | None, "it=1&it=2", [1, 2]),
+        (Annotated[list[int], Meta(max_length=1)], "it=1&it=2", None),
+        (list[Annotated[int, Field(gt=1)]], "it=2&it=3", [2, 3]),
+        (list[Annotated[int, Field(gt=1)]], "it=2&it=1", None),
+        (list[Any], "it=1", ["1"]),
+    ],
+    ids=str,
+)
+@asynchronous
+async def test_each_text_of_a_list_is_converted(hint: Any, query: str, expected: Any) -> None:
+    seen = []
+
+    def look(request: Any, it: Any) -> None:
+        seen.append(it)
+
+    look.__annotations__["it"] = hint
+    lists = SimpleRouter()
+    lists.get("/")(look)
+    async with client_of(Application(lists)) as client:
+        response = await client.get(f"/?{query}")
+    assert (response.status_code, seen) == ((422, []) if expected is None else (200, [expected]))
+
+
 @asynchronous
 async def test_a_handler_without_annotations_gets_texts() -> None:
     async with client_of() as client:
@@ -229,6 +269,15 @@ async def test_a_query_that_is_none_or_too_long_is_refused(query: str) -> None:
     async with client_of() as client:
         response = await client.get(f"/hello?{query}")
     assert response.status_code == 400
+
+
+@asynchronous
+async def test_a_body_is_not_compressed() -> None:
+    async with client_of() as client:
+        for coding, status in (("gzip", 415), ("identity", 201)):
+            headers = {"Content-Type": "application/json", "Content-Encoding": coding}
+            response = await client.post("/typed", content=b'{"a":0.1}', headers=headers)
+            assert (response.status_code, "accept-encoding" in response.headers) == (status, status == 415)
 
 
 @pytest.mark.parametrize(
@@ -599,6 +648,10 @@ async def test_pages_of_any_origin_may_ask_but_not_with_cookies(origin: str | No
         headers = {"Cookie": "session=1"} | ({"Origin": origin} if origin else {})
         response = await client.post("/do", headers=headers)
     assert response.json() == [cookies, "session=1" if cookies else None]
+    readable = response.headers.get("access-control-allow-origin")
+    assert (readable, "access-control-allow-credentials" in response.headers) == (
+        (None, False) if origin is None else (origin, True) if cookies else ("*", False)
+    )
 
 
 @asynchronous

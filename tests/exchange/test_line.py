@@ -265,9 +265,22 @@ async def test_what_is_bad_is_refused_and_nothing_behind_it_is_read(name: str, b
             client.send(before + data + OK)
             if before:
                 assert (await client.response()).body == b'"hi"'
-            assert (await client.response()).status == status
+            reply = await client.response()
+            assert (reply.status, reply.headers["content-type"]) == (status, "application/json")
+            assert list(json.loads(reply.body)) == ["detail"]
             await client.eof()
         await until(lambda: not factory_of(app).connections)
+
+
+@pytest.mark.parametrize("before", [b"", OK], ids=["first", "later"])
+@asynchronous
+async def test_a_refusal_of_a_head_has_no_body(before: bytes) -> None:
+    async with serving() as app, plain(app) as client:
+        client.send(before + b"HEAD /hello HTTP/1.1\r\nHost: a b\r\n\r\n")
+        if before:
+            await client.response()
+        assert (await client.response(to_head=True)).status == 400
+        await client.eof()
 
 
 @pytest.mark.parametrize(
@@ -425,11 +438,15 @@ async def test_a_slow_request_is_ended(data: bytes) -> None:
         client.send(data)
         if data.startswith(OK):
             assert (await client.response()).status == 200
-        if data == OK[:-2]:
-            await client.eof()  # nobody knows yet what it would have asked for
-        else:
-            assert (await client.response()).status == 408
-            await client.eof()
+        reply = await client.response()
+        assert (reply.status, "took too long" in json.loads(reply.body)["detail"]) == (408, True)
+        await client.eof()
+
+
+@asynchronous
+async def test_who_sends_nothing_is_told_nothing() -> None:
+    async with serving(handshake_timeout=0.05) as app, plain(app) as client:
+        await client.eof()
 
 
 @pytest.mark.parametrize("loop", LOOPS)

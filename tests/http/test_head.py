@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -387,6 +388,9 @@ def test_what_people_see_in_a_browser_says_what_this_is(status: int, says: str) 
     assert says in body
     assert f"Content-Length: {len(body)}\r\nContent-Type: text/plain; charset=utf-8" in head
     assert refusal(status, to_head=True).decode() == f"{head}\r\n\r\n"
+    head, _, body = refusal(status, as_detail=True).decode().partition("\r\n\r\n")
+    assert list(json.loads(body)) == ["detail"]
+    assert f"Content-Length: {len(body)}\r\nContent-Type: application/json" in head
 
 
 @given(st.text(max_size=1000), st.text(max_size=50))

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import os
 import socket
 import ssl
 import time
+import traceback
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from aiorest_ws import Application
+from aiorest_ws.connection.protocol import RequestHandlerProtocol
 from tests.serving import (
     CLOSE,
     LOOPS,
     PING,
+    PONG,
     TEXT,
     Certificate,
     Client,
@@ -25,6 +29,7 @@ from tests.serving import (
     asynchronous,
     client_context,
     connection_of,
+    dump,
     factory_of,
     frame,
     make_router,
@@ -261,6 +266,38 @@ async def test_client_that_is_not_read_and_there_is_not_dropped(loop: str) -> No
         while (frame := await client.receive()).opcode == PING:
             pass
         assert frame.opcode == TEXT
+
+
+@on_each_loop
+@asynchronous
+async def test_who_is_watched_keeps_the_transport_to_itself(loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once somebody has asked an open connection for it, it is asked with each push what it has to write."""
+    asked: list[str] = []
+
+    def transport(self: Any) -> Any:
+        if self.state == self.STATE_OPEN:
+            asked.append("".join(traceback.format_stack(limit=2)))
+        return kept.__get__(self)
+
+    kept: Any = inspect.getattr_static(RequestHandlerProtocol, "transport")
+    monkeypatch.setattr(RequestHandlerProtocol, "transport", property(transport, kept.__set__), raising=False)
+    gates = Gates()
+    limits = {"max_concurrency": 1, "ping_interval": 0.02, "ping_timeout": 5}
+    hello = frame(dump({"method": "GET", "url": "/hello"}))
+    async with (
+        serving(make_router(wait=lambda request: gates.wait("it")), **limits) as app,
+        await Client.connect(app, behind=hello) as client,
+    ):
+        assert (await client.reply())["data"] == "Hello, world!"
+        ping = await client.receive()
+        client.send(ping.payload, PONG)
+        client.request(url="/wait")
+        for _ in range(3):  # of one that is not read it is asked whether it has hung up
+            assert (await client.receive()).opcode == PING
+        assert asked == []
+        assert connection_of(app).transport is not None
+        assert len(asked) == 1
+        gates.open("it")
 
 
 def hang_up(client: Client) -> None:
