@@ -72,7 +72,7 @@ class Line(HttpToolsProtocol):
         self._running: Any = None  # the exchange that is answered, or was
         self._begun_at = 0.0  # when the message began that is arriving, 0 for none
         self._is_head = False
-        self._head_size = 0
+        self._overhead = 0  # bytes of it that came one after the other and are no body: head, trailer, chunk extensions
         self._idle_since = self.loop.time()
         self._left, self._left_at = 0, 0.0
         self._is_stopping = False
@@ -125,7 +125,7 @@ class Line(HttpToolsProtocol):
             self._upgrade += data
             self._note_ahead(len(data))
             return
-        begun_at = self._begun_at
+        self._overhead += len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as exc:
@@ -139,9 +139,8 @@ class Line(HttpToolsProtocol):
                     self.factory.failures.write(logging.ERROR, f"{self.peer}: cannot read a request", exc)
                 self._refuse(ConnectionRefused(400, "malformed request"))
         else:
-            if begun_at and begun_at == self._begun_at and self._is_head:
-                self._head_size += len(data)
-                self._check_size(self._head_size)
+            if self._begun_at:
+                self._check_overhead()
             if self.pipeline:
                 self._note_ahead(len(data))
 
@@ -150,16 +149,16 @@ class Line(HttpToolsProtocol):
         if self._ahead >= _MOST_AHEAD:
             self.flow.pause_reading()
 
-    def _check_size(self, size: int) -> None:
+    def _check_overhead(self) -> None:
         limit = self.factory.limits.max_handshake_size
-        if limit is not None and size > limit:
+        if limit is not None and self._overhead > limit:
             self._refuse(ConnectionRefused(431, "request header fields too large"))
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._begun_at = self.loop.time()
         self._is_head = True
-        self._head_size = 0
+        self._overhead = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._is_head:  # a trailer is no header
@@ -204,6 +203,7 @@ class Line(HttpToolsProtocol):
                 self.flow.pause_reading()
 
     def on_body(self, body: bytes) -> None:
+        self._overhead = 0
         if self.parser.should_upgrade():
             return
         if not self.cycle.is_ours:  # type: ignore[attr-defined]

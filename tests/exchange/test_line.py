@@ -17,6 +17,7 @@ from tests.serving import LOOPS, TIMEOUT, Certificate, Client, Gates, asynchrono
 
 OK = b"GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n"
 HEAD = b"POST /data HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+CHUNKS = b"Transfer-Encoding: chunked\r\n\r\n"
 
 
 class Answer(NamedTuple):
@@ -246,6 +247,9 @@ BAD = {
     "a long header": (b"GET /hello HTTP/1.1\r\nHost: localhost\r\nX: " + b"y" * 17000 + b"\r\n\r\n", 431),
     "a header without an end": (b"GET /hello HTTP/1.1\r\nHost: localhost\r\nX: " + b"y" * 400_000, 431),
     "a target without an end": (b"GET /" + b"y" * 400_000, 431),
+    "a trailer without an end": (HEAD + CHUNKS + b"1\r\n1\r\n0\r\nX: " + b"y" * 400_000, 431),
+    "trailers without an end": (HEAD + CHUNKS + b"1\r\n1\r\n0\r\n" + b"X: y\r\n" * 70_000, 431),
+    "a chunk extension without an end": (HEAD + CHUNKS + b"1;x=" + b"y" * 400_000, 431),
     "a body of a gibibyte": (HEAD + b"Content-Length: 1073741824\r\n\r\n", 413),
     "chunks without an end": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"ffffff\r\n" + b"1" * 5000, 413),
 }
