@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiorest_ws.connection.guest import Answer, Carrier, Close, Guest, answer_in, guest_of, head_of
 from aiorest_ws.exceptions import ConnectionRefused
-from aiorest_ws.http.head import refusal
+from aiorest_ws.http.refusals import refusal
 from aiorest_ws.http.scopes import address_of, headers_of, path_below, root_of, sent_path
 from aiorest_ws.status import WS_CLOSED_ABNORMALLY, WS_NO_STATUS_CODE, WS_NORMAL
 

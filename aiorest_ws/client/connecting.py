@@ -157,7 +157,7 @@ class Connector:
                 await self._lost(loss, wire, loop.time() - began)
         except Exception as exc:  # of a function for tokens at the first try, or a fault of ours: nobody is to wait on
             self._settle(exc)
-            self._end(ClientClosed(f"the client has ended: {exc!r}"))
+            self._end(ConnectionLost(f"the client has ended: {exc!r}"))
 
     async def _connected(self) -> Wire:
         turn = self._turn

@@ -57,7 +57,7 @@ class Log(SharedState):
         self._made: dict[tuple[int, int], bytes] = {}
         self._tells = self._is_telling = self._waits = False
         self._together = 1
-        self._fetching: tuple[int, asyncio.Task[Any]] | None = None
+        self._fetching: tuple[int, asyncio.Future[Any]] | None = None
         self.on_known()
 
     def on_known(self) -> None:

@@ -194,6 +194,12 @@ async def test_a_function_that_fails_at_first_is_raised_and_later_said_in_the_lo
         with pytest.raises(TypeError, match="must give a str or None, got int"):
             async with AsyncClient(script.url, token=lambda: 5):  # type: ignore[arg-type, return-value]
                 pass
+        api = AsyncClient(script.url, token=lambda: 1 // 0)  # type: ignore[arg-type, return-value]
+        with pytest.raises(
+            ConnectionLost, match=r"the client has ended: ZeroDivisionError\("
+        ):  # not as if it was closed
+            await anext(api.subscribe("/x"))
+        await api.close()
         issuer = Issuer("one", OSError("no network"), "two")
         async with AsyncClient(script.url, token=issuer, **QUICK) as api:
             with pytest.raises(Unauthorized, match="expired"):

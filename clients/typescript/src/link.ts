@@ -203,7 +203,7 @@ export class Link {
       message = Object(JSON.parse(text as string));
     } catch {}
     const { id, status, event_name: name } = message;
-    const isOdd = id === undefined ? typeof name !== "string" : typeof status !== "number";
+    const isOdd = id === undefined ? name == null : typeof status !== "number";
     if (isOdd && !this.isKnown) this.calls.puzzle();
     this.isKnown ||= !isOdd;
     if (id === undefined) return this.onpush(message);
