@@ -214,11 +214,13 @@ def costs(handle: Any, form: str) -> dict[str, tuple[str, Cost]]:
 
 @pytest.fixture(scope="module", autouse=True)
 def quiet() -> Iterator[None]:
-    """Keep complaints about what is refused out of what is counted."""
+    """Keep complaints about what is refused out of what is counted, and the collector from what was there before."""
     logger = logging.getLogger("aiorest_ws")
     level = logger.level
     logger.setLevel("CRITICAL")
+    gc.freeze()
     yield
+    gc.unfreeze()
     logger.setLevel(level)
 
 
