@@ -38,7 +38,8 @@ def pytest_collection_finish() -> None:
 
 settings.register_profile("dev", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-# A fourth of the examples: where every line is followed (`make test-covered`), and on further Pythons (.ci/run).
+# A fourth of the examples: where every line is followed (`make test-covered`), and in .ci/run on the pure path and on
+# further Pythons.
 settings.register_profile("brief", settings.get_profile("ci"), max_examples=25)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
 
