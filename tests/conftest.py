@@ -6,6 +6,7 @@ leaves the pure twins to the pure one. The header says what is under test.
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 from collections.abc import Iterator
@@ -25,9 +26,20 @@ if TYPE_CHECKING:
     from tests.kit.valkeys import Valkey
     from tests.serving import Certificate
 
+# The half million objects that are made while tests are collected stay: to look for garbage among them, over and over,
+# would take a third of that time.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
+
+
 settings.register_profile("dev", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-# A fourth of the examples: where every line is followed (`make test-covered`), and on further Pythons (.ci/run).
+# A fourth of the examples: where every line is followed (`make test-covered`), and in .ci/run on the pure path and on
+# further Pythons.
 settings.register_profile("brief", settings.get_profile("ci"), max_examples=25)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -136,6 +137,7 @@ def imports_of_cython(source: str, package: str) -> Iterator[str]:
             yield module.removesuffix("_c")
 
 
+@cache
 def imports_of(path: Path) -> set[str]:
     """Give the modules that a source imports, dotted, below `aiorest_ws`, without `_c`."""
     module = module_of(path)

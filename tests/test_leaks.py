@@ -26,15 +26,6 @@ from tests.swapping import Impl
 pytestmark = pytest.mark.blocks
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_collector() -> Iterator[None]:
-    """Spare the collector, which is called over and over, all that was there before."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
 def refused(function: Callable[..., Any], *args: Any) -> Call:
     """Make a call of one that must raise."""
 

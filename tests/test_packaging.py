@@ -40,26 +40,28 @@ for name in names:
 """
 # What could be missing or different in a wheel, and not in the checkout whose suite has passed: what is imported, which
 # path, what stands on data and entry points of the package (pytest's plugin, the command line), on each extra (typed
-# and msgpack: msgspec; jwt; metrics; uvloop; compress; cli), and the examples and pages as users run them.
+# and msgpack: msgspec; jwt; metrics; uvloop; compress; cli), and some examples and pages as users run them.
 SEEN = [
-    f"tests/{name}.py"
+    f"tests/{name}"
     for name in (
-        "test_imports",
-        "_speedups/test_speedups",
-        "test_gone",
-        "test_exceptions",
-        "testing/test_testing",
-        "test_command_line",
-        "handlers/test_parameters",
-        "_speedups/test_msgpack",
-        "auth/test_jwks",
-        "test_metrics",
-        "connection/test_compression",
-        "test_app",
-        "cli/test_call",
-        "test_examples",
-        "test_todo_api",
-        "test_docs",
+        "test_imports.py",
+        "_speedups/test_speedups.py",
+        "test_gone.py",
+        "test_exceptions.py",
+        "testing/test_testing.py",
+        "test_command_line.py",
+        "handlers/test_parameters.py",
+        "_speedups/test_msgpack.py",
+        "auth/test_jwks.py",
+        "test_metrics.py",
+        "connection/test_compression.py",
+        "test_app.py",
+        "cli/test_call.py",
+        "test_examples.py::test_example_client_gets_its_replies[hello]",
+        "test_examples.py::test_example_client_gets_its_replies[chat]",
+        "test_todo_api.py",
+        "test_docs.py::test_code_of_the_page_runs_and_answers_as_shown",
+        "test_docs.py::test_client_of_the_tutorial_prints_the_replies",
     )
 ]
 # In the pure path of the same wheel: what asks which path there is. All else of SEEN is the same files.

@@ -13,7 +13,8 @@ from uvicorn.protocols.websockets.auto import AutoWebSocketsProtocol
 
 from aiorest_ws.asgi.doors import DOORS
 from aiorest_ws.exceptions import ConnectionRefused
-from aiorest_ws.http.head import read, refusal
+from aiorest_ws.http.head import read
+from aiorest_ws.http.refusals import refusal
 
 if TYPE_CHECKING:
     from aiorest_ws.asgi.application import AsgiApplication

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from aiorest_ws.connection.guest import Answer, Carrier, Close, Guest, answer_in, guest_of, head_of
 from aiorest_ws.exceptions import ConnectionRefused
-from aiorest_ws.http.head import refusal
-from aiorest_ws.http.scopes import address_of, headers_of, path_below, sent_path
+from aiorest_ws.http.refusals import refusal
+from aiorest_ws.http.scopes import address_of, headers_of, path_below, root_of, sent_path
 from aiorest_ws.status import WS_CLOSED_ABNORMALLY, WS_NO_STATUS_CODE, WS_NORMAL
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _target(scope: Scope, factory: RequestHandlerFactory) -> bytes:
     """Give path and query of the request: the whole path if that is served, else what is left below the mount."""
     path = sent_path(scope)
     if not factory.serves(path.decode("latin-1")):
-        path = path_below(path, scope.get("root_path") or "")
+        path = path_below(path, root_of(scope, path))
     query = scope.get("query_string", b"")
     return path + (b"?" + query if query else b"")
 

@@ -34,14 +34,14 @@ def main(given: Namespace) -> int:
     application = load(given.target, given.app_dir)
     application._take({})  # what the environment says
     describe = application.asyncapi if given.asyncapi else application.openapi
-    text = json.dumps(describe(title=given.title, version=given.version), indent=2, ensure_ascii=False)
+    document = describe(title=given.title, version=given.version)
     if given.check is None:
-        print_text(text)
+        print_text(json.dumps(document, indent=2, ensure_ascii=False))
         return 0
     try:
-        kept = Path(given.check).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
+        kept = json.loads(Path(given.check).read_bytes())  # however a formatter, or a shell, has written it
+    except (OSError, ValueError) as exc:
         raise Failure(f"{given.check} cannot be read: {exc}") from exc
-    if kept.rstrip() != text:
+    if json.dumps(kept, sort_keys=True) != json.dumps(document, sort_keys=True):
         raise Failure(f"{given.check} is not the schema of {given.target}: write it anew with `aiorest-ws schema`")
     return 0

@@ -92,7 +92,8 @@ class AsyncClient:
     async def sign_in(self, token: TokenSource) -> None:
         """Go on as another user, or as nobody (None), over a new connection.
 
-        What was known of subscriptions is forgotten, and calls that are under way fail with ConnectionLost.
+        What was known of subscriptions is forgotten, and what was not read yet; calls that are under way fail with
+        ConnectionLost.
         """
         self._link.connector.become(token)
         await self.connect()
@@ -268,3 +269,5 @@ class AsyncClient:
 
     def on_user(self) -> None:
         self._topics.on_user()
+        for events in self._events:
+            events.forget()

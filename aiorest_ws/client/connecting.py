@@ -86,8 +86,10 @@ class Connector:
             self._runner = loop.create_task(self._run(), name="aiorest_ws.client")
 
     async def opened(self) -> None:
-        """Wait until there is a connection, or the try to get one has failed: raises why."""
+        """Wait until there is a connection, or the next try to get one has failed: raises why."""
         self.begin()
+        if self.wire is None:
+            self._expect()
         assert self._outcome is not None
         why = await asyncio.shield(self._outcome)
         if why is not None:
@@ -155,7 +157,7 @@ class Connector:
                 await self._lost(loss, wire, loop.time() - began)
         except Exception as exc:  # of a function for tokens at the first try, or a fault of ours: nobody is to wait on
             self._settle(exc)
-            self._end(ClientClosed(f"the client has ended: {exc!r}"))
+            self._end(ConnectionLost(f"the client has ended: {exc!r}"))
 
     async def _connected(self) -> Wire:
         turn = self._turn

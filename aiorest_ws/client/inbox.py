@@ -77,6 +77,10 @@ class _Inbox(Generic[T]):
         self._things.append(thing)
         self._there.set()
 
+    def forget(self) -> None:
+        """Drop what was not read: it is another user's."""
+        self._things.clear()
+
     def end(self, error: ClientError | None = None) -> None:
         if not self.is_over:
             self.is_over, self._error = True, error
@@ -132,6 +136,10 @@ class Listener(_Inbox[tuple[Change[Any], int]]):
         self._known: set[Any] = set()
         self.is_behind = False
         self.position: Position | None = None
+
+    def forget(self) -> None:
+        super().forget()
+        self.position, self._size, self.is_behind = None, 0, False
 
     def put_value(self, change: Change[Any], size: int) -> None:
         """Take a value: it stands for all that was not read."""

@@ -139,7 +139,7 @@ class Topic:
         """Forget what another user has seen."""
         self.since = self._value = None
         for listener in self.listeners:
-            listener.position = None
+            listener.forget()
 
     # What is asked
 

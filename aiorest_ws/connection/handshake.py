@@ -27,13 +27,12 @@ from aiorest_ws.http.head import (
     check_upgrade,
     client_address,
     end_of_head,
-    health,
     is_probe,
     is_upgrade,
     read,
-    refusal,
 )
 from aiorest_ws.http.proxy_protocol import Announced
+from aiorest_ws.http.refusals import health, refusal
 from aiorest_ws.status import WS_UNEXPECTED_CONDITION
 
 if TYPE_CHECKING:

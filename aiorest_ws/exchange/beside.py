@@ -26,14 +26,15 @@ def with_lifespan(own: Callable[[Any], Any] | None, asgi_app: Any) -> Callable[[
         async with manager as given:
             life = _Life(asgi_app)
             setattr(app, STATE, life.state)
-            await life.begin()
             try:
+                await life.begin()
                 yield None if given is manager else given
             finally:
                 await life.end()
 
     if own is not None and hasattr(own, "__qualname__"):
-        lifespan = wraps(own)(lifespan)  # what is said of it names it
+        return wraps(own)(lifespan)  # what is said of it names it
+    lifespan.__qualname__ = "of the ASGI app"
     return lifespan
 
 
@@ -49,17 +50,21 @@ class _Life:
         self._told: asyncio.Queue[str] = asyncio.Queue()
         self._said: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
+        self._has_begun = False
 
     async def begin(self) -> None:
         """Start it. Raises RuntimeError if it says that it has failed."""
         self._task = asyncio.get_running_loop().create_task(self._run())
         await self._tell("startup")
+        self._has_begun = True
 
     async def end(self) -> None:
+        """End it, and wait for that; one that has not begun is cancelled."""
         if self._task is None or self._task.done():
             return
         try:
-            await self._tell("shutdown")
+            if self._has_begun:
+                await self._tell("shutdown")
         finally:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -69,7 +74,10 @@ class _Life:
         try:
             await self._app(scope, self._receive, self._said.put)
         except Exception as exc:  # that is how most say that they know no lifespan
-            logger.debug("the ASGI app beside the routes has no lifespan: %r", exc)
+            if self._has_begun:
+                logger.exception("the lifespan of the ASGI app beside the routes failed")
+            else:
+                logger.debug("the ASGI app beside the routes has no lifespan: %r", exc)
 
     async def _receive(self) -> dict[str, str]:
         return {"type": f"lifespan.{await self._told.get()}"}
@@ -78,11 +86,17 @@ class _Life:
         """Tell it, and wait until it is done, or until it has ended."""
         assert self._task is not None
         self._told.put_nowait(stage)
-        answer = asyncio.ensure_future(self._said.get())
-        try:
-            await asyncio.wait((answer, self._task), return_when=asyncio.FIRST_COMPLETED)
-            if answer.done() and answer.result()["type"] == f"lifespan.{stage}.failed":
-                message = answer.result().get("message", "")
-                raise RuntimeError(f"the {stage} of the ASGI app beside the routes failed: {message}")
-        finally:
-            answer.cancel()
+        kind = ""
+        while kind not in (f"lifespan.{stage}.complete", f"lifespan.{stage}.failed"):
+            answer = asyncio.ensure_future(self._said.get())
+            try:
+                await asyncio.wait((answer, self._task), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                answer.cancel()
+            if not answer.done() and self._said.empty():
+                return
+            message = answer.result() if answer.done() else self._said.get_nowait()
+            kind = message["type"]
+        if kind.endswith("failed"):
+            why = message.get("message", "")
+            raise RuntimeError(f"the {stage} of the ASGI app beside the routes failed: {why}")

@@ -36,6 +36,7 @@ class HttpConnection(Asking):
     transport = None
     tasks: frozenset[Any] = frozenset()
     may_be_read = False  # by the page that asks
+    may_have_cookies = True  # with the request of that page
     closes = False  # what carries it is to be closed behind the reply
     media_type = ""
     slashed = ""  # its url, with `SLASH` for slashes that are none between segments, if there are any

@@ -152,7 +152,7 @@ class Exchange:
         """Have one request answered on the way of all."""
         page = self.pages.get(url)
         if page is not None and scope["method"] in ("GET", "HEAD"):
-            return conditional(page.reply, connection)
+            return conditional(page.reply_below(scope.get("root_path") or ""), connection)
         request = self._request(connection, method_for(self, scope["method"], url), url, body)
         factory = self.factory
         observes = factory.metrics is not None or factory.access_log

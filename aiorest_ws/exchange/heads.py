@@ -12,14 +12,11 @@ from aiorest_ws.http.head import C1, Handshake, is_of_host, target_parts
 
 __all__ = ("checked", "complete", "written_head")
 
-_EACH = 4  # bytes of a header beside its name and its value
-
 
 def checked(url: bytes, headers: Sequence[tuple[bytes, bytes]], version: str, method: bytes, limits: Any) -> Handshake:
     """Give what the request says before its body. Raises ConnectionRefused."""
-    _check_size(url, headers, limits)
-    if version not in ("1.0", "1.1"):
-        raise ConnectionRefused(505)
+    if limits.max_headers is not None and len(headers) > limits.max_headers:
+        raise ConnectionRefused(431, "too many request header fields")
     if method == b"CONNECT":
         raise ConnectionRefused(405, "this is no proxy")
     for name, value in headers:
@@ -38,14 +35,6 @@ def complete(scope: Any, handshake: Handshake, version: str, method: bytes) -> N
     scope["path"] = unquote(path) if "%" in path else path
     scope["raw_path"] = path.encode("ascii")
     scope["query_string"] = handshake.query.encode("ascii")
-
-
-def _check_size(url: bytes, headers: Sequence[tuple[bytes, bytes]], limits: Any) -> None:
-    if limits.max_headers is not None and len(headers) > limits.max_headers:
-        raise ConnectionRefused(431, "too many request header fields")
-    size = len(url) + sum(len(name) + len(value) + _EACH for name, value in headers)
-    if limits.max_handshake_size is not None and size > limits.max_handshake_size:
-        raise ConnectionRefused(431, "request header fields too large")
 
 
 def _read(target: str, headers: Sequence[tuple[bytes, bytes]], version: str) -> Handshake:

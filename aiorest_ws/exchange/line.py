@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from aiorest_ws.connection.kernel import close_behind, hung_up
 from aiorest_ws.exceptions import ConnectionRefused
+from aiorest_ws.exchange.framing import Framing
 from aiorest_ws.exchange.heads import checked, complete, written_head
 from aiorest_ws.exchange.outlet import Outlet
-from aiorest_ws.http.head import refusal
+from aiorest_ws.http.refusals import refusal
 from aiorest_ws.limits.bucket import Rate
 from aiorest_ws.limits.watchdog import standstill
 from aiorest_ws.logs.throttled import printable
@@ -71,8 +72,7 @@ class Line(HttpToolsProtocol):
         self._raw = protocol._raw
         self._running: Any = None  # the exchange that is answered, or was
         self._begun_at = 0.0  # when the message began that is arriving, 0 for none
-        self._is_head = False
-        self._head_size = 0
+        self._framing = Framing(port.factory.limits.max_handshake_size)
         self._idle_since = self.loop.time()
         self._left, self._left_at = 0, 0.0
         self._is_stopping = False
@@ -125,11 +125,19 @@ class Line(HttpToolsProtocol):
             self._upgrade += data
             self._note_ahead(len(data))
             return
-        begun_at = self._begun_at
+        at = 0
         try:
-            self.parser.feed_data(data)
+            for piece in self._framing.pieces(data):
+                if not self._begun_at and piece.strip(b"\r\n"):
+                    self._begun_at = self.loop.time()
+                self._framing.check(piece)
+                self.parser.feed_data(piece)
+                at += len(piece)
+                self._framing.check_overhead()
         except httptools.HttpParserUpgrade as exc:
-            self._on_upgrade(data[exc.args[0] :])
+            self._on_upgrade(data[at + exc.args[0] :])
+        except ConnectionRefused as exc:
+            self._refuse(exc)
         except httptools.HttpParserError as exc:
             refused = exc.__context__
             if isinstance(refused, ConnectionRefused):
@@ -139,9 +147,6 @@ class Line(HttpToolsProtocol):
                     self.factory.failures.write(logging.ERROR, f"{self.peer}: cannot read a request", exc)
                 self._refuse(ConnectionRefused(400, "malformed request"))
         else:
-            if begun_at and begun_at == self._begun_at and self._is_head:
-                self._head_size += len(data)
-                self._check_size(self._head_size)
             if self.pipeline:
                 self._note_ahead(len(data))
 
@@ -150,29 +155,18 @@ class Line(HttpToolsProtocol):
         if self._ahead >= _MOST_AHEAD:
             self.flow.pause_reading()
 
-    def _check_size(self, size: int) -> None:
-        limit = self.factory.limits.max_handshake_size
-        if limit is not None and size > limit:
-            self._refuse(ConnectionRefused(431, "request header fields too large"))
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._begun_at = self.loop.time()
-        self._is_head = True
-        self._head_size = 0
-
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._is_head:  # a trailer is no header
+        if self._framing.is_head:  # a trailer is no header
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self._is_head = False
         version, method = self.parser.get_http_version(), self.parser.get_method()
         handshake = checked(self.url, self.headers, version, method, self.factory.limits)
         if self.parser.should_upgrade():
             return  # `_on_upgrade` comes next
         if "websocket" in handshake.headers.get("upgrade", "").lower():
             raise ConnectionRefused(400, "header Connection does not name Upgrade")
+        self._framing.end_head(int(handshake.headers.get("content-length", 0)))
         complete(self.scope, handshake, version, method)
         self._begin(handshake, keeps=version != "1.0" and self.parser.should_keep_alive() and not self._is_stopping)
 
@@ -204,6 +198,7 @@ class Line(HttpToolsProtocol):
                 self.flow.pause_reading()
 
     def on_body(self, body: bytes) -> None:
+        self._framing.overhead = 0
         if self.parser.should_upgrade():
             return
         if not self.cycle.is_ours:  # type: ignore[attr-defined]
@@ -212,6 +207,7 @@ class Line(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._begun_at = 0.0
+        self._framing.begin()
         if not self.parser.should_upgrade():
             super().on_message_complete()
 
@@ -275,9 +271,9 @@ class Line(HttpToolsProtocol):
         if self._is_leaving or self._last_words:
             return
         logging.getLogger("aiorest_ws").debug("%s: refused: %d %.200r", self.peer, why.status, why.reason)
-        to_head = bool(self._begun_at) and not self._is_head and self.parser.get_method() == b"HEAD"
+        to_head = self._framing.has_line and self.parser.get_method() == b"HEAD"
         words = refusal(why.status, why.reason, why.headers, to_head=to_head, as_detail=True)
-        broken = self.cycle if self._begun_at and not self._is_head else None  # it was being answered
+        broken = self.cycle if self._begun_at and not self._framing.is_head else None  # it was being answered
         if broken is not None and self._is_busy and broken.more_body:
             if broken is self._running:
                 self._tell_gone()
@@ -304,6 +300,7 @@ class Line(HttpToolsProtocol):
             # Of another protocol we know nothing: it goes on as if it had not been offered (RFC 9110 §7.8).
             head = written_head(self, without=_OFFER)
             self.parser = httptools.HttpRequestParser(self)
+            self._framing.begin()
             self.data_received(head + rest)
             return
         head = written_head(self) + rest
@@ -388,9 +385,9 @@ class Line(HttpToolsProtocol):
         elif self.flow.read_paused and self._is_busy and not self._running.more_body and hung_up(self.transport):
             self._drop("the client has hung up")
         elif self._begun_at and not self.flow.read_paused:
-            patience = limits.handshake_timeout if self._is_head else limits.send_timeout or _LONGEST
+            patience = limits.handshake_timeout if self._framing.is_head else limits.send_timeout or _LONGEST
             if patience is not None and now - self._begun_at >= patience:
-                what = "head" if self._is_head else "body"
+                what = "head" if self._framing.is_head else "body"
                 self._refuse(ConnectionRefused(408, f"the {what} of the request took too long"))
         elif not self._is_busy and now - self._idle_since >= (limits.idle_timeout or _KEPT):
             self._leave()

@@ -29,6 +29,7 @@ def admit(connection: Any, method: str) -> None:
         scheme = client_scheme(handshake, connection.factory.trustXForwardedFor)
         if not origins.names(handshake.origin, handshake.host, handshake.port, scheme):
             headers.pop("cookie", None)  # a form sends them along without asking; that it is let in says nothing
+            connection.may_have_cookies = False
     connection.may_be_read = True
 
 
@@ -56,8 +57,8 @@ def with_cors(reply: Reply, connection: Any) -> Reply:
     origin = connection.headers.get("origin")
     if origin is None or not connection.may_be_read or factory.allowed_origins is None:
         return reply
-    if "*" in factory.allowed_origins:
-        headers.append((b"access-control-allow-origin", b"*"))  # and so without cookies
+    if not connection.may_have_cookies:
+        headers.append((b"access-control-allow-origin", b"*"))
     else:
         headers.append((b"access-control-allow-origin", origin.encode("latin-1", "replace")))
         headers.append((b"access-control-allow-credentials", b"true"))

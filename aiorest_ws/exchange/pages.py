@@ -5,9 +5,11 @@ Who has some gives them in `pages_of`; they are made when they are first asked f
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any
+from urllib.parse import quote
 
 from aiorest_ws.console import console_files, is_wanted
 from aiorest_ws.exceptions import ImproperlyConfigured, NotSpecifiedHandler
@@ -37,9 +39,31 @@ class Page:
     @cached_property
     def reply(self) -> Reply:
         """Its response, with an ETag."""
-        body = self._make()
+        return self._reply_of(self._make())
+
+    def reply_below(self, root: str) -> Reply:
+        """Give its response where it is mounted at `root`, "" for nowhere."""
+        return self.reply
+
+    def _reply_of(self, body: bytes) -> Reply:
         etag = (b"etag", f'W/"{digest_of(body)}"'.encode())
         return made(200, body, self.media_type.encode(), caching=(_CACHING, etag, *self.headers))
+
+
+class Document(Page):
+    """What OpenAPI says: its paths are below where it is mounted."""
+
+    _below: tuple[str, Reply] | None = None
+
+    def reply_below(self, root: str) -> Reply:
+        """Give its response, which says so."""
+        root = quote(root.rstrip("/"), errors="surrogateescape")
+        if not root:
+            return self.reply
+        if self._below is None or self._below[0] != root:
+            document = json.loads(self.reply.body) | {"servers": [{"url": root}]}
+            self._below = root, self._reply_of(json.dumps(document).encode())
+        return self._below[1]
 
 
 def pages_of(factory: Any) -> dict[str, Page]:
@@ -50,7 +74,8 @@ def pages_of(factory: Any) -> dict[str, Page]:
     tells_routes = isinstance(app._options["router"], SimpleRouter)
     if tells_routes and (app._options["schema"] or has_console):  # which reads them
         for kind in KINDS:
-            pages[f"/{kind}.json"] = Page(partial(app._documents.page, kind, served), "application/json")
+            of_kind = Document if kind == "openapi" else Page
+            pages[f"/{kind}.json"] = of_kind(partial(app._documents.page, kind, served), "application/json")
     if has_console:
         for path, file in console_files(served, app._options["http_prefix"]).items():
             pages[path] = Page(*file)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from aiorest_ws._speedups import BINARY_MSGPACK, decode, write
 from aiorest_ws.exceptions import ConnectionRefused, InvalidMessage
-from aiorest_ws.http.head import on_a_line, phrase
+from aiorest_ws.http.refusals import on_a_line, phrase
 
 __all__ = (
     "Headers",

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, unquote
 
 from aiorest_ws.exceptions import ConnectionRefused
 from aiorest_ws.handlers.texts import Texts
-from aiorest_ws.http.scopes import path_below, sent_path
+from aiorest_ws.http.scopes import path_below, root_of, sent_path
 
 __all__ = ("SLASH", "args_of", "path_of", "url_of", "with_slashes", "written")
 
@@ -26,7 +26,7 @@ _DOTS = (".", "..")
 def path_of(scope: Any) -> str:
     """Give the path below where the application is mounted, nothing decoded. Raises ConnectionRefused, HTTP 400."""
     path = sent_path(scope)
-    root = scope.get("root_path")
+    root = root_of(scope, path)
     try:
         return (path_below(path, root) if root else path).decode("ascii") or "/"
     except UnicodeDecodeError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dis import get_instructions
-from http import HTTPStatus
 from opcode import opmap
 from types import CodeType
 from typing import Any, Final
@@ -14,7 +13,6 @@ from aiorest_ws.exceptions import InvalidHandler
 
 __all__ = ("check_returned",)
 
-_STATUSES: Final = frozenset(status.value for status in HTTPStatus if status.value >= 200)
 _PAIR: Final = bytes([opmap["BUILD_TUPLE"], 2])
 
 
@@ -23,7 +21,7 @@ def check_returned(function: Callable[..., Any]) -> None:
     code = getattr(function, "__code__", None)
     if type(code) is not CodeType or innermost(function) is not function:
         return
-    status = next((status for status in _seconds_of(code) if status in _STATUSES), None)
+    status = next((status for status in _seconds_of(code) if _is_status(status)), None)
     if status is not None and not _is_tuple(function):
         cure = f"return Response(data, status={status})" if status < 300 else f"raise HTTPError({status}, detail)"
         raise InvalidHandler(
@@ -52,6 +50,12 @@ def _seconds_of(code: CodeType) -> Iterator[Any]:
 def _is_pair(const: Any) -> bool:
     """Tell whether a constant may be data and a status; two numbers are not."""
     return type(const) is tuple and len(const) == 2 and type(const[1]) is int and type(const[0]) not in (int, float)
+
+
+def _is_status(number: int) -> bool:
+    from http import HTTPStatus
+
+    return number >= 200 and number in {status.value for status in HTTPStatus}
 
 
 def _is_tuple(function: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Bytes of an opening request → a `Handshake`, or ConnectionRefused with the HTTP answer; a refusal → its bytes.
+"""Bytes of an opening request → a `Handshake`, or ConnectionRefused with the HTTP answer.
 
 Sans-IO, and stricter than HTTP asks for (RFC 9112, RFC 6455 §4.2.1): what two programs might read in two ways, one of
 them a proxy, is refused. Lines end with CRLF and nothing else; whatever is said of a fault is a fixed text.
@@ -7,10 +7,9 @@ them a proxy, is refused. Lines end with CRLF and nothing else; whatever is said
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
-from json import dumps
 
 from aiorest_ws.exceptions import ConnectionRefused
 
@@ -25,15 +24,13 @@ __all__ = (
     "client_scheme",
     "decoded",
     "end_of_head",
-    "health",
     "is_of_host",
     "is_probe",
     "is_token",
     "is_upgrade",
-    "on_a_line",
-    "phrase",
     "read",
-    "refusal",
+    "request_line",
+    "start_of_head",
     "target_parts",
 )
 
@@ -58,13 +55,6 @@ _FAULT = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?=[^\n])|" 
 _ONCE = frozenset(("host", "origin", "sec-websocket-key", "sec-websocket-version"))
 _VERSION = (("Sec-WebSocket-Version", "13"),)
 _UPGRADE = (("Upgrade", "websocket"),)
-
-# For people who look at it with a browser; a program reads the status.
-_TEXTS = {
-    404: "no WebSocket at this path: the log of the server says which one it serves\n",
-    426: "this port speaks WebSocket (ws:// or wss://), and plain HTTP only where the server's option `http` is on: "
-    "connect with a WebSocket client\n",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +112,7 @@ def end_of_head(data: bytes, seen: int, limit: int | None) -> int:
 
     Raises ConnectionRefused for what can no longer become a head of at most `limit` bytes.
     """
-    found = data.find(_END, max(_start_of_head(data), seen - len(_END) + 1))
+    found = data.find(_END, max(start_of_head(data), seen - len(_END) + 1))
     end = found + len(_END) if found >= 0 else 0
     if end and (limit is None or end <= limit):
         return end
@@ -134,7 +124,8 @@ def end_of_head(data: bytes, seen: int, limit: int | None) -> int:
     return 0
 
 
-def _start_of_head(data: bytes) -> int:
+def start_of_head(data: bytes) -> int:
+    """Tell how long the empty lines are that may come before it."""
     empty = _EMPTY_LINES.match(data)
     return empty.end() if empty else 0
 
@@ -167,11 +158,11 @@ def is_probe(head: bytes, path: str) -> bool:
 
     Raises ConnectionRefused for one that does in a malformed way.
     """
-    first, *lines = head[_start_of_head(head) : -len(_END)].split(b"\r\n")
-    request_line = _REQUEST_LINE.fullmatch(first)
-    if request_line is None or request_line[1] not in (b"GET", b"HEAD") or request_line[3] not in (b"1.0", b"1.1"):
+    first, *lines = head[start_of_head(head) : -len(_END)].split(b"\r\n")
+    asks = _REQUEST_LINE.fullmatch(first)
+    if asks is None or asks[1] not in (b"GET", b"HEAD") or asks[3] not in (b"1.0", b"1.1"):
         return False
-    target = _TARGET.fullmatch(request_line[2].decode())
+    target = _TARGET.fullmatch(asks[2].decode())
     if target is None or target[3] != path:
         return False
     headers, _ = _headers(lines)
@@ -200,16 +191,22 @@ def check_plain(head: bytes, max_headers: int | None = None) -> Handshake:
 
 def _parts(head: bytes, max_headers: int | None) -> tuple[tuple[bytes, bytes, bytes], dict[str, str], bool]:
     """Give method, target and version; the headers; and whether one came twice that must not."""
-    first, *lines = head[_start_of_head(head) : -len(_END)].split(b"\r\n")
-    request_line = _REQUEST_LINE.fullmatch(first)
-    if request_line is None:
-        raise ConnectionRefused(400, "malformed request line")
+    first, *lines = head[start_of_head(head) : -len(_END)].split(b"\r\n")
+    parts = request_line(first)
     headers, repeated = _headers(lines)
     if not head.isascii() and C1.search(head):
         raise ConnectionRefused(400, "malformed request")
     if max_headers is not None and len(lines) > max_headers:
         raise ConnectionRefused(431, "too many request header fields")
-    return (request_line[1], request_line[2], request_line[3]), headers, repeated
+    return parts, headers, repeated
+
+
+def request_line(line: bytes) -> tuple[bytes, bytes, bytes]:
+    """Give method, target and version. Raises ConnectionRefused."""
+    match = _REQUEST_LINE.fullmatch(line)
+    if match is None:
+        raise ConnectionRefused(400, "malformed request line")
+    return match[1], match[2], match[3]
 
 
 def target_parts(target: str) -> tuple[str, str] | None:
@@ -339,62 +336,3 @@ def client_scheme(handshake: Handshake, proxies: int) -> str | None:
         return None
     scheme = entries[-proxies] if len(entries) > 1 else entries[0]
     return {"http": "http", "https": "https", "ws": "http", "wss": "https"}.get(scheme)
-
-
-# The answer
-
-
-def refusal(
-    status: int,
-    reason: str | None = None,
-    headers: Sequence[tuple[str, str]] = (),
-    *,
-    to_head: bool = False,
-    as_detail: bool = False,
-) -> bytes:
-    """Give the HTTP response that refuses a handshake. `reason` has the standard's text when it is not given.
-
-    to_head      the request was a HEAD, whose answer has no body (RFC 9110 §9.3.2)
-    as_detail    the body is JSON, as that of every error over HTTP
-    """
-    says = on_a_line(reason or phrase(status))
-    text, media_type = "" if reason else _TEXTS.get(status, ""), "text/plain; charset=utf-8"
-    if as_detail:
-        text, media_type = dumps({"detail": says}, separators=(",", ":")), "application/json"
-    lines = [f"HTTP/1.1 {status} {says}"]
-    lines += [f"{on_a_line(name)}: {on_a_line(value)}" for name, value in headers]
-    upgrades = any(name.lower() == "upgrade" for name, _ in headers)
-    lines += [f"Connection: close{', Upgrade' if upgrades else ''}", f"Content-Length: {len(text)}"]
-    if text:
-        lines.append(f"Content-Type: {media_type}")
-    if as_detail:
-        lines += ["Cache-Control: no-store", "X-Content-Type-Options: nosniff"]
-    return "\r\n".join((*lines, "", "" if to_head else text)).encode("ascii")
-
-
-def health(*, stopping: bool, to_head: bool) -> bytes:
-    """Give the HTTP response to a probe: 200, or 503 when the server is stopping."""
-    status, text = ("503 Service Unavailable", "stopping\n") if stopping else ("200 OK", "ok\n")
-    lines = (
-        f"HTTP/1.1 {status}",
-        "Connection: close",
-        "Cache-Control: no-store",
-        "Content-Type: text/plain; charset=utf-8",
-        f"Content-Length: {len(text)}",
-    )
-    return "\r\n".join((*lines, "", "" if to_head else text)).encode("ascii")
-
-
-def phrase(status: int) -> str:
-    """Give what the standard calls a status."""
-    from http import HTTPStatus
-
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "Refused"
-
-
-def on_a_line(text: str, most: int = 200) -> str:
-    """Give `text` as a line of a response can have it: what an application says may come from a client."""
-    return "".join(mark if " " <= mark <= "~" else "?" for mark in str(text)[:most])

@@ -26,7 +26,7 @@ from aiorest_ws.realtime.pending import Pending, hand_over, log_failure, or_repo
 from aiorest_ws.realtime.presence import listed
 from aiorest_ws.realtime.said import Said
 from aiorest_ws.realtime.verbs import announce, answer, subscribe
-from aiorest_ws.realtime.versions import version_of
+from aiorest_ws.realtime.versions import Mark, version_of
 from aiorest_ws.routing.misses import cure_of
 
 __all__ = ("Feeds", "Said")
@@ -209,40 +209,37 @@ class Feeds:
             except (NotLive, BrokerUnavailable) as exc:
                 report(exc)
                 continue
-            if not isinstance(said, str):
-                said = self._pending.add(or_reported(said, report))
+            version = self._pending.add(or_reported(said, report)) if is_awaitable(said) else version_of(*said)
             if name in watched:
-                versions[name] = said
+                versions[name] = version
         return versions
 
     def _say_changed(self, name: str, value: Item | None) -> Any:
-        """Give the version of now, or an awaitable of it."""
+        """Give the mark of now, or an awaitable of it."""
         self.meter.publications += 1
         try:
             given = self.broker.changed(name, value)
         except BrokerUnavailable:
             self._changed_here(name, value)
             raise
-        return self._carried(name, value, given) if is_awaitable(given) else version_of(*given)
+        return self._carried(name, value, given) if is_awaitable(given) else given
 
-    async def _carried(self, name: str, value: Item | None, given: Any) -> str:
-        """Give the version, once the broker has; where it cannot be reached those in this process are told."""
+    async def _carried(self, name: str, value: Item | None, given: Any) -> Any:
+        """Give the mark, once the broker has; where it cannot be reached those in this process are told."""
         try:
-            mark = await given
+            return await given
         except BrokerUnavailable:
             self._changed_here(name, value)
             raise
-        return version_of(*mark)
 
     def _changed_here(self, name: str, value: Item | None) -> None:
         if value is None and self._node is not None:
             self._node.changed_here(name)
 
     def _say_item(self, name: str, item: Item, kept: Retention) -> Any:
-        """Give the version of the item, or an awaitable of it."""
+        """Give the mark of the item, or an awaitable of it."""
         self.meter.publications += 1
-        given = self.broker.publish(name, item, kept)
-        return _version(given) if is_awaitable(given) else version_of(*given)
+        return self.broker.publish(name, item, kept)
 
     def _encoded(self, name: str, live: Any, value: Any) -> Item:
         if live.shape is not None:
@@ -276,7 +273,7 @@ class Feeds:
                 if self._home is not None:
                     raise RuntimeError("the loop that serves does not run: nobody can be told")
                 return Said(say())
-            future: Future[str | None] = Future()
+            future: Future[Mark | None] = Future()
             loop.call_soon_threadsafe(self._do, say, future, context=Context())
             return Said(None, future, loop)
 
@@ -287,7 +284,7 @@ class Feeds:
         task.add_done_callback(log_failure)
         return Said(None, task=task)
 
-    def _do(self, say: Callable[[], Any], future: Future[str | None]) -> None:
+    def _do(self, say: Callable[[], Any], future: Future[Mark | None]) -> None:
         if not future.set_running_or_notify_cancel():
             return
         try:
@@ -370,10 +367,6 @@ def _topic(name: str, args: Mapping[str, Any] | None) -> str:
         return topic_of(name, dict(args) if args else None)
     except HTTPError as exc:
         raise ValueError(exc.detail) from exc
-
-
-async def _version(given: Any) -> str:
-    return version_of(*(await given))
 
 
 async def _listed(given: Any) -> dict[str, Any]:

@@ -57,7 +57,7 @@ class Log(SharedState):
         self._made: dict[tuple[int, int], bytes] = {}
         self._tells = self._is_telling = self._waits = False
         self._together = 1
-        self._fetching: tuple[int, asyncio.Task[Any]] | None = None
+        self._fetching: tuple[int, asyncio.Future[Any]] | None = None
         self.on_known()
 
     def on_known(self) -> None:
@@ -149,14 +149,14 @@ class Log(SharedState):
         """Tell all what is new; whatever is published meanwhile, by somebody's own `sendMessage`, comes behind it."""
         number, since = self.place.number, self._told
         self._told, self._untold = number, 0
-        left: list[Any] = []
+        if number <= since:
+            return  # so much came at once that all were told before this turn of the loop was over
         self._is_telling = True
         try:
-            if number > since:
-                fan = Fan(self.node.outbox, lambda form: self._between(since, number, form))
-                told, left = fan_out(self.subscribers, fan, since, number, self.seen)
-                self.node.meter.deliveries += told * (number - since)
-                self._together = number - since if told >= _MANY else 1
+            fan = Fan(self.node.outbox, lambda form: self._between(since, number, form))
+            told, left = fan_out(self.subscribers, fan, since, number, self.seen)
+            self.node.meter.deliveries += told * (number - since)
+            self._together = number - since if told >= _MANY else 1
             for subscription in left:
                 if subscription.position < number and not subscription.is_behind:
                     subscription.catch_up()
@@ -167,6 +167,7 @@ class Log(SharedState):
         if not is_needed and not any(0 <= each.position < number for each in left):  # who is over is at no position
             self._items.clear()
             self._size = 0
+            self._lowest = number  # or the next item would look at everybody
 
     def catch_up(self, subscription: Subscription) -> None:
         while subscription.position < self.place.number and not subscription.is_over:

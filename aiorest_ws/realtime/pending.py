@@ -12,6 +12,7 @@ from typing import Any
 from aiorest_ws.callables.calls import is_awaitable
 from aiorest_ws.exceptions import BrokerUnavailable
 from aiorest_ws.logs.throttled import Complaints
+from aiorest_ws.realtime.versions import Mark, version_of
 
 __all__ = ("Pending", "complain", "hand_over", "log_failure", "or_reported")
 
@@ -22,10 +23,10 @@ class Pending:
     """What brokers have been asked for, and have not given yet."""
 
     def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: set[asyncio.Future[Any]] = set()
 
     @property
-    def tasks(self) -> list[asyncio.Task[Any]]:
+    def tasks(self) -> list[asyncio.Future[Any]]:
         return list(self._tasks)
 
     def then(self, given: Any, take: Callable[[Any], Any], failed: Callable[[Exception], Any]) -> None:
@@ -40,14 +41,16 @@ class Pending:
         if is_awaitable(given):
             self.add(_then(given, _take_nothing, lambda exc: complain(what, exc)))
 
-    def add(self, awaitable: Awaitable[Any]) -> asyncio.Task[Any]:
-        """Give the task in which `awaitable` goes on; nobody's context is its."""
-        task = asyncio.get_running_loop().create_task(_awaited(awaitable), context=Context())
+    def add(self, awaitable: Awaitable[Any]) -> asyncio.Future[Any]:
+        """Give the task in which `awaitable` goes on, in nobody's context; a future needs none."""
+        task = awaitable
+        if not asyncio.isfuture(task):
+            task = asyncio.get_running_loop().create_task(_awaited(awaitable), context=Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
-    def stop(self) -> list[asyncio.Task[Any]]:
+    def stop(self) -> list[asyncio.Future[Any]]:
         """Wait for nothing more; gives what is cancelled."""
         tasks = self.tasks
         for task in tasks:
@@ -63,14 +66,13 @@ def complain(what: str, exc: BaseException) -> None:
 async def or_reported(said: Any, report: Callable[[Exception], None]) -> str | None:
     """Give the version in the end; None if nobody was told, which is reported."""
     try:
-        version: str = await said
+        return version_of(*(await said))
     except BrokerUnavailable as exc:
         report(exc)
         return None
-    return version
 
 
-def hand_over(future: Future[str | None], task: asyncio.Task[Any]) -> None:
+def hand_over(future: Future[Mark | None], task: asyncio.Future[Any]) -> None:
     """Tell the thread that waits what came of it, also where the server has stopped before anything did."""
     if task.cancelled():
         future.set_exception(BrokerUnavailable("the server has stopped: nobody was told"))
@@ -80,7 +82,7 @@ def hand_over(future: Future[str | None], task: asyncio.Task[Any]) -> None:
         future.set_result(task.result())
 
 
-def log_failure(task: asyncio.Task[Any]) -> None:
+def log_failure(task: asyncio.Future[Any]) -> None:
     """Log what went wrong: nobody may ever ask."""
     if not task.cancelled() and (exc := task.exception()) is not None:
         complain("cannot publish", exc)

@@ -15,6 +15,8 @@ __all__ = ("Timer", "Timers")
 logger = logging.getLogger("aiorest_ws")
 
 _MANY = 64  # timers that were cancelled: when they are more than the others, too, they are put out
+_TICK = 0.001  # seconds: uvloop rounds to so many, and what is less is called at once, again and again until it is time
+_ROUNDING = 1e-6  # seconds by which sums of times may be off
 
 
 class Timer:
@@ -89,7 +91,9 @@ class Timers:
         """See to it that the loop calls at the time of the first one."""
         if not self._heap:
             return
-        when = self._heap[0][0] - self._ahead
+        now, when = self._loop.time(), self._heap[0][0] - self._ahead
+        if now < when < now + _TICK:
+            when = now + _TICK
         if self._handle is not None:
             if self._handle_at <= when:
                 return
@@ -101,7 +105,7 @@ class Timers:
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
-        now = self.now()
+        now = self.now() + _ROUNDING
         due = []
         while self._heap and self._heap[0][0] <= now:
             due.append(heappop(self._heap)[2])

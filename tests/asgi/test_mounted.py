@@ -55,6 +55,22 @@ def test_mounted_in_fastapi(path: str | None, at: str) -> None:
     assert said == ["up", "down"]
 
 
+@pytest.mark.parametrize("taken", ["", "/proxy"])
+def test_mounted_behind_a_proxy_of_which_the_host_knows_the_path(taken: str) -> None:
+    app, _ = noted()
+    inner = Starlette(routes=[Mount("/live", app.asgi(path="/ws"))])
+
+    async def host(scope: Any, receive: Any, send: Any) -> None:  # as FastAPI(root_path="/proxy") does
+        await inner(scope | {"root_path": "/proxy"}, receive, send)
+
+    left = "" if taken else "/proxy"  # what the proxy leaves of it in the path
+    with TestClient(host) as client:
+        assert client.get(f"{left}/live/hello").json() == "Hello, world!"
+        with client.websocket_connect(f"{left}/live/ws") as websocket:
+            websocket.send_json(HELLO)
+            assert websocket.receive_json() == REPLY
+
+
 def test_as_a_route_of_fastapi_whose_lifespan_is_around_it() -> None:
     app, said = noted()
     asgi = app.asgi(path="/ws")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from tests.kit.cli import Cli
@@ -31,6 +32,18 @@ def test_the_command_and_its_check(cli: Cli, tmp_path: Path) -> None:
     kept.write_text(said.out, "utf-8")
     again = cli("schema", "--check", str(kept), f"{cli.write(PROGRAM)}:app")
     assert (again.code, again.out, again.err) == (0, "", "")
+    document = json.loads(said.out)
+    for same in (  # as formatters and other shells leave it
+        json.dumps(document, indent="\t", sort_keys=True).encode(),
+        said.out.replace("\n", "\r\n").encode("utf-8-sig"),
+        said.out.encode("utf-16"),
+    ):
+        kept.write_bytes(same)
+        assert cli("schema", "--check", str(kept), f"{cli.write(PROGRAM)}:app").code == 0
     kept.write_text("{}", "utf-8")
     assert cli("schema", "--check", str(kept), f"{cli.write(PROGRAM)}:app").code == 1
+    for wrong in ("", "{", '{"openapi'):
+        kept.write_text(wrong, "utf-8")
+        failed = cli("schema", "--check", str(kept), f"{cli.write(PROGRAM)}:app")
+        assert (failed.code, "cannot be read" in failed.err) == (1, True)
     assert cli("schema", "--check", str(tmp_path / "none"), f"{cli.write(PROGRAM)}:app").code == 1

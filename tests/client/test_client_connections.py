@@ -343,30 +343,73 @@ async def test_who_is_not_let_in_any_more_does_not_come_back(status: int) -> Non
         assert len(script.tokens) == 2
 
 
-@asynchronous
-async def test_closing_while_it_connects() -> None:
-    async with serving(router_of(Gates())) as app, line_to(app.addresses[0]) as line:
+async def in_state(state: str, api: AsyncClient, line: Line, token_is_asked: asyncio.Event) -> None:
+    """Bring a client to a state."""
+    if state == "never used":
+        return
+    if state == "connects":
         line.hold()
-        api = AsyncClient(f"ws://127.0.0.1:{line.port}")
-        tasks = [asyncio.create_task(api.connect()), asyncio.create_task(api.get("/hello"))]
+    if state in ("open", "waits", "connects again", "closed"):
+        await api.connect()
+    else:
+        api.events()  # begins to connect
+    if state == "waits for a token":
+        await token_is_asked.wait()
+    elif state == "connects":
         await until(lambda: line.connections == 1)
-        await api.close()
-        for task in tasks:
-            with pytest.raises(ClientClosed):
-                await task
-
-
-@asynchronous
-async def test_closing_while_it_waits() -> None:
-    async with over_a_line(backoff=(3600, 3600)) as (api, line):
+    elif state in ("waits", "connects again"):
+        line.hold()
         line.cut()
         await until(lambda: api.status == "offline")
-        call = asyncio.create_task(api.get("/hello"))
-        await asyncio.sleep(0)
+    if state == "connects again":
+        again = asyncio.create_task(api.reconnect())
+        await until(lambda: line.connections == 2)
+        again.cancel()
+    elif state == "closed":
         await api.close()
-        with pytest.raises(ClientClosed, match="it was not sent"):
-            await call
-        assert line.connections == 1
+
+
+STATES = ("never used", "waits for a token", "connects", "open", "waits", "connects again", "closed")
+
+
+@pytest.mark.parametrize("state", STATES)
+@asynchronous
+async def test_closing_in_each_state_and_use_after_it(state: str) -> None:
+    token_is_asked = asyncio.Event()
+
+    async def token() -> str:
+        token_is_asked.set()
+        return await asyncio.Future()
+
+    gates = Gates()
+    async with serving(router_of(gates)) as app, line_to(app.addresses[0]) as line:
+        tasks = asyncio.all_tasks()
+        given = {"token": token} if state == "waits for a token" else {}
+        api = AsyncClient(f"ws://127.0.0.1:{line.port}", backoff=(3600, 3600), **given)  # type: ignore[arg-type]
+        await in_state(state, api, line, token_is_asked)
+        is_used = state not in ("never used", "closed")
+        calls = [asyncio.create_task(call) for call in (api.get("/wait/a"), api.connect())] if is_used else []
+        opened: list[Any] = [api.subscribe("/x"), api.events(), api.statuses()] if is_used else []
+        await asyncio.sleep(0)
+        await asyncio.gather(api.close(), api.close())
+        await api.close()
+        assert api.status == "closed"
+        for call in calls:
+            outcome = (await asyncio.gather(call, return_exceptions=True))[0]
+            assert isinstance(outcome, ClientClosed) or (state == "open" and outcome is None)
+        for each in opened:
+            assert [one async for one in each][1:] in ([], [State("closed", api._link.connector.state.reason)])
+        uses = (api.connect, api.reconnect, lambda: api.get("/hello"), lambda: api.sign_in("t"), api.__aenter__)
+        for use in uses:
+            with pytest.raises(ClientClosed):
+                await use()
+        for begin in (lambda: api.subscribe("/x"), api.events):
+            with pytest.raises(ClientClosed):
+                begin()
+        line.flow()
+        gates.open("a")
+        await until(lambda: all("SpareTask" in repr(task) for task in asyncio.all_tasks() - tasks))  # the server's own
+        assert line.connections == {"never used": 0, "waits for a token": 0, "connects again": 2}.get(state, 1)
 
 
 # How long it waits

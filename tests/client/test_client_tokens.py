@@ -17,7 +17,7 @@ from aiorest_ws.auth.token.middlewares import JSONWebTokenMiddleware
 from aiorest_ws.client import AsyncClient, ConnectionLost, HandshakeRefused, Unauthorized
 from aiorest_ws.client.tokens import Tokens, claims_of
 from tests.kit.peers import Peer, peer
-from tests.serving import asynchronous, serving, until
+from tests.serving import asynchronous, serving, turn_over, until
 
 QUICK: dict[str, Any] = {"backoff": (0.0, 0.01)}
 MANAGER = JSONWebTokenManager(secret_key=secrets.token_bytes(32))
@@ -194,6 +194,12 @@ async def test_a_function_that_fails_at_first_is_raised_and_later_said_in_the_lo
         with pytest.raises(TypeError, match="must give a str or None, got int"):
             async with AsyncClient(script.url, token=lambda: 5):  # type: ignore[arg-type, return-value]
                 pass
+        api = AsyncClient(script.url, token=lambda: 1 // 0)  # type: ignore[arg-type, return-value]
+        with pytest.raises(
+            ConnectionLost, match=r"the client has ended: ZeroDivisionError\("
+        ):  # not as if it was closed
+            await anext(api.subscribe("/x"))
+        await api.close()
         issuer = Issuer("one", OSError("no network"), "two")
         async with AsyncClient(script.url, token=issuer, **QUICK) as api:
             with pytest.raises(Unauthorized, match="expired"):
@@ -241,6 +247,31 @@ async def test_another_user_has_another_connection_and_nothing_of_the_first() ->
             await anext(changes)
         with pytest.raises(Unauthorized):
             await api.get("/me")
+
+
+@asynchronous
+async def test_what_was_not_read_is_not_told_to_another_user() -> None:
+    async def talk(connection: Peer) -> None:
+        await connection.answer([1], topic="/log", version="e.1")
+        await connection.say(
+            {"event_name": "/log", "version": "e.2", "data": 2}, {"event_name": "news", "data": "ada's"}
+        )
+        await connection.answer("read")
+        await connection.gone()
+
+    async def talk_to_bob(connection: Peer) -> None:
+        await connection.gone()
+
+    async with peer(talk, talk_to_bob) as script, AsyncClient(script.url, token="ada", **QUICK) as api:
+        changes, events = api.subscribe("/log"), api.events()
+        assert await api.get("/x") == "read"
+        await api.sign_in("bob")
+        readers = [asyncio.ensure_future(anext(each)) for each in (changes, events)]
+        await turn_over()
+        assert not any(reader.done() for reader in readers)
+        for reader in readers:
+            reader.cancel()
+        await asyncio.wait(readers)
 
 
 @asynchronous
@@ -351,6 +382,31 @@ async def test_a_token_is_due_half_a_minute_before_it_expires_and_one_that_is_ov
     """What seems to be over by a clock that is wrong, is: else it would be asked for with each call."""
     found = await due_after(exp)
     assert found == due if due is None else found == pytest.approx(due, abs=1)
+
+
+@pytest.mark.parametrize("jump", [-86400, 86400, 10**10])
+@asynchronous
+async def test_a_clock_that_jumps_changes_nothing(jump: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once a token was taken its time is counted by the clock of the loop, which nobody sets."""
+    issuer = Issuer(token_of())
+
+    async def talk(connection: Peer) -> None:
+        for number in (1, 2):
+            await connection.answer(number)
+        await connection.close(1012)
+
+    async def talk_again(connection: Peer) -> None:
+        await connection.answer(3)
+        await connection.gone()
+
+    async with peer(talk, talk_again) as script, AsyncClient(script.url, token=issuer, **QUICK) as api:
+        assert await api.get("/x") == 1
+        now = time.time
+        monkeypatch.setattr(time, "time", lambda: now() + jump)
+        assert await api.get("/x") == 2
+        await until(lambda: len(script.tokens) == 2)
+        assert await api.get("/x") == 3
+        assert issuer.asked == 1
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,69 @@ async def test_an_app_that_fails_to_start_is_one_line() -> None:
             pass
 
 
+def living(told: list[str], does: str) -> Any:
+    """Give an app with a lifespan that is wrong."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "lifespan"
+        try:
+            told.append((await receive())["type"])
+            if does == "says that it failed, and waits":
+                await send({"type": "lifespan.startup.failed", "message": "no db"})
+            if does in ("hangs", "says that it failed, and waits"):
+                await asyncio.Event().wait()
+            await send({"type": "lifespan.nonsense"})
+            await send({"type": "lifespan.startup.complete"})
+            told.append((await receive())["type"])
+            if does == "raises at its end":
+                raise ValueError("at its end")
+            await send({"type": "lifespan.nonsense"})
+            await asyncio.sleep(0)
+            told.append("done")
+            await send({"type": "lifespan.shutdown.complete"})
+        finally:
+            told.append("over")
+
+    return app
+
+
+@asynchronous
+async def test_a_lifespan_that_fails_at_the_start_and_waits_is_cancelled() -> None:
+    told: list[str] = []
+    with pytest.raises(ImproperlyConfigured, match="lifespan of the ASGI app failed at the start: RuntimeError"):
+        async with serving(living(told, "says that it failed, and waits")):
+            pass
+    assert told == ["lifespan.startup", "over"]
+
+
+@asynchronous
+async def test_a_lifespan_that_hangs_is_cancelled_with_who_waits_for_it() -> None:
+    told: list[str] = []
+    starting = asyncio.ensure_future(Application(router, http=living(told, "hangs"), port=0).start())
+    await until(lambda: bool(told))
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert told == ["lifespan.startup", "over"]
+
+
+@asynchronous
+async def test_messages_that_no_lifespan_sends_answer_nothing() -> None:
+    told: list[str] = []
+    async with serving(living(told, "")):
+        assert told == ["lifespan.startup"]
+    assert told == ["lifespan.startup", "lifespan.shutdown", "done", "over"]
+
+
+@asynchronous
+async def test_a_lifespan_that_raises_once_it_has_begun_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(living([], "raises at its end")):
+        pass
+    (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert record.getMessage() == "the lifespan of the ASGI app beside the routes failed"
+    assert "at its end" in str(record.exc_info and record.exc_info[1])
+
+
 @asynchronous
 async def test_an_app_that_knows_no_lifespan_needs_none() -> None:
     async def plain(scope: Any, receive: Any, send: Any) -> None:

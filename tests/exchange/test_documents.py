@@ -42,6 +42,28 @@ async def test_documents_are_served_with_an_etag() -> None:
     validate(app.openapi())
 
 
+@pytest.mark.parametrize(
+    ("root", "servers"), [("/m", [{"url": "/m"}]), ("/a b/", [{"url": "/a%20b"}]), ("", None), ("/", None)]
+)
+@asynchronous
+async def test_a_document_says_where_it_is_mounted(root: str, servers: Any) -> None:
+    app = make_app()
+    exchange = Exchange(app.prepare())
+
+    async def host(scope: Any, receive: Any, send: Any) -> None:
+        await exchange(scope | {"root_path": root}, receive, send)
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(host), base_url="http://testserver") as client:
+        response = await client.get(f"{root.rstrip('/')}/openapi.json")
+        again = await client.get(
+            f"{root.rstrip('/')}/openapi.json", headers={"If-None-Match": response.headers["etag"]}
+        )
+        described = await client.get(f"{root.rstrip('/')}/asyncapi.json")
+    validate(response.json())
+    assert response.json() == app.openapi() | ({"servers": servers} if servers else {})
+    assert (again.status_code, described.json()) == (304, app.asyncapi())
+
+
 @asynchronous
 async def test_an_application_may_keep_them_to_itself() -> None:
     async with client_of(make_app(schema=False)) as client:

@@ -648,6 +648,10 @@ async def test_pages_of_any_origin_may_ask_but_not_with_cookies(origin: str | No
         headers = {"Cookie": "session=1"} | ({"Origin": origin} if origin else {})
         response = await client.post("/do", headers=headers)
     assert response.json() == [cookies, "session=1" if cookies else None]
+    readable = response.headers.get("access-control-allow-origin")
+    assert (readable, "access-control-allow-credentials" in response.headers) == (
+        (None, False) if origin is None else (origin, True) if cookies else ("*", False)
+    )
 
 
 @asynchronous

@@ -53,17 +53,29 @@ async def asked(path: str, headers: Any = (HOST,), **scope: Any) -> tuple[int, A
         ("/who", {"raw_path": b"/who?x=1"}, "/who"),
         ("/who", {"raw_path": b"/%77ho"}, "/who"),
         ("/one/a/b", {"raw_path": b"/one/a%2Fb"}, "a/b"),
+        ("/one/a/b", {"raw_path": b"/m/one/a%2Fb"}, "a/b"),  # a host that takes its part of the path
+        ("/one/a/b/", {"raw_path": b"/m/one/a%2Fb"}, "a/b"),  # and puts a slash behind the rest, as Litestar does
+        ("/one/a/b", {"root_path": "/m", "raw_path": b"/m/one/a%2Fb"}, "a/b"),
         ("/one/é", {"raw_path": "/one/é".encode("latin-1")}, "é"),  # none of the client's: it is no path
         ("/café/who", {"root_path": "/café", "raw_path": b"/caf%C3%A9/who"}, "/who"),
         ("/a b/who", {"root_path": "/a b", "raw_path": b"/a%20b/who"}, "/who"),
         ("/a b/who", {"root_path": "/a b"}, "/who"),
         ("/live/who", {"root_path": "/live", "raw_path": b"/%6cive/who"}, "/who"),
         ("/live/who", {"root_path": "/live/", "raw_path": b"/live/who"}, "/who"),
+        ("/live//who", {"root_path": "/live/", "raw_path": b"/live//who"}, "/who"),
+        ("//who", {"root_path": "/", "raw_path": b"//who"}, "/who"),
+        ("/who", {"root_path": "/", "raw_path": b"/who"}, "/who"),
     ],
 )
 @asynchronous
 async def test_path(path: str, scope: dict[str, Any], url: str) -> None:
     assert await asked(path, **scope) == (200, url)
+
+
+@asynchronous
+async def test_a_page_is_there_where_a_host_puts_a_slash_behind_its_path() -> None:
+    status, document = await asked("/openapi.json/", raw_path=b"/m/openapi.json")
+    assert (status, document["openapi"]) == (200, "3.1.0")
 
 
 @pytest.mark.parametrize(

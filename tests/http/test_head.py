@@ -11,7 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aiorest_ws.exceptions import ConnectionRefused
-from aiorest_ws.http.head import Handshake, check_upgrade, client_address, client_scheme, end_of_head, read, refusal
+from aiorest_ws.http.head import Handshake, check_upgrade, client_address, client_scheme, end_of_head, read
+from aiorest_ws.http.refusals import refusal
 
 GOOD = (
     b"GET /api?token=1 HTTP/1.1\r\nHost: Example.com:8080\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n"

@@ -53,9 +53,13 @@ def traced_bytes(call: Call, calls: int) -> int:
 
 def check(impl: Impl, call: Call, each: int = 1) -> None:
     """Let `call`, which does the like `each` times, be made as often as it takes for all of CALLS."""
-    calls = CALLS[impl.name]
-    settles(lambda: grown_by(call, calls // each), max(BLOCKS, calls // 40), f"blocks more after {calls} calls")
-    settles(lambda: traced_bytes(call, TRACED_CALLS // each), TRACED_BYTES, f"bytes more after {TRACED_CALLS} calls")
+    calls, traced = CALLS[impl.name], TRACED_CALLS
+    gc.freeze()  # what was there before need not be searched over and over
+    try:
+        settles(lambda: grown_by(call, calls // each), max(BLOCKS, calls // 40), f"blocks more after {calls} calls")
+        settles(lambda: traced_bytes(call, traced // each), TRACED_BYTES, f"bytes more after {traced} calls")
+    finally:
+        gc.unfreeze()
 
 
 def settles(measure: Callable[[], int], bound: int, what: str) -> None:

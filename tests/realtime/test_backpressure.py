@@ -126,6 +126,21 @@ async def test_how_far_a_resume_reaches_bounds_nobody_who_is_there() -> None:
 
 
 @asynchronous
+async def test_what_was_told_before_its_turn_is_kept_for_who_is_behind() -> None:
+    """So much at once is told as it comes, and at the end of the turn there is nothing left to tell."""
+    board = Board(history=1)
+    async with two(board) as (reads, slow):
+        logs = [await client.subscribe(LOG) for client in (reads, slow)]
+        slow.connection.pause_writing()
+        items = [number * "x" for number in range(40_000, 40_004)]
+        board.publish(*items)
+        await reads.advance()
+        slow.connection.resume_writing()
+        await slow.advance()
+        assert [data(log) for log in logs] == [items, items]
+
+
+@asynchronous
 async def test_the_newest_item_stays_however_large_it_is() -> None:
     board = Board(history_bytes=1000)
     async with two(board) as (reads, slow):

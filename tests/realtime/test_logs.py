@@ -16,6 +16,7 @@ from aiorest_ws import Application, HTTPError, Live, Request, SimpleRouter
 from aiorest_ws.exceptions import NotLive, SerializerError
 from aiorest_ws.realtime import logs
 from aiorest_ws.realtime.brokers.memory import MemoryBroker
+from aiorest_ws.realtime.node import LocalNode
 from aiorest_ws.testing import AsyncTestClient
 from tests.kit.live import nothing_more
 from tests.serving import asynchronous
@@ -140,6 +141,19 @@ async def test_nobody_waits_where_few_are_told() -> None:
         assert await items(log, 2) == [1, 2]
         news.publish(3)
         assert await items(log, 1) == [3]
+
+
+@asynchronous
+async def test_nobody_is_looked_for_who_missed_an_item_where_all_were_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[Any] = []
+    news = News()
+    async with AsyncTestClient(news.app) as client:
+        log = await client.subscribe(NEWS)
+        monkeypatch.setattr(LocalNode, "end_all", lambda node, those, *why: looked.append(those))
+        for number in range(3):
+            news.publish(number)
+            assert await items(log, 1) == [number]
+        assert looked == []
 
 
 @asynchronous

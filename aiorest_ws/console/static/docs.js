@@ -4,7 +4,7 @@ fetch("openapi.json")
   .then((reply) => reply.json())
   .then((spec) => {
     const url = new URL(".", location.href).href.replace(/\/$/, "");
-    SwaggerUIBundle({ spec: { servers: [{ url }], ...spec }, dom_id: "#swagger", deepLinking: true, validatorUrl: null });
+    SwaggerUIBundle({ spec: { ...spec, servers: [{ url }] }, dom_id: "#swagger", deepLinking: true, validatorUrl: null });
   })
   .catch((error) => {
     document.getElementById("swagger").textContent = `openapi.json cannot be read: ${error.message}`;

@@ -38,15 +38,15 @@ export class Calls {
   /** Whoever does not wait any more leaves its place to its reply, as the server is still at it. */
   private readonly flying = new Map<number, Waiting | undefined>();
   private abandoned = 0;
+  private readonly timeout: number;
   private readonly most: number;
   private readonly room: number;
 
   constructor(
-    private readonly limits: Limits,
+    limits: Limits,
     private readonly send: (text: string) => void,
   ) {
-    this.most = limits.concurrency ?? 48;
-    this.room = limits.queue ?? 256;
+    ({ timeout: this.timeout = 30_000, concurrency: this.most = 48, queue: this.room = 256 } = limits);
   }
 
   /** As many as may be are in flight, and nobody waits for any of them: this connection is of no use. */
@@ -55,7 +55,7 @@ export class Calls {
   }
 
   /** Let a call wait; `isAway`: there is no connection, and not everything waits for the next. */
-  add(message: Message, isAway: boolean, timeout = this.limits.timeout ?? 30_000, signal?: AbortSignal): Call {
+  add(message: Message, isAway: boolean, timeout = this.timeout, signal?: AbortSignal): Call {
     const isOnce = message.idempotency_key !== undefined;
     const keeps = isOnce || message.method === "GET";
     const call = this.make(JSON.stringify(message), keeps, isOnce, timeout, signal);

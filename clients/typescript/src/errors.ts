@@ -26,7 +26,7 @@ export class ConnectionLost extends Error {
 export class TimedOut extends Error {
   override name = "TimedOut";
   constructor(readonly mayHaveRun: boolean) {
-    super("no reply came in time: give the call a longer timeout, or look whether the server is busy");
+    super("no reply came in time: is the server busy, or the timeout too short?");
   }
 }
 
@@ -34,7 +34,7 @@ export class TimedOut extends Error {
 export class UnexpectedReply extends Error {
   override name = "UnexpectedReply";
   constructor() {
-    super("what came is no reply of aiorest-ws: look whether the url is that of such a server");
+    super("what came is no reply of aiorest-ws: is it the url of such a server?");
   }
 }
 
@@ -42,6 +42,6 @@ export class UnexpectedReply extends Error {
 export class Lagged extends Error {
   override name = "Lagged";
   constructor(items: number) {
-    super(`${items} items wait to be read: read faster, or subscribe with a callback`);
+    super(`${items} items wait to be read: read faster, or by a callback`);
   }
 }

@@ -68,7 +68,7 @@ function filled(url: string, path: Record<string, unknown> = {}): string {
   return url.replace(/\{([^}:]+)(:[^}]*)?\}/g, (_, name: string, kind?: string) => {
     const value = String(path[name] ?? "");
     if (value === "" || (value.includes("/") && kind !== ":path")) {
-      throw new TypeError(`${url} needs path: {${name}: …} that is neither empty nor has a slash, got "${value}"`);
+      throw new TypeError(`${url} needs path.${name}, which is not empty and has no slash, got "${value}"`);
     }
     return value;
   });

@@ -1,7 +1,7 @@
 /** One connection that comes back: PING, back-off, close codes, and who is signed in. */
 import { type Call, Calls, type Message } from "./calls.js";
 import { ConnectionLost, UnexpectedReply } from "./errors.js";
-import { now, Purse, type Token } from "./purse.js";
+import { now, PATIENCE, Purse, type Token } from "./purse.js";
 
 export type Status = "connecting" | "open" | "offline" | "closed";
 
@@ -89,7 +89,7 @@ export class Link {
   constructor(private readonly options: LinkOptions) {
     const Kind = options.WebSocket ?? (globalThis as any).WebSocket;
     if (!Kind) throw new TypeError("no WebSocket here: give one, as createClient({url, WebSocket})");
-    if (!/^wss?:\/\//i.test(options.url)) throw new TypeError(`the url begins with ws:// or wss://, not as ${options.url}`);
+    if (!/^wss?:\/\//i.test(options.url)) throw new TypeError(`the url begins with ws:// or wss://, got ${options.url}`);
     this.Kind = Kind;
     this.silence = options.silence ?? 25_000;
     this.calls = new Calls(options, (text) => this.socket!.send(text));
@@ -203,7 +203,7 @@ export class Link {
       message = Object(JSON.parse(text as string));
     } catch {}
     const { id, status, event_name: name } = message;
-    const isOdd = id === undefined ? typeof name !== "string" : typeof status !== "number";
+    const isOdd = id === undefined ? name == null : typeof status !== "number";
     if (isOdd && !this.isKnown) this.calls.puzzle();
     this.isKnown ||= !isOdd;
     if (id === undefined) return this.onpush(message);
@@ -219,15 +219,15 @@ export class Link {
   private flush(): void {
     if (this.status !== "open" || !this.calls.flush(this.purse)) return;
     const { purse } = this;
-    const ours = () => purse === this.purse && this.status === "open";
     purse.ask().then(
-      () => ours() && this.flush(),
-      (error) => ours() && this.calls.fail(error),
+      () => this.flush(),
+      (error) => purse === this.purse && this.status === "open" && this.calls.fail(error),
     );
   }
 
   private beat(): void {
     const time = now();
+    this.flush(); // Whoever waits for a token may wait in vain.
     const { patience = 10_000 } = this.options;
     if (!this.calls.isStuck) this.moved = time;
     if (time - this.moved > this.silence) this.lost(4000);
@@ -261,11 +261,12 @@ export class Link {
 
   /** Connect with a fresh token: the callback may give the page a new cookie, too. */
   private refresh(): void {
-    const { purse, retrying } = this;
+    const retrying = setTimeout(this.connect, PATIENCE);
+    this.retrying = retrying;
     const go = () => {
-      if (purse === this.purse && retrying === this.retrying && this.status === "offline" && !this.socket) this.connect();
+      if (retrying === this.retrying && this.status === "offline" && !this.socket) this.connect();
     };
-    purse.ask().then(go, go);
+    this.purse.ask().then(go, go);
   }
 
   private letGo(): void {

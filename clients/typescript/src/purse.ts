@@ -7,6 +7,7 @@ export type Token = string | (() => string | null | Promise<string | null>);
 export const now = (): number => performance.now();
 
 const MARGIN = 30_000; // ms before its expiry in which a token is not used any more, or half of its life
+export const PATIENCE = 10_000; // ms after which a callback that has given nothing is asked again
 const LEAST = 1000; // ms for which any token is used: a callback may give one that has expired by our clock
 
 /** What a JSON Web Token says; nothing, if it is none. */
@@ -29,6 +30,7 @@ export class Purse {
   private token?: string | null;
   private due = 0;
   private asking?: Promise<void>;
+  private asked = 0;
 
   /** `renewed` is told of each new token but the first; `another`: it belongs to another user, or to nobody. */
   constructor(
@@ -58,15 +60,21 @@ export class Purse {
 
   /** Ask for a token: whoever does so meanwhile waits for the same. Raises what the callback does. */
   ask(): Promise<void> {
-    this.asking ??= this.fetch().finally(() => {
-      this.asking = undefined;
-    });
+    if (!this.asking || now() - this.asked > PATIENCE) {
+      this.asked = now();
+      const asking = this.fetch().finally(() => {
+        if (asking === this.asking) this.asking = undefined;
+      });
+      this.asking = asking;
+    }
     return this.asking;
   }
 
   private async fetch(): Promise<void> {
-    const before = this.token;
+    const { asked } = this;
     const token = (await (this.source as () => string | null | Promise<string | null>)()) ?? null;
+    if (asked !== this.asked) return; // It comes behind a newer one.
+    const before = this.token;
     const left = Number(claims(token).exp ?? Infinity) * 1000 - Date.now();
     this.token = token;
     this.due = now() + Math.max(LEAST, left - Math.min(MARGIN, left / 2));

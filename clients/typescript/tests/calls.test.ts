@@ -190,7 +190,7 @@ test("a server that is another one is told from ours", async () => {
   const { api, socket } = await opened();
   const echo = '{"id":1,"method":"GET","url":"/a"}';
   const [quiet, known] = [outcome(api.get("/a")), outcome(api.get("/b", { timeout: 50 }))];
-  await socket.says({ event_name: "hello" });
+  await socket.says({ event_name: { any: "JSON" } });
   for (const text of [...odd, echo, '{"id":99,"status":200}', '{"id":{},"status":200}']) await socket.says(text);
   socket.onmessage?.({ data: new ArrayBuffer(3) });
   expect(quiet.error).toBeInstanceOf(UnexpectedReply); // It alone: ours has said something else before.

@@ -158,6 +158,52 @@ test("after 4401 it comes back once with a fresh token", async () => {
   expect(api.status).toBe("closed");
 });
 
+/** A function that gives nothing the first `times` times. */
+const hanging = (times: number) => {
+  let n = 0;
+  return vi.fn(() => (++n > times ? `opaque ${n}` : new Promise<string>(() => {})));
+};
+
+test("a token that does not come is asked for again after 10 s", async () => {
+  const token = hanging(1);
+  const { api, socket } = await opened({ token });
+  const [early, late] = [outcome(api.get("/a")), outcome(api.get("/b", { timeout: 5000 }))];
+  await pass(9500);
+  expect([token.mock.calls.length, socket.sent, late.error?.mayHaveRun]).toEqual([1, [], false]);
+  await pass(1500);
+  expect(socket.sent).toMatchObject([{ url: "/a", token: "opaque 2" }]);
+  await socket.replies("GET", { data: 1 });
+  expect(early.value).toBe(1);
+});
+
+test("a token that comes behind a newer one is not used", async () => {
+  const resolves: ((token: string) => void)[] = [];
+  const { api, socket } = await opened({ token: () => new Promise<string>((resolve) => resolves.push(resolve)) });
+  outcome(api.get("/a"));
+  await pass(11_000);
+  resolves[1]!(of("ada"));
+  resolves[0]!(of("bob"));
+  await settled();
+  outcome(api.get("/b"));
+  await settled();
+  expect(socket.sent.map(({ token }) => token)).toEqual([of("ada"), of("ada")]);
+});
+
+test("a token that does not come after 4401 does not hold the connection up for good", async () => {
+  const { api, socket } = await opened({ token: hanging(2) });
+  outcome(api.get("/a"));
+  await pass(11_000);
+  await socket.closes(4401);
+  await pass(10_000);
+  expect(FakeSocket.all).toHaveLength(1);
+  await pass(1000);
+  await FakeSocket.last.opens();
+  const call = outcome(api.get("/b"));
+  await pass(11_000);
+  expect(FakeSocket.last.sent.at(-1)).toMatchObject({ url: "/b", token: "opaque 3" });
+  expect(call.isOver).toBe(false);
+});
+
 test("4401 after a life of 30 s is another one", async () => {
   let n = 0;
   const { api, socket } = await opened({ token: () => `opaque ${++n}` });
