@@ -113,7 +113,8 @@ class Passage(replies.Replies):
             if around is not None:
                 result = yield self._peel(request, plan, params, view, scope, around)
             else:
-                result = yield from scope.call(request, *plans.call(plan, request, params, view))
+                args, kwargs = plans.call(plan, request, params, view)
+                result = yield from scope.call(request, args, kwargs)
             rendered = self._render(request, plan, view, result)
         except BaseException as exc:
             yield from scope.leave(request, exc)  # raises
