@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import select
+import socket
 import struct
 import sys
 from typing import Any
 
-__all__ = ("close_behind", "descriptor", "hung_up", "unacknowledged")
+__all__ = ("close_behind", "descriptor", "hung_up", "keep_alive", "unacknowledged")
 
 # Transports without TLS that keep the bytes in their own buffer, where `get_write_buffer_size` sees them.
 _PLAIN_TRANSPORTS = frozenset(
@@ -17,6 +18,9 @@ _PLAIN_TRANSPORTS = frozenset(
         *(("uvloop.loop", "TCPTransport"), ("uvloop.loop", "UnixTransport")),
     )
 )
+
+_ASKED = 4  # times that the system asks a client that does not answer
+_LONGEST = 32767  # seconds that it takes
 
 
 def descriptor(transport: asyncio.BaseTransport) -> int:
@@ -57,6 +61,24 @@ def hung_up(transport: asyncio.BaseTransport) -> bool:
     poller = select.poll()
     poller.register(sock.fileno(), event)
     return bool(poller.poll(0))
+
+
+def keep_alive(transport: asyncio.BaseTransport, interval: float | None, patience: float | None) -> None:
+    """Have the system ask a silent client whether it is there, as pings do of a WebSocket (tcp(7), SO_KEEPALIVE).
+
+    interval    seconds of silence, None for never
+    patience    seconds without an answer after which it is gone, None for as many as the system has
+    """
+    sock = transport.get_extra_info("socket")
+    if sock is None or interval is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    wanted = {"TCP_KEEPIDLE": interval}
+    if patience is not None:
+        wanted |= {"TCP_KEEPINTVL": patience / _ASKED, "TCP_KEEPCNT": _ASKED}
+    for name, number in wanted.items():
+        if hasattr(socket, name):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), min(_LONGEST, max(1, round(number))))
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
 def close_behind(transport: Any, *, unread: bool) -> None:

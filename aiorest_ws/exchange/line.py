@@ -9,7 +9,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from aiorest_ws.connection.kernel import close_behind, hung_up
+from aiorest_ws.connection.kernel import close_behind, hung_up, keep_alive
 from aiorest_ws.exceptions import ConnectionRefused
 from aiorest_ws.exchange.framing import Framing
 from aiorest_ws.exchange.heads import checked, complete, written_head
@@ -89,6 +89,7 @@ class Line(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self.transport = Outlet(transport, self._leave)  # type: ignore[assignment]
+        keep_alive(transport, self.factory.limits.ping_interval, self.factory.limits.ping_timeout)
         if self._announced is not None and self._announced.address is not None:
             self.client = (self._announced.address, int(str(self._announced.peer).rpartition(":")[2] or 0))
         self.factory.take(self)

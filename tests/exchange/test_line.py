@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -550,6 +551,27 @@ async def test_who_leaves_with_more_behind_has_its_handler_cancelled(behind: byt
             await gates.until_started("a")
         await gates.until(lambda: gates.cancelled == ["a"])
         await until(lambda: not factory_of(app).connections)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize(
+    ("options", "asked"),
+    [
+        ({}, [1, 20, 5, 4]),
+        ({"ping_interval": 0.1, "ping_timeout": 60}, [1, 1, 15, 4]),
+        ({"ping_interval": None}, [0]),
+    ],
+)
+@asynchronous
+async def test_the_system_asks_whether_a_silent_client_is_there(
+    loop: str, options: dict[str, Any], asked: list[int]
+) -> None:
+    async with serving(**options) as app, plain(app) as client:
+        assert (await client.ask(OK)).status == 200
+        sock = next(iter(factory_of(app).connections)).transport.get_extra_info("socket")
+        names = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE)]
+        names += [(socket.IPPROTO_TCP, n) for n in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)]
+        assert [sock.getsockopt(*name) for name in names[: len(asked)]] == asked
 
 
 @asynchronous
