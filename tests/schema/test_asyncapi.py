@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from functools import cache
-from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
@@ -18,25 +16,12 @@ from aiorest_ws.auth.token.managers import JSONWebTokenManager
 from aiorest_ws.auth.token.middlewares import JSONWebTokenMiddleware
 from aiorest_ws.schema.draft import as_draft_07
 from aiorest_ws.testing import TestClient
-
-SPECIFICATION = Path(__file__).parent / "specification" / "asyncapi-3.0.0.json"
-
-
-@cache
-def specification() -> Any:
-    return Draft7Validator(json.loads(SPECIFICATION.read_text("utf-8")))
-
-
-def faults(document: dict[str, Any]) -> list[str]:
-    return [
-        f"{'/'.join(map(str, error.absolute_path))}: {error.message:.200}"
-        for error in specification().iter_errors(document)
-    ]
+from tests.schema.kit import asyncapi_faults
 
 
 def document_of(app: Application) -> dict[str, Any]:
     document = app.asyncapi()
-    assert faults(document) == []
+    assert asyncapi_faults(document) == []
     for reference in references(document):
         found: Any = document
         for step in reference.removeprefix("#/").split("/"):
@@ -141,7 +126,7 @@ def test_it_is_stable_and_made_once() -> None:
 def test_the_validator_sees_what_is_wrong() -> None:
     document = make_app().asyncapi()
     document["operations"]["ping"]["action"] = "shout"
-    assert faults(document)
+    assert asyncapi_faults(document)
 
 
 def test_what_goes_over_a_connection_is_what_it_says() -> None:

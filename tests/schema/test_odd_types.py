@@ -27,8 +27,7 @@ from msgspec import Meta, Raw, Struct
 from aiorest_ws import Application, SimpleRouter
 from aiorest_ws.exceptions import InvalidHandler
 from aiorest_ws.testing import TestClient
-from tests.schema.kit import document_of
-from tests.schema.test_asyncapi import faults
+from tests.schema.kit import asyncapi_faults, document_of
 
 T = TypeVar("T")
 Bounded = TypeVar("Bounded", bound=int)
@@ -229,7 +228,7 @@ def test_it_is_refused_in_a_line_or_described(
         assert "handler" in refusal or "<lambda>" in refusal
         return
     document = document_of(router)
-    assert faults(Application(router).asyncapi()) == []
+    assert asyncapi_faults(Application(router).asyncapi()) == []
     warnings = [record.getMessage() for record in caplog.records if record.name == "aiorest_ws"]
     assert all("/odd" in warning and "\n" not in warning for warning in warnings)
     if place is as_annotation_of_what_is_returned:
