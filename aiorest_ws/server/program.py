@@ -24,6 +24,8 @@ __all__ = ("Program",)
 
 logger = logging.getLogger("aiorest_ws")
 
+_FAREWELL = 1.0  # seconds that tasks have for their end when all else is over
+
 
 class Program:
     """What `Application.run` is, with `options` that are checked."""
@@ -52,8 +54,11 @@ class Program:
 
     async def _run(self, signals: Signals) -> bool:
         """Start and serve. Tells whether it ended because the lifespan did."""
-        with Hangups(_nothing_to_replace, self._app.shut_down, is_polite=True):
-            return await self._serve(signals)
+        try:
+            with Hangups(_nothing_to_replace, self._app.shut_down, is_polite=True):
+                return await self._serve(signals)
+        finally:
+            await _leave_behind()
 
     async def _serve(self, signals: Signals) -> bool:
         asked = asyncio.Event()
@@ -130,3 +135,16 @@ class Program:
 
 def _nothing_to_replace() -> None:
     logger.warning("SIGHUP: nothing is replaced, there is one process: start it with workers of at least 2")
+
+
+async def _leave_behind() -> None:
+    """Cancel what still runs in this loop, and forget what will not end: Runner would wait for that for ever."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    if not others:
+        return
+    _, left = await asyncio.wait(others, timeout=_FAREWELL)
+    for task in left:
+        logger.warning("%s ignores that it is cancelled, and is left behind", task.get_name())
+        asyncio._unregister_task(task)

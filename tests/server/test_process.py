@@ -416,6 +416,31 @@ async def test_second_signal_ends_it_whatever_hangs(loop: str, number: signal.Si
 
 @needs_posix
 @on_each_loop
+@asynchronous
+async def test_one_signal_ends_it_though_a_handler_ignores_that_it_is_cancelled(loop: str) -> None:
+    source = (
+        PROGRAM
+        + "import asyncio\n"
+        + "def begun(): print('begun', flush=True)\n"
+        + HANGS["handler"]
+        + "router.register_endpoint(endpoint('/hang', 'GET')(hang))\n"
+        + f"Application(router=router, shutdown_timeout=0.1).run(port=0, loop={loop!r})\n"
+        + "print('and on')\n"
+    )
+    async with await Program.start(source) as program:
+        client = await Client.connect(address_in(await program.started()))
+        client.request(url="/hang", id=1)
+        assert await program.line() == "begun"
+        program.signal(signal.SIGTERM)
+        outcome = await program.end()
+        await client.drop()
+    assert outcome.code == 0
+    assert outcome.out.endswith("and on\n")
+    assert "ignores that it is cancelled, and is left behind" in outcome.err
+
+
+@needs_posix
+@on_each_loop
 @pytest.mark.parametrize("where", ["on_startup", "on_shutdown"])
 @asynchronous
 async def test_second_signal_ends_it_though_a_hook_hangs(loop: str, where: str) -> None:
