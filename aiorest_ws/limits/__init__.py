@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any, TypedDict
 
+from aiorest_ws.exceptions import ImproperlyConfigured
+
 __all__ = ("LimitOptions", "Limits", "check_limit")
 
 _ALWAYS = ("max_concurrency", "close_timeout", "shutdown_timeout", "max_live_runs")
@@ -123,6 +125,8 @@ class Limits:
     def __post_init__(self) -> None:
         for each in fields(self):
             check_limit(each.name, getattr(self, each.name))
+        if self.burst is not None and self.requests_per_second is None:
+            raise ImproperlyConfigured("burst limits nothing by itself: give requests_per_second, too")
 
 
 _LEAST: dict[str, int | None] = {each.name: each.metadata["least"] for each in fields(Limits)}

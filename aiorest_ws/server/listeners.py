@@ -120,6 +120,8 @@ def tls_context(certificate: str | None, key: str | None, password: str | None =
     password   of the key, where that is encrypted
     """
     if not certificate and not key:
+        if password is not None:
+            raise ImproperlyConfigured("key_password is that of a key: give certificate and key, too")
         return None
     if not certificate or not key:
         raise ImproperlyConfigured("certificate and key must be given together")
@@ -150,8 +152,13 @@ def tls_context(certificate: str | None, key: str | None, password: str | None =
 
 def tls_of(options: Mapping[str, Any]) -> SSLContext | None:
     """Give what serves wss:// as `options` of an application say, None for ws://. Raises ImproperlyConfigured."""
+    files = options["certificate"], options["key"], options["key_password"]
     given: SSLContext | None = options["ssl_context"]
-    return given or tls_context(options["certificate"], options["key"], options["key_password"])
+    if given is None:
+        return tls_context(*files)
+    if any(file is not None for file in files):
+        raise ImproperlyConfigured("ssl_context has its own certificate: leave certificate, key and key_password out")
+    return given
 
 
 def reload_certificates(factory: RequestHandlerFactory | None, options: Mapping[str, Any]) -> None:

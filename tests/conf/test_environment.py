@@ -253,12 +253,12 @@ def test_every_option_is_known(settings_module: Any) -> None:
 def test_program_wins_over_environment_and_environment_over_module(
     settings_module: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings_module("AIOREST_WS_MAX_HEADERS = 51\nAIOREST_WS_BURST = 61\nAIOREST_WS_MAX_FRAGMENTS = 71\n")
-    monkeypatch.setenv("AIOREST_WS_BURST", "62")
+    settings_module("AIOREST_WS_MAX_HEADERS = 51\nAIOREST_WS_MAX_EVENT_NAME = 61\nAIOREST_WS_MAX_FRAGMENTS = 71\n")
+    monkeypatch.setenv("AIOREST_WS_MAX_EVENT_NAME", "62")
     monkeypatch.setenv("AIOREST_WS_MAX_FRAGMENTS", "72")
     app = Application(router=SimpleRouter(), max_fragments=73)
     limits = prepared(app).limits
-    assert (limits.max_headers, limits.burst, limits.max_fragments) == (51, 62, 73)
+    assert (limits.max_headers, limits.max_event_name, limits.max_fragments) == (51, 62, 73)
     assert prepared(app, max_headers=54).limits.max_headers == 54
     assert prepared(app).limits.max_headers == 54
 

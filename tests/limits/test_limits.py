@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 from aiorest_ws import Application, MethodBasedView, Request, RequestHandlerProtocol, SimpleRouter, endpoint
+from aiorest_ws.exceptions import ImproperlyConfigured
 from aiorest_ws.limits import Limits
 from aiorest_ws.metrics import Metrics
 from tests.serving import (
@@ -64,6 +65,12 @@ def test_limit_that_makes_no_sense_is_refused(options: dict[str, Any], error: ty
     with pytest.raises(error) as by_application:
         Application(**options)
     assert str(by_limits.value) == str(by_application.value) == text
+
+
+@asynchronous
+async def test_a_burst_of_no_rate_is_refused() -> None:
+    with pytest.raises(ImproperlyConfigured, match="burst limits nothing by itself: give requests_per_second, too"):
+        await Application(router=make_router(), port=0, burst=5).start()
 
 
 def test_every_limit_that_may_be_off_can_be_switched_off() -> None:

@@ -448,6 +448,26 @@ async def test_bad_certificate_is_one_line(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [
+        (("key_password",), "key_password is that of a key: give certificate and key, too"),
+        (("ssl_context", "certificate", "key"), "ssl_context has its own certificate: leave certificate, key and"),
+        (("ssl_context", "key_password"), "ssl_context has its own certificate"),
+    ],
+)
+@asynchronous
+async def test_what_tls_would_not_use_is_refused(certificate: Certificate, names: tuple[str, ...], text: str) -> None:
+    options: dict[str, Any] = {
+        "ssl_context": ssl.create_default_context(ssl.Purpose.CLIENT_AUTH),
+        "certificate": certificate.path,
+        "key": certificate.key,
+        "key_password": "secret",
+    }
+    with pytest.raises(ImproperlyConfigured, match=text):
+        await Application(router=make_router(), port=0, **{name: options[name] for name in names}).start()
+
+
 # Keys
 
 
