@@ -8,6 +8,7 @@ from urllib.parse import quote, unquote, unquote_to_bytes
 
 __all__ = ("address_of", "headers_of", "is_below", "path_below", "root_of", "sent_path")
 
+_DEEPEST = 16  # segments that a host takes of a path, at most: each try costs as much as the path is long
 _SAFE = "/:@!$&'()*+,;=~"  # in a path, beside what always is (RFC 3986 §3.3)
 
 
@@ -27,7 +28,7 @@ def sent_path(scope: Mapping[str, Any]) -> bytes:
 def _left_of(raw: bytes, path: str) -> bytes | None:
     """Give the end of `raw` that is `path` encoded, but for a slash that a host has put behind it; None if none is."""
     parts = raw.split(b"/")
-    for at in range(2, len(parts)):
+    for at in range(2, min(len(parts), _DEEPEST)):
         end = b"/" + b"/".join(parts[at:])
         if _is_same(end, path) or (path.endswith("/") and _is_same(end, path[:-1])):
             return end

@@ -82,6 +82,7 @@ async def test_a_page_is_there_where_a_host_puts_a_slash_behind_its_path() -> No
     ("path", "scope", "status"),
     [
         ("/v1/who", {"root_path": "/v", "raw_path": b"/v1/who"}, 404),
+        ("/one/a/b", {"raw_path": b"/m" * 15 + b"/one/a%2Fb"}, 404),  # no host is that deep: it is not looked for
         ("/v/who", {"root_path": "", "raw_path": b"/v%2Fwho"}, 404),  # one step, not two
         ("/a/b/who", {"root_path": "/a/b", "raw_path": b"/a%2Fb/who"}, 404),
         ("/one/\ufffd", {"raw_path": b"/one/%ff"}, 400),
