@@ -42,7 +42,8 @@ class Latency:
         """Give the longest wait that began before `until` and ended after `since`."""
         waits = zip(self.asked, self.samples, strict=True)
         seen = [wait for asked, wait in waits if asked < until and asked + wait / 1000 > since]
-        return max(seen, default=math.inf) if not self.fault else math.inf
+        is_there = self.samples and not self.fault
+        return max(seen, default=0.0) if is_there else math.inf  # 0: it was over between two questions
 
     @property
     def median(self) -> float:

@@ -16,7 +16,7 @@ logger = logging.getLogger("aiorest_ws")
 
 _AT_ONCE = 500  # connections that are looked at before others get their turn
 _RARELY, _OFTEN = 1.0, 0.01  # seconds between two looks
-_SOON = 0.2  # seconds between two looks at those that are leaving
+_SOON = 0.2  # seconds between two looks at those that are leaving, and whose handshake is nearly over its time
 _LATE = 0.1  # seconds by which a timer is late when something stood in the way of the loop
 _AFTER_READING = 0.001  # seconds: uvloop calls its timers before it reads, and reads before the next ones
 _PROGRESS = 32 * 1024  # bytes that a client has to take in the time that it has
@@ -75,8 +75,11 @@ class Watch:
                 self._look_for_idleness(connection, now, self._limits.idle_timeout)
         elif connection.state == connection.STATE_CONNECTING:
             patience = connection.openHandshakeTimeout
-            if patience and now - connection._silent_since >= patience:
+            left = connection._silent_since + patience - now
+            if patience and left <= 0:
                 connection.onOpenHandshakeTimeout()
+            elif patience:
+                self._all.hasten(left)
 
     def _look_at_end(self, connection: Any, now: float) -> None:
         """Drop a connection that does not end: nothing that is to be sent leaves, or all has left long ago."""
@@ -139,6 +142,11 @@ class _Round:
         self._look = look
         self._every = every
         self._timer: asyncio.Handle | None = None
+        self._due = every
+
+    def hasten(self, seconds: float) -> None:
+        """Look again in so many seconds, not in all of `every`; but not at once."""
+        self._due = min(self._due, max(_SOON, seconds))
 
     def start(self) -> None:
         if self._timer is None and self._every:
@@ -150,7 +158,8 @@ class _Round:
             self._timer = None
 
     def _wait(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._timer = loop.call_later(self._every, self._wake, loop, loop.time() + self._every)
+        seconds, self._due = self._due, self._every
+        self._timer = loop.call_later(seconds, self._wake, loop, loop.time() + seconds)
 
     def _wake(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
         if loop.time() - due > _LATE:

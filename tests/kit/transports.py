@@ -1,8 +1,9 @@
-"""A connection without a socket: a transport that keeps what is written, and protocols that were opened on one."""
+"""A connection without a socket: a transport that keeps what is written, protocols on one, and a loop without waits."""
 
 from __future__ import annotations
 
 import asyncio
+import selectors
 from typing import Any
 
 from autobahn.asyncio.websocket import WebSocketServerFactory, WebSocketServerProtocol
@@ -15,6 +16,7 @@ from tests.serving import (
 
 __all__ = (
     "REQUEST",
+    "Skipping",
     "Transport",
     "made",
     "opened",
@@ -27,6 +29,24 @@ REQUEST = (
     b"GET /?b=c HTTP/1.1\r\nHost: 127.0.0.1:80\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nX-A: b\r\n\r\n"
 )
+
+
+class Skipping(asyncio.SelectorEventLoop):
+    """A loop whose clock counts what is waited for: where nothing is ready, it goes on to the next timer."""
+
+    now = 0.0
+
+    def __init__(self) -> None:
+        class Selector(selectors.SelectSelector):
+            def select(self, timeout: float | None = None) -> Any:
+                loop.now += timeout or 0.0
+                return super().select(0)
+
+        loop = self
+        super().__init__(Selector())
+
+    def time(self) -> float:
+        return self.now
 
 
 class Transport(asyncio.Transport):
@@ -42,6 +62,9 @@ class Transport(asyncio.Transport):
 
     def get_write_buffer_size(self) -> int:
         return 0
+
+    def can_write_eof(self) -> bool:
+        return False
 
     def is_closing(self) -> bool:
         return "close" in self.calls or "abort" in self.calls

@@ -17,6 +17,7 @@ import pytest
 
 from aiorest_ws import Application
 from aiorest_ws.connection.protocol import RequestHandlerProtocol
+from tests.kit.transports import Skipping, made, our_factory
 from tests.serving import (
     CLOSE,
     LOOPS,
@@ -426,3 +427,23 @@ async def test_stop_does_not_wait_for_a_tls_handshake(loop: str, certificate: Ce
         with contextlib.suppress(ConnectionError):
             assert await reader.read() == b""
         writer.transport.abort()
+
+
+@pytest.mark.parametrize("behind", [0.0, 0.01, 0.3, 0.99], ids="{} s behind another".format)
+def test_half_a_handshake_ends_soon_after_its_time_wherever_the_watch_is(behind: float) -> None:
+    """By the loop's own clock, which here counts nothing but what is waited for."""
+
+    async def waited() -> float:
+        loop, factory = asyncio.get_running_loop(), our_factory()
+        made(factory).data_received(b"GET")
+        await asyncio.sleep(behind)
+        protocol, began = made(factory), loop.time()
+        transport = protocol.transport
+        protocol.data_received(b"GET")
+        while not transport.written:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        assert b" 408 " in transport.written[0]
+        return loop.time() - began
+
+    with asyncio.Runner(loop_factory=Skipping) as runner:
+        assert 5.0 <= runner.run(waited()) <= 5.25

@@ -6,7 +6,6 @@ import asyncio
 import gc
 import logging
 import os
-import selectors
 import signal
 import socket
 import ssl
@@ -23,7 +22,7 @@ from aiorest_ws.server.patience import Patience
 from aiorest_ws.server.shutdown import shut_down
 from aiorest_ws.testing import AsyncTestClient
 from tests.kit.systems import needs_linux, needs_posix
-from tests.kit.transports import REQUEST, Transport, our_factory
+from tests.kit.transports import REQUEST, Skipping, Transport, our_factory
 from tests.serving import (
     CLOSE,
     LOOPS,
@@ -150,24 +149,6 @@ async def test_client_that_does_not_answer_the_close_does_not_hold_it_up(
         await app.stop()
         assert (await client.receive()).opcode == CLOSE
         await client.eof()
-
-
-class Skipping(asyncio.SelectorEventLoop):
-    """A loop whose clock counts what is waited for: where nothing is ready, it goes on to the next timer."""
-
-    now = 0.0
-
-    def __init__(self) -> None:
-        class Selector(selectors.SelectSelector):
-            def select(self, timeout: float | None = None) -> Any:
-                loop.now += timeout or 0.0
-                return super().select(0)
-
-        loop = self
-        super().__init__(Selector())
-
-    def time(self) -> float:
-        return self.now
 
 
 class Silent(Transport):
