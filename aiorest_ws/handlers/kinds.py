@@ -131,8 +131,7 @@ def _walk(info: Any, seen: set[int]) -> Iterator[Any]:
         return  # its default will do
     if isinstance(info, types.Type):
         yield info
-    elif not isinstance(info, (types.Field, tuple)):
-        return
     parts = info if isinstance(info, tuple) else [getattr(info, name) for name in info.__struct_fields__]
     for part in parts:
-        yield from _walk(part, seen)
+        if isinstance(part, (types.Type, types.Field, tuple)):
+            yield from _walk(part, seen)
