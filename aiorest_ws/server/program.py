@@ -40,7 +40,7 @@ class Program:
         signals = self._signals()
         try:
             with signals, asyncio.Runner(loop_factory=loop_factory(self._options["loop"])) as runner:
-                is_lost = runner.run(self._run(signals))
+                is_lost = runner.run(self._to_the_end(signals))
         except KeyboardInterrupt:
             return  # of a handler, or where signals are not ours (Windows)
         except ImproperlyConfigured as exc:
@@ -52,13 +52,17 @@ class Program:
     def _signals(self) -> Signals:
         return Signals()
 
-    async def _run(self, signals: Signals) -> bool:
-        """Start and serve. Tells whether it ended because the lifespan did."""
+    async def _to_the_end(self, signals: Signals) -> bool:
+        """Do it all, and leave nothing in the loop that would keep it from ending."""
         try:
-            with Hangups(_nothing_to_replace, self._app.shut_down, is_polite=True):
-                return await self._serve(signals)
+            return await self._run(signals)
         finally:
             await _leave_behind()
+
+    async def _run(self, signals: Signals) -> bool:
+        """Start and serve. Tells whether it ended because the lifespan did."""
+        with Hangups(_nothing_to_replace, self._app.shut_down, is_polite=True):
+            return await self._serve(signals)
 
     async def _serve(self, signals: Signals) -> bool:
         asked = asyncio.Event()

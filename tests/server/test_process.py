@@ -416,15 +416,16 @@ async def test_second_signal_ends_it_whatever_hangs(loop: str, number: signal.Si
 
 @needs_posix
 @on_each_loop
+@pytest.mark.parametrize("workers", [1, 2])
 @asynchronous
-async def test_one_signal_ends_it_though_a_handler_ignores_that_it_is_cancelled(loop: str) -> None:
+async def test_one_signal_ends_it_though_a_handler_ignores_that_it_is_cancelled(loop: str, workers: int) -> None:
     source = (
         PROGRAM
         + "import asyncio\n"
         + "def begun(): print('begun', flush=True)\n"
         + HANGS["handler"]
         + "router.register_endpoint(endpoint('/hang', 'GET')(hang))\n"
-        + f"Application(router=router, shutdown_timeout=0.1).run(port=0, loop={loop!r})\n"
+        + f"Application(router=router, shutdown_timeout=0.1).run(port=0, loop={loop!r}, workers={workers})\n"
         + "print('and on')\n"
     )
     async with await Program.start(source) as program:
