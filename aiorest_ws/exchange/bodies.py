@@ -56,7 +56,7 @@ def _may_come(scope: Mapping[str, Any], headers: Mapping[str, str]) -> bool:
         return True
     if "content-length" in headers:
         return headers["content-length"] != "0"
-    return not scope.get("http_version", "1.1").startswith("1") and scope["method"] not in ("GET", "HEAD")
+    return scope["method"] not in ("GET", "HEAD")
 
 
 def _too_long(limit: int) -> ConnectionRefused:
