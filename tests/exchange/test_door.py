@@ -347,6 +347,14 @@ async def test_a_body_that_is_too_long_is_refused_before_it_comes() -> None:
         ("application/msgpack;q=0.5, application/json", "application/json"),
         ("*/*", "application/json"),
         ("text/html", "application/json"),
+        ("application/msgpack, */*", "application/msgpack"),
+        ("application/msgpack;q=0.5, */*", "application/json"),
+        ("application/msgpack;q=0.5, application/*", "application/json"),
+        ("application/msgpack;q=0.5, application/*;q=0.4", "application/msgpack"),
+        ("application/msgpack;q=0", "application/json"),
+        ("Application/MsgPack", "application/msgpack"),
+        ("application/msgpack, application/json", "application/json"),
+        (",;q=1, /*, application/msgpack;q=nan", "application/json"),
     ],
 )
 @asynchronous
@@ -366,6 +374,12 @@ async def test_accept_chooses_the_form(accept: str, media: str) -> None:
         ("/rendered?format=xml", "*/*", "application/xml"),
         ("/rendered", "application/xml;q=0.1, application/json", "application/json"),
         ("/rendered", "*/*", "application/json"),
+        ("/rendered", "application/xml, */*", "application/xml"),
+        ("/rendered", "application/xml, application/*", "application/xml"),
+        ("/rendered", "application/xml, application/json", "application/json"),
+        ("/rendered", "application/xml;q=0.9, */*", "application/json"),
+        ("/rendered", "application/xml;q=0, */*;q=0.1", "application/json"),
+        ("/rendered", "application/xml;q=0", "application/json"),
     ],
 )
 @asynchronous
