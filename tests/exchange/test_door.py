@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import date
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import httpx
 import msgspec
@@ -51,6 +51,17 @@ def echo(request: Any, text: str) -> Any:
 @router.get("/rest/{rest:path}")
 def rest(request: Any, rest: str) -> str:
     return rest
+
+
+T = TypeVar("T")
+
+
+class Point(msgspec.Struct, frozen=True):
+    x: int
+
+
+class Paged(msgspec.Struct, Generic[T]):
+    items: list[T]
 
 
 class Filter(msgspec.Struct):
@@ -215,6 +226,15 @@ async def test_a_query_that_does_not_fit_says_where(query: str, name: str) -> No
         (list[Annotated[int, Field(gt=1)]], "it=2&it=3", [2, 3]),
         (list[Annotated[int, Field(gt=1)]], "it=2&it=1", None),
         (list[Any], "it=1", ["1"]),
+        (bytearray, "it=aGk=", bytearray(b"hi")),
+        (list[Point], 'it=[{"x":1}]', [Point(1)]),
+        (list[Point] | None, 'it=[{"x":1}]', [Point(1)]),
+        (list[Point], 'it={"x":1}', None),
+        (list[list[int]], "it=[[1],[2]]", [[1], [2]]),
+        (list[dict[str, int]], 'it=[{"a":1}]', [{"a": 1}]),
+        (set[tuple[int, int]], "it=[[1,2]]", {(1, 2)}),
+        (tuple[int, Point], 'it=[1,{"x":2}]', (1, Point(2))),
+        (Paged[int], 'it={"items":[1]}', Paged([1])),
     ],
     ids=str,
 )
