@@ -1,8 +1,8 @@
-"""Resume, HTTP and two processes, aiorest-ws beside others, end to end: a part of bench/peers.py, and alone
+"""Resume, HTTP, ASGI and two processes, aiorest-ws beside others, end to end: a part of bench/peers.py, and alone
 `python bench/beside.py --help`. Linux with a C compiler.
 
 What is measured is a visit: Python pays it once, looks at all that comes, and notes how many bytes that is;
-bench/peers/visits.c repeats it. Two processes are measured by load.c, as requests are.
+bench/peers/visits.c repeats it. ASGI and two processes are measured by load.c, as requests are.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ BURN = peers.Workload("", 64, 4, {"method": "GET", "url": "/burn", "event_name":
 class Row:
     server: Any
     visit: Callable[[int, ExitStack], Visit] | None = None
-    processes: int = 1
+    processes: int = 0  # that say when they are ready
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,7 @@ class Part:
     short: str = "one process"  # what that is called
     visitors: int = 64
     stays: bool = False
+    workload: Any = None  # where there are no visits
 
     def base_of(self, name: str) -> str:
         return self.base or name.removesuffix("2") + "1" * name.endswith("2")
@@ -129,12 +130,27 @@ PARTS = {
         "uvicorn",
         stays=True,
     ),
+    "asgi": Part(
+        "hello behind uvicorn, 64 connections × 16 in flight",
+        "Requests over a WebSocket behind uvicorn answered per second",
+        "msg/s",
+        {
+            "protocol": Row(_ours(", `aiorest_ws.asgi:Protocol`", "asgi_protocol.py")),
+            "ours": Row(_ours(", `app.asgi()`", "asgi_ours.py")),
+            "bare": Row(_peer("an ASGI app that says a constant", "asgi_bare.py", of="uvicorn")),
+            "fastapi": Row(_peer("FastAPI on uvicorn", "fastapi_server.py")),
+        },
+        "fastapi",
+        "FastAPI",
+        workload=peers.WORKLOADS["hello-64x16"],
+    ),
     "processes": Part(
         "handlers of 200 µs, 64 connections × 4 in flight",
         "Requests answered per second by one process and by two",
         "msg/s",
         _burns("ours", "burn_ours.py", _ours, "")
         | _burns("fastapi", "burn_fastapi.py", partial(_peer, of="fastapi"), "FastAPI on uvicorn"),
+        workload=BURN,
     ),
 }
 
@@ -149,9 +165,10 @@ class Generators:
 
     def sample(self, part: Part, row: Row, seconds: float) -> Sample:
         """Run a server, and load it. Raises RuntimeError for what is wrong with it."""
-        pin = self._pin_server if row.visit else []
+        pin = [] if row.processes else self._pin_server
+        way = self._visits if row.visit else self._requests
         with peers.running(row.server, pin, self._folder) as (port, pid):
-            return self._visits(part, row, port, pid, seconds) if row.visit else self._requests(row, port, pid, seconds)
+            return way(part, row, port, pid, seconds)
 
     def _visits(self, part: Part, row: Row, port: int, pid: int, seconds: float) -> Sample:
         assert row.visit is not None
@@ -168,14 +185,15 @@ class Generators:
         visits, took, p99, cpu = map(float, ran.stdout.split())
         return Sample(visits / took, p99, cpu / visits * 1e6, sum(size for _, size in visit.steps))
 
-    def _requests(self, row: Row, port: int, pid: int, seconds: float) -> Sample:
-        """Load all processes of a server, once each of them has said that it is ready."""
+    def _requests(self, part: Part, row: Row, port: int, pid: int, seconds: float) -> Sample:
+        """Load a server, once each of its processes that does so has said that it is ready."""
         log, limit = self._folder / "server.log", monotonic() + 20
         while log.read_text().splitlines().count("ready") < row.processes:
             if monotonic() > limit:
                 raise RuntimeError(f"not all processes are ready: {log.read_text()[-2000:]}")
             sleep(0.05)
-        sample = peers.load([self._load], port, pid, BURN, seconds, self._folder)
+        load = [self._load] if row.processes else [*self._pin, self._load]
+        sample = peers.load(load, port, pid, part.workload, seconds, self._folder)
         return Sample(sample.rate, sample.p99)
 
 

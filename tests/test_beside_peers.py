@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from aiorest_ws import COMPILED
 from bench import visits
 from tests.kit.pages import ROOT, serving
 from tests.kit.systems import needs_linux, needs_posix
@@ -58,6 +60,18 @@ def test_two_processes_say_that_they_are_ready() -> None:
         visit = visits.Visit(port)
         visit.open()
         assert visit.ask('{"method":"GET","url":"/burn","event_name":"e1"}') == [
+            {"data": "Hello, world!", "event_name": "e1"}
+        ]
+        visit.close()
+
+
+@pytest.mark.parametrize("name", ["ours", "protocol"])
+def test_behind_uvicorn_a_message_is_answered(beside: Any, tmp_path: Path, name: str) -> None:
+    server = replace(beside.PARTS["asgi"].rows[name].server, loop="asyncio", pure=not COMPILED)
+    with beside.peers.running(server, [], tmp_path) as (port, _):
+        visit = visits.Visit(port)
+        visit.open()
+        assert visit.ask('{"method":"GET","url":"/hello","event_name":"e1"}') == [
             {"data": "Hello, world!", "event_name": "e1"}
         ]
         visit.close()

@@ -20,9 +20,12 @@ _VALUES: Final = (bool, int, float, str, bytes, list, dict, set, tuple, date, UU
 
 def is_body(hint: Any) -> bool:
     """Tell whether `hint` is a class with fields (msgspec, pydantic, attrs, a dataclass, a TypedDict), or has one."""
-    if isinstance(hint, type) and not typing.get_origin(hint):
-        marks = ("__struct_fields__", "model_fields", "__attrs_attrs__")
-        return is_dataclass(hint) or typing.is_typeddict(hint) or any(hasattr(hint, mark) for mark in marks)
+    plain = typing.get_origin(hint) or hint
+    marks = ("__struct_fields__", "model_fields", "__attrs_attrs__")
+    if isinstance(plain, type) and (
+        is_dataclass(plain) or typing.is_typeddict(plain) or any(hasattr(plain, mark) for mark in marks)
+    ):
+        return True
     return any(is_body(inner) for inner in typing.get_args(hint) if not isinstance(inner, (str, int)))
 
 

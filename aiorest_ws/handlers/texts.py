@@ -13,7 +13,7 @@ from aiorest_ws.handlers.bodies import is_body
 from aiorest_ws.handlers.kinds import NoCheck
 from aiorest_ws.handlers.validation import Check, check_of
 
-__all__ = ("TextCheck", "Texts", "is_object")
+__all__ = ("TextCheck", "Texts", "is_json")
 
 
 class Texts(dict[str, Any]):
@@ -23,27 +23,27 @@ class Texts(dict[str, Any]):
 class TextCheck:
     """Makes a value of a type out of texts, as of the text of a path parameter.
 
-    A type that is an array takes one text or several; an object is JSON.
+    A type that is an array takes one text or several; an object is JSON, and so is an array of objects or arrays.
     """
 
     exact = False
 
     def __init__(self, hint: Any, check: Check) -> None:
-        self._takes_many = _is_array(hint)
-        self._is_object = is_object(hint)
+        self._is_json = is_json(hint)
+        self._takes_many = _has_array(hint)
         self._check = check
-        if not self._is_object:
+        if not self._is_json:
             try:
                 self._check = check_of(hint, lax=True, many=self._takes_many)
             except NoCheck:
                 pass  # no text stands for anything else there
 
     def __call__(self, value: Any) -> Any:
-        if self._is_object and isinstance(value, str):
+        if self._is_json and isinstance(value, str):
             try:
                 value = loads(value)
             except JSONDecodeError as exc:
-                raise ValidationError(f"Expected an object as JSON: {exc}") from None
+                raise ValidationError(f"Expected JSON: {exc}") from None
         elif self._takes_many:
             value = value if isinstance(value, list) else [value]
         elif isinstance(value, list):
@@ -51,26 +51,37 @@ class TextCheck:
         return self._check(value)
 
 
-def is_object(hint: Any) -> bool:
-    """Tell whether the text for `hint` is JSON: it has members, and is no array."""
-    return not _is_array(hint) and (is_body(hint) or any(issubclass(kind, Mapping) for kind in _kinds_of(hint)))
+def is_json(hint: Any) -> bool:
+    """Tell whether the text for `hint` is JSON: it has members, or is an array of what has, or of arrays."""
+    choices = _choices_of(hint)
+    arrays = list(filter(_is_array, choices))
+    if arrays:
+        return any(is_json(item) or _has_array(item) for array in arrays for item in get_args(array))
+    return any(is_body(choice) or _is_of(choice, Mapping) for choice in choices)
 
 
-def _is_array(hint: Any) -> bool:
-    kinds = _kinds_of(hint)
-    return any(issubclass(kind, Collection) and not issubclass(kind, (str, bytes, Mapping)) for kind in kinds)
+def _has_array(hint: Any) -> bool:
+    return any(map(_is_array, _choices_of(hint)))
 
 
-def _kinds_of(hint: Any) -> list[type]:
-    """Give the classes that `hint` may be of."""
+def _is_array(choice: Any) -> bool:
+    return _is_of(choice, Collection) and not _is_of(choice, (str, bytes, bytearray, memoryview, Mapping))
+
+
+def _is_of(choice: Any, kinds: Any) -> bool:
+    kind = get_origin(choice) or choice
+    return isinstance(kind, type) and issubclass(kind, kinds)
+
+
+def _choices_of(hint: Any) -> list[Any]:
+    """Give the types that `hint` may be of."""
     if hasattr(hint, "__supertype__"):
-        return _kinds_of(hint.__supertype__)
+        return _choices_of(hint.__supertype__)
     if type(hint).__name__ == "TypeAliasType":
-        return _kinds_of(hint.__value__)
+        return _choices_of(hint.__value__)
     origin = get_origin(hint)
     if origin is Annotated:
-        return _kinds_of(get_args(hint)[0])
+        return _choices_of(get_args(hint)[0])
     if origin in (Union, UnionType):
-        return [kind for part in get_args(hint) for kind in _kinds_of(part)]
-    kind = origin or hint
-    return [kind] if isinstance(kind, type) else []
+        return [choice for part in get_args(hint) for choice in _choices_of(part)]
+    return [hint]

@@ -11,9 +11,10 @@ from collections.abc import Collection, Iterable
 from typing import Any, get_args
 
 from aiorest_ws.schema.components import Components
-from aiorest_ws.schema.describe import UNKNOWN, Described
+from aiorest_ws.schema.describe import UNKNOWN, Described, Parameter
 from aiorest_ws.schema.draft import as_draft_07
 from aiorest_ws.schema.names import Names
+from aiorest_ws.schema.nulls import takes_null
 
 __all__ = ("asyncapi",)
 
@@ -46,7 +47,7 @@ def asyncapi(
         if each.live is not None:
             writer.add_subscription(each)
     writer.add_common()
-    writer.components.finish()
+    writer.finish()
     references = {key: {"$ref": f"#/components/messages/{key}"} for key in writer.messages}
     parts = {
         "schemas": writer.components.schemas,
@@ -117,6 +118,14 @@ class _Writer:
             self._send_plain("unsubscribe", {"topic": _TOPIC})
         self._send_plain("ping", {})
 
+    def finish(self) -> None:
+        """Fill in schemas, and say what follows from them: that data may be missing which may be null."""
+        self.components.finish()
+        for message in self.messages.values():
+            members, required = message["payload"]["properties"], message["payload"]["required"]
+            if "method" in members and "data" in required and takes_null(members["data"]):
+                required.remove("data")
+
     def _send(self, name: str, each: Described, verb: str, reply: dict[str, Any], optional: Collection[str]) -> None:
         """Add an operation that sends a request, and receives a reply."""
         asked, left_out = self._asked(each, verb)
@@ -147,14 +156,14 @@ class _Writer:
         if args or each.open:
             asked["args"] = {
                 "type": "object",
-                "properties": {p.name: self.components.schema(p.hint, "validation", each.title) for p in args},
+                "properties": {p.name: self._taken(p, each) for p in args},
                 "required": [p.name for p in args if p.is_required],
                 "additionalProperties": each.open,
             }
         if not any(p.is_required for p in args):
             optional.append("args")
         for body in (p for p in each.parameters if p.place == "data" and verb != "SUBSCRIBE"):
-            asked["data"] = self.components.schema(body.hint, "validation", each.title)
+            asked["data"] = self._taken(body, each)
             if not body.is_required:
                 optional.append("data")
         if verb == "SUBSCRIBE":
@@ -162,6 +171,9 @@ class _Writer:
         if each.guarding.reads_tokens or each.guarding.needs_user:
             asked["token"] = _TOKEN
         return asked | {"id": _ID}, optional
+
+    def _taken(self, parameter: Parameter, each: Described) -> dict[str, Any]:
+        return self.components.schema(parameter.hint, "validation", each.title, parameter.default)
 
     def _schema(self, hint: Any, each: Described) -> dict[str, Any]:
         return self.components.schema(hint, "serialization", each.title)

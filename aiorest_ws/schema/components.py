@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 from datetime import date
 from itertools import count
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from aiorest_ws._speedups import dumps
 from aiorest_ws.exceptions import ImproperlyConfigured
 from aiorest_ws.handlers.parameters import NEEDS_MSGSPEC
 from aiorest_ws.schema.describe import UNKNOWN
@@ -42,9 +45,9 @@ class Components:
         self.warnings: list[str] = []
         self._wanted: list[Wanted] = []
 
-    def schema(self, hint: Any, mode: Mode, title: str) -> dict[str, Any]:
-        """Give the schema of `hint`, still empty; `title` is what a warning names if there is none."""
-        wanted = Wanted(hint, mode, title)
+    def schema(self, hint: Any, mode: Mode, title: str, default: Any = None) -> dict[str, Any]:
+        """Give the schema of `hint`, still empty but for its `default`; `title` is what a warning names."""
+        wanted = Wanted(hint, mode, title, _default(default))
         self._wanted.append(wanted)
         return wanted.schema
 
@@ -80,6 +83,18 @@ class Components:
     def _free(self, name: str, others: dict[str, Any]) -> str:
         names = (f"{name}_{number}" for number in count(2))
         return next(free for free in names if free not in self.schemas and free not in others)
+
+
+def _default(value: Any) -> dict[str, Any]:
+    """Give a default as JSON has it; nothing, if it only stands for "not given"."""
+    if value is None or value is inspect.Parameter.empty:
+        return {}
+    value = sorted(value, key=repr) if isinstance(value, (set, frozenset)) else value
+    try:
+        found = json.loads(dumps(value))
+    except Exception:  # values of the user's own
+        return {}
+    return {} if found is None else {"default": found}
 
 
 def _is_plain(wanted: Wanted) -> bool:

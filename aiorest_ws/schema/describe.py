@@ -47,13 +47,13 @@ class Parameter:
         return self.default is inspect.Parameter.empty
 
     @property
-    def is_object(self) -> bool:
+    def is_json(self) -> bool:
         """Tell whether it is JSON where texts come: an argument with members, of a type that is checked."""
         if self.hint is UNKNOWN or self.hint in _PLAIN:
             return False
-        from aiorest_ws.handlers.texts import is_object  # which imports msgspec
+        from aiorest_ws.handlers.texts import is_json  # which imports msgspec
 
-        return is_object(self.hint)
+        return is_json(self.hint)
 
 
 @dataclass(slots=True)

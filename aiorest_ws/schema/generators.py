@@ -14,6 +14,7 @@ from msgspec.json import schema_components
 from aiorest_ws._speedups.values import is_pydantics, is_read_from_text
 from aiorest_ws.handlers.kinds import NoCheck, infos_of
 from aiorest_ws.handlers.validation import adapter_of, is_for_pydantic_alone, is_pydantic
+from aiorest_ws.schema.marks import Marks, is_marked
 from aiorest_ws.schema.wanted import TEMPLATE, Wanted
 
 __all__ = ("Generated", "of_msgspec", "of_pydantic", "sorted_by_library")
@@ -27,13 +28,15 @@ _MARK = "x-class"  # of a schema that stands for a class which msgspec does not 
 class _Kind:
     """A type that msgspec describes, once for all who want it.
 
+    info       as msgspec.inspect has it, if there is something to be said of it
     classes    that are in it, by their full names
     """
 
-    __slots__ = ("classes", "hint", "wanted")
+    __slots__ = ("classes", "hint", "info", "wanted")
 
-    def __init__(self, hint: Any, classes: dict[str, set[Any]]) -> None:
+    def __init__(self, hint: Any, info: Any, classes: dict[str, set[Any]]) -> None:
         self.hint = hint
+        self.info = info
         self.classes = classes
         self.wanted: list[Wanted] = []
 
@@ -76,7 +79,7 @@ def _kind_of(wanted: Wanted, warnings: list[str]) -> _Kind | None:
             classes.setdefault(_full_name(cls), set()).add(cls)
     if any(len(same) > 1 for same in classes.values()):
         raise NoCheck("two classes in it have the same name")
-    return _Kind(wanted.hint, classes)
+    return _Kind(wanted.hint, infos[0] if any(map(is_marked, infos)) else None, classes)
 
 
 def _full_name(cls: Any) -> str:
@@ -90,7 +93,10 @@ def of_msgspec(kinds: Iterable[_Kind], foreign: list[Wanted], warnings: list[str
     """
     for group in _groups(kinds):
         group, schemas, defined = _of_group(group, warnings)
+        marks = Marks(defined)
         for kind, schema in zip(group, schemas, strict=True):
+            if kind.info is not None:
+                marks.put(kind.info, schema)
             _finish(schema, kind.wanted[0], foreign)
         for schema in defined.values():
             _finish(schema, group[0].wanted[0], foreign)

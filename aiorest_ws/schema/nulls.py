@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ("drop_false_nulls",)
+__all__ = ("drop_false_nulls", "takes_null")
 
 _DATA = ("default", "examples", "const", "enum")  # what is no schema, whatever it looks like
 
@@ -17,7 +17,7 @@ def drop_false_nulls(schema: Any) -> None:
         if isinstance(node, list):
             todo += node
         elif isinstance(node, dict):
-            if "default" in node and node["default"] is None and not _takes_null(node):
+            if "default" in node and node["default"] is None and not takes_null(node):
                 del node["default"]
             for name, value in node.items():
                 if name == "properties" and isinstance(value, dict):
@@ -26,7 +26,7 @@ def drop_false_nulls(schema: Any) -> None:
                     todo.append(value)
 
 
-def _takes_null(node: Any) -> bool:
+def takes_null(node: Any) -> bool:
     """Tell whether null fits; of what a reference leads to nobody says that it does."""
     if not isinstance(node, dict):
         return True
@@ -37,6 +37,6 @@ def _takes_null(node: Any) -> bool:
         and (kind == "null" or "null" in kind)
         and ("enum" not in node or None in node["enum"])
         and ("const" not in node or node["const"] is None)
-        and all(any(map(_takes_null, each)) for each in choices)
-        and all(map(_takes_null, node.get("allOf", ())))
+        and all(any(map(takes_null, each)) for each in choices)
+        and all(map(takes_null, node.get("allOf", ())))
     )

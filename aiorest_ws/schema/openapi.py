@@ -7,16 +7,17 @@ said by number where it is known beforehand; `default` is everything else.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from enum import Enum
 from mimetypes import guess_type
 from typing import Any
 
 from aiorest_ws.schema.components import Components
 from aiorest_ws.schema.describe import UNKNOWN, Described, Parameter
+from aiorest_ws.schema.nulls import takes_null
 from aiorest_ws.schema.paths import Paths
 
 __all__ = ("openapi",)
 
+_JSON = "application/json"
 _CONVERTED: dict[str | None, dict[str, Any]] = {
     "int": {"type": "integer"},
     "float": {"type": "number"},
@@ -86,7 +87,7 @@ def _operation(each: Described, components: Components, is_limited: bool) -> dic
     if given:
         operation["parameters"] = given
     for body in (p for p in each.parameters if p.place == "data"):
-        content = {"application/json": {"schema": components.schema(body.hint, "validation", each.title)}}
+        content = {_JSON: {"schema": components.schema(body.hint, "validation", each.title)}}
         operation["requestBody"] = {"required": body.is_required, "content": content}
     operation["responses"] = _answers(each, components) | {
         str(status): {"$ref": f"#/components/responses/{_REFUSALS[status][0]}"}
@@ -102,10 +103,8 @@ def _operation(each: Described, components: Components, is_limited: bool) -> dic
 def _parameter(parameter: Parameter, components: Components, title: str) -> dict[str, Any]:
     described = {"name": parameter.name, "in": "query", "required": parameter.is_required}
     if parameter.place != "path":
-        schema = components.schema(parameter.hint, "validation", title)
-        if parameter.is_object:
-            return described | {"content": {"application/json": {"schema": schema}}}
-        return described | {"schema": schema, "x-default": parameter.default}  # until the schema is known
+        schema = components.schema(parameter.hint, "validation", title, parameter.default)
+        return described | ({"content": {_JSON: {"schema": schema}}} if parameter.is_json else {"schema": schema})
     described |= {"in": "path", "required": True}
     if parameter.converter == "path":
         described["description"] = "all the rest of the path, with its slashes"
@@ -122,8 +121,8 @@ def _answers(each: Described, components: Components) -> dict[str, Any]:
         return {str(each.status): {"description": "done"}}
     hint = each.response
     schema = components.schema(hint, "serialization", each.title)
-    types = [_media_type(name) for name in each.formats] or ["application/json"]
-    answer["content"] = {name: {"schema": schema if name == "application/json" else {}} for name in types}
+    types = [_media_type(name) for name in each.formats] or [_JSON]
+    answer["content"] = {name: {"schema": schema if name == _JSON else {}} for name in types}
     answers = {str(each.status): answer}
     if each.live is not None and each.live.mode == "state":
         answers["304"] = {"description": "what `If-None-Match` says is what is asked for"}
@@ -133,7 +132,7 @@ def _answers(each: Described, components: Components) -> dict[str, Any]:
 
 
 def _media_type(name: str) -> str:
-    return "application/json" if name == "json" else guess_type(f"_.{name}")[0] or "application/octet-stream"
+    return _JSON if name == "json" else guess_type(f"_.{name}")[0] or "application/octet-stream"
 
 
 def _refusals(each: Described, is_limited: bool) -> list[int]:
@@ -172,22 +171,19 @@ def _extensions(each: Described) -> dict[str, Any]:
 
 
 def _complete(operation: dict[str, Any]) -> None:
-    """Say of parameters what their schemas, which are known now, say of them; and their defaults."""
+    """Say what follows from schemas, which are known now: what parameters are, and whether a body may be missing."""
     for parameter in operation.get("parameters", ()):
-        if "schema" not in parameter:
-            continue
-        default, schema = parameter.pop("x-default", None), parameter["schema"]
-        default = default.value if isinstance(default, Enum) else default
-        if type(default) in (bool, int, float, str) and "default" not in schema:
-            schema["default"] = default
-        if "description" in schema:
-            parameter.setdefault("description", schema.pop("description"))
+        if "description" in parameter.get("schema", ()):
+            parameter.setdefault("description", parameter["schema"].pop("description"))
+    body = operation.get("requestBody", {"required": False})
+    if body["required"] and takes_null(body["content"][_JSON]["schema"]):
+        body["required"] = False  # without one it is null
 
 
 def _responses(operations: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """Give the components that `operations` refer to."""
     used = {answer["$ref"] for each in operations for answer in each["responses"].values() if "$ref" in answer}
-    content = {"application/json": {"schema": _DETAIL}}
+    content = {_JSON: {"schema": _DETAIL}}
     every = (*_REFUSALS.values(), _ERROR)
     return {name: {"description": why, "content": content} for name, why in every if _reference(name) in used}
 

@@ -230,6 +230,56 @@ async def test_an_app_that_is_wrong_ends_its_connection_only(answers: str, caplo
         assert (await client.get("/api/hello")).status_code == 200
 
 
+async def streams(scope: Any, receive: Any, send: Any) -> None:
+    """Send as many parts as the path says, with the headers of the query."""
+    assert scope["type"] == "http"
+    headers = [tuple(pair.split(b"=")) for pair in scope["query_string"].split(b"&") if pair]
+    await send({"type": "http.response.start", "status": int(scope["path"].split("/")[1]), "headers": headers})
+    for part in scope["path"].split("/")[2:]:
+        await send({"type": "http.response.body", "body": part.encode(), "more_body": True})
+    await send({"type": "http.response.body"})
+
+
+@pytest.mark.parametrize(
+    ("request_", "body"),
+    [
+        ("GET /200/ab/cd", b"abcd"),
+        ("GET /200/ab/cd?Transfer-Encoding=chunked", b"abcd"),
+        ("GET /200/ab/cd?content-length=4", b"abcd"),
+        ("GET /200", b""),
+        ("HEAD /200/ab", b""),
+        ("GET /204", b""),
+    ],
+)
+@asynchronous
+async def test_http_1_0_is_answered_without_chunks(request_: str, body: bytes) -> None:
+    """RFC 9112 §6.1: who speaks it knows of none, and reads to the end of the connection."""
+    async with serving(streams) as (app, _client):
+        reader, writer = await asyncio.open_connection(*app.addresses[0])
+        writer.write(f"{request_} HTTP/1.0\r\n\r\n".encode())
+        async with asyncio.timeout(TIMEOUT):
+            head, _, said = (await reader.read()).partition(b"\r\n\r\n")  # to the end
+        assert (said, b"transfer-encoding" in head.lower()) == (body, False)
+        assert b"connection: close" in head
+        writer.close()
+
+
+@pytest.mark.parametrize(("expected", "closes"), [("100-continue", True), ("", False)])
+@asynchronous
+async def test_an_app_that_answers_who_waits_to_send_is_asked_nothing_more(expected: str, closes: bool) -> None:
+    """Whether the body comes behind that response is for the client to say: nobody could tell it from a request."""
+    async with serving(streams) as (app, _client):
+        reader, writer = await asyncio.open_connection(*app.addresses[0])
+        writer.write(
+            f"POST /200 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nExpect: {expected}\r\n\r\n".encode()
+        )
+        async with asyncio.timeout(TIMEOUT):
+            head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 ")
+        assert (b"connection: close" in head) is closes
+        writer.transport.abort()
+
+
 @asynchronous
 async def test_an_app_that_never_answers_does_not_keep_the_server() -> None:
     begun, told = asyncio.Event(), []

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import date
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import httpx
 import msgspec
@@ -51,6 +51,17 @@ def echo(request: Any, text: str) -> Any:
 @router.get("/rest/{rest:path}")
 def rest(request: Any, rest: str) -> str:
     return rest
+
+
+T = TypeVar("T")
+
+
+class Point(msgspec.Struct, frozen=True):
+    x: int
+
+
+class Paged(msgspec.Struct, Generic[T]):
+    items: list[T]
 
 
 class Filter(msgspec.Struct):
@@ -215,6 +226,15 @@ async def test_a_query_that_does_not_fit_says_where(query: str, name: str) -> No
         (list[Annotated[int, Field(gt=1)]], "it=2&it=3", [2, 3]),
         (list[Annotated[int, Field(gt=1)]], "it=2&it=1", None),
         (list[Any], "it=1", ["1"]),
+        (bytearray, "it=aGk=", bytearray(b"hi")),
+        (list[Point], 'it=[{"x":1}]', [Point(1)]),
+        (list[Point] | None, 'it=[{"x":1}]', [Point(1)]),
+        (list[Point], 'it={"x":1}', None),
+        (list[list[int]], "it=[[1],[2]]", [[1], [2]]),
+        (list[dict[str, int]], 'it=[{"a":1}]', [{"a": 1}]),
+        (set[tuple[int, int]], "it=[[1,2]]", {(1, 2)}),
+        (tuple[int, Point], 'it=[1,{"x":2}]', (1, Point(2))),
+        (Paged[int], 'it={"items":[1]}', Paged([1])),
     ],
     ids=str,
 )
@@ -365,6 +385,14 @@ async def test_a_body_whose_length_nobody_says_is_read(version: str) -> None:
         ("application/msgpack;q=0.5, application/json", "application/json"),
         ("*/*", "application/json"),
         ("text/html", "application/json"),
+        ("application/msgpack, */*", "application/msgpack"),
+        ("application/msgpack;q=0.5, */*", "application/json"),
+        ("application/msgpack;q=0.5, application/*", "application/json"),
+        ("application/msgpack;q=0.5, application/*;q=0.4", "application/msgpack"),
+        ("application/msgpack;q=0", "application/json"),
+        ("Application/MsgPack", "application/msgpack"),
+        ("application/msgpack, application/json", "application/json"),
+        (",;q=1, /*, application/msgpack;q=nan", "application/json"),
     ],
 )
 @asynchronous
@@ -384,6 +412,12 @@ async def test_accept_chooses_the_form(accept: str, media: str) -> None:
         ("/rendered?format=xml", "*/*", "application/xml"),
         ("/rendered", "application/xml;q=0.1, application/json", "application/json"),
         ("/rendered", "*/*", "application/json"),
+        ("/rendered", "application/xml, */*", "application/xml"),
+        ("/rendered", "application/xml, application/*", "application/xml"),
+        ("/rendered", "application/xml, application/json", "application/json"),
+        ("/rendered", "application/xml;q=0.9, */*", "application/json"),
+        ("/rendered", "application/xml;q=0, */*;q=0.1", "application/json"),
+        ("/rendered", "application/xml;q=0", "application/json"),
     ],
 )
 @asynchronous

@@ -7,8 +7,11 @@ import functools
 import json
 import logging
 from collections.abc import Callable
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
+from uuid import UUID
 
 import pytest
 from msgspec import Meta, Struct
@@ -19,8 +22,9 @@ from aiorest_ws.abstract import AbstractRouter
 from aiorest_ws.exceptions import ImproperlyConfigured, InvalidHandler, RouterNotDefined
 from aiorest_ws.renderers import JSONRenderer, XMLRenderer
 from aiorest_ws.schema.openapi import openapi
-from aiorest_ws.testing import TestClient
+from aiorest_ws.testing import AsyncTestClient, TestClient
 from tests.schema.kit import document_of, operation_of
+from tests.serving import asynchronous
 
 REFERENCE = {"$ref": "#/components/schemas/Todo"}
 ANYTHING: Any = {"application/json": {"schema": {}}}
@@ -210,8 +214,58 @@ def test_an_argument_with_members_is_json() -> None:
 
     where, sizes, tags = operation_of(router)["parameters"]
     assert where["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/Filter"}
-    assert "content" in sizes
-    assert tags["schema"] == {"type": "array", "items": {"type": "string"}}
+    assert sizes["content"]["application/json"]["schema"]["default"] == {}
+    assert tags["schema"] == {"type": "array", "items": {"type": "string"}, "default": []}
+
+
+NOBODY = object()
+
+
+@pytest.mark.parametrize(
+    ("hint", "default", "said"),
+    [
+        (list[int], [1], [1]),
+        (set[str], {"b", "a"}, ["a", "b"]),
+        (date, date(2024, 2, 29), "2024-02-29"),
+        (datetime, datetime(2024, 2, 29, tzinfo=UTC), "2024-02-29T00:00:00+00:00"),
+        (UUID, UUID(int=1), str(UUID(int=1))),
+        (Decimal, Decimal("1.50"), "1.50"),
+        (Order, Order.UP, "up"),
+        (Filter, Filter(1), {"above": 1}),
+        (int | None, None, None),
+        (Any, NOBODY, None),
+        (float, float("inf"), None),
+    ],
+)
+def test_a_default_is_what_a_client_would_send(hint: Any, default: Any, said: Any) -> None:
+    def show(request: Any, it: Any = default) -> Any: ...
+
+    show.__annotations__["it"] = hint
+    router = SimpleRouter()
+    router.get("/")(show)
+    (parameter,) = operation_of(router)["parameters"]
+    schema = parameter.get("schema") or parameter.get("content", {}).get("application/json", {}).get("schema", {})
+    assert (parameter["required"], schema.get("default")) == (False, said)
+    (message,) = (m for k, m in Application(router).asyncapi()["components"]["messages"].items() if k == "get.request")
+    assert message["payload"]["properties"]["args"]["properties"]["it"].get("default") == said
+
+
+@pytest.mark.parametrize(
+    ("hint", "is_required"), [(Filter, True), (int, True), (list[int], True), (Filter | None, False), (Any, False)]
+)
+@asynchronous
+async def test_a_body_may_be_missing_where_it_may_be_null(hint: Any, is_required: bool) -> None:
+    def add(request: Any, data: Any) -> Any:
+        return data
+
+    add.__annotations__["data"] = hint
+    router = SimpleRouter()
+    router.post("/", status=201)(add)
+    assert operation_of(router)["requestBody"]["required"] is is_required
+    messages = Application(router).asyncapi()["components"]["messages"]
+    assert ("data" in messages["post.request"]["payload"]["required"]) is is_required
+    async with AsyncTestClient(Application(router)) as client:
+        assert (await client.post("/")).status == (422 if is_required else 201)
 
 
 def test_a_converter_says_the_type_where_nobody_else_does() -> None:

@@ -1,0 +1,100 @@
+"""The schemas of msgspec → the same, with what it knows of types and does not say.
+
+A moment is a `date-time`, of whatever zone. What a client may not set of a dataclass, or of an attrs class, is
+`readOnly`; what is never sent of it is `writeOnly`, and what is neither has no place in a schema. An array of fixed
+length says so by its length alone, which more readers take.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from msgspec import inspect as types
+
+from aiorest_ws.handlers.sieves import class_of, closed_fields
+
+__all__ = ("Marks", "is_marked")
+
+_WITH_FIELDS = (types.StructType, types.DataclassType, types.TypedDictType)
+_MOMENTS = {types.DateTimeType: "date-time", types.TimeType: "time"}
+
+
+def is_marked(info: Any) -> bool:
+    """Tell whether there is something to be said of a type of msgspec's."""
+    if isinstance(info, types.DataclassType):
+        return bool(closed_fields(class_of(info))) or any(field.name[:1] == "_" for field in info.fields)
+    return isinstance(info, types.TupleType) or (type(info) in _MOMENTS and info.tz is None)
+
+
+class Marks:
+    """Goes through types and their schemas together; `defined` are those of classes, by name."""
+
+    def __init__(self, defined: dict[str, Any]) -> None:
+        self._defined = defined
+        self._done: set[str] = set()
+
+    def put(self, info: Any, schema: Any) -> None:
+        """Put them into `schema`, that of `info`, and into those that it refers to."""
+        if isinstance(info, types.Metadata):
+            return self.put(info.type, schema)
+        if not isinstance(schema, dict):
+            return None
+        name = schema.get("$ref", "").rpartition("/")[2]
+        if name:
+            if name not in self._done and name in self._defined:
+                self._done.add(name)
+                self._put_here(info, self._defined[name])
+        else:
+            self._put_here(info, schema)
+        return None
+
+    def _put_here(self, info: Any, schema: dict[str, Any]) -> None:
+        if type(info) in _MOMENTS and info.tz is None:
+            schema["format"] = _MOMENTS[type(info)]
+        elif isinstance(info, types.UnionType):
+            self._put_each(sorted(info.types, key=_place), _choices(schema))
+        elif isinstance(info, types.TupleType):
+            schema.pop("items", None)
+            self._put_each(info.item_types, schema.get("prefixItems", ()))
+        elif isinstance(info, types.CollectionType):
+            self.put(info.item_type, schema.get("items"))
+        elif isinstance(info, types.DictType):
+            self.put(info.value_type, schema.get("additionalProperties"))
+        elif "prefixItems" in schema:  # a class that is an array
+            fields = [field.type for field in getattr(info, "fields", ())]
+            self._put_each(fields, schema["prefixItems"][-len(fields) :])
+        elif isinstance(info, _WITH_FIELDS):
+            self._put_into_fields(info, schema)
+
+    def _put_each(self, infos: Iterable[Any], schemas: Iterable[Any]) -> None:
+        for info, schema in zip(infos, schemas, strict=False):
+            self.put(info, schema)
+
+    def _put_into_fields(self, info: Any, schema: dict[str, Any]) -> None:
+        properties = schema.get("properties", {})
+        is_sifted = isinstance(info, types.DataclassType)
+        closed = closed_fields(class_of(info)) if is_sifted else frozenset()
+        for field in info.fields:
+            name = field.encode_name
+            is_hidden = is_sifted and field.name[:1] == "_"
+            if is_hidden and field.name in closed:
+                properties.pop(name, None)
+                continue
+            self.put(field.type, properties.get(name))
+            if is_hidden or field.name in closed:
+                properties[name] = {**properties[name], "writeOnly" if is_hidden else "readOnly": True}
+
+
+def _place(info: Any) -> int:
+    """Give the place of a part of a union among its choices: objects come behind the others, null is last."""
+    while isinstance(info, types.Metadata):
+        info = info.type
+    if isinstance(info, types.NoneType):
+        return 2
+    return int(isinstance(info, types.StructType) and not info.array_like)
+
+
+def _choices(schema: dict[str, Any]) -> list[Any]:
+    """Give the choices that a schema has; those among objects stand together."""
+    return [each for one in schema.get("anyOf", ()) for each in (one["anyOf"] if "discriminator" in one else [one])]
