@@ -66,6 +66,8 @@ def _may_come(scope: Mapping[str, Any], headers: Mapping[str, str]) -> bool:
         return True
     if "content-length" in headers:
         return headers["content-length"] != "0"
+    if "expect" in headers and scope.get("http_version", "1.1").startswith("1"):
+        return False  # it would have said how long the body is
     return scope["method"] not in ("GET", "HEAD")
 
 
