@@ -142,13 +142,13 @@ class Outgoing:
 
         breathe    is called when what was too much has become little. Raises what `send` raises.
         """
-        said, loop = self.said, get_running_loop()
+        said = self.said
         while True:
             if said.is_empty():
                 if self.is_over:
                     return None
                 # PERF: as `more`, without a coroutine of its own for each wait.
-                self._idle = loop.create_future()
+                self._idle = get_running_loop().create_future()
                 await self._idle
                 continue
             what = said.take()

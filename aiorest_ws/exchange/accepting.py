@@ -11,6 +11,7 @@ from aiorest_ws._speedups import BINARY_MSGPACK, TEXT_JSON, is_installed
 __all__ = ("PACKED", "form_of", "preferred", "wants_events")
 
 _MOST = 32  # members that are looked at
+_JSON = "application/json"
 PACKED = ("application/msgpack", "application/x-msgpack", "application/vnd.msgpack")
 
 
@@ -32,35 +33,37 @@ def _weights(header: str) -> dict[str, float]:
     return weights
 
 
-def _weight(header: str, media: str) -> float:
-    """Give how much `media` is wanted, the nearest range first (RFC 9110 §12.5.1)."""
+def _wish(header: str, media: str) -> tuple[float, int]:
+    """Give how much `media` is wanted, as the nearest range says, and how near that is (RFC 9110 §12.5.1)."""
     if not header:
-        return 1.0
+        return 1.0, 0
     weights = _weights(header)
-    for range_ in (media, f"{media.partition('/')[0]}/*", "*/*"):
+    for nearness, range_ in ((2, media), (1, f"{media.partition('/')[0]}/*"), (0, "*/*")):
         if range_ in weights:
-            return weights[range_]
-    return 0.0
+            return weights[range_], nearness
+    return 0.0, 0
 
 
 @lru_cache(maxsize=256)
 def form_of(header: str) -> int:
-    """Give the form of a reply: MessagePack where that is named, and wanted more than JSON."""
-    weights = _weights(header)
-    packed = max((weights.get(media, 0.0) for media in PACKED), default=0.0)
-    return BINARY_MSGPACK if packed > weights.get("application/json", 0.0) and is_installed() else TEXT_JSON
+    """Give the form of a reply: MessagePack where it is wanted more than JSON, or as much, and named."""
+    packed = max(_wish(header, media) for media in PACKED)
+    is_wanted = packed[0] > 0 and packed > _wish(header, _JSON)
+    return BINARY_MSGPACK if is_wanted and is_installed() else TEXT_JSON
 
 
+@lru_cache(maxsize=256)
 def wants_events(header: str) -> bool:
-    """Tell whether a stream of events is asked for."""
-    return "text/event-stream" in header and _weights(header).get("text/event-stream", 0.0) > 0
+    """Tell whether a stream of events is asked for by name, and nothing rather than that."""
+    weight, nearness = _wish(header, "text/event-stream")
+    return nearness == 2 and weight > 0 and weight >= max(_wish(header, media)[0] for media in (_JSON, *PACKED))
 
 
 def preferred(header: str, renderers: Iterable[Any]) -> str | None:
-    """Give the format of the renderer whose type is wanted most, the first of equals."""
-    best, most = None, 0.0
+    """Give the format of the renderer whose type is wanted most, of equals what is named, and then the first."""
+    best, most = None, (0.0, 2)
     for renderer in renderers:
-        weight = _weight(header, getattr(renderer, "media_type", ""))
-        if weight > most:
-            best, most = renderer.format, weight
+        wish = _wish(header, getattr(renderer, "media_type", ""))
+        if wish > most:
+            best, most = renderer.format, wish
     return best

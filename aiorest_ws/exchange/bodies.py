@@ -13,7 +13,7 @@ from aiorest_ws._speedups import BINARY_MSGPACK, decode, is_installed
 from aiorest_ws.exceptions import ConnectionRefused, InvalidMessage
 from aiorest_ws.exchange.accepting import PACKED
 
-__all__ = ("JSON", "MSGPACK", "Gone", "data_of", "kind_of", "read_body")
+__all__ = ("JSON", "MSGPACK", "Gone", "data_of", "kind_of", "read_body", "waits_to_send")
 
 JSON, MSGPACK = 1, 2
 _UTF8 = frozenset(("utf-8", "utf8", "us-ascii"))
@@ -51,12 +51,24 @@ async def read_body(
             return b"".join(parts) if len(parts) > 1 else part
 
 
+def waits_to_send(scope: Mapping[str, Any], headers: Mapping[str, str]) -> bool:
+    """Tell whether the client sends its body only once it is told to. Raises ConnectionRefused with 417."""
+    expected = headers.get("expect")
+    if expected is None or scope.get("http_version") == "1.0":
+        return False
+    if any(member.strip(" \t").lower() != "100-continue" for member in expected.split(",")):
+        raise ConnectionRefused(417, "what may be expected here is 100-continue")
+    return _may_come(scope, headers)
+
+
 def _may_come(scope: Mapping[str, Any], headers: Mapping[str, str]) -> bool:
     if "transfer-encoding" in headers:
         return True
     if "content-length" in headers:
         return headers["content-length"] != "0"
-    return not scope.get("http_version", "1.1").startswith("1") and scope["method"] not in ("GET", "HEAD")
+    if "expect" in headers and scope.get("http_version", "1.1").startswith("1"):
+        return False  # it would have said how long the body is
+    return scope["method"] not in ("GET", "HEAD")
 
 
 def _too_long(limit: int) -> ConnectionRefused:

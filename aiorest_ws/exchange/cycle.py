@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import HEADER_RE, HEADER_VALUE_RE, STATUS_LINE, RequestResponseCycle
 
@@ -24,6 +25,28 @@ class Cycle(RequestResponseCycle):
 
     handshake: Handshake
     is_ours: bool
+    _ends_with_connection = False  # nothing else says where the response ends
+
+    async def send(self, message: Any) -> None:
+        """Send a part of a response of the app beside us, so that its end, and that of its request, are known."""
+        if not self.response_started:
+            message = self._begun(message)
+        elif self._ends_with_connection and not message.get("more_body", False):
+            self.expected_content_length = len(message.get("body", b""))
+        await super().send(message)
+
+    def _begun(self, message: Any) -> Any:
+        """Give the first part of a response as it is for who asks."""
+        if self.waiting_for_100_continue:
+            self.keep_alive = False  # whether the body comes now is for the client to say
+        if self.scope["http_version"] != "1.0" or message["type"] != "http.response.start":
+            return message
+        # RFC 9112 §6.1: no coding is for who speaks 1.0.
+        headers = [pair for pair in message.get("headers", ()) if pair[0].lower() != b"transfer-encoding"]
+        if message["status"] not in _BARE and all(name.lower() != b"content-length" for name, _ in headers):
+            self._ends_with_connection = True
+            self.chunked_encoding, self.expected_content_length = False, sys.maxsize
+        return {**message, "headers": headers}
 
     async def respond(self, status: int, headers: Headers, body: bytes) -> None:
         """Send a whole response, in one write, so that it leaves as one; `body` has the length that `headers` say.

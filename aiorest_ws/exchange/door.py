@@ -23,10 +23,10 @@ from aiorest_ws.exceptions import (
 )
 from aiorest_ws.exchange.accepting import form_of, wants_events
 from aiorest_ws.exchange.asking import ask, with_challenge
-from aiorest_ws.exchange.bodies import JSON, Gone, data_of, kind_of, read_body
+from aiorest_ws.exchange.bodies import JSON, Gone, data_of, kind_of, read_body, waits_to_send
 from aiorest_ws.exchange.caching import conditional
 from aiorest_ws.exchange.connection import HttpConnection, peer_of, received
-from aiorest_ws.exchange.methods import answers_itself, method_for, with_allowed
+from aiorest_ws.exchange.methods import answers_itself, is_routed, method_for, with_allowed
 from aiorest_ws.exchange.origins import admit, with_cors
 from aiorest_ws.exchange.pages import check_pages, pages_of
 from aiorest_ws.exchange.replies import Reply, error, made, refused, rendered_reply, unmarked
@@ -140,11 +140,20 @@ class Exchange:
         if self._gatekeepers or factory.on_connect is not None:
             await ask(connection)
         try:
-            body = await read_body(scope, connection.headers, receive, factory.limits.max_message_size)
+            body = await self._body(connection, scope, url, receive)
             return await self._exchange(connection, scope, url, body, receive, line)
         finally:
             if factory.on_disconnect is not None:
                 factory.hooks.tell("on_disconnect", factory.on_disconnect, connection, 1000, "")
+
+    async def _body(self, connection: HttpConnection, scope: Scope, url: str, receive: Receive) -> bytes:
+        """Give the body of a request; nobody is told to send one that is refused for what is known of it by now."""
+        headers = connection.headers
+        if "expect" in headers and waits_to_send(scope, headers):
+            kind_of(headers.get("content-type", ""), headers.get("content-encoding", ""))
+            if not is_routed(self, scope["method"], url):
+                return b""
+        return await read_body(scope, headers, receive, self.factory.limits.max_message_size)
 
     async def _exchange(
         self, connection: HttpConnection, scope: Scope, url: str, body: bytes, receive: Receive, line: Any

@@ -1,6 +1,7 @@
 """Bytes of a connection → parts of them, none of which is of two requests; and a request line that is none is refused.
 
-The parser takes what it is given, and reads a request line more freely than the first one of a connection is read.
+The parser takes what it is given, and reads a request line more freely than the first one of a connection is read: it
+gets one that is whole, and right.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from aiorest_ws.exceptions import ConnectionRefused
-from aiorest_ws.http.head import request_line, start_of_head
+from aiorest_ws.http.head import end_of_head, request_line, start_of_head
 
 __all__ = ("Framing",)
 
@@ -60,20 +61,24 @@ class Framing:
             begin, at = at, self._end(data, at)
             yield data[begin:at]
 
-    def check(self, piece: bytes) -> None:
-        """Look at a piece before it is parsed. Raises ConnectionRefused."""
+    def ready(self, piece: bytes) -> bytes:
+        """Give what is to be parsed now that a piece is there: a request line as a whole. Raises ConnectionRefused."""
         self.overhead += len(piece)
         if not self.is_head:
-            return
+            return piece
         self.check_overhead()
         if self._line is None:
-            return
+            return piece
+        seen = len(self._line)
         self._line += piece
         line, end, _ = self._line[start_of_head(self._line) :].partition(b"\r\n")
-        if end:
-            if request_line(line)[2] not in (b"1.0", b"1.1"):
-                raise ConnectionRefused(505)
-            self._line = None
+        if not end:
+            end_of_head(self._line, seen, None)  # it may be seen by now that it is none
+            return b""
+        if request_line(line)[2] not in (b"1.0", b"1.1"):
+            raise ConnectionRefused(505)
+        read, self._line = self._line, None
+        return read
 
     def check_overhead(self) -> None:
         """Look, once a piece is parsed, at how much is no body. Raises ConnectionRefused."""

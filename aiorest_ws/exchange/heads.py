@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 from aiorest_ws.exceptions import ConnectionRefused
 from aiorest_ws.exchange.connection import handshake_of
+from aiorest_ws.exchange.methods import METHODS
 from aiorest_ws.http.head import C1, Handshake, is_of_host, target_parts
 
 __all__ = ("checked", "complete", "written_head")
@@ -18,7 +19,7 @@ def checked(url: bytes, headers: Sequence[tuple[bytes, bytes]], version: str, me
     if limits.max_headers is not None and len(headers) > limits.max_headers:
         raise ConnectionRefused(431, "too many request header fields")
     if method == b"CONNECT":
-        raise ConnectionRefused(405, "this is no proxy")
+        raise ConnectionRefused(405, "this is no proxy", headers=(("Allow", ", ".join(METHODS)),))
     for name, value in headers:
         if name == b"transfer-encoding" and (value.strip().lower() != b"chunked" or version == "1.0"):
             raise ConnectionRefused(400, "Transfer-Encoding is chunked, and of HTTP/1.1, or nothing")

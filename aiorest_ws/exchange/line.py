@@ -75,11 +75,10 @@ class Line(HttpToolsProtocol):
         self._framing = Framing(port.factory.limits.max_handshake_size)
         self._idle_since = self.loop.time()
         self._left, self._left_at = 0, 0.0
-        self._is_stopping = False
-        self._is_leaving = False
+        self._is_stopping = self._is_leaving = False
         self._last_words = b""
         self._ahead = 0  # bytes that came behind requests that wait
-        self._upgrade = b""  # a handshake that waits for the responses before it
+        self._unread = b""  # what has come and waits for the responses before it
         limits = self.factory.limits
         self.rate: Rate | None = None
         if limits.requests_per_second is not None:
@@ -122,39 +121,45 @@ class Line(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._is_leaving or self._last_words:
             return  # nobody looks at it
-        if self._upgrade:
-            self._upgrade += data
-            self._note_ahead(len(data))
-            return
-        at = 0
+        size = len(data)
+        if self._unread:
+            self._unread += data
+        else:
+            while data:
+                data = self._read(data)
+        if self.pipeline or self._unread:
+            self._ahead += size
+            if self._ahead >= _MOST_AHEAD:
+                self.flow.pause_reading()
+
+    def _read(self, data: bytes) -> bytes:
+        """Read requests, as many as may wait; give what is to be read anew."""
+        at, ready = 0, b""
         try:
             for piece in self._framing.pieces(data):
+                at += len(piece)
                 if not self._begun_at and piece.strip(b"\r\n"):
                     self._begun_at = self.loop.time()
-                self._framing.check(piece)
-                self.parser.feed_data(piece)
-                at += len(piece)
+                ready = self._framing.ready(piece)
+                self.parser.feed_data(ready)
                 self._framing.check_overhead()
+                if not self._begun_at and len(self.pipeline) >= self.factory.limits.max_concurrency:
+                    self._unread = data[at:]
+                    break
         except httptools.HttpParserUpgrade as exc:
-            self._on_upgrade(data[at + exc.args[0] :])
+            return self._on_upgrade(ready[exc.args[0] :] + data[at:])
         except ConnectionRefused as exc:
             self._refuse(exc)
         except httptools.HttpParserError as exc:
             refused = exc.__context__
-            if isinstance(refused, ConnectionRefused):
-                self._refuse(refused)
-            else:
+            if isinstance(exc, httptools.HttpParserInvalidMethodError):
+                refused = ConnectionRefused(501, "there is no such method here")
+            elif not isinstance(refused, ConnectionRefused):
                 if isinstance(exc, httptools.HttpParserCallbackError):
                     self.factory.failures.write(logging.ERROR, f"{self.peer}: cannot read a request", exc)
-                self._refuse(ConnectionRefused(400, "malformed request"))
-        else:
-            if self.pipeline:
-                self._note_ahead(len(data))
-
-    def _note_ahead(self, size: int) -> None:
-        self._ahead += size
-        if self._ahead >= _MOST_AHEAD:
-            self.flow.pause_reading()
+                refused = ConnectionRefused(400, "malformed request")
+            self._refuse(refused)
+        return b""
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._framing.is_head:  # a trailer is no header
@@ -173,8 +178,6 @@ class Line(HttpToolsProtocol):
 
     def _begin(self, handshake: Handshake, *, keeps: bool) -> None:
         """Have the request answered, now or when its turn comes."""
-        if len(self.pipeline) >= self.factory.limits.max_concurrency:
-            raise ConnectionRefused(429, "too many requests wait for the first one")
         cycle = Cycle(
             scope=self.scope,
             transport=self.transport,
@@ -236,22 +239,20 @@ class Line(HttpToolsProtocol):
             cycle, _ = self.pipeline.pop()
             if self._is_stopping:
                 cycle.keep_alive = False
-            if not self.pipeline:
-                self._read_on()
             self._answer(cycle)
-        elif self._last_words:
+        elif self._last_words or self._is_stopping:
             transport.write(self._last_words)
             self._leave()
-        elif self._upgrade:
-            self._give_back(self._upgrade)
-        elif self._is_stopping:
-            self._leave()
-        else:
+            return
+        if not self.pipeline:
             self._read_on()
 
     def _read_on(self) -> None:
         self._ahead = 0
         self.flow.resume_reading()
+        unread, self._unread = self._unread, b""
+        if unread:
+            self.data_received(unread)
 
     @property
     def handshake(self) -> Handshake:
@@ -296,19 +297,18 @@ class Line(HttpToolsProtocol):
     def _should_upgrade(self) -> bool:
         return any(name == b"upgrade" and b"websocket" in value.lower() for name, value in self.headers)
 
-    def _on_upgrade(self, rest: bytes) -> None:
-        if not self._should_upgrade():
-            # Of another protocol we know nothing: it goes on as if it had not been offered (RFC 9110 §7.8).
-            head = written_head(self, without=_OFFER)
-            self.parser = httptools.HttpRequestParser(self)
-            self._framing.begin()
-            self.data_received(head + rest)
-            return
-        head = written_head(self) + rest
-        if self._is_busy:
-            self._upgrade = head
-        else:
+    def _on_upgrade(self, rest: bytes) -> bytes:
+        """Let a protocol of ours have the transport, when it is free; or give what is to be read anew."""
+        is_ours = self._should_upgrade()
+        # Of another protocol we know nothing: it goes on as if it had not been offered (RFC 9110 §7.8).
+        head = written_head(self, without=() if is_ours else _OFFER) + rest
+        if is_ours and not self._is_busy:
             self._give_back(head)
+            return b""
+        self.parser = httptools.HttpRequestParser(self)
+        self._framing.begin()
+        self._unread = head if is_ours else b""
+        return b"" if is_ours else head
 
     def _give_back(self, data: bytes) -> None:
         """Let a protocol of ours have the transport, with what it is asked."""
@@ -335,7 +335,8 @@ class Line(HttpToolsProtocol):
             return
         self._is_leaving = True
         self.pipeline.clear()
-        close_behind(transport.transport, unread=bool(self._begun_at or self._last_words))  # type: ignore[attr-defined]
+        unread = bool(self._begun_at or self._last_words or self.flow.read_paused)
+        close_behind(transport.transport, unread=unread)  # type: ignore[attr-defined]
         self.factory.leaves(self)
 
     @property

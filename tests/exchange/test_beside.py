@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -229,6 +230,56 @@ async def test_an_app_that_is_wrong_ends_its_connection_only(answers: str, caplo
         assert (await client.get("/api/hello")).status_code == 200
 
 
+async def streams(scope: Any, receive: Any, send: Any) -> None:
+    """Send as many parts as the path says, with the headers of the query."""
+    assert scope["type"] == "http"
+    headers = [tuple(pair.split(b"=")) for pair in scope["query_string"].split(b"&") if pair]
+    await send({"type": "http.response.start", "status": int(scope["path"].split("/")[1]), "headers": headers})
+    for part in scope["path"].split("/")[2:]:
+        await send({"type": "http.response.body", "body": part.encode(), "more_body": True})
+    await send({"type": "http.response.body"})
+
+
+@pytest.mark.parametrize(
+    ("request_", "body"),
+    [
+        ("GET /200/ab/cd", b"abcd"),
+        ("GET /200/ab/cd?Transfer-Encoding=chunked", b"abcd"),
+        ("GET /200/ab/cd?content-length=4", b"abcd"),
+        ("GET /200", b""),
+        ("HEAD /200/ab", b""),
+        ("GET /204", b""),
+    ],
+)
+@asynchronous
+async def test_http_1_0_is_answered_without_chunks(request_: str, body: bytes) -> None:
+    """RFC 9112 §6.1: who speaks it knows of none, and reads to the end of the connection."""
+    async with serving(streams) as (app, _client):
+        reader, writer = await asyncio.open_connection(*app.addresses[0])
+        writer.write(f"{request_} HTTP/1.0\r\n\r\n".encode())
+        async with asyncio.timeout(TIMEOUT):
+            head, _, said = (await reader.read()).partition(b"\r\n\r\n")  # to the end
+        assert (said, b"transfer-encoding" in head.lower()) == (body, False)
+        assert b"connection: close" in head
+        writer.close()
+
+
+@pytest.mark.parametrize(("expected", "closes"), [("100-continue", True), ("", False)])
+@asynchronous
+async def test_an_app_that_answers_who_waits_to_send_is_asked_nothing_more(expected: str, closes: bool) -> None:
+    """Whether the body comes behind that response is for the client to say: nobody could tell it from a request."""
+    async with serving(streams) as (app, _client):
+        reader, writer = await asyncio.open_connection(*app.addresses[0])
+        writer.write(
+            f"POST /200 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nExpect: {expected}\r\n\r\n".encode()
+        )
+        async with asyncio.timeout(TIMEOUT):
+            head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 ")
+        assert (b"connection: close" in head) is closes
+        writer.transport.abort()
+
+
 @asynchronous
 async def test_an_app_that_never_answers_does_not_keep_the_server() -> None:
     begun, told = asyncio.Event(), []
@@ -328,3 +379,36 @@ def test_what_is_no_app_is_an_error(value: Any) -> None:
         Application(router, http=value)
     with pytest.raises(ValueError, match="http_prefix must be empty or a path such as '/api'"):
         Application(router, http_prefix="api/")
+
+
+def wsgi(environ: Any, start_response: Any) -> list[bytes]:
+    return []
+
+
+def of_asgi_2(scope: Any) -> Any:
+    return None
+
+
+@pytest.mark.parametrize(
+    ("value", "cure"),
+    [
+        (FastAPI, r", did you mean FastAPI\(\)\?"),
+        (wsgi, ": one of WSGI becomes it by asgiref.wsgi.WsgiToAsgi"),
+        (of_asgi_2, ": one of ASGI 2 becomes it by asgiref.compatibility.guarantee_single_callable"),
+        (lambda: None, "<lambda> at .*>"),
+    ],
+)
+def test_what_cannot_be_called_as_an_app_is_an_error(value: Any, cure: str) -> None:
+    with pytest.raises(TypeError, match=f"http must be an ASGI app, which takes scope, receive and send, .*{cure}$"):
+        Application(router, http=value)
+
+
+@pytest.mark.parametrize("value", [True, FastAPI(), functools.partial(FastAPI()), print])
+def test_what_may_be_called_as_an_app_is_none(value: Any) -> None:
+    assert Application(router, http=value)._options["http"] is value
+
+
+@asynchronous
+async def test_a_prefix_without_http_is_an_error() -> None:
+    with pytest.raises(ImproperlyConfigured, match="http_prefix is where the routes are over HTTP: give http=True"):
+        await Application(router, http_prefix="/api", port=0).start()

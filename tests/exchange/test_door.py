@@ -359,6 +359,24 @@ async def test_a_body_that_is_too_long_is_refused_before_it_comes() -> None:
     assert (b"connection", b"close") in sent[0]["headers"]
 
 
+@pytest.mark.parametrize("version", ["1.1", "2"])
+@asynchronous
+async def test_a_body_whose_length_nobody_says_is_read(version: str) -> None:
+    """As that of the test client of channels."""
+    said: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b'{"a":1}'}
+
+    async def send(message: Any) -> None:
+        said.append(message)
+
+    scope = {"type": "http", "method": "PUT", "path": "/any", "query_string": b"", "http_version": version}
+    headers = [(b"host", b"t"), (b"content-type", b"application/json")]
+    await Exchange(Application(router).prepare())(scope | {"headers": headers}, receive, send)
+    assert (said[0]["status"], said[1]["body"]) == (200, b'{"a":1}')
+
+
 @pytest.mark.parametrize(
     ("accept", "media"),
     [
@@ -367,6 +385,14 @@ async def test_a_body_that_is_too_long_is_refused_before_it_comes() -> None:
         ("application/msgpack;q=0.5, application/json", "application/json"),
         ("*/*", "application/json"),
         ("text/html", "application/json"),
+        ("application/msgpack, */*", "application/msgpack"),
+        ("application/msgpack;q=0.5, */*", "application/json"),
+        ("application/msgpack;q=0.5, application/*", "application/json"),
+        ("application/msgpack;q=0.5, application/*;q=0.4", "application/msgpack"),
+        ("application/msgpack;q=0", "application/json"),
+        ("Application/MsgPack", "application/msgpack"),
+        ("application/msgpack, application/json", "application/json"),
+        (",;q=1, /*, application/msgpack;q=nan", "application/json"),
     ],
 )
 @asynchronous
@@ -386,6 +412,12 @@ async def test_accept_chooses_the_form(accept: str, media: str) -> None:
         ("/rendered?format=xml", "*/*", "application/xml"),
         ("/rendered", "application/xml;q=0.1, application/json", "application/json"),
         ("/rendered", "*/*", "application/json"),
+        ("/rendered", "application/xml, */*", "application/xml"),
+        ("/rendered", "application/xml, application/*", "application/xml"),
+        ("/rendered", "application/xml, application/json", "application/json"),
+        ("/rendered", "application/xml;q=0.9, */*", "application/json"),
+        ("/rendered", "application/xml;q=0, */*;q=0.1", "application/json"),
+        ("/rendered", "application/xml;q=0", "application/json"),
     ],
 )
 @asynchronous

@@ -45,7 +45,7 @@ def test_no_part_is_of_two_requests(messages: list[tuple[int, bytes]], cuts: lis
             assert whole[at : at + len(piece)] == piece
             assert not any(at < end < at + len(piece) for end in (*heads, *ends))
             if framing.is_head:
-                framing.check(piece)
+                framing.ready(piece)
             at += len(piece)
             if at in heads:
                 framing.end_head(heads[at])
@@ -76,7 +76,7 @@ def test_a_request_line_is_read_as_the_first_of_a_connection(line: bytes, status
     def arrive() -> None:
         for packet in (line[:cut], line[cut:], b"\r\n"):
             for piece in framing.pieces(packet):
-                framing.check(piece)
+                framing.ready(piece)
 
     if not status:
         arrive()

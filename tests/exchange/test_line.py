@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -14,6 +15,7 @@ import httpx
 import pytest
 
 from aiorest_ws import Application, Response, SimpleRouter
+from aiorest_ws.exceptions import ConnectionRefused
 from tests.serving import LOOPS, TIMEOUT, Certificate, Client, Gates, asynchronous, factory_of, turn_over, until
 
 OK = b"GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -248,6 +250,12 @@ BAD = {
     "ICE": (b"SOURCE /hello ICE/1.0\r\nHost: localhost\r\n\r\n", 400),
     "bare LF before it": (b"\n\nGET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
     "many empty lines before it": (b"\r\n" * 9 + b"GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+    "a method that nobody knows": (b"FOO /hello HTTP/1.1\r\nHost: localhost\r\n\r\n", 501),
+    "a method in lower case": (b"get /hello HTTP/1.1\r\nHost: localhost\r\n\r\n", 501),
+    "a method that goes on": (b"GETS /hello HTTP/1.1\r\nHost: localhost\r\n\r\n", 501),
+    "a long method": (b"G" * 5000 + b" /hello HTTP/1.1\r\nHost: localhost\r\n\r\n", 501),
+    "a method that is no token": (b"G(T /hello HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+    "no method": (b" /hello HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
     "HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
     "HTTP/1.2": (b"GET /hello HTTP/1.2\r\nHost: localhost\r\n\r\n", 505),
     "HTTP/0.9": (b"GET /hello\r\n\r\n", 400),
@@ -278,6 +286,33 @@ async def test_what_is_bad_is_refused_and_nothing_behind_it_is_read(name: str, b
             assert list(json.loads(reply.body)) == ["detail"]
             await client.eof()
         await until(lambda: not factory_of(app).connections)
+
+
+@asynchronous
+async def test_who_takes_it_for_a_proxy_is_told_what_it_does() -> None:
+    async with serving() as app, plain(app) as client:
+        reply = await client.ask(BAD["a tunnel"][0])
+        assert reply.headers["allow"] == "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+
+
+@pytest.mark.parametrize("line", [b"FOO /hello HTTP/1.1", b"GET /hello HTTP/1.1"])
+@asynchronous
+async def test_a_request_line_may_come_byte_by_byte(line: bytes) -> None:
+    async with serving() as app, plain(app) as client:
+        assert (await client.ask(OK)).status == 200
+        for byte in line + b"\r\nHost: localhost\r\n\r\n":
+            client.send(bytes([byte]))
+            await turn_over()
+        assert (await client.response()).status == (200 if line.startswith(b"GET") else 501)
+
+
+@pytest.mark.parametrize("before", [b"", OK], ids=["first", "later"])
+@asynchronous
+async def test_a_line_that_can_be_none_any_more_is_refused_before_it_ends(before: bytes) -> None:
+    async with serving() as app, plain(app) as client:
+        client.send(before + b"GET /hello HTTP/1.1\nHost: localhost\n\n")
+        assert [(await client.response()).status for _ in range(2 if before else 1)][-1] == 400
+        await client.eof()
 
 
 @pytest.mark.parametrize("before", [b"", OK], ids=["first", "later"])
@@ -400,6 +435,58 @@ async def test_100_continue_is_said_to_who_may_go_on() -> None:
         await client.eof()
 
 
+EXPECTS = HEAD + b"Expect: 100-continue\r\n"
+
+
+@pytest.mark.parametrize("length", [b"Content-Length: 2", b"Transfer-Encoding: chunked"])
+@pytest.mark.parametrize(
+    ("head", "status", "allow"),
+    [
+        (EXPECTS.replace(b"/data", b"/none"), 404, None),
+        (EXPECTS.replace(b"/data", b"/hello"), 405, "GET, HEAD, OPTIONS"),
+        (EXPECTS.replace(b"POST", b"LINK"), 405, "OPTIONS, POST"),
+        (EXPECTS.replace(b"POST", b"LIKE"), 501, None),
+        (EXPECTS.replace(b"application/json", b"text/plain"), 415, None),
+        (EXPECTS + b"Content-Encoding: gzip\r\n", 415, None),
+        (EXPECTS + b"Origin: https://evil.example\r\n", 403, None),
+        (EXPECTS + b"X-Who: nobody\r\n", 401, None),
+        (HEAD + b"Expect: a miracle\r\n", 417, None),
+        (HEAD + b"Expect: 100-continue, a miracle\r\n", 417, None),
+        (EXPECTS + b"Expect: a miracle\r\n", 417, None),
+    ],
+)
+@asynchronous
+async def test_nobody_is_told_to_send_what_is_refused_anyway(
+    head: bytes, length: bytes, status: int, allow: str | None
+) -> None:
+    """RFC 9110 §10.1.1: what can be said of the head alone is said at once."""
+
+    def ask(connection: Any) -> None:
+        if "x-who" in connection.headers:
+            raise ConnectionRefused(401)
+
+    async with serving(on_connect=ask) as app, plain(app) as client:
+        reply = await client.ask(head + length + b"\r\n\r\n")
+        assert (reply.status, reply.headers.get("allow")) == (status, allow)
+        assert reply.headers["connection"] == "close"  # whether the body comes now is for the client to say
+        await client.eof()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        EXPECTS + b"Content-Length: 0\r\n\r\n",
+        EXPECTS + b"\r\n",
+        HEAD + b"Expect: 100-Continue\r\n\r\n",
+        HEAD.replace(b"1.1", b"1.0") + b"Expect: a miracle\r\n\r\n",
+    ],
+)
+@asynchronous
+async def test_without_a_body_to_come_nothing_is_said_before_the_response(head: bytes) -> None:
+    async with serving() as app, plain(app) as client:
+        assert (await client.ask(head)).status == 200
+
+
 @pytest.mark.parametrize("before", [b"", OK], ids=["first", "later"])
 @asynchronous
 async def test_100_continue_is_never_said_to_http_1_0(before: bytes) -> None:
@@ -517,17 +604,57 @@ async def test_requests_a_second_are_those_of_a_connection() -> None:
         assert [(await client.ask(OK)).status for _ in range(3)] == [200, 200, 429]
 
 
+H2C = b"GET /hello HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\r\n"
+
+
+@pytest.mark.parametrize("request_", [OK, H2C, HEAD + b'Content-Length: 4\r\n\r\n"hi"'], ids=["GET", "h2c", "POST"])
 @asynchronous
-async def test_pipelined_requests_count() -> None:
+async def test_more_requests_than_may_wait_are_read_once_there_is_room(
+    request_: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """All of them may come in one packet, with a handshake behind them."""
     gates = Gates()
     async with serving(router_of(gates), max_concurrency=2) as app, plain(app) as client:
         client.send(b"GET /wait/a HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await gates.until_started("a")
-        client.send(OK * 3)
-        await until(lambda: bool(next(iter(factory_of(app).connections))._last_words))
+        (line,) = factory_of(app).connections
+        client.send(request_ * 200 + OK + UPGRADE + b"\r\n\x89\x80aaaa")
+        await until(lambda: line.flow.read_paused)
+        assert len(line.pipeline) == 2
         gates.open("a")
-        assert [(await client.response()).status for _ in range(4)] == [200, 200, 200, 429]
+        assert [(await client.response()).body for _ in range(202)] == [b'"a"', *[b'"hi"'] * 201]
+        assert (await client.response()).status == 101
+        assert await client.reader.readexactly(2) == b"\x8a\x00"  # the pong
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+@asynchronous
+async def test_what_is_wrong_behind_an_offer_of_another_protocol_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(max_headers=10) as app, plain(app) as client:
+        client.send(H2C + OK.replace(b"\r\n\r\n", b"\r\nX: y" * 20 + b"\r\n\r\n"))
+        assert [(await client.response()).status for _ in range(2)] == [200, 431]
         await client.eof()
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@asynchronous
+async def test_who_sent_more_than_is_read_gets_the_last_response(loop: str) -> None:
+    """What nobody has read would reset the connection, and take with it what was written."""
+    gates = Gates()
+    async with serving(router_of(gates), max_concurrency=1) as app, plain(app) as client:
+        client.send(b"GET /wait/a HTTP/1.1\r\nHost: localhost\r\n\r\n" + OK)
+        await gates.until_started("a")
+        (line,) = factory_of(app).connections
+        assert line.flow.read_paused
+        client.send(OK * 100)
+        factory = factory_of(app)
+        stopping = asyncio.ensure_future(app.stop())
+        await until(lambda: factory.stopping)
+        gates.open("a")
+        assert (await client.response()).body == b'"a"'
+        await client.eof()
+        await stopping
 
 
 @asynchronous

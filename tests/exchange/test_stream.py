@@ -75,6 +75,30 @@ async def test_a_state_is_told_of(loop: str) -> None:
         await until(lambda: not app.live._node or not app.live._node.places)
 
 
+@pytest.mark.parametrize(
+    ("accept", "media"),
+    [
+        ("text/event-stream", "text/event-stream"),
+        ("Text/Event-Stream", "text/event-stream"),
+        ("text/event-stream, */*", "text/event-stream"),
+        ("application/json, text/event-stream", "text/event-stream"),
+        ("application/json;q=0.5, text/event-stream", "text/event-stream"),
+        ("application/json, text/event-stream;q=0.5", "application/json"),
+        ("text/event-stream;q=0.5, */*", "application/json"),
+        ("text/event-stream;q=0, */*", "application/json"),
+        ("text/*", "application/json"),
+        ("*/*", "application/json"),
+    ],
+)
+@asynchronous
+async def test_a_stream_is_for_who_wants_nothing_rather(accept: str, media: str) -> None:
+    async with (
+        serving() as (_, _app, client),
+        client.stream("GET", "/state", headers={"Accept": accept}) as response,
+    ):
+        assert response.headers["content-type"] == media
+
+
 @asynchronous
 async def test_a_query_is_args_of_each_run() -> None:
     async with serving() as (world, app, client), source(client, "/private/7?limit=5", x_who="ada") as events:
