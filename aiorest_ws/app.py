@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from aiorest_ws.abstract import AbstractRouter
     from aiorest_ws.asgi import AsgiApplication
+    from aiorest_ws.asgi.life import Life
     from aiorest_ws.dependencies.depends import Depends
     from aiorest_ws.realtime.feeds import Feeds
     from aiorest_ws.schema.documents import Documents
@@ -83,6 +84,7 @@ class Application:
         self._live: Feeds | None = None
         self._channel: Any = None  # to the supervisor, in a worker
         self._loop: asyncio.AbstractEventLoop | None = None  # that serves
+        self._lives: dict[asyncio.AbstractEventLoop, Life] = {}  # one for all that `asgi` gives, in each loop
         self._server: Server | None = None
         self._seat: Seat | None = None  # in a worker: what it has of its supervisor
         self.addresses: list[Any] = []

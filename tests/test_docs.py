@@ -1,7 +1,7 @@
 """What docs/ shows, run for real: the programs of each page, their tests, and the exchanges beneath them.
 
 A block of `python` is executed, after those before it on its page; one of `py` is a fragment, or somebody else's code:
-the three pages that have such say below who looks at it.
+the pages that have such say below who looks at it.
 A block of `text` that begins with `→` is an exchange with the page's `app`. There `…` in a reply stands for what
 differs from run to run, such as a token, and in later requests for the same.
 """
@@ -32,6 +32,7 @@ DOCS = ROOT / "docs"
 PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
 ELSEWHERE = ("observability.md",)  # tests/test_metrics.py runs it: what it registers has to be taken back
 FRAGMENTS = {
+    "asgi.md": "a project's in Django: tests/asgi/test_mounted.py",
     "deploy/proxies.md": "one line, a call of `run` that ends when the server does",
     "from-fastapi.md": "FastAPI's: asked below",
     "how-to/database.md": "of an example: tests/test_todo_api.py",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from aiorest_ws.asgi import doors
 from aiorest_ws.asgi.life import Life
 from aiorest_ws.asgi.websocket import serve
+from aiorest_ws.conf.checks import check_path
 from aiorest_ws.server.calling import check_may_serve_in_loop
 
 if TYPE_CHECKING:
@@ -23,16 +24,19 @@ class AsgiApplication:
     """What `Application.asgi()` gives. It starts with the server's lifespan, else with the first connection.
 
     Who mounts it where no lifespan arrives ends it: `async with` around what serves starts and ends it, or `stop()`.
+    All of an application are in one life, so that it is started once: whoever ends it does so for all of them.
 
     path    the only path that is served, whole or as it is below where this is mounted; None for that of the option
     """
 
     def __init__(self, app: Application, path: str | None = None) -> None:
+        if path is not None:
+            check_path("path", path)
         self.app = app
         self.served_path = None if path is None else "/" + path.strip("/")
-        self._lives: dict[asyncio.AbstractEventLoop, Life] = {}
+        self._lives = app._lives
         self._stopping: set[asyncio.Future[None]] = set()
-        self._has_said = False
+        self._has_said = self._has_said_through = False
         if self.served_path is not None:
             doors.name(self.served_path, self)
             self.say_who_is_not_asked()
@@ -48,6 +52,11 @@ class AsgiApplication:
         if not self._has_said and self.served_path is not None:
             self._has_said = doors.say(self.served_path)
 
+    def say_that_it_came_through(self) -> None:
+        """Say once that the host has let a connection through that was to pass it by."""
+        if not self._has_said_through and self.served_path is not None:
+            self._has_said_through = doors.say_through(self.served_path)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
         if kind == "websocket":
@@ -58,6 +67,10 @@ class AsgiApplication:
             await self._exchange(scope, receive, send)
         else:
             raise RuntimeError(f"scope must be websocket, http or lifespan, got {kind!r:.50}")
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """Give itself: hosts that copy their routes with what is mounted there mean the same application."""
+        return self
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -76,7 +89,8 @@ class AsgiApplication:
         loop = asyncio.get_running_loop()
         life = self._lives.get(loop)
         if life is None:
-            self._lives = {loop: life for loop, life in self._lives.items() if not loop.is_closed()}
+            for closed in [loop for loop in list(self._lives) if loop.is_closed()]:
+                self._lives.pop(closed, None)
             life = self._lives[loop] = (context or copy_context()).run(Life, self.app, self.served_path)
         try:
             await life.start()

@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 if TYPE_CHECKING:
     from aiorest_ws.asgi.application import AsgiApplication
 
-__all__ = ("DOORS", "is_used", "name", "say")
+__all__ = ("DOORS", "is_used", "name", "say", "say_through")
 
 # A server that takes a class of protocols tells it of no application but the outermost: the paths are the only link.
 DOORS: WeakValueDictionary[str, AsgiApplication] = WeakValueDictionary()
@@ -34,7 +34,23 @@ def name(path: str, door: AsgiApplication) -> None:
 
 def say(path: str) -> bool:
     """Say at the start who is not asked about the WebSockets of `path`; tell whether anybody hears it."""
-    if not (is_used() and _of_server.isEnabledFor(logging.INFO) and _of_server.hasHandlers()):
+    if not _is_heard():
         return False
     _of_server.info("WebSockets at %s are served by aiorest-ws itself: no middleware of the host sees them", path)
     return True
+
+
+def say_through(path: str) -> bool:
+    """Say why a connection has come through the host though `path` is named; tell whether anybody hears it."""
+    if not _is_heard():
+        return False
+    _of_server.info(
+        "a WebSocket has come to aiorest-ws through the host, at less than full speed: app.asgi(path=%r) is to name "
+        "the whole path that clients ask for, with that of the mount",
+        path,
+    )
+    return True
+
+
+def _is_heard() -> bool:
+    return is_used() and _of_server.isEnabledFor(logging.INFO) and _of_server.hasHandlers()

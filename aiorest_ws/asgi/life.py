@@ -34,6 +34,7 @@ P = TypeVar("P", bound="RequestHandlerProtocol")
 class Life:
     """From the first step of the lifespan to behind its last, all in one task: whoever waits may be cancelled.
 
+    path        that the pages name for WebSockets, None for that of the option
     loop        that serves
     factory     of the connections, once it has started
     protocol    their class
@@ -47,6 +48,7 @@ class Life:
         self.loop = asyncio.get_running_loop()
         self._app = app
         self._path = path
+        self._own_path: str | None = None  # of the option
         self._patience = Patience()
         self._lifespan: Lifespan | None = None
         self._exposition: Exposition | None = None
@@ -65,6 +67,11 @@ class Life:
     def is_ending(self) -> bool:
         """Tell whether nobody may connect any more."""
         return self._asked.is_set() or self._task.done()
+
+    def at(self, path: str | None) -> RequestHandlerFactory:
+        """Give the factory, to serve the connection at hand at `path` alone; None is that of the option."""
+        self.factory.served_path = self._own_path if path is None else path
+        return self.factory
 
     def made(self, protocol: type[P]) -> P:
         """Give a connection of the class `protocol`."""
@@ -115,8 +122,8 @@ class Life:
         app = self._app
         self.factory = factory = app.prepare()
         _check(app._options)
-        if self._path is not None:
-            factory.served_path = self._path
+        self._own_path = factory.served_path
+        self.at(self._path)
         self.protocol = factory.protocol
         self.exchange = self._http(factory)
         if app._server is not None and app.is_running:  # what is around it is there already
@@ -159,7 +166,8 @@ class Life:
             await self._step(shut_down(self.factory, grace=grace, patience=self._patience))
         if self._lifespan is not None:
             await self._step(self._lifespan.end(self._patience))
-            self._app._loop = None
+            if self._app._loop is self.loop:
+                self._app._loop = None
         if self._exposition is not None:
             await self._patience.insist([asyncio.ensure_future(self._exposition.close())])
 

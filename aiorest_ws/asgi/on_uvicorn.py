@@ -97,6 +97,7 @@ class Protocol(asyncio.Protocol):
             self._refuse(503)
             return
         door.say_who_is_not_asked()
+        life.at(door.served_path)
         connection: Any = life.made(_hosted(life.protocol))
         connection.stay = Stay(door, self._hosted_by["server_state"].connections)
         connection.scope = {

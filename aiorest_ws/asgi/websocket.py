@@ -40,10 +40,11 @@ async def serve(door: AsgiApplication, scope: Scope, receive: Receive, send: Sen
     try:
         if life.is_ending:
             raise ConnectionRefused(503)
-        head = head_of(_target(scope, life.factory), _headers(scope))
+        head = head_of(_target(scope, life.at(door.served_path)), _headers(scope))
     except ConnectionRefused as exc:
         await _say_answer(send, answer_in(refusal(exc.status, exc.reason, exc.headers)), can_answer)
         return
+    door.say_that_it_came_through()
     guest = life.made(guest_of(life.protocol))
     guest.scope = scope
     carrier = Carrier(guest, address_of(scope.get("client")), address_of(scope.get("server")))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from inspect import iscoroutinefunction
+from inspect import iscoroutinefunction, signature
 from os import PathLike, fspath
 from typing import Any
 
@@ -45,6 +45,7 @@ __all__ = (
 )
 
 
+_ENCODED = ' ?#{}<>"`'  # by every client, in a path
 _BROKERS = ("redis", "rediss", "unix")
 _OF_A_BROKER = (
     *("start", "stop", "publish", "changed", "recheck"),
@@ -116,8 +117,9 @@ def check_threads(name: str, value: Any) -> None:
 def check_path(name: str, value: Any) -> None:
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a string, got {value!r}")
-    if not value.isascii() or not value.isprintable() or any(mark in value for mark in " ?#"):
-        raise ValueError(f"{name} must be as clients send it, percent-encoded and without a query, got {value!r}")
+    if not value.isascii() or not value.isprintable() or any(mark in value for mark in _ENCODED):
+        cure = ": it is one path, no template" if "{" in value else ""
+        raise ValueError(f"{name} must be as clients send it, percent-encoded and without a query, got {value!r}{cure}")
 
 
 def check_health_path(name: str, value: Any) -> None:
@@ -129,8 +131,34 @@ def check_health_path(name: str, value: Any) -> None:
 
 
 def check_http(name: str, value: Any) -> None:
-    if type(value) is not bool and not callable(value):
+    if type(value) is bool:
+        return
+    if not callable(value):
         raise TypeError(f"{name} must be True, False, or an ASGI app, got {value!r:.200}")
+    if not _takes(value, 3):
+        raise TypeError(
+            f"{name} must be an ASGI app, which takes scope, receive and send, got {value!r:.200}{_made_one(value)}"
+        )
+
+
+def _made_one(value: Any) -> str:
+    """Say what makes an ASGI app of something else that is called."""
+    if isinstance(value, type):
+        return f", did you mean {value.__qualname__}()?"
+    if _takes(value, 2):
+        return ": one of WSGI becomes it by asgiref.wsgi.WsgiToAsgi"
+    return ": one of ASGI 2 becomes it by asgiref.compatibility.guarantee_single_callable" if _takes(value, 1) else ""
+
+
+def _takes(function: Any, number: int) -> bool:
+    """Tell whether it may be called with so many arguments, as far as it says what it takes."""
+    try:
+        signature(function).bind(*range(number))
+    except TypeError:
+        return False
+    except ValueError:
+        pass
+    return True
 
 
 def check_prefix(name: str, value: Any) -> None:

@@ -15,6 +15,8 @@ def open_door(factory: Any, options: Mapping[str, Any]) -> None:
     if options["http"] is False:
         if options["console"]:
             raise ImproperlyConfigured("console is a page: give http=True, too, and pip install 'aiorest-ws[http]>=2'")
+        if options["http_prefix"]:
+            raise ImproperlyConfigured("http_prefix is where the routes are over HTTP: give http=True, or an app, too")
         return
     try:
         from aiorest_ws.exchange.port import Port

@@ -18,6 +18,7 @@ from autobahn.exception import Disconnected
 from aiorest_ws._speedups import Carried, Outgoing
 from aiorest_ws.connection.protocol import RequestHandlerProtocol
 from aiorest_ws.exceptions import ConnectionRefused
+from aiorest_ws.http.refusals import phrase
 from aiorest_ws.status import WS_CLOSED_ABNORMALLY, WS_NORMAL
 
 __all__ = ("Answer", "Carrier", "Close", "Guest", "answer_in", "guest_of", "head_of")
@@ -66,11 +67,17 @@ def head_of(target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 
 def answer_in(response: bytes) -> Answer:
-    """Read the HTTP response to an opening request."""
+    """Read the HTTP response to an opening request. A reason of our own is its body: carriers have no place for it."""
     head, _, body = response.partition(b"\r\n\r\n")
     first, *lines = head.split(b"\r\n")
     pairs = [(name.strip().lower(), value.strip()) for name, _, value in (line.partition(b":") for line in lines)]
-    return Answer(int(first.split(b" ", 2)[1]), pairs, body)
+    _, code, reason = first.split(b" ", 2)
+    status = int(code)
+    if not body and status >= 400 and reason.decode() != phrase(status):
+        body = reason + b"\n"
+        if all(name != b"content-type" for name, _ in pairs):
+            pairs.append((b"content-type", b"text/plain; charset=utf-8"))
+    return Answer(status, pairs, body)
 
 
 class Carrier(asyncio.Transport):

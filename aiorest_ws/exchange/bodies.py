@@ -66,7 +66,9 @@ def _may_come(scope: Mapping[str, Any], headers: Mapping[str, str]) -> bool:
         return True
     if "content-length" in headers:
         return headers["content-length"] != "0"
-    return not scope.get("http_version", "1.1").startswith("1") and scope["method"] not in ("GET", "HEAD")
+    if "expect" in headers and scope.get("http_version", "1.1").startswith("1"):
+        return False  # it would have said how long the body is
+    return scope["method"] not in ("GET", "HEAD")
 
 
 def _too_long(limit: int) -> ConnectionRefused:

@@ -13,7 +13,7 @@ from aiorest_ws.exceptions import BaseAPIException, ConnectionRefused
 from aiorest_ws.exchange.accepting import preferred
 from aiorest_ws.exchange.targets import path_of, with_slashes, written
 from aiorest_ws.http.head import Handshake, authority, client_address, decoded
-from aiorest_ws.http.scopes import headers_of, path_below
+from aiorest_ws.http.scopes import address_of, headers_of, path_below
 
 __all__ = ("HttpConnection", "handshake_below", "handshake_of", "peer_of", "received")
 
@@ -140,8 +140,5 @@ def peer_of(scope: Any, handshake: Handshake, proxies: int, line: Any) -> str:
         return address
     if line is not None:
         return line.peer  # type: ignore[no-any-return]
-    client = scope.get("client")
-    if not client:
-        return "unix:"
-    host, port = client
-    return f"tcp{6 if ':' in host else 4}:{host}:{port}"
+    end = address_of(scope.get("client"))
+    return f"tcp{6 if ':' in end[0] else 4}:{end[0]}:{end[1]}" if end else "unix:"

@@ -51,7 +51,7 @@ class Page:
 
 
 class Document(Page):
-    """What OpenAPI says: its paths are below where it is mounted."""
+    """What describes the routes: its paths, or its channel, are below where it is mounted."""
 
     _below: tuple[str, Reply] | None = None
 
@@ -61,7 +61,11 @@ class Document(Page):
         if not root:
             return self.reply
         if self._below is None or self._below[0] != root:
-            document = json.loads(self.reply.body) | {"servers": [{"url": root}]}
+            document = json.loads(self.reply.body)
+            if "openapi" in document:
+                document["servers"] = [{"url": root}]
+            for channel in document.get("channels", {}).values():
+                channel["address"] = f"{root}{channel['address']}"
             self._below = root, self._reply_of(json.dumps(document).encode())
         return self._below[1]
 
@@ -74,8 +78,7 @@ def pages_of(factory: Any) -> dict[str, Page]:
     tells_routes = isinstance(app._options["router"], SimpleRouter)
     if tells_routes and (app._options["schema"] or has_console):  # which reads them
         for kind in KINDS:
-            of_kind = Document if kind == "openapi" else Page
-            pages[f"/{kind}.json"] = of_kind(partial(app._documents.page, kind, served), "application/json")
+            pages[f"/{kind}.json"] = Document(partial(app._documents.page, kind, served), "application/json")
     if has_console:
         for path, file in console_files(served, app._options["http_prefix"]).items():
             pages[path] = Page(*file)

@@ -69,15 +69,15 @@ def headers_of(scope: Mapping[str, Any]) -> list[tuple[bytes, bytes]]:
     """Give the headers of the client, with the Host that a server may have left out: its own address."""
     headers = [(bytes(name), bytes(value)) for name, value in scope["headers"]]
     if all(name.lower() != b"host" for name, _ in headers):
-        host, port = scope.get("server") or ("localhost", 80)
-        host = "localhost" if port is None and "/" in host else host  # a Unix socket
+        host, _ = scope.get("server") or ("localhost", 80)
+        host = "localhost" if "/" in host else host  # a Unix socket
         headers.append((b"host", (f"[{host}]" if ":" in host else host).encode()))
     return headers
 
 
 def address_of(end: Sequence[Any] | None) -> Any:
     """Give `client` or `server` of a scope as sockets do, "" for that of a Unix socket."""
-    if not end:
+    if not end or not end[0] or "/" in end[0]:
         return ""
     host, port = end
     return (host, port, 0, 0) if ":" in host else (host, port)

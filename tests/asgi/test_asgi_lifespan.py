@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -132,6 +133,77 @@ async def test_async_with_starts_and_ends_it() -> None:
     assert said == ["enter", "up", "called", "down", "exit"]
     with pytest.raises(RuntimeError):
         app.call_soon(said.append, "too late")
+
+
+@asynchronous
+async def test_all_doors_of_an_application_are_in_one_life() -> None:
+    app, said = noted(max_connections=2)
+    named, other = app.asgi(path="/ws"), app.asgi()
+    async with named:
+        assert await other.start() is await named.start()
+        for asgi, path, missing in ((named, "/ws", "/"), (other, "/", "/ws"), (named, "/ws", "/")):
+            server = ByHand(path)
+            server.begin(asgi)
+            assert (await server.told())["type"] == "websocket.accept"
+            server.ask()
+            assert (await server.reply())["data"] == "Hello, world!"
+            server.say("websocket.disconnect")
+            await server.over()
+            refused = ByHand(missing, extensions={"websocket.http.response": {}})
+            refused.begin(asgi)
+            assert (await refused.told())["status"] == 404
+            await refused.over()
+    assert said == ["enter", "up", "down", "exit"]
+    assert app._lives == {}
+    await other.stop()
+    assert app._loop is None
+
+
+@asynchronous
+async def test_limits_are_those_of_all_doors() -> None:
+    app, _ = noted(max_connections=1)
+    async with ByHand().serving(app.asgi()):
+        late = ByHand("/ws", extensions={"websocket.http.response": {}})
+        late.begin(app.asgi(path="/ws"))
+        assert (await late.told())["status"] == 503
+        await late.over()
+
+
+@asynchronous
+async def test_door_made_anew_for_each_connection_starts_it_once() -> None:
+    app, said = noted()
+
+    async def host(scope: Any, receive: Any, send: Any) -> None:
+        await app.asgi()(scope, receive, send)
+
+    for _ in range(3):
+        server = ByHand()
+        server.begin(host)
+        assert (await server.told())["type"] == "websocket.accept"
+        server.say("websocket.disconnect")
+        await server.over()
+    assert said == ["enter", "up"]
+    await app.asgi().stop()
+    assert said == ["enter", "up", "down", "exit"]
+
+
+def test_copies_that_hosts_make_of_their_routes_have_the_same_application() -> None:
+    asgi = Application(make_router()).asgi()
+    assert copy.deepcopy({"/live": asgi}) == {"/live": asgi}
+
+
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [
+        ("/ws?x", "path must be as clients send it"),
+        ("/ws/{room}", "it is one path, no template"),
+        ("/чат", "path must be as clients send it"),
+        (5, "path must be a string, got 5"),
+    ],
+)
+def test_path_that_no_client_can_ask_for_is_an_error(path: Any, error: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=error):
+        Application(make_router()).asgi(path=path)
 
 
 @asynchronous

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +23,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from aiorest_ws import Application
 from tests.kit.asgi import uvicorn_of
-from tests.kit.pages import ENVIRONMENT, PYTHON
+from tests.kit.pages import ENVIRONMENT, PYTHON, ROOT, blocks
 from tests.serving import TIMEOUT, asynchronous, make_router, within
 
 HELLO = {"method": "GET", "url": "/hello", "id": 1}
@@ -161,6 +164,36 @@ async def test_mounted_under_uvicorn_with_a_root_path() -> None:
             await client.send(json.dumps(HELLO))
             assert json.loads(await client.recv()) == REPLY
         assert said == ["up"]
+
+
+def test_project_of_django_with_the_asgi_file_of_the_page(tmp_path: Path) -> None:
+    (block,) = blocks("py", (ROOT / "docs/asgi.md").read_text("utf-8"))
+    files = {
+        "asgi": block,
+        "settings": "ROOT_URLCONF = 'shop.urls'\nALLOWED_HOSTS = ['*']\nSECRET_KEY = 'x'",
+        "urls": "from django.http import HttpResponse\nfrom django.urls import path\n"
+        "urlpatterns = [path('page', lambda request: HttpResponse('theirs'))]",
+        "live": "from aiorest_ws import Application, SimpleRouter\nrouter = SimpleRouter()\n"
+        "router.get('/hello')(lambda request: 'ours')\n"
+        "app = Application(router, on_startup=[lambda app: print('up')], on_shutdown=[lambda app: print('down')])",
+        "check": "from starlette.testclient import TestClient\nfrom shop.asgi import application\n"
+        "with TestClient(application) as client, client.websocket_connect('/ws') as socket:\n"
+        "    print(client.get('/page').text)\n"
+        "    socket.send_json({'method': 'GET', 'url': '/hello'})\n"
+        "    print(socket.receive_json()['data'])\n",
+    }
+    (tmp_path / "shop").mkdir()
+    for name, text in files.items():
+        (tmp_path / "shop" / f"{name}.py").write_text(text, "utf-8")
+    path = os.pathsep.join([str(tmp_path), ENVIRONMENT["PYTHONPATH"]])
+    done = subprocess.run(
+        [sys.executable, "-m", "shop.check"],
+        env=ENVIRONMENT | {"PYTHONPATH": path},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.stdout.split() == ["up", "theirs", "ours", "down"], done.stderr
 
 
 def test_daphne_which_has_autobahn_for_twisted_is_told_why_not() -> None:

@@ -344,6 +344,20 @@ async def test_line_at_the_start_says_who_is_not_asked(caplog: pytest.LogCapture
     assert caplog.messages.index(lines[0]) < caplog.messages.index("Application startup complete.")
 
 
+@within(30)
+async def test_who_comes_through_a_mount_is_told_what_to_name(caplog: pytest.LogCaptureFixture) -> None:
+    door = Application(make_router()).asgi(path="/ws")
+    host = host_of(door)
+    host.mount("/live", door)
+    with caplog.at_level(logging.INFO, "uvicorn.error"):
+        async with serving(host) as address:
+            for path in ("/ws", "/live/ws", "/live/ws"):
+                async with await Client.connect(address, path) as client:
+                    assert (await client.ask())["data"] == "Hello, world!"
+    (line,) = [line for line in caplog.messages if "through the host" in line]
+    assert "app.asgi(path='/ws') is to name the whole path that clients ask for, with that of the mount" in line
+
+
 def test_two_that_name_one_path(caplog: pytest.LogCaptureFixture) -> None:
     app = Application(make_router())
     first, second = app.asgi(path="/ws"), app.asgi(path="ws/")

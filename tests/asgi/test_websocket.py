@@ -150,6 +150,19 @@ async def test_refusal(headers: Any, options: dict[str, Any], status: int, can_a
     assert server.from_app.empty()
 
 
+@pytest.mark.parametrize("headers", [(), (("Content-Type", "text/x"),)])
+@asynchronous
+async def test_reason_of_a_refusal_is_its_body(headers: Any) -> None:
+    def refusing(connection: Any) -> None:
+        raise ConnectionRefused(401, "token required", headers=headers)
+
+    app = app_of(on_connect=refusing)
+    async with ByHand(extensions={"websocket.http.response": {}}).serving(app.asgi(), accepts=False) as server:
+        kinds = [value for name, value in (await server.told())["headers"] if name == b"content-type"]
+        assert kinds == [b"text/x" if headers else b"text/plain; charset=utf-8"]
+        assert (await server.told())["body"] == b"token required\n"
+
+
 @asynchronous
 async def test_client_that_leaves_while_it_is_decided() -> None:
     ended: list[str] = []

@@ -98,6 +98,26 @@ def make_router() -> SimpleRouter:
     def show_kinds(request: Request, kinds: Kinds) -> Kinds:
         return kinds
 
+    @router.get("/large", live=Live(shared=True))
+    def large(request: Request) -> dict[str, Any]:
+        return {"id": 2**53 + 1, "whole": 1.0, "text": '"9007199254740993": [1, {}]'}
+
+    @router.get("/constructor")
+    def construct(request: Request, constructor: str = "", valueOf: int = 1) -> list[Any]:
+        return [constructor, valueOf]
+
+    @router.get("/pets/{name}/toys")
+    def toys(request: Request, name: str) -> str:
+        return f"toys of {name}"
+
+    @router.get("/pets/{name}/{toy}")
+    def toy(request: Request, name: str, toy: str) -> str:
+        return f"{toy} of {name}"
+
+    @router.get("/rest/{rest:path}")
+    def rest(request: Request, rest: str) -> str:
+        return rest
+
     @router.post("/storm")
     def storm(request: Request) -> int:
         for number in range(MESSAGES):
@@ -233,6 +253,78 @@ async def test_what_a_form_cannot_send_is_said() -> None:
         await page.click("#send")
         await expect(page.locator("#reply-status")).to_have_text("422")
         await expect(page.locator("#reply-body")).to_contain_text("length >= 1")
+
+
+@within(60)
+async def test_numbers_are_shown_and_sent_as_they_are_written() -> None:
+    async with browser() as chromium, shown(chromium) as (_, page):
+        await choose(page, "GET", "/large")
+        expected = '{\n  "id": 9007199254740993,\n  "whole": 1.0,\n  "text": "\\"9007199254740993\\": [1, {}]"\n}'
+        await page.click("#send")
+        await expect(page.locator("#reply-body")).to_have_text(expected)
+        await page.click("#subscribe")
+        await expect(page.locator(".card pre")).to_have_text(expected)
+        await page.click("#log-list .row:has-text('200 #')")
+        await expect(page.locator("#log-detail")).to_contain_text('"id": 9007199254740993')
+        await page.click("#tab-raw")
+        for written, is_sent in (
+            ("9007199254740993", False),
+            ('[{"a": -9007199254740993}]', False),
+            ('"9007199254740993"', True),
+        ):
+            await page.fill("#raw", f'{{"method": "GET", "url": "/nowhere", "data": {written}}}')
+            await page.click("#send")
+            if is_sent:
+                await expect(page.locator("#reply-status")).to_have_text("404")
+            else:
+                await expect(page.locator("#problem")).to_contain_text("is larger than a browser can count")
+                await expect(page.locator("#reply-status")).to_have_text("200")
+
+
+@pytest.mark.parametrize(
+    ("request_", "title", "values"),
+    [
+        ("url=/constructor", "GET /constructor", ["", ""]),
+        ('url=/constructor&args={"constructor":"a"}', "GET /constructor", ["a", ""]),
+        ("url=/pets/tom/toys", "GET /pets/{name}/toys", ["tom"]),
+        ("url=/pets/tom/ball", "GET /pets/{name}/{toy}", ["tom", "ball"]),
+        ("url=/pets/a%252Fb/toys", "GET /pets/{name}/toys", ["a%2Fb"]),
+        ("url=/rest/a/b", "GET /rest/{rest}", ["a/b"]),
+    ],
+)
+@within(60)
+async def test_a_link_is_shown_as_the_route_that_answers(request_: str, title: str, values: list[str]) -> None:
+    async with browser() as chromium, shown(chromium, f"/console#method=GET&{request_}") as (_, page):
+        await expect(page.locator("#request-title")).to_have_text(title)
+        inputs = page.locator("#fields input")
+        assert [await each.input_value() for each in await inputs.all()] == values
+
+
+@within(60)
+async def test_a_part_of_the_url_has_no_slash_and_an_address_that_is_none_is_said() -> None:
+    async with browser() as chromium, shown(chromium) as (_, page):
+        await page.goto(f"{page.url}#method=GET&url=/pets/tom/toys")
+        await page.get_by_role("textbox", name="name").fill("tom/ball")
+        await page.click("#send")
+        await expect(page.locator("#problem")).to_have_text("name is one part of the url: a slash would begin another")
+        await page.fill("#address", "http://[")
+        await page.click("text=Connect")
+        await expect(page.locator("#problem")).to_contain_text("Invalid URL")
+        await expect(page.locator("#status")).to_have_text("open")
+
+
+@within(60)
+async def test_keys_are_for_the_dialog_while_it_is_there() -> None:
+    async with browser() as chromium, shown(chromium) as (_, page):
+        assert await violations(page) == []  # an empty page has names for all, too
+        await page.keyboard.press("?")
+        await expect(page.locator("#keys")).to_be_visible()
+        await page.keyboard.press("d")
+        await page.keyboard.press("Escape")
+        await expect(page.locator("#keys")).to_be_hidden()
+        await expect(page.locator("#status")).to_have_text("open")
+        await page.keyboard.press("d")
+        await expect(page.locator("#status")).to_have_text("dropped")
 
 
 @within(120)

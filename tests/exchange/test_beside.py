@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -378,3 +379,36 @@ def test_what_is_no_app_is_an_error(value: Any) -> None:
         Application(router, http=value)
     with pytest.raises(ValueError, match="http_prefix must be empty or a path such as '/api'"):
         Application(router, http_prefix="api/")
+
+
+def wsgi(environ: Any, start_response: Any) -> list[bytes]:
+    return []
+
+
+def of_asgi_2(scope: Any) -> Any:
+    return None
+
+
+@pytest.mark.parametrize(
+    ("value", "cure"),
+    [
+        (FastAPI, r", did you mean FastAPI\(\)\?"),
+        (wsgi, ": one of WSGI becomes it by asgiref.wsgi.WsgiToAsgi"),
+        (of_asgi_2, ": one of ASGI 2 becomes it by asgiref.compatibility.guarantee_single_callable"),
+        (lambda: None, "<lambda> at .*>"),
+    ],
+)
+def test_what_cannot_be_called_as_an_app_is_an_error(value: Any, cure: str) -> None:
+    with pytest.raises(TypeError, match=f"http must be an ASGI app, which takes scope, receive and send, .*{cure}$"):
+        Application(router, http=value)
+
+
+@pytest.mark.parametrize("value", [True, FastAPI(), functools.partial(FastAPI()), print])
+def test_what_may_be_called_as_an_app_is_none(value: Any) -> None:
+    assert Application(router, http=value)._options["http"] is value
+
+
+@asynchronous
+async def test_a_prefix_without_http_is_an_error() -> None:
+    with pytest.raises(ImproperlyConfigured, match="http_prefix is where the routes are over HTTP: give http=True"):
+        await Application(router, http_prefix="/api", port=0).start()

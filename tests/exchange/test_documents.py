@@ -61,7 +61,10 @@ async def test_a_document_says_where_it_is_mounted(root: str, servers: Any) -> N
         described = await client.get(f"{root.rstrip('/')}/asyncapi.json")
     validate(response.json())
     assert response.json() == app.openapi() | ({"servers": servers} if servers else {})
-    assert (again.status_code, described.json()) == (304, app.asyncapi())
+    assert again.status_code == 304
+    expected = app.asyncapi()
+    expected["channels"]["connection"]["address"] = f"{servers[0]['url'] if servers else ''}/"
+    assert described.json() == expected
 
 
 @asynchronous

@@ -359,6 +359,24 @@ async def test_a_body_that_is_too_long_is_refused_before_it_comes() -> None:
     assert (b"connection", b"close") in sent[0]["headers"]
 
 
+@pytest.mark.parametrize("version", ["1.1", "2"])
+@asynchronous
+async def test_a_body_whose_length_nobody_says_is_read(version: str) -> None:
+    """As that of the test client of channels."""
+    said: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b'{"a":1}'}
+
+    async def send(message: Any) -> None:
+        said.append(message)
+
+    scope = {"type": "http", "method": "PUT", "path": "/any", "query_string": b"", "http_version": version}
+    headers = [(b"host", b"t"), (b"content-type", b"application/json")]
+    await Exchange(Application(router).prepare())(scope | {"headers": headers}, receive, send)
+    assert (said[0]["status"], said[1]["body"]) == (200, b'{"a":1}')
+
+
 @pytest.mark.parametrize(
     ("accept", "media"),
     [

@@ -136,6 +136,7 @@ async def test_a_prefix_is_the_same_however_it_is_encoded() -> None:
         (("127.0.0.1", 80), "127.0.0.1"),
         (("::1", 80), "[::1]"),
         (["/run/x.sock", None], "localhost"),
+        (("/run/x.sock", "0"), "localhost"),
     ],
 )
 @pytest.mark.parametrize("version", ["1.0", "1.1", "2"])
@@ -173,7 +174,13 @@ async def test_a_stream_where_the_server_gives_no_host() -> None:
 
 @pytest.mark.parametrize(
     ("client", "peer"),
-    [(None, "unix:"), (("203.0.113.7", 7), "tcp4:203.0.113.7:7"), (("::1", 7), "tcp6:::1:7")],
+    [
+        (None, "unix:"),
+        (("", "0"), "unix:"),  # so says granian of a Unix socket
+        (("/run/x.sock", None), "unix:"),
+        (("203.0.113.7", 7), "tcp4:203.0.113.7:7"),
+        (("::1", 7), "tcp6:::1:7"),
+    ],
 )
 @asynchronous
 async def test_the_peer_is_the_same_on_each_way(client: Any, peer: str) -> None:

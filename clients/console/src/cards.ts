@@ -2,6 +2,7 @@
 import type { Change, Client, TopicStatus } from "../../typescript/src/index.js";
 import { canonical } from "../../typescript/src/topics.js";
 import { at, clock, h, pretty, short } from "./dom.js";
+import { members } from "./json.js";
 import type { Message } from "./place.js";
 import type { Tap } from "./tap.js";
 
@@ -20,12 +21,12 @@ export class Card {
   private readonly status = h("span", { class: "pill" });
   private readonly how = h("span", { class: "quiet" });
   private readonly version = h("code", { class: "version" });
-  private readonly value = h("pre", { class: "code", tabindex: "0", "aria-label": "the last value" });
+  private readonly value = h("pre", { class: "code", role: "group", tabindex: "0", "aria-label": "the last value" });
   private readonly changes = h("ol", { class: "changes", "aria-label": "changes, the newest first" });
   private readonly end = h("button", { type: "button", onclick: () => this.close() }, "End");
   private readonly close: () => void;
   private seen: Seen[] = [];
-  private last?: unknown;
+  private last = "null";
   private count = 0;
   private isDrawn = true;
 
@@ -69,10 +70,9 @@ export class Card {
   private took(change: Change<any, any>): void {
     const version = String(this.tap.last?.message.version ?? "");
     const lost = change.type === "value" && change.lost ? " (items may be missing before it)" : "";
-    const text = (JSON.stringify(change.data) ?? "").slice(0, LONGEST);
-    this.seen.unshift({ time: Date.now(), version, text: `${text}${lost}` });
+    this.last = members(this.tap.last?.text ?? "").get("data") ?? JSON.stringify(change.data) ?? "";
+    this.seen.unshift({ time: Date.now(), version, text: `${this.last.slice(0, LONGEST)}${lost}` });
     this.seen.length = Math.min(this.seen.length, SHOWN);
-    this.last = change.data;
     this.count++;
     if (!this.isDrawn) return;
     this.isDrawn = false;

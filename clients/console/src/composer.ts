@@ -2,8 +2,9 @@
 import { canonical } from "../../typescript/src/topics.js";
 import { at, h } from "./dom.js";
 import { fieldOf, type Field } from "./form.js";
+import { meant } from "./json.js";
 import type { Message } from "./place.js";
-import { found, type Operation, type Parameter, type Schema } from "./schema.js";
+import { found, own, takesAll, type Operation, type Parameter, type Schema } from "./schema.js";
 
 interface Form {
   operation: Operation;
@@ -75,12 +76,7 @@ export class Composer {
   }
 
   private written(): Message {
-    let message: any;
-    try {
-      message = JSON.parse(this.raw.value);
-    } catch (error) {
-      throw new Error(`the message is no JSON: ${(error as Error).message}`);
-    }
+    const message = meant(this.raw.value, "the message");
     if (typeof message?.method !== "string" || typeof message.url !== "string") {
       throw new Error('the message needs "method" and "url", each a text');
     }
@@ -91,6 +87,7 @@ export class Composer {
     const url = operation.path.replace(/\{([^}]+)\}/g, (_, name: string) => {
       const value = String(path[name]?.read() ?? "");
       if (!value) throw new Error(`${name} is a part of the url and needs a value`);
+      if (value.includes("/") && !takesAll(operation, name)) throw new Error(`${name} is one part of the url: a slash would begin another`);
       return value;
     });
     const given = Object.entries(args).map(([name, field]) => [name, field.read()] as const);
@@ -112,7 +109,7 @@ export class Composer {
     const [operation, values] = match;
     const form = this.build(operation);
     for (const [name, field] of Object.entries(form.path)) field.write(values[name]);
-    for (const [name, field] of Object.entries(form.args)) field.write((Object(message.args) as Schema)[name]);
+    for (const [name, field] of Object.entries(form.args)) field.write(own(message.args, name));
     form.data?.write(message.data);
     try {
       return canonical(this.filled(form)) === canonical(message);

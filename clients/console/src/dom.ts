@@ -1,4 +1,5 @@
 /** Elements, without markup in strings: what comes from the server is text, never HTML. */
+import { inLines } from "./json.js";
 
 type Child = Node | string | false | null | undefined;
 
@@ -27,20 +28,17 @@ export function at<T extends HTMLElement = HTMLElement>(id: string): T {
 
 const MOST = 200_000; // characters that are shown of one value: more would make the page slow
 
-/** JSON as people read it; what is none stays as it is. */
-export function pretty(value: unknown): string {
-  const text = typeof value === "string" ? value : (JSON.stringify(value, null, 2) ?? "");
-  return text.length > MOST ? `${text.slice(0, MOST)}\n… ${text.length - MOST} more characters are not shown` : text;
-}
+/** JSON as people read it. */
+export const pretty = (text: string): string => inLines(text, MOST);
 
-/** The same for text that may be JSON. */
+/** The same for what may be none, and stays as it is. */
 export function indented(text: string): string {
-  if (text.length > MOST) return pretty(text);
   try {
-    return pretty(JSON.parse(text));
+    JSON.parse(text);
   } catch {
     return text;
   }
+  return pretty(text);
 }
 
 export function bytes(count: number): string {

@@ -1,6 +1,7 @@
 /** A JSON schema → fields for people, and what they say as a value. */
 import { h } from "./dom.js";
-import { resolved, type Schema } from "./schema.js";
+import { meant, refuseLarge } from "./json.js";
+import { own, resolved, type Schema } from "./schema.js";
 
 /** `read` gives undefined for what is left out; it raises Error, in words, for what is no value. */
 export interface Field {
@@ -99,7 +100,7 @@ function ofNumber(name: string, schema: Schema, isRequired: boolean): Field {
       const value = Number(text);
       if (!Number.isFinite(value)) throw new Error(`${name} needs a number, not ${text}`);
       if (schema.type === "integer" && !Number.isInteger(value)) throw new Error(`${name} needs a whole number, not ${text}`);
-      if (Number.isInteger(value) && !Number.isSafeInteger(value)) throw new Error(`${name} is larger than a browser can count`);
+      if (schema.type === "integer") refuseLarge(text, name);
       return value;
     },
     write: (value) => void (input.value = value == null ? "" : String(value)),
@@ -136,11 +137,7 @@ function ofJson(name: string, schema: Schema, isRequired: boolean): Field {
         if (isRequired) throw new Error(`${name} needs a value`);
         return undefined;
       }
-      try {
-        return JSON.parse(text);
-      } catch (error) {
-        throw new Error(`${name} is no JSON: ${(error as Error).message}`);
-      }
+      return meant(text, name);
     },
     write: (value) => void (input.value = value === undefined ? "" : JSON.stringify(value, null, 2)),
   };
@@ -162,7 +159,7 @@ function ofObject(document: Schema, name: string, schema: Schema, isRequired: bo
     },
     write: (value) => {
       const given = Object(value) as Record<string, unknown>;
-      for (const [key, field] of fields) field.write(given[key]);
+      for (const [key, field] of fields) field.write(own(given, key));
     },
   };
 }

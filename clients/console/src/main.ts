@@ -3,6 +3,7 @@ import { createClient, RequestFailed, type Client } from "../../typescript/src/i
 import { Cards } from "./cards.js";
 import { Composer } from "./composer.js";
 import { at, bytes, pretty, short, sizeOf } from "./dom.js";
+import { members } from "./json.js";
 import { Log } from "./log.js";
 import { read, written, type Message } from "./place.js";
 import { Routes } from "./routes.js";
@@ -36,10 +37,10 @@ function address(path: string): string {
 }
 
 function connect(): void {
-  const url = address(at<HTMLInputElement>("address").value.trim());
   const token = at<HTMLInputElement>("token").value.trim() || undefined;
-  if (url === connected) return client.signIn(token);
   try {
+    const url = address(at<HTMLInputElement>("address").value.trim());
+    if (url === connected) return client.signIn(token);
     const made = createClient({ url, token, WebSocket: tap.WebSocket, backoff: [250, 5000] });
     client?.close();
     client = made;
@@ -92,27 +93,42 @@ function subscribe(): void {
   cards.subscribe(client, tap, message);
 }
 
+/** Have the address lead to `message`. Browsers take no address that is too long, nor too many. */
+function link(message: Message): void {
+  try {
+    history.replaceState(null, "", written(message));
+  } catch (error) {
+    log.add("note", "link", String(error));
+  }
+}
+
 /** The request, with a link to it; nothing, if it is wrong, which is shown. */
 function made(): Message | undefined {
   try {
     const message = composer.message();
-    history.replaceState(null, "", written(message));
+    link(message);
     return message;
   } catch {
-    return undefined;
+    return undefined; // It is shown.
   }
 }
 
-function showReply({ message, text, took = 0 }: Arrived): void {
-  const { status, data, detail, ...rest } = message;
+function showReply({ message: { status }, text, took = 0 }: Arrived): void {
   const badge = at("reply-status");
   badge.textContent = String(status);
   badge.dataset.kind = `${Math.floor(status / 100)}xx`;
   at("reply-time").textContent = `${took < 10 ? took.toFixed(1) : Math.round(took)} ms`;
   at("reply-size").textContent = bytes(sizeOf(text));
-  delete rest.id;
-  const beside = Object.keys(rest).length ? { ...rest, ...(data !== undefined && { data }), ...(detail !== undefined && { detail }) } : undefined;
-  at("reply-body").textContent = pretty(JSON.stringify(beside ?? data ?? detail ?? null, null, 2));
+  at("reply-body").textContent = pretty(bodyOf(text));
+}
+
+/** What a reply says, as it is written: its data, or detail, alone, if there is nothing beside it. */
+function bodyOf(text: string): string {
+  const said = members(text);
+  for (const name of ["id", "status"]) said.delete(name);
+  const [first = ["", "null"], ...others] = said;
+  if (!others.length && (first[0] === "data" || first[0] === "detail" || !said.size)) return first[1];
+  return `{${[...said].map(([name, value]) => `${JSON.stringify(name)}:${value}`)}}`;
 }
 
 function showFailure(error: Error): void {
@@ -164,6 +180,7 @@ function pressed(event: KeyboardEvent, routes: Routes): void {
     else void send();
     return;
   }
+  if (at<HTMLDialogElement>("keys").open) return;
   const isTyping = /^(INPUT|TEXTAREA|SELECT)$/.test((event.target as HTMLElement).tagName);
   if (isTyping || event.ctrlKey || event.metaKey || event.altKey) return;
   const acts: Record<string, () => void> = {

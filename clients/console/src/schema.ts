@@ -72,22 +72,40 @@ function operationOf(document: Schema, path: string, method: string, said: any, 
 /** Of what no query could say, a parameter has the schema of its JSON. */
 const schemaOf = (parameter: Schema): Schema => parameter.schema ?? parameter.content?.["application/json"]?.schema ?? {};
 
+/** What `value` has of its own by this name; not what all objects have, as `constructor`. */
+export const own = (value: unknown, name: string): unknown => (Object.hasOwn(Object(value), name) ? (value as Schema)[name] : undefined);
+
 /** The operation that answers, and what its path has in the places of its parameters. */
 export function found(operations: Operation[], method: string, url: string): [Operation, Record<string, string>] | undefined {
-  for (const operation of operations) {
-    if (operation.method !== method) continue;
-    const names: string[] = [];
-    const pattern = operation.path.split(/(\{[^}]+\})/).map((part) => {
-      if (!/^\{.+\}$/.test(part)) return part.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
-      names.push(part.slice(1, -1));
-      return takesAll(operation, part.slice(1, -1)) ? "(.+)" : "([^/]+)";
-    });
-    const match = new RegExp(`^${pattern.join("")}/?$`).exec(url);
-    if (match) return [operation, Object.fromEntries(names.map((name, at) => [name, match[at + 1]!]))];
-  }
-  return undefined;
+  const matches = operations
+    .filter((operation) => operation.method === method)
+    .flatMap((operation) => {
+      const values = valuesOf(operation, url);
+      return values ? [{ operation, values, rank: rankOf(operation) }] : [];
+    })
+    .sort((one, other) => (one.rank < other.rank ? -1 : 1));
+  return matches[0] && [matches[0].operation, matches[0].values];
 }
 
+/** What `url` has in the places of the parameters of a path; nothing, if it does not have that path. */
+function valuesOf(operation: Operation, url: string): Record<string, string> | undefined {
+  const names: string[] = [];
+  const pattern = operation.path.split(/(\{[^}]+\})/).map((part) => {
+    if (!/^\{.+\}$/.test(part)) return part.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+    names.push(part.slice(1, -1));
+    return takesAll(operation, part.slice(1, -1)) ? "(.+)" : "([^/]+)";
+  });
+  const match = new RegExp(`^${pattern.join("")}/?$`, "s").exec(url);
+  return match ? Object.fromEntries(names.map((name, at) => [name, match[at + 1]!])) : undefined;
+}
+
+/** What comes first where several paths match, as on the server: part by part, what is fixed, then what is not. */
+const rankOf = (operation: Operation) =>
+  operation.path
+    .split("/")
+    .map((part) => (part.startsWith("{") ? (takesAll(operation, part.slice(1, -1)) ? 2 : 1) : 0))
+    .join("");
+
 /** A parameter that takes the rest of the path says so in its description, and nowhere else. */
-const takesAll = ({ parameters }: Operation, name: string) =>
+export const takesAll = ({ parameters }: Operation, name: string) =>
   parameters.some((one) => one.name === name && /with its slashes/.test(one.description ?? ""));
