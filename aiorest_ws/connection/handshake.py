@@ -373,6 +373,6 @@ class Opening(_Protocol):
 
     def _leave(self) -> None:
         """Close a connection that was refused, so that the answer is read, but whatever the client does."""
-        unread, self.data = bool(self.data), b""
-        close_behind(self.transport, unread=unread)
+        self.data = b""
+        close_behind(self.transport, unread=True)
         self.factory.leaves(self)

@@ -8,9 +8,8 @@ from typing import Any
 
 from aiorest_ws.callables.failures import PASSED_ON, sole
 from aiorest_ws.exceptions import BaseAPIException, ConnectionRefused
-from aiorest_ws.exchange.replies import Reply
 
-__all__ = ("ask", "with_challenge")
+__all__ = ("ask",)
 
 
 async def ask(connection: Any) -> None:
@@ -35,10 +34,3 @@ async def ask(connection: Any) -> None:
         raise ConnectionRefused(500) from exc
     if connection._early_close is not None:
         raise ConnectionRefused(403, connection._early_close[1])
-
-
-def with_challenge(reply: Reply) -> Reply:
-    """Give a reply that says how to prove who one is, if it is 401 (RFC 9110 §11.6.1)."""
-    if reply.status == 401:
-        reply.headers.append((b"www-authenticate", b"Bearer"))
-    return reply

@@ -22,7 +22,7 @@ from aiorest_ws.exceptions import (
     TooManyRequests,
 )
 from aiorest_ws.exchange.accepting import form_of, wants_events
-from aiorest_ws.exchange.asking import ask, with_challenge
+from aiorest_ws.exchange.asking import ask
 from aiorest_ws.exchange.bodies import JSON, Gone, data_of, kind_of, read_body, waits_to_send
 from aiorest_ws.exchange.caching import conditional
 from aiorest_ws.exchange.connection import HttpConnection, peer_of, received
@@ -83,6 +83,8 @@ class Exchange:
     async def say(self, reply: Reply, scope: Scope, receive: Receive, send: Send, line: Any) -> None:
         """Send a response, the last of its connection where nobody could tell what follows the request."""
         status, headers, body, closes, stream = reply
+        if status == 401 and all(name != b"www-authenticate" for name, _ in headers):
+            headers.append((b"www-authenticate", b"Bearer"))  # RFC 9110 §11.6.1: how to prove who one is
         if closes or (line is not None and line.has_unread_body):
             headers.append((b"connection", b"close"))
         if stream is not None:
@@ -195,7 +197,6 @@ class Exchange:
             reply = reply._replace(closes=True)
         if reply.status == 405:
             return with_allowed(reply, self, url)
-        with_challenge(reply)
         route = request.route
         if route is not None and reply.status == 200 and request.method == "GET" and _is_state(route):
             return conditional(reply, connection)

@@ -335,8 +335,8 @@ class Line(HttpToolsProtocol):
             return
         self._is_leaving = True
         self.pipeline.clear()
-        unread = bool(self._begun_at or self._last_words or self.flow.read_paused)
-        close_behind(transport.transport, unread=unread)  # type: ignore[attr-defined]
+        is_idle = not (self._begun_at or self._last_words or self._is_busy) and self._running.keep_alive
+        close_behind(transport.transport, unread=not is_idle)  # type: ignore[attr-defined]
         self.factory.leaves(self)
 
     @property

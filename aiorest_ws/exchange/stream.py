@@ -13,7 +13,7 @@ from orjson import loads
 from aiorest_ws._speedups import wrap
 from aiorest_ws.connection.guest import Answer, Carrier, Close, Guest, head_of
 from aiorest_ws.exceptions import BaseAPIException, ConnectionRefused
-from aiorest_ws.exchange.asking import ask, with_challenge
+from aiorest_ws.exchange.asking import ask
 from aiorest_ws.exchange.events import HEARTBEAT, end_by, end_of, event_of, is_end
 from aiorest_ws.exchange.replies import Headers, Reply, rendered_reply
 from aiorest_ws.exchange.targets import SLASH, with_slashes
@@ -90,7 +90,7 @@ class Stream:
         known = loads(message)
         if known["status"] >= 400:
             self.close()
-            return with_challenge(rendered_reply(message, known["status"], 0, ""))
+            return rendered_reply(message, known["status"], 0, "")
         if known["status"] not in (_NO_MODIFICATION, _PARTIAL):
             self._first = event_of(message)
         return Reply(200, list(_HEADERS), b"", stream=self)

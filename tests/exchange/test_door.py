@@ -604,6 +604,27 @@ async def test_a_timeout_of_the_applications_own_is_a_failure() -> None:
         assert (await client.get("/hello")).status_code == 500
 
 
+@pytest.mark.parametrize(
+    ("raised", "challenge"),
+    [
+        (ConnectionRefused(401), "Bearer"),
+        (ConnectionRefused(401, headers=[("WWW-Authenticate", "Basic")]), "Basic"),
+        (HTTPError(401, "who?"), "Bearer"),
+        (HTTPError(403, "not you"), None),
+    ],
+)
+@asynchronous
+async def test_who_is_nobody_is_told_how_to_prove_who_it_is(raised: Exception, challenge: str | None) -> None:
+    """RFC 9110 §15.5.2: a 401 has that header, whoever says it."""
+
+    def refuse(connection: Any) -> None:
+        raise raised
+
+    async with client_of(on_connect=refuse) as client:
+        response = await client.get("/hello")
+    assert response.headers.get_list("www-authenticate") == ([] if challenge is None else [challenge])
+
+
 @asynchronous
 async def test_guards_and_dependencies_are_those_of_the_route() -> None:
     told: list[str] = []

@@ -638,6 +638,35 @@ async def test_what_is_wrong_behind_an_offer_of_another_protocol_is_said(caplog:
 
 
 @pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("http", [True, False])
+@asynchronous
+async def test_who_is_refused_at_its_first_head_may_send_on(loop: str, http: bool) -> None:
+    """A body, or another request, would else reset the connection, and many a client loses what it has not read yet."""
+    async with serving(http=http) as app, plain(app) as client:
+        client.send(HEAD + b"Host: another\r\nContent-Length: 20\r\n\r\n")
+        await until(lambda: bool(client.reader._buffer))  # type: ignore[attr-defined]
+        for _ in range(3):
+            client.send(b"12345")
+            await turn_over()
+        assert (await client.response()).status == (400 if http else 405)
+        await client.eof()
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@asynchronous
+async def test_who_is_answered_for_the_last_time_may_send_on(loop: str) -> None:
+    """As some do that end a body with an empty line (RFC 9112 §2.2)."""
+    async with serving() as app, plain(app) as client:
+        client.send(HEAD.replace(b"1.1", b"1.0") + b"Content-Length: 2\r\n\r\n12")
+        await until(lambda: bool(client.reader._buffer))  # type: ignore[attr-defined]
+        for byte in (b"\r", b"\n"):
+            client.send(byte)
+            await turn_over()
+        assert (await client.response()).body == b"12"
+        await client.eof()
+
+
+@pytest.mark.parametrize("loop", LOOPS)
 @asynchronous
 async def test_who_sent_more_than_is_read_gets_the_last_response(loop: str) -> None:
     """What nobody has read would reset the connection, and take with it what was written."""
