@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections import Counter
 from datetime import date
-from itertools import count
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -68,11 +69,16 @@ class Components:
         for generated in generators.of_pydantic(pydantics, self.warnings):
             self._add(generated)
         self.schemas = dict(sorted(self.schemas.items()))
+        titles = Counter(schema.get("title") for schema in self.schemas.values())
+        for name, schema in self.schemas.items():
+            if titles[schema.get("title")] > 1:
+                schema["title"] = name  # by which generators of clients call classes: they leave out the second of two
 
     def _add(self, generated: Generated) -> None:
-        """Take in what was generated; a class is renamed if another one has its name."""
+        """Take in what was generated; a class is renamed if another one has its name, or has a dot in it."""
         defined, schemas = generated
-        renamed = {name: self._free(name, defined) for name in defined if name in self.schemas}
+        taken = {*self.schemas, *defined}
+        renamed = {name: _free(name, taken) for name in defined if name in self.schemas or "." in name}
         references = {TEMPLATE.format(name=old): TEMPLATE.format(name=new) for old, new in renamed.items()}
         drop_false_nulls([*defined.values(), *(schema for _, schema in schemas)])
         for name, schema in defined.items():
@@ -80,9 +86,13 @@ class Components:
         for wanted, schema in schemas:
             wanted.schema.update(_renamed(schema, references))
 
-    def _free(self, name: str, others: dict[str, Any]) -> str:
-        names = (f"{name}_{number}" for number in count(2))
-        return next(free for free in names if free not in self.schemas and free not in others)
+
+def _free(name: str, taken: set[str]) -> str:
+    """Give a name like `name` that is not in `taken`, where it is then; generators of clients take dots for modules."""
+    plain = name.replace(".", "_")
+    free = next(each for each in chain((plain,), (f"{plain}_{number}" for number in count(2))) if each not in taken)
+    taken.add(free)
+    return free
 
 
 def _default(value: Any) -> dict[str, Any]:
