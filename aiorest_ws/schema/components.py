@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections import Counter
+from copy import deepcopy
 from datetime import date
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,7 @@ class Components:
         self.schemas: dict[str, Any] = {}
         self.warnings: list[str] = []
         self._wanted: list[Wanted] = []
+        self._again: list[tuple[str, str]] = []  # names of what was described before, by another name
 
     def schema(self, hint: Any, mode: Mode, title: str, default: Any = None) -> dict[str, Any]:
         """Give the schema of `hint`, still empty but for its `default`; `title` is what a warning names."""
@@ -68,6 +70,7 @@ class Components:
             self._add(generated)
         for generated in generators.of_pydantic(pydantics, self.warnings):
             self._add(generated)
+        self._merge_same()
         self.schemas = dict(sorted(self.schemas.items()))
         titles = Counter(schema.get("title") for schema in self.schemas.values())
         for name, schema in self.schemas.items():
@@ -79,12 +82,31 @@ class Components:
         defined, schemas = generated
         taken = {*self.schemas, *defined}
         renamed = {name: _free(name, taken) for name in defined if name in self.schemas or "." in name}
-        references = {TEMPLATE.format(name=old): TEMPLATE.format(name=new) for old, new in renamed.items()}
+        self._again += [(new, old) for old, new in renamed.items() if old in self.schemas]
+        references = _references(renamed)
         drop_false_nulls([*defined.values(), *(schema for _, schema in schemas)])
         for name, schema in defined.items():
             self.schemas[renamed.get(name, name)] = _renamed(schema, references)
         for wanted, schema in schemas:
             wanted.schema.update(_renamed(schema, references))
+
+    def _merge_same(self) -> None:
+        """Let what was described twice be there once, where that is the same."""
+        again = True
+        while again:
+            same = {new: old for new, old in self._again if new in self.schemas and self._are_same(new, old)}
+            again = bool(same)
+            for name in same:
+                del self.schemas[name]
+            for schema in (*self.schemas.values(), *(wanted.schema for wanted in self._wanted)):
+                _renamed(schema, _references(same))
+
+    def _are_same(self, new: str, old: str) -> bool:
+        return bool(_renamed(deepcopy(self.schemas[new]), _references({new: old})) == self.schemas[old])
+
+
+def _references(names: dict[str, str]) -> dict[str, str]:
+    return {TEMPLATE.format(name=old): TEMPLATE.format(name=new) for old, new in names.items()}
 
 
 def _free(name: str, taken: set[str]) -> str:
