@@ -230,14 +230,16 @@ class Application:
         return Lifespan(self, *around, self._shared, broker_for(options["broker"], self._channel))
 
     def asgi(self, path: str | None = None) -> AsgiApplication:
-        """Give this application as an ASGI 3 application: for uvicorn, or to mount it in another one.
+        """Give this application as an ASGI 3 application, to mount it in another one. It is one itself, as `asgi()`.
 
-        path    the only one that is served, in the place of the option's; it may be that of the whole server, or what
-                is left of it where this is mounted
+        path    the only one that is served, in place of the option's: all of it, or what is left of it below a mount
         """
         from aiorest_ws.asgi import AsgiApplication  # who serves by itself does not need it
 
         return AsgiApplication(self, path)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.asgi()(scope, receive, send)
 
     @asynccontextmanager
     async def connected(self, **options: Unpack[AllOptions]) -> AsyncIterator[Feeds]:

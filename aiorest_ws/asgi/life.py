@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from aiorest_ws.exceptions import ImproperlyConfigured
 from aiorest_ws.exchange.door import Exchange
 from aiorest_ws.logs.loggers import enable_loggers
+from aiorest_ws.logs.throttled import path_of
 from aiorest_ws.routers import warn_if_empty
 from aiorest_ws.server.exposing import expose
 from aiorest_ws.server.patience import Patience
@@ -49,6 +50,7 @@ class Life:
         self._app = app
         self._path = path
         self._own_path: str | None = None  # of the option
+        self._has_missed = False
         self._patience = Patience()
         self._lifespan: Lifespan | None = None
         self._exposition: Exposition | None = None
@@ -72,6 +74,18 @@ class Life:
         """Give the factory, to serve the connection at hand at `path` alone; None is that of the option."""
         self.factory.served_path = self._own_path if path is None else path
         return self.factory
+
+    def say_missed(self, path: str) -> None:
+        """Say once that a WebSocket has come for a path that is not served: it is the host that is to be changed."""
+        if not self._has_missed:
+            self._has_missed = True
+            missed = path_of(path)
+            logger.warning(
+                "a WebSocket has come for %r, and the path that is served is %r: app.asgi(path=%r) serves the other",
+                missed,
+                self.factory.served_path,
+                missed,
+            )
 
     def made(self, protocol: type[P]) -> P:
         """Give a connection of the class `protocol`."""

@@ -15,7 +15,7 @@ from aiorest_ws.status import WS_CLOSED_ABNORMALLY, WS_NO_STATUS_CODE, WS_NORMAL
 
 if TYPE_CHECKING:
     from aiorest_ws.asgi.application import AsgiApplication
-    from aiorest_ws.request import RequestHandlerFactory
+    from aiorest_ws.asgi.life import Life
 
 __all__ = ("Receive", "Scope", "Send", "serve")
 
@@ -40,7 +40,7 @@ async def serve(door: AsgiApplication, scope: Scope, receive: Receive, send: Sen
     try:
         if life.is_ending:
             raise ConnectionRefused(503)
-        head = head_of(_target(scope, life.at(door.served_path)), _headers(scope))
+        head = head_of(_target(scope, life, door.served_path), _headers(scope))
     except ConnectionRefused as exc:
         await _say_answer(send, answer_in(refusal(exc.status, exc.reason, exc.headers)), can_answer)
         return
@@ -64,11 +64,14 @@ def _headers(scope: Scope) -> list[tuple[bytes, bytes]]:
 # The path
 
 
-def _target(scope: Scope, factory: RequestHandlerFactory) -> bytes:
+def _target(scope: Scope, life: Life, served_path: str | None) -> bytes:
     """Give path and query of the request: the whole path if that is served, else what is left below the mount."""
-    path = sent_path(scope)
-    if not factory.serves(path.decode("latin-1")):
-        path = path_below(path, root_of(scope, path))
+    factory = life.at(served_path)
+    whole = path = sent_path(scope)
+    if not factory.serves(whole.decode("latin-1")):
+        path = path_below(whole, root_of(scope, whole))
+        if not factory.serves(path.decode("latin-1")):
+            life.say_missed(whole.decode("latin-1"))
     query = scope.get("query_string", b"")
     return path + (b"?" + query if query else b"")
 

@@ -200,7 +200,7 @@ def _near_application(target: str, module: ModuleType) -> str:
 
 
 def _called(function: Any, target: str, near: str) -> Any:
-    if iscoroutinefunction(function) or iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004
+    if iscoroutinefunction(function) or iscoroutinefunction(type(function).__call__):
         raise Failure(f"{target} is async, expected a plain function: what waits belongs in the lifespan{near}")
     try:
         signature(function).bind()

@@ -51,6 +51,7 @@ class _Life:
         self._said: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
         self._has_begun = False
+        self._is_heard = False  # it knows what a lifespan is
 
     async def begin(self) -> None:
         """Start it. Raises RuntimeError if it says that it has failed."""
@@ -76,10 +77,13 @@ class _Life:
         except Exception as exc:  # that is how most say that they know no lifespan
             if self._has_begun:
                 logger.exception("the lifespan of the ASGI app beside the routes failed")
+            elif self._is_heard:
+                logger.warning("the ASGI app beside the routes is served, though its lifespan failed", exc_info=exc)
             else:
                 logger.debug("the ASGI app beside the routes has no lifespan: %r", exc)
 
     async def _receive(self) -> dict[str, str]:
+        self._is_heard = True
         return {"type": f"lifespan.{await self._told.get()}"}
 
     async def _tell(self, stage: str) -> None:

@@ -36,6 +36,8 @@ from aiorest_ws.realtime.roles import Counted
 
 __all__ = ("Exchange",)
 
+_LEFT = 499  # nobody reads it, but hosts count on an answer: so nginx says that the client left
+
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -106,7 +108,7 @@ class Exchange:
             admit(connection, scope["method"])
             return with_cors(await self._answer(connection, scope, receive, line), connection)
         except Gone:
-            return None
+            return None if line is not None else Reply(_LEFT, [], b"")
         except ConnectionRefused as exc:
             return with_cors(refused(exc, form), connection)
         except PASSED_ON:

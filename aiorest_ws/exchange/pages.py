@@ -51,23 +51,26 @@ class Page:
 
 
 class Document(Page):
-    """What describes the routes: its paths, or its channel, are below where it is mounted."""
+    """What describes the routes, also those that come later; it says where it is mounted."""
 
-    _below: tuple[str, Reply] | None = None
+    _known: tuple[bytes, str, Reply] | None = None
 
     def reply_below(self, root: str) -> Reply:
-        """Give its response, which says so."""
+        """Give its response, made anew if it says something else, or is mounted elsewhere, than the last time."""
         root = quote(root.rstrip("/"), errors="surrogateescape")
-        if not root:
-            return self.reply
-        if self._below is None or self._below[0] != root:
-            document = json.loads(self.reply.body)
-            if "openapi" in document:
-                document["servers"] = [{"url": root}]
-            for channel in document.get("channels", {}).values():
-                channel["address"] = f"{root}{channel['address']}"
-            self._below = root, self._reply_of(json.dumps(document).encode())
-        return self._below[1]
+        body = self._make()
+        if self._known is None or self._known[:2] != (body, root):
+            self._known = body, root, self._reply_of(_mounted(body, root) if root else body)
+        return self._known[2]
+
+
+def _mounted(body: bytes, root: str) -> bytes:
+    document = json.loads(body)
+    if "openapi" in document:
+        document["servers"] = [{"url": root}]
+    for channel in document.get("channels", {}).values():
+        channel["address"] = f"{root}{channel['address']}"
+    return json.dumps(document).encode()
 
 
 def pages_of(factory: Any) -> dict[str, Page]:

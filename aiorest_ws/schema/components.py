@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections import Counter
+from copy import deepcopy
 from datetime import date
-from itertools import count
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -44,6 +46,7 @@ class Components:
         self.schemas: dict[str, Any] = {}
         self.warnings: list[str] = []
         self._wanted: list[Wanted] = []
+        self._again: list[tuple[str, str]] = []  # names of what was described before, by another name
 
     def schema(self, hint: Any, mode: Mode, title: str, default: Any = None) -> dict[str, Any]:
         """Give the schema of `hint`, still empty but for its `default`; `title` is what a warning names."""
@@ -67,22 +70,51 @@ class Components:
             self._add(generated)
         for generated in generators.of_pydantic(pydantics, self.warnings):
             self._add(generated)
+        self._merge_same()
         self.schemas = dict(sorted(self.schemas.items()))
+        titles = Counter(schema.get("title") for schema in self.schemas.values())
+        for name, schema in self.schemas.items():
+            if titles[schema.get("title")] > 1:
+                schema["title"] = name  # by which generators of clients call classes: they leave out the second of two
 
     def _add(self, generated: Generated) -> None:
-        """Take in what was generated; a class is renamed if another one has its name."""
+        """Take in what was generated; a class is renamed if another one has its name, or has a dot in it."""
         defined, schemas = generated
-        renamed = {name: self._free(name, defined) for name in defined if name in self.schemas}
-        references = {TEMPLATE.format(name=old): TEMPLATE.format(name=new) for old, new in renamed.items()}
+        taken = {*self.schemas, *defined}
+        renamed = {name: _free(name, taken) for name in defined if name in self.schemas or "." in name}
+        self._again += [(new, old) for old, new in renamed.items() if old in self.schemas]
+        references = _references(renamed)
         drop_false_nulls([*defined.values(), *(schema for _, schema in schemas)])
         for name, schema in defined.items():
             self.schemas[renamed.get(name, name)] = _renamed(schema, references)
         for wanted, schema in schemas:
             wanted.schema.update(_renamed(schema, references))
 
-    def _free(self, name: str, others: dict[str, Any]) -> str:
-        names = (f"{name}_{number}" for number in count(2))
-        return next(free for free in names if free not in self.schemas and free not in others)
+    def _merge_same(self) -> None:
+        """Let what was described twice be there once, where that is the same."""
+        again = True
+        while again:
+            same = {new: old for new, old in self._again if new in self.schemas and self._are_same(new, old)}
+            again = bool(same)
+            for name in same:
+                del self.schemas[name]
+            for schema in (*self.schemas.values(), *(wanted.schema for wanted in self._wanted)):
+                _renamed(schema, _references(same))
+
+    def _are_same(self, new: str, old: str) -> bool:
+        return bool(_renamed(deepcopy(self.schemas[new]), _references({new: old})) == self.schemas[old])
+
+
+def _references(names: dict[str, str]) -> dict[str, str]:
+    return {TEMPLATE.format(name=old): TEMPLATE.format(name=new) for old, new in names.items()}
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """Give a name like `name` that is not in `taken`, where it is then; generators of clients take dots for modules."""
+    plain = name.replace(".", "_")
+    free = next(each for each in chain((plain,), (f"{plain}_{number}" for number in count(2))) if each not in taken)
+    taken.add(free)
+    return free
 
 
 def _default(value: Any) -> dict[str, Any]:

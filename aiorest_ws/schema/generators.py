@@ -15,7 +15,7 @@ from aiorest_ws._speedups.values import is_pydantics, is_read_from_text
 from aiorest_ws.handlers.kinds import NoCheck, infos_of
 from aiorest_ws.handlers.validation import adapter_of, is_for_pydantic_alone, is_pydantic
 from aiorest_ws.schema.marks import Marks, is_marked
-from aiorest_ws.schema.wanted import TEMPLATE, Wanted
+from aiorest_ws.schema.wanted import TEMPLATE, Mode, Wanted
 
 __all__ = ("Generated", "of_msgspec", "of_pydantic", "sorted_by_library")
 
@@ -30,14 +30,17 @@ class _Kind:
 
     info       as msgspec.inspect has it, if there is something to be said of it
     classes    that are in it, by their full names
+    modes      which of the two it is wanted in, if models of pydantic's are in it: what comes of them may differ from
+               what is sent
     """
 
-    __slots__ = ("classes", "hint", "info", "wanted")
+    __slots__ = ("classes", "hint", "info", "modes", "wanted")
 
-    def __init__(self, hint: Any, info: Any, classes: dict[str, set[Any]]) -> None:
+    def __init__(self, hint: Any, info: Any, classes: dict[str, set[Any]], modes: set[Mode]) -> None:
         self.hint = hint
         self.info = info
         self.classes = classes
+        self.modes = modes
         self.wanted: list[Wanted] = []
 
 
@@ -79,7 +82,9 @@ def _kind_of(wanted: Wanted, warnings: list[str]) -> _Kind | None:
             classes.setdefault(_full_name(cls), set()).add(cls)
     if any(len(same) > 1 for same in classes.values()):
         raise NoCheck("two classes in it have the same name")
-    return _Kind(wanted.hint, infos[0] if any(map(is_marked, infos)) else None, classes)
+    has_model = any(isinstance(info, types.CustomType) and is_pydantics(info.cls) for info in infos)
+    info = infos[0] if any(map(is_marked, infos)) else None
+    return _Kind(wanted.hint, info, classes, {wanted.mode} if has_model else set())
 
 
 def _full_name(cls: Any) -> str:
@@ -88,8 +93,8 @@ def _full_name(cls: Any) -> str:
 
 
 def of_msgspec(kinds: Iterable[_Kind], foreign: list[Wanted], warnings: list[str]) -> Iterator[Generated]:
-    """Give schemas of `kinds`, several times if classes of one name are in them. What pydantic has to fill in comes
-    into `foreign`.
+    """Give schemas of `kinds`, several times if classes of one name are in them, or models that come and are sent. What
+    pydantic has to fill in comes into `foreign`.
     """
     for group in _groups(kinds):
         group, schemas, defined = _of_group(group, warnings)
@@ -98,24 +103,27 @@ def of_msgspec(kinds: Iterable[_Kind], foreign: list[Wanted], warnings: list[str
             if kind.info is not None:
                 marks.put(kind.info, schema)
             _finish(schema, kind.wanted[0], foreign)
+        asks = next((kind for kind in group if kind.modes), *group[:1])
         for schema in defined.values():
-            _finish(schema, group[0].wanted[0], foreign)
+            _finish(schema, asks.wanted[0], foreign)
         pairs = zip(group, schemas, strict=True)
         yield defined, [(wanted, schema) for kind, schema in pairs for wanted in kind.wanted]
 
 
 def _groups(kinds: Iterable[_Kind]) -> list[list[_Kind]]:
-    """Give lists of kinds with no two classes of one name in any of them; mostly there is one."""
-    groups: list[tuple[list[_Kind], dict[str, set[Any]]]] = []
+    """Give lists of kinds with no two classes of one name, and no two modes, in any of them; mostly there is one."""
+    groups: list[tuple[list[_Kind], dict[str, set[Any]], set[Mode]]] = []
     for kind in kinds:
-        for group, classes in groups:
-            if all(classes.get(name, same) == same for name, same in kind.classes.items()):
+        for group, classes, modes in groups:
+            is_one_mode = len(modes | kind.modes) < 2
+            if is_one_mode and all(classes.get(name, same) == same for name, same in kind.classes.items()):
                 group.append(kind)
                 classes.update(kind.classes)
+                modes |= kind.modes
                 break
         else:
-            groups.append(([kind], dict(kind.classes)))
-    return [group for group, _ in groups]
+            groups.append(([kind], dict(kind.classes), set(kind.modes)))
+    return [group for group, _, _ in groups]
 
 
 def _of_group(group: list[_Kind], warnings: list[str]) -> tuple[list[_Kind], list[dict[str, Any]], dict[str, Any]]:

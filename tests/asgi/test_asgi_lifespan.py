@@ -187,6 +187,22 @@ async def test_door_made_anew_for_each_connection_starts_it_once() -> None:
     assert said == ["enter", "up", "down", "exit"]
 
 
+@asynchronous
+async def test_application_is_one_of_asgi_itself() -> None:
+    app, said = noted(path="/ws")
+    server = Lifespan(app)
+    assert await server.step("startup") == {"type": "lifespan.startup.complete"}
+    connection = ByHand("/ws")
+    connection.begin(app)
+    assert (await connection.told())["type"] == "websocket.accept"
+    connection.ask()
+    assert (await connection.reply())["data"] == "Hello, world!"
+    connection.say("websocket.disconnect")
+    await connection.over()
+    assert await server.step("shutdown") == {"type": "lifespan.shutdown.complete"}
+    assert said == ["enter", "up", "down", "exit"]
+
+
 def test_copies_that_hosts_make_of_their_routes_have_the_same_application() -> None:
     asgi = Application(make_router()).asgi()
     assert copy.deepcopy({"/live": asgi}) == {"/live": asgi}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from contextvars import ContextVar
 from typing import Any
 
@@ -73,6 +74,22 @@ async def test_path_that_is_not_served(path: str, scope: dict[str, Any], option:
     server = ByHand(path, extensions={"websocket.http.response": {}}, **scope)
     async with server.serving(app_of().asgi(path=option), accepts=False):
         assert (await server.told())["status"] == 404
+
+
+@asynchronous
+async def test_first_that_comes_for_another_path_says_how_to_serve_it(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    app = app_of()
+    async with app.asgi():
+        for path in ("/live/ws", "/", "/other"):
+            server = ByHand(path, root_path="/live" if path == "/live/ws" else "")
+            server.begin(app)
+            await server.told()
+            server.say("websocket.disconnect")
+            await server.over()
+    (said,) = caplog.messages
+    assert said.startswith("a WebSocket has come for '/live/ws', and the path that is served is '/': ")
+    assert said.endswith("app.asgi(path='/live/ws') serves the other")
 
 
 @asynchronous

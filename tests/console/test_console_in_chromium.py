@@ -62,6 +62,14 @@ class Kinds(msgspec.Struct):
     unset: str | None = None
 
 
+class Plan(msgspec.Struct):
+    due: date | None
+    count: int | None
+    size: Literal["s", "l"] | None
+    where: Point | None
+    name: str
+
+
 def make_router() -> SimpleRouter:
     """Give a router with pets: a state, a log, and what fails."""
     pets: list[Pet] = []
@@ -117,6 +125,10 @@ def make_router() -> SimpleRouter:
     @router.get("/rest/{rest:path}")
     def rest(request: Request, rest: str) -> str:
         return rest
+
+    @router.post("/plans")
+    def plan(request: Request, data: Plan) -> Plan:
+        return data
 
     @router.post("/storm")
     def storm(request: Request) -> int:
@@ -253,6 +265,37 @@ async def test_what_a_form_cannot_send_is_said() -> None:
         await page.click("#send")
         await expect(page.locator("#reply-status")).to_have_text("422")
         await expect(page.locator("#reply-body")).to_contain_text("length >= 1")
+
+
+@within(60)
+async def test_a_field_that_may_be_null_may_be_empty_though_it_has_to_be_there() -> None:
+    async with browser() as chromium, shown(chromium) as (_, page):
+        await choose(page, "POST", "/plans")
+        await page.click("#send")
+        await expect(page.locator("#reply-status")).to_have_text("200")
+        nothing = {"due": None, "count": None, "size": None, "where": None}
+        assert json.loads(await page.locator("#reply-body").inner_text()) == nothing | {"name": ""}
+        for name, text in {"due": "2026-11-29", "count": "3", "name": "Ada", "x": "1"}.items():
+            await page.get_by_role("textbox", name=re.compile(f"^{name}")).fill(text)
+        await page.get_by_role("combobox", name="size").select_option("l")
+        await page.click("#send")
+        await expect(page.locator("#reply-body")).to_contain_text("Ada")
+        assert json.loads(await page.locator("#reply-body").inner_text()) == {
+            "due": "2026-11-29",
+            "count": 3,
+            "size": "l",
+            "where": {"x": 1, "y": 0},
+            "name": "Ada",
+        }
+
+
+@within(60)
+async def test_what_is_not_sent_of_a_message_is_said() -> None:
+    async with browser() as chromium, shown(chromium) as (_, page):
+        await page.click("#tab-raw")
+        await page.fill("#raw", '{"method": "GET", "url": "/pets", "token": "mine"}')
+        await page.click("#send")
+        await expect(page.locator("#problem")).to_contain_text('"token" is not to be said here')
 
 
 @within(60)

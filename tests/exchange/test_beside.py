@@ -194,6 +194,24 @@ async def test_a_lifespan_that_raises_once_it_has_begun_is_logged(caplog: pytest
 
 
 @asynchronous
+async def test_a_lifespan_that_raises_at_the_start_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """As ASGI has it, the app is served: so do those begin that know no lifespan."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await receive()
+            raise ValueError("no db")
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    async with serving(app) as (_, client):
+        assert (await client.get("/")).text == "ok"
+    (record,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert record.getMessage() == "the ASGI app beside the routes is served, though its lifespan failed"
+    assert "no db" in str(record.exc_info and record.exc_info[1])
+
+
+@asynchronous
 async def test_an_app_that_knows_no_lifespan_needs_none() -> None:
     async def plain(scope: Any, receive: Any, send: Any) -> None:
         assert scope["type"] == "http"

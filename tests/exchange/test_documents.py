@@ -68,6 +68,18 @@ async def test_a_document_says_where_it_is_mounted(root: str, servers: Any) -> N
 
 
 @asynchronous
+async def test_a_route_that_comes_later_is_described() -> None:
+    app = make_app()
+    async with client_of(app) as client:
+        before = await client.get("/openapi.json")
+        app._options["router"].get("/later")(lambda request: "late")
+        assert (await client.get("/later")).json() == "late"
+        for kind in ("openapi", "asyncapi"):
+            after = await client.get(f"/{kind}.json", headers={"If-None-Match": before.headers["etag"]})
+            assert "/later" in after.text
+
+
+@asynchronous
 async def test_an_application_may_keep_them_to_itself() -> None:
     async with client_of(make_app(schema=False)) as client:
         assert (await client.get("/openapi.json")).status_code == 404

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, Generic, Literal, TypeVar
+from unittest.mock import AsyncMock
 from urllib.parse import quote, unquote
 
 import httpx
@@ -18,6 +19,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec import Meta
 from pydantic import Field
+from starlette.middleware.base import BaseHTTPMiddleware
 
 from aiorest_ws import (
     Application,
@@ -804,12 +806,42 @@ async def test_a_client_that_leaves_has_its_handler_cancelled() -> None:
         await begun.wait()
         return {"type": "http.disconnect"}
 
+    async def send(message: Any) -> None:
+        sent.append(message.get("status"))
+
     sent: list[Any] = []
     exchange = Exchange(Application(own).prepare())
     scope = {"type": "http", "method": "GET", "path": "/", "http_version": "1.1", "headers": [(b"host", b"t")]}
-    await exchange(scope, receive, sent.append)  # type: ignore[arg-type]
+    await exchange(scope, receive, send)
     await ended.wait()
-    assert sent == []
+    assert sent == [499, None]  # for what is around it: Starlette's middlewares take no answer for an error
+
+
+@asynchronous
+async def test_a_client_that_leaves_is_no_error_behind_a_middleware_of_starlette() -> None:
+    begun, said = asyncio.Event(), []
+
+    own = SimpleRouter()
+
+    @own.get("/")
+    async def wait(request: Any) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    async def passing(request: Any, call_next: Any) -> Any:
+        response = await call_next(request)
+        said.append(response.status_code)
+        return response
+
+    async def receive() -> Any:
+        await begun.wait()
+        return {"type": "http.disconnect"}
+
+    asgi = Application(own).asgi()
+    scope = {"type": "http", "method": "GET", "path": "/", "http_version": "1.1", "headers": [(b"host", b"t")]}
+    async with asgi:
+        await BaseHTTPMiddleware(asgi, dispatch=passing)(scope, receive, AsyncMock())
+    assert said == [499]
 
 
 @asynchronous
@@ -924,7 +956,7 @@ async def test_a_handler_with_a_key_outlives_its_client() -> None:
     factory = Application(own, idempotency=lambda request: "ada").prepare()
     headers = [(b"host", b"t"), (b"content-length", b"0"), (b"idempotency-key", b"0123456789abcdef")]
     scope = {"type": "http", "method": "POST", "path": "/", "http_version": "1.1", "headers": headers}
-    await Exchange(factory)(scope, receive, lambda message: None)  # type: ignore[arg-type,return-value]
+    await Exchange(factory)(scope, receive, AsyncMock())
     assert len(factory.unfinished) == 1
     go_on.set()
     await done.wait()

@@ -112,9 +112,12 @@ def named(name: str, *, base: type = Struct, module: str = __name__, **fields: A
 def test_two_classes_of_one_name_stay_two() -> None:
     one, other = named("Same", module="one", a=int), named("Same", module="other", b=int)
     (first, second), components = finished(one, list[other])  # type: ignore[valid-type]
-    assert first == ref("one.Same")
-    assert second["items"] == ref("other.Same")
-    assert set(components.schemas) == {"one.Same", "other.Same"}
+    assert first == ref("one_Same")
+    assert second["items"] == ref("other_Same")
+    assert {name: schema["title"] for name, schema in components.schemas.items()} == {
+        "one_Same": "one_Same",  # by titles, too, generators of clients tell classes apart
+        "other_Same": "other_Same",
+    }
 
 
 def test_two_classes_that_are_called_the_same_in_one_module_stay_two() -> None:
@@ -139,6 +142,48 @@ def test_references_of_a_discriminator_are_renamed_too() -> None:
     pet = components.schemas["Owner"]["properties"]["pet"]
     assert pet["discriminator"]["mapping"]["cat"] == "#/components/schemas/Cat_2"
     assert ref("Cat_2") in pet["oneOf"]
+
+
+class Street(Struct):
+    name: str
+
+
+class Named(pydantic.BaseModel):
+    name: str = pydantic.Field(validation_alias="in", serialization_alias="out")
+
+    @pydantic.computed_field  # type: ignore[prop-decorator]
+    @property
+    def loud(self) -> str:
+        return self.name.upper()
+
+
+class Home(Struct):
+    owner: Named
+    street: Street
+
+
+class House(Struct):
+    model: Inner
+    street: Street
+
+
+@pytest.mark.parametrize("modes", [("validation", "serialization"), ("serialization", "validation")])
+def test_a_model_in_a_struct_is_what_comes_where_that_comes_and_what_is_sent_where_that_is_sent(modes: Any) -> None:
+    components = Components()
+    schemas = {mode: components.schema(list[Home], mode, "GET /") for mode in modes}
+    for mode in modes:
+        components.schema(House, mode, "GET /")
+    components.finish()
+
+    def followed(schema: dict[str, Any]) -> dict[str, Any]:
+        return components.schemas[schema["$ref"].rpartition("/")[2]]["properties"]  # type: ignore[no-any-return]
+
+    for mode, expected in (("validation", {"in"}), ("serialization", {"out", "loud"})):
+        home = followed(schemas[mode]["items"])
+        assert set(followed(home["owner"])) == expected
+        assert home["street"] == ref("Street")
+    # What is the same is there once, though it was described twice.
+    assert set(components.schemas) == {"Home", "Home_2", "House", "Inner", "Named-Input", "Named-Output", "Street"}
 
 
 def test_what_comes_and_what_is_sent_of_a_model_may_differ() -> None:

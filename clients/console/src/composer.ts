@@ -13,6 +13,7 @@ interface Form {
   data?: Field;
 }
 
+const PARTS = ["method", "url", "args", "data", "idempotency_key"];
 const EMPTY: Message = { method: "GET", url: "/" };
 
 export class Composer {
@@ -80,6 +81,8 @@ export class Composer {
     if (typeof message?.method !== "string" || typeof message.url !== "string") {
       throw new Error('the message needs "method" and "url", each a text');
     }
+    const odd = Object.keys(message).find((name) => !PARTS.includes(name));
+    if (odd !== undefined) throw new Error(`"${odd}" is not to be said here, but ${PARTS.join(", ")}`);
     return message;
   }
 

@@ -31,7 +31,18 @@ function plain(document: Schema, schema: Schema): Schema | undefined {
   return types.length === 1 ? { ...here, type: types[0] } : undefined;
 }
 
+/** Tell whether null is one of several things that `schema` may be: a field for it may be empty. */
+function takesNull(document: Schema, schema: Schema): boolean {
+  const here = resolved(document, schema);
+  const choices: Schema[] = here.anyOf ?? here.oneOf ?? [];
+  return choices.some((one) => resolved(document, one).type === "null") || (Array.isArray(here.type) && here.type.includes("null"));
+}
+
 export function fieldOf(document: Schema, schema: Schema, name: string, isRequired: boolean, depth = 0): Field {
+  if (isRequired && takesNull(document, schema)) {
+    const field = fieldOf(document, { ...schema, default: null }, name, false, depth);
+    return { ...field, read: () => field.read() ?? null };
+  }
   const here = plain(document, schema);
   if (here === undefined) return ofJson(name, schema, isRequired);
   if (here.const !== undefined) return ofChoice(name, [here.const], here, isRequired);
@@ -76,7 +87,7 @@ const byDefault = (schema: Schema) => (schema.default === undefined ? undefined 
 function ofText(name: string, schema: Schema, isRequired: boolean): Field {
   const isLong = (schema.maxLength ?? 0) > 200;
   const input = h(isLong ? "textarea" : "input", {
-    placeholder: schema.default ?? schema.examples?.[0],
+    placeholder: schema.default === null ? "null" : (schema.default ?? schema.examples?.[0]),
     autocomplete: "off",
     spellcheck: "false",
   });
