@@ -68,6 +68,16 @@ class AsgiApplication:
         else:
             raise RuntimeError(f"scope must be websocket, http or lifespan, got {kind!r:.50}")
 
+    if not TYPE_CHECKING:  # type checkers would take any name for an attribute
+
+        def __getattr__(self, name: str) -> Any:
+            """Say of what the application has that it is there: both are called `live`, or `app`, easily."""
+            said = f"{type(self).__name__!r} object has no attribute {name!r}"
+            where = f"live.{name}" if name in ("changed", "publish", "recheck") else name
+            if where != name or (not name.startswith("_") and hasattr(type(vars(self).get("app")), name)):
+                raise AttributeError(f"{said}: that of its application is app.{where}", name=name)
+            raise AttributeError(said, name=name, obj=self)
+
     def __deepcopy__(self, memo: object) -> Self:
         """Give itself: hosts that copy their routes with what is mounted there mean the same application."""
         return self

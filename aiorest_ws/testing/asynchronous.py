@@ -84,6 +84,8 @@ class AsyncTestClient:
         timeout: float = 5.0,
     ) -> None:
         form_of(form)
+        if not hasattr(app, "prepare"):
+            raise TypeError(f"app must be an Application, got {app!r:.200}{_application_of(app)}")
         self.app = app
         self.form = form
         self.timeout = timeout
@@ -364,3 +366,10 @@ def _override(overrides: dict[Any, Any], dependency: Any, instead: Any) -> Calla
         undo = partial(overrides.pop, dependency, None)
     overrides[dependency] = instead
     return undo
+
+
+def _application_of(what: object) -> str:
+    """Say which application was meant."""
+    if hasattr(what, "process_request"):
+        return ": Application(router) has the routes of a router"
+    return ": give the application of which it is the asgi()" if hasattr(what, "served_path") else ""

@@ -203,6 +203,17 @@ async def test_application_is_one_of_asgi_itself() -> None:
     assert said == ["enter", "up", "down", "exit"]
 
 
+@pytest.mark.parametrize(
+    ("name", "where"), [("run", "app.run"), ("live", "app.live"), ("changed", "app.live.changed"), ("mount", "")]
+)
+def test_what_the_application_has_is_not_to_be_looked_for_here(name: str, where: str) -> None:
+    asgi = Application(make_router()).asgi()
+    assert not hasattr(asgi, name)
+    said = f"has no attribute {name!r}" + (f": that of its application is {where}" if where else "")
+    with pytest.raises(AttributeError, match=f"{said}$"):
+        getattr(asgi, name)
+
+
 def test_copies_that_hosts_make_of_their_routes_have_the_same_application() -> None:
     asgi = Application(make_router()).asgi()
     assert copy.deepcopy({"/live": asgi}) == {"/live": asgi}

@@ -784,3 +784,17 @@ def test_loop_with_a_clock_of_its_own_keeps_it() -> None:
 
     with asyncio.Runner(loop_factory=Virtual) as runner:
         runner.run(test())
+
+
+@pytest.mark.parametrize(
+    ("what", "cure"),
+    [
+        (SimpleRouter(), r": Application\(router\) has the routes of a router"),
+        (Application(SimpleRouter()).asgi(), r": give the application of which it is the asgi\(\)"),
+        (None, ""),
+    ],
+)
+def test_what_is_no_application_is_an_error(what: Any, cure: str) -> None:
+    for client in (TestClient, AsyncTestClient):
+        with pytest.raises(TypeError, match=f"app must be an Application, got .*{cure}$"):
+            client(what)
