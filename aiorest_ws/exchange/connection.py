@@ -11,7 +11,7 @@ from aiorest_ws._speedups import BINARY_MSGPACK
 from aiorest_ws.connection.asking import Asking
 from aiorest_ws.exceptions import BaseAPIException, ConnectionRefused
 from aiorest_ws.exchange.accepting import preferred
-from aiorest_ws.exchange.targets import path_of, with_slashes, written
+from aiorest_ws.exchange.targets import as_sent, path_of, written
 from aiorest_ws.http.head import Handshake, authority, client_address, decoded
 from aiorest_ws.http.scopes import address_of, headers_of, path_below
 
@@ -39,7 +39,7 @@ class HttpConnection(Asking):
     may_have_cookies = True  # with the request of that page
     closes = False  # what carries it is to be closed behind the reply
     media_type = ""
-    slashed = ""  # its url, with `SLASH` for slashes that are none between segments, if there are any
+    marked = ""  # its url, if it is marked: see `targets`
     _early_close: tuple[int, str | None] | None = None
     _live: Any = None
     _context: Context | None = None
@@ -79,18 +79,18 @@ class HttpConnection(Asking):
         return self
 
     def found(self, pipeline: Any, request: Any, trie: Any) -> tuple[Any, Any] | None:
-        """Give where `request` leads, and its path parameters, if its path has slashes that are none between segments.
+        """Give where `request` leads, and its path parameters, if its path is marked.
 
         None if it has none, leads nowhere, or is one that a router's own `process_request` has made of it.
         """
-        url = self.slashed
+        url = self.marked
         if not url or request.url != written(url):
             return None
         try:
             plan, params = pipeline.find(trie, request.method, url)
         except BaseAPIException:
             return None
-        return plan, with_slashes(params)
+        return plan, as_sent(params)
 
     def preferred(self, renderers: Sequence[Any]) -> str | None:
         """Give the format of the renderer that the client wants."""

@@ -30,7 +30,7 @@ from aiorest_ws.exchange.methods import answers_itself, is_routed, method_for, w
 from aiorest_ws.exchange.origins import admit, with_cors
 from aiorest_ws.exchange.pages import check_pages, pages_of
 from aiorest_ws.exchange.replies import Reply, error, made, refused, rendered_reply, unmarked
-from aiorest_ws.exchange.targets import SLASH, args_of, url_of, written
+from aiorest_ws.exchange.targets import args_of, is_marked, url_of, written
 from aiorest_ws.http.head import bearer
 from aiorest_ws.realtime.roles import Counted
 
@@ -171,9 +171,9 @@ class Exchange:
         observes = factory.metrics is not None or factory.access_log
         started = perf_counter() if observes else 0.0
         pipeline = connection._pipeline
-        if SLASH in url:
-            connection.slashed = url
-        if connection.slashed and pipeline.trie is not None and pipeline.process is None:
+        if is_marked(url):
+            connection.marked = url
+        if connection.marked and pipeline.trie is not None and pipeline.process is None:
             answer = self._routed(connection, request, pipeline)
         else:
             answer = pipeline.respond(request)
@@ -232,7 +232,7 @@ class Exchange:
         return plan.live is not None
 
     def _routed(self, connection: HttpConnection, request: Any, pipeline: Any) -> Any:
-        """Have a request answered whose path has slashes that are none between segments."""
+        """Have a request answered whose path is marked."""
         found = connection.found(pipeline, request, pipeline.trie)
         return pipeline.respond(request) if found is None else pipeline.run(request, *found)
 

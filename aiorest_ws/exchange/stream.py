@@ -16,7 +16,7 @@ from aiorest_ws.exceptions import BaseAPIException, ConnectionRefused
 from aiorest_ws.exchange.asking import ask
 from aiorest_ws.exchange.events import HEARTBEAT, end_by, end_of, event_of, is_end
 from aiorest_ws.exchange.replies import Headers, Reply, rendered_reply
-from aiorest_ws.exchange.targets import SLASH, with_slashes
+from aiorest_ws.exchange.targets import as_sent, is_marked
 from aiorest_ws.http.head import Handshake, bearer, client_address
 from aiorest_ws.http.proxy_protocol import other_end
 from aiorest_ws.http.scopes import address_of, headers_of
@@ -133,12 +133,12 @@ class Stream:
         return said.encode() if isinstance(said, str) else bytes(said)
 
     def _named(self, url: str) -> str:
-        """Give `url` as a message says it. Raises HTTPError, 422, for a slash within a segment: none could."""
-        if SLASH not in url:
+        """Give `url` as a message says it. Raises HTTPError, 422, for one that none could say."""
+        if not is_marked(url):
             return url
         pipeline = self._guest._pipeline
         plan, params = pipeline.find(pipeline.trie, "GET", url)
-        return canonical_url(pipeline.trie, plan, with_slashes(params))
+        return canonical_url(pipeline.trie, plan, as_sent(params))
 
     async def _next(self) -> Any:
         """Give what was said next; None once there will be nothing more."""

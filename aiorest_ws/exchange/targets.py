@@ -1,6 +1,7 @@
 """The target of an HTTP request → the url of a request of ours, and its query as texts.
 
-A path is split before it is decoded, once: an encoded slash stays in its segment.
+A path is split before it is decoded, once: an encoded slash stays in its segment. What a message could not say in a
+url, such a slash, a space at the end or braces, is marked.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from aiorest_ws.exceptions import ConnectionRefused
 from aiorest_ws.handlers.texts import Texts
 from aiorest_ws.http.scopes import path_below, root_of, sent_path
 
-__all__ = ("SLASH", "args_of", "path_of", "url_of", "with_slashes", "written")
+__all__ = ("args_of", "as_sent", "is_marked", "path_of", "url_of", "written")
 
-SLASH = "\udc2f"
-"""Stands for a slash that is none between segments: no path in UTF-8 has it."""
+# What stands for them: no path in UTF-8 has it.
+_SPACE = "\udc20"
+_MARKS = str.maketrans("/{}", "\udc2f\udc7b\udc7d")
+_marks = re.compile("[\udc20\udc2f\udc7b\udc7d]")
 
 _MOST = 1000  # parameters of a query
 _FAULT = re.compile(r"%(?![0-9A-Fa-f]{2})").search
@@ -34,12 +37,11 @@ def path_of(scope: Any) -> str:
 
 
 def url_of(path: str) -> str:
-    """Give a path with each segment decoded, `SLASH` for slashes in it. Raises ConnectionRefused, HTTP 400."""
-    if "%" not in path:
-        url = path
+    """Give a path with each segment decoded, and marked. Raises ConnectionRefused, HTTP 400."""
+    if "%" not in path and "{" not in path and "}" not in path:
         if "/." in path and any(segment in _DOTS for segment in path.split("/")):
             raise ConnectionRefused(400, "a path has no segments `.` and `..` here")
-        return url
+        return path
     if _FAULT(path):
         raise ConnectionRefused(400, "malformed path: `%` is followed by two hexadecimal digits")
     try:
@@ -48,17 +50,28 @@ def url_of(path: str) -> str:
         raise ConnectionRefused(400, "malformed path: it is not UTF-8") from None
     if any(part in _DOTS for segment in segments for part in segment.split("/")):
         raise ConnectionRefused(400, "a path has no segments `.` and `..` here")
-    return "/".join([segment.replace("/", SLASH) for segment in segments])
+    url = "/".join([segment.translate(_MARKS) for segment in segments])
+    bare = url.rstrip(" ")
+    return bare + _SPACE * (len(url) - len(bare))
+
+
+def is_marked(url: str) -> bool:
+    """Tell whether no message could say `url`."""
+    return not url.isascii() and _marks.search(url) is not None
 
 
 def written(url: str) -> str:
-    """Give what handlers see as the url, with `%2F` for `SLASH`."""
-    return url.replace(SLASH, "%2F")
+    """Give what handlers see as the url: encoded where it is marked."""
+    return url if url.isascii() else _marks.sub(lambda mark: f"%{ord(mark[0]) - 0xDC00:02X}", url)
 
 
-def with_slashes(params: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Give path parameters with the slashes that they have."""
-    return tuple([value.replace(SLASH, "/") if isinstance(value, str) else value for value in params])
+def as_sent(params: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Give path parameters without marks."""
+    return tuple([_bare(value) if isinstance(value, str) else value for value in params])
+
+
+def _bare(text: str) -> str:
+    return _marks.sub(lambda mark: chr(ord(mark[0]) - 0xDC00), text)
 
 
 def args_of(query: str) -> Texts:

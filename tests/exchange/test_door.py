@@ -10,10 +10,13 @@ from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, Generic, Literal, TypeVar
 from unittest.mock import AsyncMock
+from urllib.parse import quote, unquote
 
 import httpx
 import msgspec
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from msgspec import Meta
 from pydantic import Field
 from starlette.middleware.base import BaseHTTPMiddleware
@@ -37,6 +40,7 @@ from aiorest_ws.testing import AsyncTestClient
 from tests.kit.tokens import Manager
 from tests.serving import TIMEOUT, asynchronous
 
+_DOTS = {".", ".."}
 router = SimpleRouter()
 
 
@@ -275,6 +279,36 @@ async def test_a_path_is_split_and_then_decoded_once(path: str, text: str) -> No
         rest = await client.get(f"/rest/x/{path}/y")
     assert as_json(response)["text"] == text
     assert as_json(rest) == f"x/{text}/y"
+
+
+@given(
+    st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1).filter(
+        lambda text: not _DOTS & {*text.split("/")}
+    )
+)
+@example(" ")
+@example("a ")
+@example("{a}")
+@example("/ {} ")
+@example("%20")
+def test_any_text_is_a_segment(text: str) -> None:
+    """But for control characters, and `.` and `..`, which are a 400; a message could not say all of them in a url."""
+
+    async def check() -> None:
+        async with client_of() as client:
+            response = await client.get(f"/echo/{quote(text, safe='')}")
+            rest = await client.get(f"/rest/x/{quote(text, safe='')}")
+        assert (response.status_code, as_json(response)["text"], as_json(rest)) == (200, text, f"x/{text}")
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize("path", ["/hello%20", "/hello%20%20", "/hello%7B%7D", "/he{}llo"])
+@asynchronous
+async def test_what_is_part_of_a_path_leads_nowhere_else(path: str) -> None:
+    async with client_of() as client:
+        response = await client.get(path)
+    assert (response.status_code, response.json()) == (404, {"detail": f"no route {quote(unquote(path))}"})
 
 
 @pytest.mark.parametrize("path", ["%00", "%zz", "%", "%2e%2e", ".%2e", "%2e", "..%2F..", "%FF", "%0a", "%ED%B0%AF"])

@@ -199,6 +199,15 @@ async def test_a_slash_in_a_segment_and_its_name_are_different_resources() -> No
         return name
 
     async with client_of(router) as client:
-        for path in ("/f/a%2Fb", "/f/a%252Fb", "/f/a%2fb"):
+        for path in (
+            "/f/a%2Fb",
+            "/f/a%252Fb",
+            "/f/a%2fb",
+            "/f/a%20",
+            "/f/a%2520",
+            "/f/a",
+            "/f/%7Ba%7D",
+            "/f/%257Ba%257D",
+        ):
             await client.post(path, headers={"Idempotency-Key": KEY})
-    assert done == ["a/b", "a%2Fb"]
+    assert done == ["a/b", "a%2Fb", "a ", "a%20", "a", "{a}", "%7Ba%7D"]

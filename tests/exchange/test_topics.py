@@ -13,8 +13,6 @@ from aiorest_ws import Application, Live, SimpleRouter
 from tests.kit.events import source
 from tests.serving import TIMEOUT, Client, asynchronous, serving
 
-SLASHED = "this url cannot be subscribed to: parameter 'name': "
-
 
 def client_of(app: Application) -> httpx.AsyncClient:
     return httpx.AsyncClient(base_url="http://{}:{}".format(*app.addresses[0]), timeout=TIMEOUT)
@@ -32,8 +30,8 @@ def router_of(told: dict[str, Any]) -> SimpleRouter:
     "path",
     [
         *("/named/a%20b", "/named/caf%C3%A9", "/named/%e2%82%ac", "/named/a+b", "/named/a%2Bb", "/named/100%25"),
-        *("/named/a%252Fb", "/named/a%252fb", "/named/%7Bname%7D", "/named/a%26b=c", "/named/a%23b", "/named/a%5Cb"),
-        *("/named/a%3Fb", "/named/a%00b", "/named/a%0Ab", "/named/%61", "/named/a/", "/named/a%20", "/n%61med/a"),
+        *("/named/a%252Fb", "/named/a%252fb", "/named/a%26b=c", "/named/a%23b", "/named/a%5Cb"),
+        *("/named/a%3Fb", "/named/a%00b", "/named/a%0Ab", "/named/%61", "/named/a/", "/named/%20a", "/n%61med/a"),
         *("/files/a/b%20c", "/files/a%252Fb", "/files/a%3Fb", "/files/a/b/", "/files/a//"),
         *("/files/a%2Fb", "/files/a%2fb/c", "/files/a%2Fb/"),
     ],
@@ -62,7 +60,7 @@ async def test_a_stream_is_told_of_what_a_message_with_the_same_text_is(path: st
             assert (event.id, event.data[1]) == (push["version"], 2)
 
 
-@pytest.mark.parametrize("path", ["/named/a%2Fb", "/named/%2f", "/named/%2Fa%252F"])
+@pytest.mark.parametrize("path", ["/named/a%2Fb", "/named/%2f", "/named/%2Fa%252F", "/named/a%20", "/named/%7Ba%7D"])
 @asynchronous
 async def test_what_no_message_can_name_is_read_and_not_subscribed_to(path: str) -> None:
     async with serving(router_of({"value": 1}), http=True) as app, client_of(app) as client:
@@ -70,7 +68,7 @@ async def test_what_no_message_can_name_is_read_and_not_subscribed_to(path: str)
         async with source(client, path) as events:
             assert events.response.status_code == 422
             assert events.response.headers["content-type"] == "application/json"
-            assert SLASHED in (await events.response.aread()).decode()
+            assert "this url cannot be subscribed to: " in (await events.response.aread()).decode()
         async with source(client, "/named/a") as events:  # the connection goes on
             assert (await events.next()).data == ["a", 1]
 
