@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 from aiorest_ws.cli.failures import Failure
 from aiorest_ws.cli.loading import add_target, load
@@ -20,6 +21,8 @@ EXAMPLES = """\
   aiorest-ws schema main:app > openapi.json
   aiorest-ws schema --asyncapi main:app > asyncapi.json
   aiorest-ws schema --check openapi.json main:app"""
+
+_NOTHING = object()
 
 
 def fill(parser: Parser) -> None:
@@ -43,5 +46,23 @@ def main(given: Namespace) -> int:
     except (OSError, ValueError) as exc:
         raise Failure(f"{given.check} cannot be read: {exc}") from exc
     if json.dumps(kept, sort_keys=True) != json.dumps(document, sort_keys=True):
-        raise Failure(f"{given.check} is not the schema of {given.target}: write it anew with `aiorest-ws schema`")
+        anew = f"aiorest-ws schema {'--asyncapi ' if given.asyncapi else ''}{given.target} > {given.check}"
+        where = _difference(kept, document) or "the whole"
+        raise Failure(
+            f"{given.check} is not the schema of {given.target}, {where} differs: write it anew with `{anew}`"
+        )
     return 0
+
+
+def _difference(one: Any, other: Any) -> str:
+    """Give where the first difference of two documents is, as paths./todos.get."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        pairs = [(key, one.get(key, _NOTHING), other.get(key, _NOTHING)) for key in {**one, **other}]
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        pairs = list(zip(range(len(one)), one, other, strict=True))
+    else:
+        return ""
+    for key, first, second in pairs:
+        if first != second:
+            return f"{key}.{_difference(first, second)}".rstrip(".")
+    return ""

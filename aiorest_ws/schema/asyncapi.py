@@ -27,6 +27,12 @@ _TOPIC = {"type": "string", "description": "the name of the subscription, from t
 _VERSION = {"type": "string", "description": "what `since` of a later SUBSCRIBE says"}
 _DETAIL = {"description": "what is wrong: a text, or a list of `loc` and `msg`"}
 _REFUSED = {"type": "integer", "minimum": 400, "maximum": 599}
+_KEY = {
+    "type": "string",
+    "minLength": 16,
+    "maxLength": 128,
+    "description": "one for each thing to be done: who asks again with it gets what came of it the first time",
+}
 _RETRY = {"type": "integer", "minimum": 0, "description": "milliseconds after which it makes sense to come back"}
 _CHANGED = {"type": "object", "description": "url → version, of what the client subscribes to"}
 
@@ -84,7 +90,9 @@ class _Writer:
         reply = {"id": _ID, "status": status, "data": self._schema(each.response, each)}
         if each.changes:
             reply["changed"] = _CHANGED
-        self._send(name, each, each.verb, reply, optional=("changed",))
+        if each.is_keyed:
+            reply["replayed"] = {"const": True}
+        self._send(name, each, each.verb, reply, optional=("changed", "replayed"))
 
     def add_subscription(self, each: Described) -> None:
         """Add how one subscribes to `each`, and what comes of it."""
@@ -150,7 +158,7 @@ class _Writer:
 
     def _asked(self, each: Described, verb: str) -> tuple[dict[str, Any], list[str]]:
         """Give the members of a request, and those that may be left out."""
-        optional = ["token", "since"]
+        optional = ["token", "since", "idempotency_key"]
         asked: dict[str, Any] = {"method": {"const": verb}, "url": _url(each)}
         args = [p for p in each.parameters if p.place == "args"]
         if args or each.open:
@@ -166,6 +174,8 @@ class _Writer:
             asked["data"] = self._taken(body, each)
             if not body.is_required:
                 optional.append("data")
+        if each.is_keyed and verb != "SUBSCRIBE":
+            asked["idempotency_key"] = _KEY
         if verb == "SUBSCRIBE":
             asked["since"] = _VERSION
         if each.guarding.reads_tokens or each.guarding.needs_user:

@@ -12,6 +12,7 @@ from aiorest_ws._speedups import Plan
 from aiorest_ws.callables.annotations import Unreadable, meaning_of, parameters_of
 from aiorest_ws.callables.calls import layers_of
 from aiorest_ws.handlers.signatures import Signature
+from aiorest_ws.idempotency import token_holder
 from aiorest_ws.realtime.live import Live
 from aiorest_ws.registration.routes import Route
 from aiorest_ws.routing.templates import converters_by_parameter, parameter_names, replace_parameters
@@ -73,6 +74,7 @@ class Described:
     formats       that a request may choose, the first if it does not
     live          how it changes, where one may subscribe
     changes       templates of the urls that it changes
+    is_keyed      a request may have a key, with which it is done once
     """
 
     title: str
@@ -93,23 +95,31 @@ class Described:
     guarding: Guarding
     live: Live | None
     changes: tuple[str, ...]
+    is_keyed: bool
     warnings: list[str] = field(default_factory=list)
 
 
-def describe(routes: Iterable[Route], middlewares: Sequence[Any] = ()) -> Iterator[Described]:
-    """Describe each verb of `routes`, in their order; `middlewares` are those of the application around them."""
+def describe(routes: Iterable[Route], middlewares: Sequence[Any] = (), idempotency: Any = None) -> Iterator[Described]:
+    """Describe each verb of `routes`, in their order.
+
+    middlewares    those of the application around them
+    idempotency    its option: who asks with a key
+    """
     for route in routes:
         for verb in route.methods:
-            yield _described(route, verb, middlewares)
+            yield _described(route, verb, middlewares, idempotency)
 
 
-def _described(route: Route, verb: str, middlewares: Sequence[Any]) -> Described:
+def _described(route: Route, verb: str, middlewares: Sequence[Any], idempotency: Any) -> Described:
     view, plan = route.handler, route.plans[verb]
     value = _value_of(plan)
     fit: Signature = value.fit  # type: ignore[assignment]
     title = f"{verb} {route.path}"
     warnings: list[str] = []
     summary, description = _texts(view, fit.handler)
+    guarding = guarding_of(plan, (*middlewares, *route.middlewares))
+    # Who asks is told by tokens, if nobody says otherwise, and only they may have a key.
+    is_told = guarding.reads_tokens if _is_by_token(idempotency) else idempotency is not False
     return Described(
         title=title,
         path=_plain(route.path),
@@ -126,11 +136,17 @@ def _described(route: Route, verb: str, middlewares: Sequence[Any]) -> Described
         status=view.status,
         may_differ=_may_differ(fit.handler),
         formats=tuple(r.format for r in view.renderers if r.format),
-        guarding=guarding_of(plan, (*middlewares, *route.middlewares)),
+        guarding=guarding,
         live=None if plan.live is None else plan.live.live,
         changes=() if plan.changes is None else tuple(map(_plain, view.changes)),
+        is_keyed=plan.writes and is_told,
         warnings=warnings,
     )
+
+
+def _is_by_token(idempotency: Any) -> bool:
+    """Tell whether it is the token that says who asks with a key."""
+    return idempotency is None or getattr(idempotency, "who", None) is token_holder
 
 
 def _value_of(plan: Plan) -> Plan:

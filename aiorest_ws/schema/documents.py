@@ -61,14 +61,14 @@ class Documents:
         version = options["api_version"] if version is None else version
         middlewares = tuple(self._application.middlewares)
         address = served_path or "/" + options["path"].strip("/")
-        limit, prefix = options["requests_per_second"], options["http_prefix"]
-        state = (router.routes, middlewares, limit, prefix)
+        limit, prefix, idempotency = options["requests_per_second"], options["http_prefix"], options["idempotency"]
+        state = (router.routes, middlewares, limit, prefix, idempotency)
         known = self._texts.get((kind, title, version, address))
         if known is not None and known[0] == state:
             return known[1]
 
         def make() -> tuple[str, list[str]]:
-            described = describe(router.routes, middlewares)
+            described = describe(router.routes, middlewares, idempotency)
             if kind == "openapi":
                 document, warnings = openapi(
                     described, title=title, version=version, is_limited=limit is not None, prefix=prefix

@@ -31,6 +31,7 @@ _REFUSALS = {
     401: ("Unauthorized", "a token is missing, or not valid"),
     403: ("Forbidden", "a permission refuses the request"),
     404: ("NotFound", "nothing is here"),
+    409: ("Conflict", "a request with this key has been done, or may have been, and its reply is not there"),
     413: ("ContentTooLarge", "the request is larger than the server takes"),
     415: ("UnsupportedMediaType", "the body is of a type that the server does not read"),
     422: ("UnprocessableContent", "what comes does not fit; `detail` is a text, or a list of `loc` and `msg`"),
@@ -141,8 +142,10 @@ def _refusals(each: Described, is_limited: bool) -> list[int]:
         statuses.add(404)
     if any(parameter.place == "data" for parameter in each.parameters):
         statuses |= {413, 415}
-    if each.checked:
+    if each.checked or each.is_keyed:
         statuses.add(422)
+    if each.is_keyed:
+        statuses.add(409)
     if is_limited or each.guarding.reads_tokens:
         statuses.add(429)
     return sorted(statuses & _REFUSALS.keys())
@@ -167,6 +170,9 @@ def _extensions(each: Described) -> dict[str, Any]:
             found["x-live"]["presence"] = f"{each.path.rstrip('/')}/presence"
     if each.changes:
         found["x-changes"] = list(each.changes)
+    if each.is_keyed:
+        # No parameter: a tool that makes requests up sends one key with several, which are refused then.
+        found["x-idempotent"] = {"header": "Idempotency-Key"}
     return found
 
 

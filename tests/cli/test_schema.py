@@ -40,8 +40,21 @@ def test_the_command_and_its_check(cli: Cli, tmp_path: Path) -> None:
     ):
         kept.write_bytes(same)
         assert cli("schema", "--check", str(kept), f"{cli.write(PROGRAM)}:app").code == 0
-    kept.write_text("{}", "utf-8")
-    assert cli("schema", "--check", str(kept), f"{cli.write(PROGRAM)}:app").code == 1
+    for change, where in (
+        (lambda it: it.clear(), "openapi differs"),
+        (lambda it: it["paths"]["/"]["get"].update(summary="Other"), "paths./.get.summary differs"),
+        (lambda it: it["paths"].update({"/x": None}), "paths./x differs"),
+        (lambda it: it["paths"]["/"]["get"].update(tags=[1]), "paths./.get.tags differs"),
+        (lambda it: it["info"].update(version=1), "info.version differs"),
+    ):
+        other = json.loads(said.out)
+        change(other)
+        kept.write_text(json.dumps(other), "utf-8")
+        failed = cli("schema", "--check", str(kept), f"{(name := cli.write(PROGRAM))}:app")
+        assert (failed.code, where in failed.err) == (1, True), failed.err
+        assert f"`aiorest-ws schema {name}:app > {kept}`" in failed.err
+    kept.write_text("[]", "utf-8")
+    assert "the whole differs" in cli("schema", "--check", str(kept), f"{cli.write(PROGRAM)}:app").err
     for wrong in ("", "{", '{"openapi'):
         kept.write_text(wrong, "utf-8")
         failed = cli("schema", "--check", str(kept), f"{cli.write(PROGRAM)}:app")

@@ -212,6 +212,21 @@ def test_tokens() -> None:
     assert "token" not in asked["required"]
 
 
+def test_a_request_with_a_key_and_its_replayed_reply_fit() -> None:
+    router = SimpleRouter()
+    router.post("/orders", status=201)(lambda request: 1)
+    document = document_of(app := Application(router, idempotency=lambda request: "ada"))
+    with TestClient(app) as client:
+        key = "0123456789abcdef"
+        assert not client.post("/orders", idempotency_key=key).replayed
+        again = client.post("/orders", idempotency_key=key)
+    assert (again.status, again.replayed) == (201, True)
+    request: dict[str, Any] = {"id": 1, "method": "POST", "url": "/orders", "idempotency_key": key}
+    assert fits(document, "post_orders.request", request)
+    assert not fits(document, "post_orders.request", request | {"idempotency_key": "short"})
+    assert fits(document, "post_orders.reply", {"id": 1, "status": 201, "data": 1, "replayed": True})
+
+
 def test_a_bare_application() -> None:
     router = SimpleRouter()
     router.get("/")(lambda request: 1)

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from aiorest_ws import SimpleRouter
+from aiorest_ws import MethodBasedView, SimpleRouter
 from aiorest_ws.abstract import AbstractPermission
 from aiorest_ws.auth.permissions import HasScope, IsAuthenticated
 from aiorest_ws.auth.token.managers import JSONWebTokenManager
 from aiorest_ws.auth.token.middlewares import JSONWebTokenMiddleware
+from aiorest_ws.idempotency import Idempotency
 from tests.schema.kit import document_of, operation_of
 
 
@@ -18,6 +19,12 @@ class IsKind(AbstractPermission):
     @staticmethod
     def check(request: Any, handler: Any) -> bool:
         return True
+
+
+class Orders(MethodBasedView):
+    def get(self, request: Any) -> Any: ...
+
+    def post(self, request: Any) -> Any: ...
 
 
 def tokens() -> JSONWebTokenMiddleware:
@@ -70,6 +77,26 @@ def test_without_guards_nothing_is_said() -> None:
     assert "security" not in document["paths"]["/"]["get"]
     assert "securitySchemes" not in document["components"]
     assert not {"401", "403"} & document["paths"]["/"]["get"]["responses"].keys()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, False),
+        ({"middlewares": [tokens()]}, True),
+        ({"middlewares": [tokens()], "idempotency": False}, False),
+        ({"idempotency": lambda request: "ada"}, True),
+        ({"idempotency": Idempotency(seconds=1)}, False),
+        ({"idempotency": Idempotency(who=lambda request: "ada")}, True),
+        ({"idempotency": Idempotency(seconds=1), "middlewares": [tokens()]}, True),
+    ],
+)
+def test_a_key_is_said_where_it_is_known_who_asks(options: dict[str, Any], expected: bool) -> None:
+    router = SimpleRouter()
+    router.register("/", Orders, ["GET", "POST"])
+    item = document_of(router, **options)["paths"]["/"]
+    for verb, is_keyed in (("get", False), ("post", expected)):
+        assert ("x-idempotent" in item[verb], "409" in item[verb]["responses"]) == (is_keyed, is_keyed)
 
 
 def test_permissions_are_named() -> None:
