@@ -163,7 +163,7 @@ class Line(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._framing.is_head:  # a trailer is no header
-            super().on_header(name, value)
+            super().on_header(name, value.rstrip(b" \t"))  # RFC 9110 §5.5
 
     def on_headers_complete(self) -> None:
         version, method = self.parser.get_http_version(), self.parser.get_method()

@@ -40,6 +40,10 @@ class Listening(Guest):
     line: Any = None  # that carries it, if it is one of ours: it was let in as that
     refused: ConnectionRefused | BaseAPIException | None = None  # with what the application said no
 
+    def send_event(self, name: Any, data: Any = None) -> bool:
+        """Tell that nothing can be sent beside what is told of the route."""
+        return False
+
     async def _ask(self) -> Any:
         try:
             await ask(self)

@@ -67,7 +67,7 @@ def path_below(path: bytes, root: str) -> bytes:
 
 def headers_of(scope: Mapping[str, Any]) -> list[tuple[bytes, bytes]]:
     """Give the headers of the client, with the Host that a server may have left out: its own address."""
-    headers = [(bytes(name), bytes(value)) for name, value in scope["headers"]]
+    headers = [(bytes(name), bytes(value).strip(b" \t")) for name, value in scope["headers"]]  # RFC 9110 §5.5
     if all(name.lower() != b"host" for name, _ in headers):
         host, _ = scope.get("server") or ("localhost", 80)
         host = "localhost" if "/" in host else host  # a Unix socket

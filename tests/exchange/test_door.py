@@ -541,6 +541,21 @@ async def test_a_connection_has_the_names_of_a_websockets() -> None:
 
 
 @asynchronous
+async def test_spaces_that_a_server_leaves_around_a_header_are_none_of_it() -> None:
+    """uvicorn's httptools does, behind it."""
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    exchange = Exchange(Application(router).prepare())
+    headers = [(b"host", b"t "), (b"accept", b" application/msgpack\t"), (b"origin", b"http://t ")]
+    scope = {"type": "http", "method": "GET", "path": "/hello", "query_string": b"", "headers": headers}
+    await exchange(scope, AsyncMock(), send)
+    assert (sent[0]["status"], sent[1]["body"]) == (200, msgspec.msgpack.encode("hi"))
+
+
+@asynchronous
 async def test_every_name_that_users_know_is_there() -> None:
     """What a handler may ask of a connection, it may ask of each kind."""
     seen: list[Any] = []

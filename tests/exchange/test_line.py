@@ -435,6 +435,29 @@ async def test_100_continue_is_said_to_who_may_go_on() -> None:
         await client.eof()
 
 
+@pytest.mark.parametrize("before", [b"", OK], ids=["first", "later"])
+@asynchronous
+async def test_spaces_around_a_header_are_none_of_it(before: bytes) -> None:
+    """RFC 9110 §5.5."""
+    head = (
+        b"POST /headers HTTP/1.1\r\nHost:localhost \t\r\nContent-Type: \t application/json \r\nX: \t \r\n"
+        b"Origin: http://localhost \r\nExpect: 100-continue\t\r\nContent-Length: 2 \r\n\r\n"
+    )
+    router = router_of()
+    router.post("/headers")(lambda request: dict(request.connection.headers))
+    async with serving(router) as app, plain(app) as client:
+        client.send(before + head)
+        assert [(await client.response()).status for _ in range(2 if before else 1)][-1] == 100
+        assert json.loads((await client.ask(b"12")).body) == {
+            "host": "localhost",
+            "content-type": "application/json",
+            "x": "",
+            "origin": "http://localhost",
+            "expect": "100-continue",
+            "content-length": "2",
+        }
+
+
 EXPECTS = HEAD + b"Expect: 100-continue\r\n"
 
 

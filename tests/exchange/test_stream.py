@@ -139,6 +139,22 @@ async def test_a_log_gives_what_was_missed() -> None:
 
 
 @asynchronous
+async def test_nothing_is_pushed_beside_what_is_told_of_the_route() -> None:
+    """Not by a hook, nor to all connections: a stream has no events of another kind."""
+    told: list[bool] = []
+    async with (
+        serving(on_connect=lambda connection: told.append(connection.send_event("hello"))) as (world, app, client),
+        source(client, "/state") as events,
+    ):
+        assert (await events.next()).data == {"n": 1}
+        told += [connection.send_event("all") for connection in factory_of(app).connections]
+        world.value = 2
+        await app.live.changed("/state")
+        assert (await events.next()).data == 2
+    assert told == [False] * 3
+
+
+@asynchronous
 async def test_an_end_is_an_event() -> None:
     async with serving() as (world, app, client), source(client, "/private/7") as events:
         await events.next()
