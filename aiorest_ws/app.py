@@ -85,6 +85,7 @@ class Application:
         self._channel: Any = None  # to the supervisor, in a worker
         self._loop: asyncio.AbstractEventLoop | None = None  # that serves
         self._lives: dict[asyncio.AbstractEventLoop, Life] = {}  # one for all that `asgi` gives, in each loop
+        self._doors: dict[str, AsgiApplication] = {}  # by the path that they name
         self._server: Server | None = None
         self._seat: Seat | None = None  # in a worker: what it has of its supervisor
         self.addresses: list[Any] = []

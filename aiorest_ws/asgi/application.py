@@ -38,6 +38,7 @@ class AsgiApplication:
         self._stopping: set[asyncio.Future[None]] = set()
         self._has_said = self._has_said_through = False
         if self.served_path is not None:
+            app._doors[self.served_path] = self  # a path that is named is served, whether anybody keeps what names it
             doors.name(self.served_path, self)
             self.say_who_is_not_asked()
 

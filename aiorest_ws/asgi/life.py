@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from collections.abc import Coroutine, Mapping
+from contextlib import suppress
 from contextvars import Context, ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,7 +17,7 @@ from aiorest_ws.logs.throttled import path_of
 from aiorest_ws.routers import warn_if_empty
 from aiorest_ws.server.exposing import expose
 from aiorest_ws.server.patience import Patience
-from aiorest_ws.server.shutdown import shut_down
+from aiorest_ws.server.shutdown import say_goodbye, shut_down
 
 if TYPE_CHECKING:
     from aiorest_ws.app import Application
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ("Life",)
 
 logger = logging.getLogger("aiorest_ws")
+
+_LOOK = 0.25  # seconds between two looks at whether uvicorn is to exit
 
 _lives: set[asyncio.Task[None]] = set()  # the loop itself would let go of one that nobody knows any more
 
@@ -123,7 +127,7 @@ class Life:
         try:
             await self._begin()
             self._ready.set_result(None)
-            await self._asked.wait()
+            await self._until_asked()
         except asyncio.CancelledError:
             if not self._asked.is_set():  # else it was asked to end while it began
                 self._patience.lose()  # all tasks of the loop are being cancelled
@@ -131,6 +135,17 @@ class Life:
                     self._lifespan.abandon()
         finally:
             await self._end()
+
+    async def _until_asked(self) -> None:
+        """Wait for the end. uvicorn waits for streams before it says that it is: they end as soon as it does."""
+        server = _uvicorn()
+        while server is not None and not self._asked.is_set():
+            if server.should_exit:
+                _end_streams(self.factory)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK):
+                    await self._asked.wait()
+        await self._asked.wait()
 
     async def _begin(self) -> None:
         app = self._app
@@ -191,6 +206,21 @@ class Life:
             await coroutine
         except Exception:  # of the user's hooks, too
             logger.exception("the application did not end as it should")
+
+
+def _uvicorn() -> Any:
+    """Give uvicorn's server, if it is what stops at a signal here: it says nowhere else that it is about to."""
+    server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    return server if hasattr(server, "should_exit") else None
+
+
+def _end_streams(factory: RequestHandlerFactory) -> None:
+    """Have every stream of events say that it ends, and when to come back."""
+    from aiorest_ws.exchange.stream import Listening  # which most applications do without
+
+    for connection in list(factory.connections):
+        if isinstance(connection, Listening) and connection.state == connection.STATE_OPEN:
+            say_goodbye(connection)
 
 
 def _check(options: Mapping[str, Any]) -> None:

@@ -30,6 +30,8 @@ class Gate(Asking, AutobahnConnection):
             served = f"the path that is served is {printable(factory.served_path)!r}"
             if not handshake.header("upgrade"):
                 served += ", for WebSockets; plain HTTP wants the option http (--http)"
+            elif getattr(factory.http, "beside", None) is not None:
+                served += "; WebSockets of the app that is `http` want it as the host: mount app.asgi() in it"
             factory.misses.write(logging.INFO, f"{self.peer}: no path {path_of(handshake.path)!r}, {served}")
             raise ConnectionRefused(404)
         super()._check_handshake(handshake)

@@ -53,7 +53,7 @@ class Marks:
         if type(info) in _MOMENTS and info.tz is None:
             schema["format"] = _MOMENTS[type(info)]
         elif isinstance(info, types.UnionType):
-            self._put_each(sorted(info.types, key=_place), _choices(schema))
+            self._put_each(_choices_of(info), _choices(schema))
         elif isinstance(info, types.TupleType):
             schema.pop("items", None)
             self._put_each(info.item_types, schema.get("prefixItems", ()))
@@ -86,15 +86,14 @@ class Marks:
                 properties[name] = {**properties[name], "writeOnly" if is_hidden else "readOnly": True}
 
 
-def _place(info: Any) -> int:
-    """Give the place of a part of a union among its choices: objects come behind the others, null is last."""
-    while isinstance(info, types.Metadata):
-        info = info.type
-    if isinstance(info, types.NoneType):
-        return 2
-    return int(isinstance(info, types.StructType) and not info.array_like)
+def _choices_of(info: Any) -> list[Any]:
+    """Give the parts of a union as its schema has them: objects behind the others. Null may stand anywhere there."""
+    parts = [part.type if isinstance(part, types.Metadata) else part for part in info.types]
+    parts = [part for part in parts if not isinstance(part, types.NoneType)]
+    return sorted(parts, key=lambda part: isinstance(part, types.StructType) and not part.array_like)
 
 
 def _choices(schema: dict[str, Any]) -> list[Any]:
-    """Give the choices that a schema has; those among objects stand together."""
-    return [each for one in schema.get("anyOf", ()) for each in (one["anyOf"] if "discriminator" in one else [one])]
+    """Give the choices that a schema has but for null; those among objects stand together."""
+    every = [each for one in schema.get("anyOf", ()) for each in (one["anyOf"] if "discriminator" in one else [one])]
+    return [each for each in every if each.get("type") != "null"]

@@ -14,7 +14,7 @@ from aiorest_ws.status import WS_GOING_AWAY, WS_SERVICE_RESTART
 if TYPE_CHECKING:
     from aiorest_ws.request import RequestHandlerFactory, RequestHandlerProtocol
 
-__all__ = ("RESTARTING", "SHUTTING_DOWN", "Goodbye", "shut_down")
+__all__ = ("RESTARTING", "SHUTTING_DOWN", "Goodbye", "say_goodbye", "shut_down")
 
 logger = logging.getLogger("aiorest_ws")
 
@@ -111,10 +111,11 @@ async def _close(connections: list[RequestHandlerProtocol], patience: Patience, 
         if at:
             await patience.wait([asyncio.get_running_loop().create_future()], _PAUSE)
         for connection in connections[at : at + _BATCH]:
-            _say_goodbye(connection, goodbye)
+            say_goodbye(connection, goodbye)
 
 
-def _say_goodbye(connection: RequestHandlerProtocol, goodbye: Goodbye) -> None:
+def say_goodbye(connection: RequestHandlerProtocol, goodbye: Goodbye = SHUTTING_DOWN) -> None:
+    """Tell a client that this is the end, and when to come back."""
     try:
         if connection.state == connection.STATE_OPEN:
             if connection._live is not None:

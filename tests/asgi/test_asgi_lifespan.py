@@ -10,8 +10,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+import uvicorn
 
 from aiorest_ws import Application
+from aiorest_ws.asgi import life
 from aiorest_ws.exceptions import ImproperlyConfigured, RouterNotDefined
 from tests.kit.asgi import ByHand
 from tests.serving import TIMEOUT, asynchronous, make_router, turn_over, until
@@ -446,3 +448,28 @@ async def test_port_that_is_taken_fails_at_the_start_and_undoes_it() -> None:
         with pytest.raises(ImproperlyConfigured):
             await app.asgi().start()
         assert said == ["enter", "up", "down", "exit"]
+
+
+@asynchronous
+async def test_streams_end_as_soon_as_uvicorn_is_to_exit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits for them, and says so to nobody."""
+    monkeypatch.setattr(life, "_LOOK", 0.01)
+    router = make_router()
+    router.get("/now", live=True)(lambda request: "now")
+    asgi = Application(router).asgi()
+    server = uvicorn.Server(uvicorn.Config(asgi, log_config=None))
+    with server.capture_signals():
+        headers = [(b"host", b"testserver"), (b"accept", b"text/event-stream")]
+        reader = ByHand("/now", headers, begins=False, type="http", method="GET", http_version="1.1")
+        reader.begin(asgi)
+        assert (await reader.told())["status"] == 200
+        assert b'data: "now"' in (await reader.told())["body"]
+        async with ByHand().serving(asgi) as other:
+            server.should_exit = True
+            last = await reader.told()
+            assert b"event: end" in last["body"]
+            assert b'"status":503' in last["body"]
+            assert not (await reader.told())["more_body"]
+            await reader.over()
+            other.ask()
+            assert (await other.reply())["data"] == "Hello, world!"

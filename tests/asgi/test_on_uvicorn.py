@@ -102,6 +102,21 @@ async def test_named_path_is_ours_and_others_are_theirs(http: str, loop: str) ->
 
 
 @within(30)
+async def test_path_is_served_by_what_nobody_keeps() -> None:
+    app, other = Application(make_router()), Application(make_router(other=lambda request: "other"))
+    app.asgi(path="/ws")
+    other.asgi(path="/other")
+    gc.collect()
+    async with serving(host_of()) as address:
+        async with await Client.connect(address, "/ws") as client:
+            assert (await client.ask())["data"] == "Hello, world!"
+        async with await Client.connect(address, "/other") as client:
+            assert (await client.ask("GET", "/other"))["data"] == "other"
+    for each in (app, other):
+        await each.asgi().stop()
+
+
+@within(30)
 async def test_path_that_nobody_names_is_theirs() -> None:
     door = Application(make_router()).asgi(path="/ws")
     async with serving(host_of(door)) as address:

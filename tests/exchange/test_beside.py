@@ -15,7 +15,7 @@ from fastapi import FastAPI, Request
 
 from aiorest_ws import Application, SimpleRouter
 from aiorest_ws.exceptions import ImproperlyConfigured
-from tests.serving import TIMEOUT, Client, asynchronous, factory_of, until
+from tests.serving import TIMEOUT, Client, HandshakeRefused, asynchronous, factory_of, until
 
 router = SimpleRouter()
 router.get("/hello")(lambda request: [request.url, request.connection.path])
@@ -389,6 +389,16 @@ async def test_an_app_that_does_not_listen_is_cancelled_at_the_end(caplog: pytes
         assert told == []
     assert told == ["cancelled"]
     assert not [record for record in caplog.records if record.name == "aiorest_ws"]
+
+
+@asynchronous
+async def test_a_websocket_of_the_app_is_refused_with_what_to_do_instead(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    async with serving(fastapi_app([])) as (app, _client):
+        with pytest.raises(HandshakeRefused) as caught:
+            await Client.connect(app, "/theirs")
+    assert caught.value.status == 404
+    assert "WebSockets of the app that is `http` want it as the host: mount app.asgi() in it" in caplog.text
 
 
 @pytest.mark.parametrize("value", ["app", 1, None])
