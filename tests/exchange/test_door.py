@@ -923,7 +923,12 @@ async def test_what_is_answered_is_a_line_of_the_log_and_counted(
 
     caplog.set_level(logging.INFO, "aiorest_ws.access")
     metrics = Metrics()
-    options = {"access_log": True, "metrics": metrics, "max_message_size": 1000, "health_path": "/healthz"}
+    options: dict[str, Any] = {
+        "access_log": True,
+        "metrics": metrics,
+        "max_message_size": 1000,
+        "health_path": "/healthz",
+    }
     async with client_of(Application(router, on_connect=ask, **options)) as client:
         await client.request(method, path, headers=headers, content=body)
     lines = [record.getMessage() for record in caplog.records if record.name == "aiorest_ws.access"]
