@@ -140,6 +140,9 @@ class Exchange:
         own = answers_itself(self, connection, scope["method"], url)
         if own is not None:
             return own
+        page = self.pages.get(url)
+        if page is not None and page.is_public:
+            return conditional(page.reply, connection)
         if scope["method"] == "GET" and wants_events(connection.headers.get("accept", "")) and self._is_live(url):
             from aiorest_ws.exchange.stream import Stream  # which most applications do without
 
