@@ -35,11 +35,16 @@ Headers = tuple[tuple[str, str], ...]
 
 
 class File(NamedTuple):
-    """What is served at one path: `make` gives its bytes."""
+    """What is served at one path.
+
+    make         gives its bytes
+    is_public    it says nothing of the application, and its page cannot say for whom it asks for it
+    """
 
     make: Callable[[], bytes]
     media_type: str
     headers: Headers = ()
+    is_public: bool = False
 
 
 def is_wanted(options: Mapping[str, Any]) -> bool:
@@ -60,8 +65,8 @@ def console_files(served_path: str, prefix: str = "") -> dict[str, File]:
         "/console": File(partial(_console, sockets), _PAGE, _guarded(_STRICT)),
         "/console/": _moved("../console"),
         # The page's worker is of the same file, and heeds what comes with that.
-        "/console/console.js": File(partial(_static, "console.js"), _SCRIPT, _guarded(_STRICT)),
-        "/console/console.css": File(partial(_static, "console.css"), _STYLE),
+        "/console/console.js": File(partial(_static, "console.js"), _SCRIPT, _guarded(_STRICT), is_public=True),
+        "/console/console.css": File(partial(_static, "console.css"), _STYLE, is_public=True),
         **_swagger_files(),
     }
 
@@ -92,7 +97,7 @@ def _swagger_files() -> dict[str, File]:
     return {
         "/docs": File(partial(_static, "docs.html"), _PAGE, _guarded(_SWAGGER)),
         "/docs/": _moved("../docs"),
-        "/docs/docs.js": File(partial(_static, "docs.js"), _SCRIPT),
-        "/docs/swagger.js": File((folder / "swagger_bundle.js").read_bytes, _SCRIPT),
-        "/docs/swagger.css": File((folder / "swagger_style.css").read_bytes, _STYLE),
+        "/docs/docs.js": File(partial(_static, "docs.js"), _SCRIPT, is_public=True),
+        "/docs/swagger.js": File((folder / "swagger_bundle.js").read_bytes, _SCRIPT, is_public=True),
+        "/docs/swagger.css": File((folder / "swagger_style.css").read_bytes, _STYLE, is_public=True),
     }

@@ -37,6 +37,7 @@ class HttpConnection(Asking):
     tasks: frozenset[Any] = frozenset()
     may_be_read = False  # by the page that asks
     may_have_cookies = True  # with the request of that page
+    is_observed = False  # the log has it
     closes = False  # what carries it is to be closed behind the reply
     media_type = ""
     marked = ""  # its url, if it is marked: see `targets`

@@ -1,17 +1,18 @@
-"""One request of a connection, and its response: uvicorn's, which can be given a whole one."""
+"""One request of a connection, and its response: uvicorn's, which can be given a whole one; and who has it read."""
 
 from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING, Any
 
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HEADER_RE, HEADER_VALUE_RE, STATUS_LINE, RequestResponseCycle
 
 if TYPE_CHECKING:
     from aiorest_ws.exchange.replies import Headers
     from aiorest_ws.http.head import Handshake
 
-__all__ = ("Cycle",)
+__all__ = ("Cycle", "Flow")
 
 _BARE = (204, 304)  # nobody waits for a body
 
@@ -79,3 +80,21 @@ class Cycle(RequestResponseCycle):
         if b"content-length" not in said and status not in _BARE:
             lines.append(b"content-length: 0\r\n")
         return b"".join((STATUS_LINE[status], *lines, b"\r\n"))
+
+
+class Flow(FlowControl):
+    """Whether a connection is read: not while it is held, whoever wants more of a body, or looks for the client."""
+
+    _is_held = False
+
+    def hold(self) -> None:
+        self._is_held = True
+        self.pause_reading()
+
+    def let_go(self) -> None:
+        self._is_held = False
+        self.resume_reading()
+
+    def resume_reading(self) -> None:
+        if not self._is_held:
+            super().resume_reading()

@@ -27,12 +27,12 @@ from aiorest_ws.exchange.bodies import JSON, Gone, data_of, kind_of, read_body, 
 from aiorest_ws.exchange.caching import conditional
 from aiorest_ws.exchange.connection import HttpConnection, peer_of, received
 from aiorest_ws.exchange.methods import answers_itself, is_routed, method_for, with_allowed
+from aiorest_ws.exchange.observing import observe, observe_unasked
 from aiorest_ws.exchange.origins import admit, with_cors
 from aiorest_ws.exchange.pages import check_pages, pages_of
 from aiorest_ws.exchange.replies import Reply, error, made, refused, rendered_reply, unmarked
 from aiorest_ws.exchange.targets import args_of, is_marked, url_of, written
 from aiorest_ws.http.head import bearer
-from aiorest_ws.realtime.roles import Counted
 
 __all__ = ("Exchange",)
 
@@ -98,29 +98,31 @@ class Exchange:
 
     async def _reply_to(self, scope: Scope, receive: Receive, line: Any) -> Reply | None:
         """Give the response, None if there is nobody any more who waits for it."""
-        form = 0
-        connection = None
+        form, connection, started = 0, None, perf_counter()
         try:
             handshake = received(scope) if line is None else line.handshake
             form = form_of(handshake.headers.get("accept", ""))
             peer = peer_of(scope, handshake, self.factory.trustXForwardedFor, line)
             connection = HttpConnection(self.factory, handshake, peer, form, scope if line is None else None)
             admit(connection, scope["method"])
-            return with_cors(await self._answer(connection, scope, receive, line), connection)
+            reply = await self._answer(connection, scope, receive, line)
         except Gone:
             return None if line is not None else Reply(_LEFT, [], b"")
         except ConnectionRefused as exc:
-            return with_cors(refused(exc, form), connection)
+            reply = refused(exc, form)
         except PASSED_ON:
             raise
         except BaseAPIException as exc:
-            return with_cors(error(int(exc.status), exc.detail, form), connection)
+            reply = error(_status_of(exc), exc.detail, form)
         except Exception as exc:  # no fault of the client: whatever it is, it is told that there is one
             self.factory.failures.write(logging.ERROR, "cannot answer a request over HTTP", exc)
-            return with_cors(error(500, HandlerFailed.default_detail, form), connection)
+            reply = error(500, HandlerFailed.default_detail, form)
         finally:
             if connection is not None:
                 connection.ended()
+        if connection is not None and not connection.is_observed:
+            observe_unasked(connection, scope["method"], reply, perf_counter() - started)
+        return with_cors(reply, connection)
 
     async def _answer(self, connection: HttpConnection, scope: Scope, receive: Receive, line: Any) -> Reply:
         path, query = connection.path, connection._handshake.query
@@ -133,10 +135,14 @@ class Exchange:
         if line is not None and line.rate is not None and not line.rate.allow():
             raise TooManyRequests
         if path == factory.health_path and scope["method"] in ("GET", "HEAD"):
+            connection.is_observed = True  # somebody asks every second
             return made(200, b"ok\n", b"text/plain; charset=utf-8")
         own = answers_itself(self, connection, scope["method"], url)
         if own is not None:
             return own
+        page = self.pages.get(url)
+        if page is not None and page.is_public:
+            return conditional(page.reply, connection)
         if scope["method"] == "GET" and wants_events(connection.headers.get("accept", "")) and self._is_live(url):
             from aiorest_ws.exchange.stream import Stream  # which most applications do without
 
@@ -167,9 +173,7 @@ class Exchange:
         if page is not None and scope["method"] in ("GET", "HEAD"):
             return conditional(page.reply_below(scope.get("root_path") or ""), connection)
         request = self._request(connection, method_for(self, scope["method"], url), url, body)
-        factory = self.factory
-        observes = factory.metrics is not None or factory.access_log
-        started = perf_counter() if observes else 0.0
+        started = perf_counter()
         pipeline = connection._pipeline
         if is_marked(url):
             connection.marked = url
@@ -182,8 +186,7 @@ class Exchange:
         if request._live is not None:
             settled = request._live.settle(connection, request, answer)
             answer = await connection.put_off_to if settled is None else settled  # type: ignore[misc]
-        if observes:
-            self._observe(connection, request, len(answer), perf_counter() - started)
+        observe(connection, request, len(answer), perf_counter() - started)
         over(request)
         is_replayed = request._live is not None and request._live.is_replayed
         if is_replayed and not connection.media_type:
@@ -278,14 +281,11 @@ class Exchange:
             request._live.late(request)
         return bytes(connection._pipeline.refuse(request, RequestTimeout()))
 
-    def _observe(self, connection: HttpConnection, request: Any, size: int, seconds: float) -> None:
-        factory = self.factory
-        if factory.metrics is not None:
-            role = request._live
-            counted = None if role is None else role.counted
-            factory.metrics.meters.add(counted or Counted(request.route, request.method), request.status, seconds)
-        if factory.access_log:
-            factory.access.write(connection.peer, request, size, seconds, request._ended_in)
+
+def _status_of(exc: BaseAPIException) -> int:
+    """Give the status of an error: 500 for what no error has."""
+    status = exc.status
+    return int(status) if isinstance(status, int) and 400 <= status <= 599 else HandlerFailed.status
 
 
 def _outcome(connection: HttpConnection, request: Any, task: asyncio.Task[bytes]) -> bytes:

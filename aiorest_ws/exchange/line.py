@@ -23,7 +23,7 @@ try:
     import httptools
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-    from aiorest_ws.exchange.cycle import Cycle
+    from aiorest_ws.exchange.cycle import Cycle, Flow
 except ImportError as exc:
     raise ImportError("HTTP needs uvicorn and httptools: pip install 'aiorest-ws[http]>=2'") from exc
 
@@ -68,8 +68,7 @@ class Line(HttpToolsProtocol):
         self.peer = protocol.peer
         self.factory = port.factory
         self._port = port
-        self._announced = protocol._announced
-        self._raw = protocol._raw
+        self._raw, self._announced = protocol._raw, protocol._announced
         self._running: Any = None  # the exchange that is answered, or was
         self._begun_at = 0.0  # when the message began that is arriving, 0 for none
         self._framing = Framing(port.factory.limits.max_handshake_size)
@@ -88,6 +87,7 @@ class Line(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self.transport = Outlet(transport, self._leave)  # type: ignore[assignment]
+        self.flow: Flow = Flow(transport)
         keep_alive(transport, self.factory.limits.ping_interval, self.factory.limits.ping_timeout)
         if self._announced is not None and self._announced.address is not None:
             self.client = (self._announced.address, int(str(self._announced.peer).rpartition(":")[2] or 0))
@@ -123,14 +123,13 @@ class Line(HttpToolsProtocol):
             return  # nobody looks at it
         size = len(data)
         if self._unread:
-            self._unread += data
-        else:
-            while data:
-                data = self._read(data)
+            self._unread, data = self._unread + data, b""
+        while data:
+            data = self._read(data)
         if self.pipeline or self._unread:
             self._ahead += size
             if self._ahead >= _MOST_AHEAD:
-                self.flow.pause_reading()
+                self.flow.hold()
 
     def _read(self, data: bytes) -> bytes:
         """Read requests, as many as may wait; give what is to be read anew."""
@@ -199,7 +198,7 @@ class Line(HttpToolsProtocol):
         else:
             self.pipeline.appendleft((cycle, self.app))
             if len(self.pipeline) >= self.factory.limits.max_concurrency:
-                self.flow.pause_reading()
+                self.flow.hold()
 
     def on_body(self, body: bytes) -> None:
         self._framing.overhead = 0
@@ -249,7 +248,7 @@ class Line(HttpToolsProtocol):
 
     def _read_on(self) -> None:
         self._ahead = 0
-        self.flow.resume_reading()
+        self.flow.let_go()
         unread, self._unread = self._unread, b""
         if unread:
             self.data_received(unread)
@@ -314,8 +313,7 @@ class Line(HttpToolsProtocol):
         """Let a protocol of ours have the transport, with what it is asked."""
         transport, factory = self.transport.transport, self.factory  # type: ignore[attr-defined]
         protocol = factory()
-        protocol._raw = self._raw
-        protocol._announced = self._announced
+        protocol._raw, protocol._announced = self._raw, self._announced
         self.state = self.STATE_CLOSED
         self.connections.discard(self)
         transport.set_protocol(protocol)

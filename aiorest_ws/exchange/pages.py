@@ -29,11 +29,19 @@ class Page:
     make        gives its bytes, once
     media_type  of them: "application/json", "text/html; charset=utf-8"
     headers     that its response has beside
+    is_public   it is for everybody: `on_connect` is not asked
     """
 
-    def __init__(self, make: Callable[[], bytes], media_type: str, headers: Sequence[tuple[str, str]] = ()) -> None:
+    def __init__(
+        self,
+        make: Callable[[], bytes],
+        media_type: str,
+        headers: Sequence[tuple[str, str]] = (),
+        is_public: bool = False,
+    ) -> None:
         self._make = make
         self.media_type = media_type
+        self.is_public = is_public
         self.headers = [(name.lower().encode(), value.encode()) for name, value in headers]
 
     @cached_property

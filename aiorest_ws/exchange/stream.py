@@ -127,6 +127,7 @@ class Stream:
             envelope["since"] = headers["last-event-id"]
         if guest._credentials is None and (token := bearer(headers.get("authorization", ""))):
             envelope["token"] = token
+        self._origin.is_observed = True  # as the SUBSCRIBE that it is from here on
         (guest._context or copy_context()).run(guest._receive, wrap(envelope, 0, guest))
         said = await self._next()
         if isinstance(said, Close):

@@ -37,7 +37,7 @@ _RETRY = {"type": "integer", "minimum": 0, "description": "milliseconds after wh
 _CHANGED = {"type": "object", "description": "url → version, of what the client subscribes to"}
 
 # How the text of a parameter looks, by converters.
-_LOOKS = {"int": "-?[0-9]+", "date": "[0-9]{4}-[0-9]{2}-[0-9]{2}", "path": ".+"}
+_LOOKS = {"int": "-?[0-9]+", "date": "[0-9]{4}-[0-9]{2}-[0-9]{2}", "path": r"[^\x00-\x1f\x7f]+"}
 
 
 def asyncapi(
@@ -221,7 +221,7 @@ def _words(each: Described, names: Iterable[str]) -> dict[str, Any]:
 
 def _url(each: Described) -> dict[str, Any]:
     """Give the schema of the url in requests of `each`."""
-    looks = {p.name: _LOOKS.get(p.converter or "", "[^/]+") for p in each.parameters if p.place == "path"}
+    looks = {p.name: _LOOKS.get(p.converter or "", r"[^/\x00-\x1f\x7f]+") for p in each.parameters if p.place == "path"}
     if not looks:
         return {"const": each.path}
     pattern = re.escape(each.path)

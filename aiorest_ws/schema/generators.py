@@ -162,8 +162,6 @@ def _finish(schema: Any, wanted: Wanted, foreign: list[Wanted]) -> None:
         if isinstance(node, list):
             todo += node
         elif isinstance(node, dict):
-            if node.get("uniqueItems") is True and isinstance(node.get("default"), list):
-                node["default"].sort(key=repr)  # of a set, whose order is another one in each process
             cls = node.pop(_MARK, None)
             if cls is not None and is_pydantics(cls):
                 foreign.append(Wanted(cls, wanted.mode, wanted.title, node))

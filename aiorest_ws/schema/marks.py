@@ -17,6 +17,7 @@ from aiorest_ws.handlers.sieves import class_of, closed_fields
 __all__ = ("Marks", "is_marked")
 
 _WITH_FIELDS = (types.StructType, types.DataclassType, types.TypedDictType)
+_SETS = (types.SetType, types.FrozenSetType)
 _MOMENTS = {types.DateTimeType: "date-time", types.TimeType: "time"}
 
 
@@ -24,7 +25,7 @@ def is_marked(info: Any) -> bool:
     """Tell whether there is something to be said of a type of msgspec's."""
     if isinstance(info, types.DataclassType):
         return bool(closed_fields(class_of(info))) or any(field.name[:1] == "_" for field in info.fields)
-    return isinstance(info, types.TupleType) or (type(info) in _MOMENTS and info.tz is None)
+    return isinstance(info, (types.TupleType, *_SETS)) or (type(info) in _MOMENTS and info.tz is None)
 
 
 class Marks:
@@ -58,6 +59,8 @@ class Marks:
             schema.pop("items", None)
             self._put_each(info.item_types, schema.get("prefixItems", ()))
         elif isinstance(info, types.CollectionType):
+            if isinstance(info, _SETS) and isinstance(schema.get("default"), list):
+                schema["default"].sort(key=repr)  # their order is another one in each process
             self.put(info.item_type, schema.get("items"))
         elif isinstance(info, types.DictType):
             self.put(info.value_type, schema.get("additionalProperties"))

@@ -39,6 +39,8 @@ _REFUSALS = {
 }
 _ERROR = ("Error", "the request has failed")
 _DETAIL = {"type": "object", "properties": {"detail": {"description": "what is wrong"}}, "required": ["detail"]}
+_TEXT = r"^[^\x00-\x1f\x7f]+$"
+_NARROWER = {"pattern", "format", "enum", "const", "contentEncoding"}
 _NO_CONTENT = (204, 205)
 
 
@@ -179,11 +181,21 @@ def _extensions(each: Described) -> dict[str, Any]:
 def _complete(operation: dict[str, Any]) -> None:
     """Say what follows from schemas, which are known now: what parameters are, and whether a body may be missing."""
     for parameter in operation.get("parameters", ()):
+        if parameter["in"] == "path":
+            parameter["schema"] = _of_urls(parameter["schema"])
         if "description" in parameter.get("schema", ()):
             parameter.setdefault("description", parameter["schema"].pop("description"))
     body = operation.get("requestBody", {"required": False})
     if body["required"] and takes_null(body["content"][_JSON]["schema"]):
         body["required"] = False  # without one it is null
+
+
+def _of_urls(schema: dict[str, Any]) -> dict[str, Any]:
+    """Give the schema of what is a part of a url: a text there has no control characters."""
+    if "anyOf" in schema:
+        return schema | {"anyOf": [_of_urls(each) for each in schema["anyOf"]]}
+    is_any_text = schema.get("type") == "string" and not _NARROWER & schema.keys()
+    return schema | {"pattern": _TEXT} if is_any_text else schema
 
 
 def _responses(operations: Iterable[dict[str, Any]]) -> dict[str, Any]:

@@ -481,6 +481,49 @@ async def test_swagger_ui_tries_a_route_over_http() -> None:
         await drawn(page, "docs")
 
 
+@asynccontextmanager
+async def shown_to_ada(chromium: Browser, path: str) -> AsyncIterator[Page]:
+    """Show a page of an application that lets nobody in but Ada, who says so in the query."""
+
+    def on_connect(connection: Any) -> bool:
+        return bool(connection.query.get("name") == "ada")
+
+    async with serving(make_router(), http=True, console=True, on_connect=on_connect) as app:
+        host, port = app.addresses[0][:2]
+        allowed = ["clipboard-read", "clipboard-write"]
+        async with opened(chromium, f"http://{host}:{port}{path}?name=ada", permissions=allowed) as page:
+            yield page
+
+
+@within(60)
+async def test_what_on_connect_reads_stands_behind_the_path_of_the_page() -> None:
+    async with browser() as chromium, shown_to_ada(chromium, "/console") as page:
+        await expect(page.locator("#status")).to_have_text("open")
+        await expect(page.locator("#address")).to_have_value("/?name=ada")
+        await choose(page, "GET", "/pets")
+        await page.click("#send")
+        await expect(page.locator("#reply-status")).to_have_text("200")
+        await page.click("#link")
+        await expect(page.locator("#link")).to_have_text("Copied")
+        copied = await page.evaluate("navigator.clipboard.readText()")
+        assert copied == page.url.replace("?name=ada", "")
+    async with browser() as chromium, shown_to_ada(chromium, "/docs") as page:
+        await expect(page.locator("#swagger .opblock-get:has-text('All pets')")).to_be_visible()
+
+
+@within(60)
+async def test_a_schema_that_is_refused_is_said_on_both_pages() -> None:
+    async with browser() as chromium, serving(make_router(), http=True, console=True) as app:
+        host, port = app.addresses[0][:2]
+        page = await chromium.new_page()
+        await page.route("**/openapi.json", lambda route: route.fulfill(status=403, body="{}"))
+        await page.goto(f"http://{host}:{port}/console")
+        await expect(page.locator("#routes")).to_contain_text("openapi.json: 403")
+        await page.goto(f"http://{host}:{port}/docs")
+        await expect(page.locator("#swagger")).to_have_text("openapi.json cannot be read: 403")
+        await page.close()
+
+
 async def execute(page: Page, summary: str) -> None:
     """Try a GET in Swagger UI."""
     await page.click(f"#swagger .opblock-get:has-text('{summary}')")

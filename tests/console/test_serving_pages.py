@@ -62,6 +62,34 @@ async def test_the_console_is_where_it_is_wanted(options: dict[str, Any], status
 
 
 @asynchronous
+async def test_on_connect_is_asked_about_pages_and_not_about_what_they_are_made_of() -> None:
+    asked: list[str] = []
+
+    def on_connect(connection: Any) -> bool:
+        asked.append(connection.path)
+        return bool(connection.query)
+
+    async with (
+        serving(make_router(), http=True, console=True, on_connect=on_connect) as app,
+        client_of(app) as client,
+    ):
+        pages = ["/console", "/docs", "/openapi.json", "/asyncapi.json"]
+        files = [
+            "/console/console.js",
+            "/console/console.css",
+            "/docs/docs.js",
+            "/docs/swagger.js",
+            "/docs/swagger.css",
+        ]
+        assert [(await client.get(path)).status_code for path in pages] == [403] * len(pages)
+        assert [(await client.get(path)).status_code for path in files] == [200] * len(files)
+        assert [(await client.head(path)).status_code for path in files] == [200] * len(files)
+        assert (await client.post(files[0])).status_code == 405
+        assert asked == pages
+        assert [(await client.get(f"{path}?a=1")).status_code for path in pages] == [200] * len(pages)
+
+
+@asynchronous
 async def test_the_console_knows_the_path_of_websockets() -> None:
     async with serving(make_router(), http=True, console=True, path="ws") as app, client_of(app) as client:
         assert 'name="path" content="./ws"' in (await client.get("/console")).text

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import date
@@ -35,6 +37,7 @@ from aiorest_ws.auth.token.middlewares import JSONWebTokenMiddleware
 from aiorest_ws.exceptions import ConnectionRefused, ImproperlyConfigured
 from aiorest_ws.exchange import Exchange, Page
 from aiorest_ws.exchange import door as doors
+from aiorest_ws.metrics import Metrics
 from aiorest_ws.renderers import JSONRenderer, XMLRenderer
 from aiorest_ws.testing import AsyncTestClient
 from tests.kit.tokens import Manager
@@ -889,6 +892,49 @@ async def test_a_handler_that_cancels_itself_is_a_500() -> None:
 
     async with client_of(Application(own)) as client:
         assert (await client.get("/")).status_code == 500
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "body", "line"),
+    [
+        ("GET", "/hello", {}, b"", "GET /hello/ 200"),
+        ("HEAD", "/hello", {}, b"", "GET /hello/ 200"),
+        ("GET", "/nowhere", {}, b"", '"GET" "/nowhere" 404'),
+        ("POST", "/typed", {}, b"1", '"POST" "/typed" 415'),
+        ("POST", "/typed", {"Content-Type": "application/json"}, b"{", '"POST" "/typed" 400'),
+        ("POST", "/typed", {"Content-Type": "application/json"}, b"1" * 2000, '"POST" "/typed" 413'),
+        ("POST", "/typed", {"Content-Type": "application/json", "Expect": "a lot"}, b"1", '"POST" "/typed" 417'),
+        ("PURGE", "/typed", {}, b"", '"PURGE" "/typed" 405'),
+        ("OPTIONS", "/typed", {}, b"", '"OPTIONS" "/typed" 204'),
+        ("GET", "/a%zz", {}, b"", '"GET" "/a%zz" 400'),
+        ("GET", "/hello", {"Origin": "https://evil.example"}, b"", '"GET" "/hello" 403'),
+        ("GET", "/hello", {"X-Who": "nobody"}, b"", '"GET" "/hello" 401'),
+        ("GET", "/openapi.json", {}, b"", '"GET" "/openapi.json" 200'),
+        ("GET", "/healthz", {}, b"", None),
+    ],
+)
+@asynchronous
+async def test_what_is_answered_is_a_line_of_the_log_and_counted(
+    method: str, path: str, headers: dict[str, str], body: bytes, line: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    def ask(connection: Any) -> None:
+        if "x-who" in connection.headers:
+            raise ConnectionRefused(401)
+
+    caplog.set_level(logging.INFO, "aiorest_ws.access")
+    metrics = Metrics()
+    options: dict[str, Any] = {
+        "access_log": True,
+        "metrics": metrics,
+        "max_message_size": 1000,
+        "health_path": "/healthz",
+    }
+    async with client_of(Application(router, on_connect=ask, **options)) as client:
+        await client.request(method, path, headers=headers, content=body)
+    lines = [record.getMessage() for record in caplog.records if record.name == "aiorest_ws.access"]
+    assert [re.sub(r"^\S+ | [\d.]+ ms .*", "", text) for text in lines] == ([] if line is None else [line])
+    counted = [status for _, meter in metrics.meters.items() for status in meter.statuses]
+    assert counted == ([] if line is None else [int(line[-3:])])
 
 
 @asynchronous

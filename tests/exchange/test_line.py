@@ -651,6 +651,26 @@ async def test_more_requests_than_may_wait_are_read_once_there_is_room(
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
+@pytest.mark.parametrize(
+    "behind", [OK * 40, UPGRADE + b"\r\n" + b"\x89\x80aaaa" * 12_000], ids=["requests", "handshake"]
+)
+@asynchronous
+async def test_who_looks_for_its_client_has_no_more_read_than_may_wait(behind: bytes) -> None:
+    gates = Gates()
+    async with serving(router_of(gates), max_concurrency=40) as app, plain(app) as client:
+        client.send(b"GET /wait/a HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await gates.until_started("a")
+        (line,) = factory_of(app).connections
+        client.send(behind)
+        await until(lambda: line.flow.read_paused)
+        for _ in range(5):
+            line.flow.resume_reading()  # as uvicorn does for an app that asks for more, or whether anybody is there
+            client.send(behind)
+            await turn_over()
+        assert line.flow.read_paused
+        assert len(line._unread) + len(line.pipeline) * len(OK) <= len(behind)
+
+
 @asynchronous
 async def test_what_is_wrong_behind_an_offer_of_another_protocol_is_said(caplog: pytest.LogCaptureFixture) -> None:
     async with serving(max_headers=10) as app, plain(app) as client:

@@ -12,7 +12,9 @@ from openapi_spec_validator import validate
 
 from aiorest_ws import Application, SimpleRouter
 
-__all__ = ("asyncapi_faults", "document_of", "operation_of")
+__all__ = ("TEXT_OF_URL", "asyncapi_faults", "document_of", "operation_of")
+
+TEXT_OF_URL = {"type": "string", "pattern": r"^[^\x00-\x1f\x7f]+$"}  # of a path parameter
 
 _ASYNCAPI = Path(__file__).parent / "specification" / "asyncapi-3.0.0.json"
 

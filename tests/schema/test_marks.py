@@ -7,6 +7,7 @@ from datetime import date, datetime, time
 from typing import Annotated, Any, Generic, NamedTuple, TypedDict, TypeVar
 
 import attrs
+import msgspec
 import pytest
 from msgspec import Meta, Struct
 
@@ -153,3 +154,13 @@ def test_what_a_client_cannot_set_and_does_not_get_is_said(cls: Any) -> None:
 def test_a_private_field_that_has_to_be_set_is_not_sent() -> None:
     properties = described(Secretive)[1]["Secretive"]["properties"]
     assert properties == {"_key": {"type": "integer", "writeOnly": True}, "shown": {"type": "integer", "default": 1}}
+
+
+class Sets(Struct):
+    none: set[str] = msgspec.field(default_factory=set)
+    some: frozenset[str] = frozenset({"c", "a", "b"})
+
+
+def test_the_default_of_a_set_has_an_order() -> None:
+    properties = described(Sets)[1]["Sets"]["properties"]
+    assert [properties[name]["default"] for name in ("none", "some")] == [[], ["a", "b", "c"]]

@@ -6,6 +6,7 @@ import enum
 import functools
 import json
 import logging
+import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -23,7 +24,7 @@ from aiorest_ws.exceptions import ImproperlyConfigured, InvalidHandler, RouterNo
 from aiorest_ws.renderers import JSONRenderer, XMLRenderer
 from aiorest_ws.schema.openapi import openapi
 from aiorest_ws.testing import AsyncTestClient, TestClient
-from tests.schema.kit import document_of, operation_of
+from tests.schema.kit import TEXT_OF_URL, document_of, operation_of
 from tests.serving import asynchronous
 
 REFERENCE = {"$ref": "#/components/schemas/Todo"}
@@ -81,7 +82,7 @@ def test_it_is_valid_and_says_what_a_route_takes() -> None:
     assert document["components"]["schemas"]["Todo"]["properties"]["title"]["examples"] == ["milk"]
     bare = document["paths"]["/files/{rest}"]["get"]
     assert [(p["name"], p["in"], p["required"], p["schema"]) for p in bare["parameters"]] == [
-        ("rest", "path", True, {"type": "string"}),
+        ("rest", "path", True, TEXT_OF_URL),
         ("mode", "query", True, {}),
     ]
     assert bare["responses"]["200"]["content"] == ANYTHING
@@ -276,9 +277,36 @@ def test_a_converter_says_the_type_where_nobody_else_does() -> None:
         {"type": "string", "format": "uuid"},
         {"type": "string", "format": "date"},
         {"type": "number"},
-        {"type": "string"},
-        {"type": "string"},
+        TEXT_OF_URL,
+        TEXT_OF_URL,
     ]
+
+
+@pytest.mark.parametrize(
+    ("hint", "schema"),
+    [
+        (str, TEXT_OF_URL),
+        (Annotated[str, Meta(max_length=3)], {"maxLength": 3} | TEXT_OF_URL),
+        (Annotated[str, Meta(pattern="^a")], {"type": "string", "pattern": "^a"}),
+        (str | None, {"anyOf": [TEXT_OF_URL, {"type": "null"}]}),
+        (bytes, {"type": "string", "contentEncoding": "base64"}),
+        (Order, {"$ref": "#/components/schemas/Order"}),
+    ],
+)
+def test_a_text_in_a_url_has_no_control_characters(hint: Any, schema: Any) -> None:
+    def show(request: Any, it: Any, other: Any = None) -> Any: ...
+
+    show.__annotations__.update(it=hint, other=hint)
+    router = SimpleRouter()
+    router.get("/{it}")(show)
+    it, other = operation_of(router)["parameters"]
+    assert it["schema"] == schema
+    assert "x00" not in str(other["schema"])  # of a query it may
+    asked = Application(router).asyncapi()["components"]["messages"]["get_it.request"]["payload"]["properties"]
+    for text, status in (("a", 200), ("a\nb", 400), ("\x7f", 400)):
+        assert (re.search(asked["url"]["pattern"], f"/{text}") is not None) == (status != 400)
+        with TestClient(Application(router)) as client:
+            assert (client.get(f"/{text}").status == 400) == (status == 400)
 
 
 def test_a_body_that_nobody_describes_may_be_sent() -> None:

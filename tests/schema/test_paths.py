@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 
 from aiorest_ws import SimpleRouter
 from aiorest_ws.auth.permissions import IsAuthenticated
-from tests.schema.kit import document_of
+from tests.schema.kit import TEXT_OF_URL, document_of
 
 
 class One(Struct):
@@ -32,7 +32,7 @@ def test_two_verbs_share_the_path() -> None:
         "name": "key",
         "in": "path",
         "required": True,
-        "schema": {"type": "string"},
+        "schema": TEXT_OF_URL,
     }
 
 
@@ -64,7 +64,7 @@ def test_one_verb_is_described_as_either() -> None:
     by_name_of = {p["name"]: p.get("schema") for p in operation["parameters"]}
     assert by_name_of["key"]["anyOf"] == [
         {"type": "integer", "minimum": 1},
-        {"type": "string"},
+        TEXT_OF_URL,
         {"type": "string", "format": "uuid"},
     ]
     assert by_name_of["limit"] == {"anyOf": [{"type": "integer"}, {"type": "string"}]}

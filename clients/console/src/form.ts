@@ -75,9 +75,13 @@ const BOUNDS: [string, string][] = [
   ["pattern", "like "],
 ];
 
+const OF_URLS = "^[^\\x00-\\x1f\\x7f]+$"; // the pattern of any text in a url, which tells people nothing
+
 function kindOf(schema: Schema): string {
   const parts = [schema.format ?? schema.type ?? "JSON"];
-  for (const [bound, sign] of BOUNDS) if (schema[bound] !== undefined) parts.push(sign + schema[bound]);
+  for (const [bound, sign] of BOUNDS) {
+    if (schema[bound] !== undefined && schema[bound] !== OF_URLS) parts.push(sign + schema[bound]);
+  }
   if (schema.description) parts.push(schema.description);
   return parts.join(", ");
 }

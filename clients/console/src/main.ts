@@ -143,7 +143,7 @@ async function copyLink(): Promise<void> {
   if (!made()) return;
   const button = at("link");
   try {
-    await navigator.clipboard.writeText(location.href);
+    await navigator.clipboard.writeText(location.href.replace(location.search, "")); // It may have a token in it.
     button.textContent = "Copied";
   } catch {
     button.textContent = "In the address bar"; // A page without TLS has no clipboard.
@@ -196,7 +196,7 @@ function pressed(event: KeyboardEvent, routes: Routes): void {
 }
 
 async function schema(): Promise<Schema> {
-  const reply = await fetch("openapi.json");
+  const reply = await fetch(`openapi.json${location.search}`);
   if (!reply.ok) throw new Error(`openapi.json: ${reply.status}`);
   return reply.json();
 }
@@ -204,17 +204,19 @@ async function schema(): Promise<Schema> {
 async function begin(): Promise<void> {
   useScheme(kept());
   const path = document.querySelector<HTMLMetaElement>('meta[name="path"]')!.content;
-  at<HTMLInputElement>("address").value = new URL(path, location.href).pathname;
+  at<HTMLInputElement>("address").value = new URL(path, location.href).pathname + location.search;
   connect();
   let document_: Schema = {};
+  let unknown = "";
   try {
     document_ = await schema();
   } catch (error) {
-    at("routes").textContent = `The routes are not known: ${(error as Error).message}. Requests can be written as JSON.`;
+    unknown = `The routes are not known: ${(error as Error).message}. Requests can be written as JSON.`;
   }
   const operations = operationsOf(document_);
   if (document_.info?.title) at("title").textContent = document_.info.title;
   const routes = new Routes(operations, (operation) => composer.open(operation));
+  if (unknown) at("routes").textContent = unknown;
   composer = new Composer(document_, operations, (operation) => {
     routes.mark(operation);
     const isLive = !operation || operation.live !== undefined;
