@@ -107,7 +107,7 @@ class AsgiApplication:
         if life is None:
             for closed in [loop for loop in list(self._lives) if loop.is_closed()]:
                 self._lives.pop(closed, None)
-            life = self._lives[loop] = (context or copy_context()).run(Life, self.app, self.served_path)
+            life = self._lives[loop] = (context or copy_context()).run(Life, self.app)
         try:
             await life.start()
         except asyncio.CancelledError:
@@ -142,7 +142,7 @@ class AsgiApplication:
     async def _exchange(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
         life = await self.start(Context())  # what is set in that of this request is nobody else's
-        await life.exchange(scope, receive, send)
+        await life.exchange_at(self.served_path)(scope, receive, send)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         """Start and stop as the server says; what fails is told to it, which logs it, and raised for test clients."""

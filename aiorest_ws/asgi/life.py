@@ -39,21 +39,18 @@ P = TypeVar("P", bound="RequestHandlerProtocol")
 class Life:
     """From the first step of the lifespan to behind its last, all in one task: whoever waits may be cancelled.
 
-    path        that the pages name for WebSockets, None for that of the option
     loop        that serves
     factory     of the connections, once it has started
     protocol    their class
-    exchange    answers HTTP requests
     """
 
-    def __init__(self, app: Application, path: str | None) -> None:
+    def __init__(self, app: Application) -> None:
         self.factory: RequestHandlerFactory
         self.protocol: Any
-        self.exchange: Any
         self.loop = asyncio.get_running_loop()
         self._app = app
-        self._path = path
         self._own_path: str | None = None  # of the option
+        self._exchanges: dict[str | None, Any] = {}  # whose pages name that path for WebSockets
         self._has_missed = False
         self._patience = Patience()
         self._lifespan: Lifespan | None = None
@@ -78,6 +75,13 @@ class Life:
         """Give the factory, to serve the connection at hand at `path` alone; None is that of the option."""
         self.factory.served_path = self._own_path if path is None else path
         return self.factory
+
+    def exchange_at(self, path: str | None) -> Any:
+        """Give what answers HTTP requests beside WebSockets at `path`."""
+        exchange = self._exchanges.get(path)
+        if exchange is None:
+            exchange = self._exchanges[path] = self._http(self.at(path))
+        return exchange
 
     def say_missed(self, path: str) -> None:
         """Say once that a WebSocket has come for a path that is not served: it is the host that is to be changed."""
@@ -152,9 +156,8 @@ class Life:
         self.factory = factory = app.prepare()
         _check(app._options)
         self._own_path = factory.served_path
-        self.at(self._path)
         self.protocol = factory.protocol
-        self.exchange = self._http(factory)
+        self.exchange_at(None)
         if app._server is not None and app.is_running:  # what is around it is there already
             lifespan = app._server.lifespan
         else:

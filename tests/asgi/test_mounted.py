@@ -105,6 +105,16 @@ def test_client_without_lifespan_and_its_loop_for_each_connection() -> None:
     assert said == ["up", "down"] * 2
 
 
+def test_pages_name_the_path_of_where_they_are() -> None:
+    app = Application(make_router())
+    named = app.asgi(path="/ws")
+    host = Starlette(routes=[WebSocketRoute("/ws", named), Mount("/rest", app.asgi()), Mount("/live", named)])
+    with TestClient(host) as client, client.websocket_connect("/ws"):  # started by the one that is named
+        for at, address in (("/rest", "/rest/"), ("/live", "/live/ws")):
+            channels = client.get(f"{at}/asyncapi.json").json()["channels"].values()
+            assert [channel["address"] for channel in channels] == [address]
+
+
 def test_start_that_fails_in_their_client_is_raised() -> None:
     def fail(app: Application) -> None:
         raise ValueError("no database")
