@@ -97,7 +97,12 @@ class AsgiApplication:
 
         Who is cancelled while it waits here takes it from nobody else.
         """
-        loop = asyncio.get_running_loop()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise RuntimeError(
+                "an application runs in a loop of asyncio, and here is none: trio's is another"
+            ) from None
         life = self._lives.get(loop)
         if life is None:
             for closed in [loop for loop in list(self._lives) if loop.is_closed()]:
@@ -140,7 +145,7 @@ class AsgiApplication:
         await life.exchange(scope, receive, send)
 
     async def _live(self, receive: Receive, send: Send) -> None:
-        """Start and stop as the server says; what fails is told to it, which logs it."""
+        """Start and stop as the server says; what fails is told to it, which logs it, and raised for test clients."""
         await check_may_serve_in_loop("what serves app.asgi()")
         try:
             for stage, step in (("startup", self.start), ("shutdown", self.stop)):
@@ -149,7 +154,7 @@ class AsgiApplication:
                     await step()
                 except Exception as exc:  # whatever the application raises: the server ends it, and says why
                     await send({"type": f"lifespan.{stage}.failed", "message": str(exc)})
-                    return
+                    raise
                 await send({"type": f"lifespan.{stage}.complete"})
         except asyncio.CancelledError:  # some servers end it so
             await self.stop()

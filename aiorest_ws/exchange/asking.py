@@ -19,9 +19,11 @@ async def ask(connection: Any) -> None:
     try:
         async with patience:
             await connection._ask_application()
-    except (ConnectionRefused, BaseAPIException, *PASSED_ON):
+    except (ConnectionRefused, BaseAPIException):
         raise
-    except Exception as exc:  # of the application, and perhaps a group: who asks gets the status of what is in it
+    except BaseException as exc:  # of the application, and perhaps a group: who asks gets the status of what is in it
+        if isinstance(exc, PASSED_ON) and not _is_own(exc):
+            raise
         why = sole(exc)
         if isinstance(why, (ConnectionRefused, BaseAPIException)):
             raise why from exc
@@ -34,3 +36,9 @@ async def ask(connection: Any) -> None:
         raise ConnectionRefused(500) from exc
     if connection._early_close is not None:
         raise ConnectionRefused(403, connection._early_close[1])
+
+
+def _is_own(exc: BaseException) -> bool:
+    """Tell whether the application has cancelled itself: nobody else does that, and the client waits."""
+    task = asyncio.current_task()
+    return isinstance(exc, asyncio.CancelledError) and task is not None and not task.cancelling()

@@ -52,6 +52,7 @@ class _Life:
         self._task: asyncio.Task[None] | None = None
         self._has_begun = False
         self._is_heard = False  # it knows what a lifespan is
+        self._has_said_why = False  # it has failed
 
     async def begin(self) -> None:
         """Start it. Raises RuntimeError if it says that it has failed."""
@@ -73,14 +74,18 @@ class _Life:
     async def _run(self) -> None:
         scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self.state}
         try:
-            await self._app(scope, self._receive, self._said.put)
+            await self._app(scope, self._receive, self._send)
         except Exception as exc:  # that is how most say that they know no lifespan
             if self._has_begun:
                 logger.exception("the lifespan of the ASGI app beside the routes failed")
-            elif self._is_heard:
+            elif self._is_heard and not self._has_said_why:
                 logger.warning("the ASGI app beside the routes is served, though its lifespan failed", exc_info=exc)
             else:
                 logger.debug("the ASGI app beside the routes has no lifespan: %r", exc)
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        self._has_said_why |= message["type"].endswith(".failed")
+        await self._said.put(message)
 
     async def _receive(self) -> dict[str, str]:
         self._is_heard = True

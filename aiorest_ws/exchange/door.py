@@ -113,7 +113,7 @@ class Exchange:
         except PASSED_ON:
             raise
         except BaseAPIException as exc:
-            reply = error(int(exc.status), exc.detail, form)
+            reply = error(_status_of(exc), exc.detail, form)
         except Exception as exc:  # no fault of the client: whatever it is, it is told that there is one
             self.factory.failures.write(logging.ERROR, "cannot answer a request over HTTP", exc)
             reply = error(500, HandlerFailed.default_detail, form)
@@ -280,6 +280,12 @@ class Exchange:
         if request._live is not None:
             request._live.late(request)
         return bytes(connection._pipeline.refuse(request, RequestTimeout()))
+
+
+def _status_of(exc: BaseAPIException) -> int:
+    """Give the status of an error: 500 for what no error has."""
+    status = exc.status
+    return int(status) if isinstance(status, int) and 400 <= status <= 599 else HandlerFailed.status
 
 
 def _outcome(connection: HttpConnection, request: Any, task: asyncio.Task[bytes]) -> bytes:

@@ -85,14 +85,22 @@ async def test_what_fails_at_the_start_is_told_to_the_server() -> None:
     told = await server.step("startup")
     assert told["type"] == "lifespan.startup.failed"
     assert "ValueError: no database" in told["message"]
-    await server.over()
+    with pytest.raises(ImproperlyConfigured, match="no database"):
+        await server.over()
     assert said == ["enter", "exit"]
+
+
+def test_where_no_loop_of_asyncio_runs_it_says_so() -> None:
+    with pytest.raises(RuntimeError, match="runs in a loop of asyncio, and here is none"):
+        Application(make_router()).asgi().start().send(None)
 
 
 @asynchronous
 async def test_application_without_a_router() -> None:
-    told = await Lifespan(Application().asgi()).step("startup")
-    assert told["type"] == "lifespan.startup.failed"
+    server = Lifespan(Application().asgi())
+    assert (await server.step("startup"))["type"] == "lifespan.startup.failed"
+    with pytest.raises(RouterNotDefined):
+        await server.over()
     with pytest.raises(RouterNotDefined):
         async with ByHand().serving(Application().asgi(), accepts=False):
             pass
@@ -408,9 +416,9 @@ async def test_where_the_routes_are_is_the_hosts_to_say(options: dict[str, Any],
     assert (failed["type"], said) == ("lifespan.startup.failed", [])
     assert failed["message"].startswith(why)
     assert "\n" not in failed["message"]
-    await server.over()
-    with pytest.raises(ImproperlyConfigured):
-        await app.asgi().start()
+    for starting in (server.over(), app.asgi().start()):
+        with pytest.raises(ImproperlyConfigured):
+            await starting
     assert said == []
 
 

@@ -22,6 +22,7 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from aiorest_ws import Application
+from aiorest_ws.exceptions import ImproperlyConfigured
 from tests.kit.asgi import uvicorn_of
 from tests.kit.pages import ENVIRONMENT, PYTHON, ROOT, blocks
 from tests.serving import TIMEOUT, asynchronous, make_router, within
@@ -36,7 +37,7 @@ def noted(**options: Any) -> tuple[Application, list[str]]:
         "on_startup": [lambda _: said.append("up")],
         "on_shutdown": [lambda _: said.append("down")],
     }
-    return Application(make_router(), **hooks, **options), said
+    return Application(make_router(), **hooks | options), said
 
 
 @pytest.mark.parametrize(
@@ -102,6 +103,16 @@ def test_client_without_lifespan_and_its_loop_for_each_connection() -> None:
             websocket.send_json(HELLO)
             assert websocket.receive_json() == REPLY
     assert said == ["up", "down"] * 2
+
+
+def test_start_that_fails_in_their_client_is_raised() -> None:
+    def fail(app: Application) -> None:
+        raise ValueError("no database")
+
+    app, said = noted(on_startup=[fail])
+    with pytest.raises(ImproperlyConfigured, match="no database"), TestClient(app):
+        raise AssertionError("nobody comes here")
+    assert said == []
 
 
 def test_refusal_in_their_client() -> None:

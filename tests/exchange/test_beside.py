@@ -119,15 +119,19 @@ async def test_who_is_refused_before_the_body_came_is_closed() -> None:
         writer.close()
 
 
+@pytest.mark.parametrize("raises", [False, True])
 @asynchronous
-async def test_an_app_that_fails_to_start_is_one_line() -> None:
+async def test_an_app_that_fails_to_start_is_one_line(raises: bool, caplog: pytest.LogCaptureFixture) -> None:
     async def fails(scope: Any, receive: Any, send: Any) -> None:
         await receive()
         await send({"type": "lifespan.startup.failed", "message": "no db"})
+        if raises:  # as Starlette does
+            raise ValueError("no db")
 
     with pytest.raises(ImproperlyConfigured, match="the startup of the ASGI app beside the routes failed: no db"):
         async with serving(fails):
             pass
+    assert caplog.messages == []
 
 
 def living(told: list[str], does: str) -> Any:

@@ -17,6 +17,7 @@ import pytest
 from aiorest_ws import Application, HTTPError, Live, SimpleRouter
 from aiorest_ws.auth.permissions import IsAuthenticated
 from aiorest_ws.auth.token.middlewares import JSONWebTokenMiddleware
+from aiorest_ws.exceptions import BaseAPIException
 from aiorest_ws.exchange import Exchange
 from aiorest_ws.server.patience import Patience
 from tests.kit.asgi import ByHand
@@ -234,6 +235,22 @@ def fails(connection: Any) -> None:
     raise ValueError("a secret")
 
 
+def leaves(connection: Any) -> None:
+    raise SystemExit(1)
+
+
+async def gives_up(connection: Any) -> None:
+    raise asyncio.CancelledError
+
+
+class Odd(BaseAPIException):
+    status = 100
+
+
+def is_odd(connection: Any) -> None:
+    raise Odd
+
+
 async def hangs(connection: Any) -> None:
     await asyncio.Event().wait()
 
@@ -248,9 +265,12 @@ async def hangs(connection: Any) -> None:
         ({"on_connect": closes}, None, 403),
         ({"on_connect": refuses}, None, 402),
         ({"on_connect": fails}, None, 500),
+        ({"on_connect": leaves}, None, 500),
+        ({"on_connect": gives_up}, None, 500),
+        ({"on_connect": is_odd}, None, 500),
         ({"on_connect": hangs, "handshake_timeout": 0.05}, None, 503),
     ],
-    ids=["bad", "bad and closed", "none", "no", "closed", "refused", "failed", "late"],
+    ids=["bad", "bad and closed", "none", "no", "closed", "refused", "failed", "left", "gave up", "odd", "late"],
 )
 @asynchronous
 async def test_who_may_not_is_told_so_as_by_a_get(options: dict[str, Any], token: str | None, status: int) -> None:
