@@ -48,8 +48,11 @@ def sorted_by_library(wanted: Iterable[Wanted], warnings: list[str]) -> tuple[li
     """Give the types that msgspec describes, and those that pydantic does; what cannot be described has a warning."""
     kinds: dict[Any, _Kind | None] = {}
     pydantics: list[Wanted] = []
-    for each in wanted:
+    for each in sorted(wanted, key=lambda each: each.mode == "serialization"):  # what is taken first
         key = _key(each)
+        taken = kinds.get((key[0], "validation"))
+        if taken is not None and not taken.modes:
+            kinds[key] = taken  # PERF: what is taken so is sent so
         if key not in kinds:
             try:
                 kinds[key] = _kind_of(each, warnings)
@@ -61,7 +64,7 @@ def sorted_by_library(wanted: Iterable[Wanted], warnings: list[str]) -> tuple[li
             pydantics.append(each)
         else:
             kind.wanted.append(each)
-    return [kind for kind in kinds.values() if kind is not None], pydantics
+    return [kind for kind in dict.fromkeys(kinds.values()) if kind is not None], pydantics
 
 
 def _kind_of(wanted: Wanted, warnings: list[str]) -> _Kind | None:
