@@ -36,7 +36,7 @@ class AsgiApplication:
         self.served_path = None if path is None else "/" + path.strip("/")
         self._lives = app._lives
         self._stopping: set[asyncio.Future[None]] = set()
-        self._has_said = self._has_said_through = False
+        self._has_said = False
         if self.served_path is not None:
             app._doors[self.served_path] = self  # a path that is named is served, whether anybody keeps what names it
             doors.name(self.served_path, self)
@@ -52,11 +52,6 @@ class AsgiApplication:
         """Say it once, as soon as somebody hears it."""
         if not self._has_said and self.served_path is not None:
             self._has_said = doors.say(self.served_path)
-
-    def say_that_it_came_through(self) -> None:
-        """Say once that the host has let a connection through that was to pass it by."""
-        if not self._has_said_through and self.served_path is not None:
-            self._has_said_through = doors.say_through(self.served_path)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]

@@ -40,14 +40,14 @@ def say(path: str) -> bool:
     return True
 
 
-def say_through(path: str) -> bool:
-    """Say why a connection has come through the host though `path` is named; tell whether anybody hears it."""
+def say_through(path: str | None) -> bool:
+    """Say why a connection has come through the host, whatever `path` is named; tell whether anybody hears it."""
     if not _is_heard():
         return False
     _of_server.info(
-        "a WebSocket has come to aiorest-ws through the host, at less than full speed: app.asgi(path=%r) is to name "
+        "a WebSocket has come to aiorest-ws through the host, at less than full speed: app.asgi(path=%s) is to name "
         "the whole path that clients ask for, with that of the mount",
-        path,
+        "…" if path is None else repr(path),
     )
     return True
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 from contextvars import Context, ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from aiorest_ws.asgi import doors
 from aiorest_ws.exceptions import ImproperlyConfigured
 from aiorest_ws.exchange.door import Exchange
 from aiorest_ws.logs.loggers import enable_loggers
@@ -52,6 +53,7 @@ class Life:
         self._own_path: str | None = None  # of the option
         self._exchanges: dict[str | None, Any] = {}  # whose pages name that path for WebSockets
         self._has_missed = False
+        self._came_through: set[str | None] = set()
         self._patience = Patience()
         self._lifespan: Lifespan | None = None
         self._exposition: Exposition | None = None
@@ -82,6 +84,11 @@ class Life:
         if exchange is None:
             exchange = self._exchanges[path] = self._http(self.at(path))
         return exchange
+
+    def say_came_through(self, path: str | None) -> None:
+        """Say once that the host has let a connection through that was to pass it by."""
+        if path not in self._came_through and doors.say_through(path):
+            self._came_through.add(path)
 
     def say_missed(self, path: str) -> None:
         """Say once that a WebSocket has come for a path that is not served: it is the host that is to be changed."""

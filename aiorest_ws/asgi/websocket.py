@@ -44,7 +44,7 @@ async def serve(door: AsgiApplication, scope: Scope, receive: Receive, send: Sen
     except ConnectionRefused as exc:
         await _say_answer(send, answer_in(refusal(exc.status, exc.reason, exc.headers)), can_answer)
         return
-    door.say_that_it_came_through()
+    life.say_came_through(door.served_path)
     guest = life.made(guest_of(life.protocol))
     guest.scope = scope
     carrier = Carrier(guest, address_of(scope.get("client")), address_of(scope.get("server")))

@@ -373,6 +373,18 @@ async def test_who_comes_through_a_mount_is_told_what_to_name(caplog: pytest.Log
     assert "app.asgi(path='/ws') is to name the whole path that clients ask for, with that of the mount" in line
 
 
+@within(30)
+async def test_application_whose_path_nobody_names_is_told_so(caplog: pytest.LogCaptureFixture) -> None:
+    app = Application(make_router())
+    with caplog.at_level(logging.INFO, "uvicorn.error"):
+        async with serving(app) as address:
+            for _ in range(2):
+                async with await Client.connect(address, "/") as client:
+                    assert (await client.ask())["data"] == "Hello, world!"
+    (line,) = [line for line in caplog.messages if "through the host" in line]
+    assert "app.asgi(path=…) is to name the whole path" in line
+
+
 def test_two_that_name_one_path(caplog: pytest.LogCaptureFixture) -> None:
     app = Application(make_router())
     first, second = app.asgi(path="/ws"), app.asgi(path="ws/")
