@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
-from enum import Enum
+from enum import Enum, Flag
 from functools import partial, wraps
 from types import GenericAlias
 from typing import Any, get_args, get_origin
@@ -135,7 +135,7 @@ def _refuse_unsent_of_pydantic(schema: Any) -> None:
 
 def _of_msgspec(model: Any) -> Shape:
     from msgspec import convert
-    from msgspec.inspect import CustomType
+    from msgspec.inspect import CustomType, EnumType
 
     from aiorest_ws.handlers.kinds import infos_of
     from aiorest_ws.handlers.validation import box_of
@@ -144,8 +144,11 @@ def _of_msgspec(model: Any) -> Shape:
     _refuse_unsent(infos)
     box = box_of([("value", model)], dec_hook=_fitting)
     is_known = not isinstance(infos[0], CustomType)
+    has_flags = any(isinstance(info, EnumType) and issubclass(info.cls, Flag) for info in infos)
 
     def shape(result: Any) -> Any:
+        if has_flags:
+            result = _bare(result)  # msgspec takes the number of a flag, and no flag
         if is_known and not isinstance(result, _KNOWN_SERIES) and isinstance(result, SERIES):
             result = simpler(result)  # a deque, the values of a dict: sent as a list, which msgspec does not know
         # An object that is of the model already passes as it is, with whatever is in its fields: hence the second look.

@@ -2,12 +2,13 @@
 
 A moment is a `date-time`, of whatever zone. What a client may not set of a dataclass, or of an attrs class, is
 `readOnly`; what is never sent of it is `writeOnly`, and what is neither has no place in a schema. An array of fixed
-length says so by its length alone, which more readers take.
+length says so by its length alone, which more readers take. A flag may be several of its members at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from enum import STRICT, Flag
 from typing import Any
 
 from msgspec import inspect as types
@@ -18,6 +19,7 @@ __all__ = ("Marks", "is_marked")
 
 _WITH_FIELDS = (types.StructType, types.DataclassType, types.TypedDictType)
 _SETS = (types.SetType, types.FrozenSetType)
+_MOST_COMBINATIONS = 64  # of flags that are listed
 _MOMENTS = {types.DateTimeType: "date-time", types.TimeType: "time"}
 
 
@@ -25,7 +27,12 @@ def is_marked(info: Any) -> bool:
     """Tell whether there is something to be said of a type of msgspec's."""
     if isinstance(info, types.DataclassType):
         return bool(closed_fields(class_of(info))) or any(field.name[:1] == "_" for field in info.fields)
-    return isinstance(info, (types.TupleType, *_SETS)) or (type(info) in _MOMENTS and info.tz is None)
+    return isinstance(info, (types.TupleType, *_SETS)) or (type(info) in _MOMENTS and info.tz is None) or _is_flag(info)
+
+
+def _is_flag(info: Any) -> bool:
+    """Tell whether a type of msgspec's is a class of flags."""
+    return isinstance(info, types.EnumType) and issubclass(info.cls, Flag)
 
 
 class Marks:
@@ -53,6 +60,11 @@ class Marks:
     def _put_here(self, info: Any, schema: dict[str, Any]) -> None:
         if type(info) in _MOMENTS and info.tz is None:
             schema["format"] = _MOMENTS[type(info)]
+        elif _is_flag(info):
+            schema["enum"] = _combinations(info.cls)
+            if len(schema["enum"]) > _MOST_COMBINATIONS or info.cls._boundary_ is not STRICT:
+                del schema["enum"]
+                schema["type"] = "integer"
         elif isinstance(info, types.UnionType):
             self._put_each(_choices_of(info), _choices(schema))
         elif isinstance(info, types.TupleType):
@@ -100,3 +112,12 @@ def _choices(schema: dict[str, Any]) -> list[Any]:
     """Give the choices that a schema has but for null; those among objects stand together."""
     every = [each for one in schema.get("anyOf", ()) for each in (one["anyOf"] if "discriminator" in one else [one])]
     return [each for each in every if each.get("type") != "null"]
+
+
+def _combinations(cls: type[Flag]) -> list[int]:
+    """Give the numbers of what flags can be together, some more than are listed if there are too many."""
+    found = {0}
+    for flag in cls:
+        if len(found) <= _MOST_COMBINATIONS:
+            found |= {number | flag.value for number in found}
+    return sorted(found)

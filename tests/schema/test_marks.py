@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from datetime import date, datetime, time
+from enum import Flag, IntEnum, IntFlag
 from typing import Annotated, Any, Generic, NamedTuple, TypedDict, TypeVar
 
 import attrs
@@ -117,6 +118,57 @@ def test_it_is_one_in_a_class_that_is_an_array() -> None:
     schemas = described(dict[str, Row])[1] | described(list[Pair])[1]
     assert schemas["Row"]["prefixItems"][1:] == [TEXT, MOMENT]
     assert schemas["Pair"]["prefixItems"] == [MOMENT, TEXT]
+
+
+class Size(IntEnum):
+    SMALL, LARGE = 1, 2
+
+
+class Rights(Flag):
+    READ, WRITE = 1, 4
+
+
+class Extras(IntFlag):
+    A, B = 1, 2
+
+
+Days = Flag("Days", [f"D{number}" for number in range(7)])  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("hint", "schema", "sent"),
+    [
+        (Size, {"enum": [1, 2]}, [1, 2]),
+        (Rights, {"enum": [0, 1, 4, 5]}, [0, 1, 4, 5]),
+        (Extras, {"type": "integer"}, [0, 3, 9]),
+        (Days, {"type": "integer"}, [0, 127]),
+    ],
+    ids=str,
+)
+def test_flags_may_be_several_at_once(hint: Any, schema: Any, sent: list[int]) -> None:
+    (found,) = described(hint)[1].values()
+    assert found == {"title": hint.__name__} | schema
+    with TestClient(Application(echo(hint))) as client:
+        assert [client.post("/", data=number).data for number in sent] == sent
+        assert [client.post("/", data=number).status for number in (8.5, "1", None)] == [422] * 3
+
+
+@pytest.mark.parametrize(
+    ("hint", "value", "sent"),
+    [
+        (Rights, Rights.READ, 1),
+        (list[Rights], [Rights.READ | Rights.WRITE, Rights(0)], [5, 0]),
+        (dict[str, Extras], {"a": Extras.B}, {"a": 2}),
+        (Box[Rights], Box(Rights.WRITE), {"value": 4}),
+        (Rights | None, None, None),
+    ],
+    ids=str,
+)
+def test_flags_are_sent_as_their_number(hint: Any, value: Any, sent: Any) -> None:
+    router = SimpleRouter()
+    router.get("/", response_model=hint)(lambda request: value)
+    with TestClient(Application(router)) as client:
+        assert client.get("/").data == sent
 
 
 @dataclasses.dataclass
