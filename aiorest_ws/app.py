@@ -64,8 +64,7 @@ class Application:
     TypeError or ValueError here, with the nearest name.
 
     router    the SimpleRouter (or other AbstractRouter) that answers the requests; may be given by position
-
-    `state` is a namespace for whatever handlers share.
+    state     a namespace for whatever handlers share
     """
 
     def __init__(self, router: AbstractRouter | None = None, **options: Unpack[Options]) -> None:
@@ -240,7 +239,9 @@ class Application:
         return AsgiApplication(self, path)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        await self.asgi()(scope, receive, send)
+        await self._door(scope, receive, send)
+
+    _door = cached_property(asgi)
 
     @asynccontextmanager
     async def connected(self, **options: Unpack[AllOptions]) -> AsyncIterator[Feeds]:

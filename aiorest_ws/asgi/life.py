@@ -50,7 +50,6 @@ class Life:
         self.protocol: Any
         self.loop = asyncio.get_running_loop()
         self._app = app
-        self._own_path: str | None = None  # of the option
         self._exchanges: dict[str | None, Any] = {}  # whose pages name that path for WebSockets
         self._has_missed = False
         self._came_through: set[str | None] = set()
@@ -73,16 +72,11 @@ class Life:
         """Tell whether nobody may connect any more."""
         return self._asked.is_set() or self._task.done()
 
-    def at(self, path: str | None) -> RequestHandlerFactory:
-        """Give the factory, to serve the connection at hand at `path` alone; None is that of the option."""
-        self.factory.served_path = self._own_path if path is None else path
-        return self.factory
-
     def exchange_at(self, path: str | None) -> Any:
         """Give what answers HTTP requests beside WebSockets at `path`."""
         exchange = self._exchanges.get(path)
         if exchange is None:
-            exchange = self._exchanges[path] = self._http(self.at(path))
+            exchange = self._exchanges[path] = self._http(path)
         return exchange
 
     def say_came_through(self, path: str | None) -> None:
@@ -90,7 +84,7 @@ class Life:
         if path not in self._came_through and doors.say_through(path):
             self._came_through.add(path)
 
-    def say_missed(self, path: str) -> None:
+    def say_missed(self, path: str, served_path: str | None) -> None:
         """Say once that a WebSocket has come for a path that is not served: it is the host that is to be changed."""
         if not self._has_missed:
             self._has_missed = True
@@ -98,7 +92,7 @@ class Life:
             logger.warning(
                 "a WebSocket has come for %r, and the path that is served is %r: app.asgi(path=%r) serves the other",
                 missed,
-                self.factory.served_path,
+                served_path or self.factory.served_path,
                 missed,
             )
 
@@ -162,7 +156,6 @@ class Life:
         app = self._app
         self.factory = factory = app.prepare()
         _check(app._options)
-        self._own_path = factory.served_path
         self.protocol = factory.protocol
         self.exchange_at(None)
         if app._server is not None and app.is_running:  # what is around it is there already
@@ -180,10 +173,10 @@ class Life:
         warn_if_empty(factory.router)
         enable_loggers()
 
-    def _http(self, factory: RequestHandlerFactory) -> Any:
+    def _http(self, path: str | None) -> Any:
         """Give what answers HTTP requests: with 501 where the application cannot, and has not been told to."""
         try:
-            return Exchange(factory, self.context)
+            return Exchange(self.factory, self.context, path)
         except ImproperlyConfigured as exc:
             if self._app._options["http"]:
                 raise
@@ -229,7 +222,7 @@ def _end_streams(factory: RequestHandlerFactory) -> None:
     from aiorest_ws.exchange.stream import Listening  # which most applications do without
 
     for connection in list(factory.connections):
-        if isinstance(connection, Listening) and connection.state == connection.STATE_OPEN:
+        if isinstance(connection, Listening):
             say_goodbye(connection)
 
 

@@ -97,8 +97,8 @@ class Protocol(asyncio.Protocol):
             self._refuse(503)
             return
         door.say_who_is_not_asked()
-        life.at(door.served_path)
         connection: Any = life.made(_hosted(life.protocol))
+        connection.served_path = door.served_path
         connection.stay = Stay(door, self._hosted_by["server_state"].connections)
         connection.scope = {
             "type": "websocket",

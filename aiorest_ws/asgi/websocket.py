@@ -47,6 +47,7 @@ async def serve(door: AsgiApplication, scope: Scope, receive: Receive, send: Sen
     life.say_came_through(door.served_path)
     guest = life.made(guest_of(life.protocol))
     guest.scope = scope
+    guest.served_path = door.served_path
     carrier = Carrier(guest, address_of(scope.get("client")), address_of(scope.get("server")))
     guest.begin(carrier, head, life.context())
     await _carry(guest, carrier, receive, send, can_answer)
@@ -66,12 +67,11 @@ def _headers(scope: Scope) -> list[tuple[bytes, bytes]]:
 
 def _target(scope: Scope, life: Life, served_path: str | None) -> bytes:
     """Give path and query of the request: the whole path if that is served, else what is left below the mount."""
-    factory = life.at(served_path)
     whole = path = sent_path(scope)
-    if not factory.serves(whole.decode("latin-1")):
+    if not life.factory.serves(whole.decode("latin-1"), served_path):
         path = path_below(whole, root_of(scope, whole))
-        if not factory.serves(path.decode("latin-1")):
-            life.say_missed(whole.decode("latin-1"))
+        if not life.factory.serves(path.decode("latin-1"), served_path):
+            life.say_missed(whole.decode("latin-1"), served_path)
     query = scope.get("query_string", b"")
     return path + (b"?" + query if query else b"")
 

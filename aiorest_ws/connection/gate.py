@@ -22,12 +22,13 @@ class Gate(Asking, AutobahnConnection):
     """The part of a connection that decides whether it comes to be."""
 
     factory: Listener
+    served_path: str | None = None  # to this connection, None for that of the factory
 
     def _check_handshake(self, handshake: Handshake) -> None:
         """Refuse a path that is not served before anything else, then other people's pages, then what is too much."""
         factory = self.factory
-        if not factory.serves(handshake.path):
-            served = f"the path that is served is {printable(factory.served_path)!r}"
+        if not factory.serves(handshake.path, self.served_path):
+            served = f"the path that is served is {printable(self.served_path or factory.served_path)!r}"
             if not handshake.header("upgrade"):
                 served += ", for WebSockets; plain HTTP wants the option http (--http)"
             elif getattr(factory.http, "beside", None) is not None:

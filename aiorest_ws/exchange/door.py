@@ -48,14 +48,16 @@ class Exchange:
 
     factory    a `RequestHandlerFactory`, whose application has started
     context    gives that of a request that comes here; None for a copy of the application's
-    pages      what is served beside the routes, by path
+    pages      what is served beside the routes, by path; they name `served_path`, or the factory's, for WebSockets
     """
 
-    def __init__(self, factory: Any, context: Callable[[], Context] | None = None) -> None:
+    def __init__(
+        self, factory: Any, context: Callable[[], Context] | None = None, served_path: str | None = None
+    ) -> None:
         _check_protocol(factory.protocol)
         self.factory = factory
         self._context = context
-        self.pages = {} if factory.app is None else pages_of(factory)
+        self.pages = {} if factory.app is None else pages_of(factory, served_path)
         self._gatekeepers = bool(factory.gatekeepers)
         if factory.pipeline.trie is not None:
             check_pages(self.pages, factory.pipeline.trie)

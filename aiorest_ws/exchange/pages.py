@@ -81,9 +81,9 @@ def _mounted(body: bytes, root: str) -> bytes:
     return json.dumps(document).encode()
 
 
-def pages_of(factory: Any) -> dict[str, Page]:
-    """Give the pages of the application that a factory serves, by path."""
-    app, served = factory.app, factory.served_path or "/"
+def pages_of(factory: Any, served_path: str | None = None) -> dict[str, Page]:
+    """Give the pages of the application that a factory serves, by path; WebSockets are at `served_path`, or its own."""
+    app, served = factory.app, served_path or factory.served_path or "/"
     pages: dict[str, Page] = {}
     has_console = is_wanted(app._options)
     tells_routes = isinstance(app._options["router"], SimpleRouter)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import Flag
 from typing import Any
 
 from msgspec import inspect as types
@@ -10,7 +11,7 @@ from msgspec import inspect as types
 from aiorest_ws._speedups.values import is_pydantics, is_read_from_text
 from aiorest_ws.handlers.sieves import class_of, closed_fields
 
-__all__ = ("NoCheck", "Unknown", "infos_of", "is_hashable", "is_sent_as_key", "refuse_unsent")
+__all__ = ("NoCheck", "Unknown", "infos_of", "is_flag", "is_hashable", "is_sent_as_key", "refuse_unsent")
 
 
 class NoCheck(Exception):
@@ -120,6 +121,11 @@ def _refuse_never_set(info: Any) -> None:
         if attribute.init and attribute.converter is not None:
             name = f"{cls.__qualname__}.{attribute.name}"
             raise NoCheck(f"`{name}` has a converter, which msgspec does not call: let `__attrs_post_init__` do it")
+
+
+def is_flag(info: Any) -> bool:
+    """Tell whether a type of msgspec's is a class of flags: each value may be several of its members."""
+    return isinstance(info, types.EnumType) and issubclass(info.cls, Flag)
 
 
 def _walk(info: Any, seen: set[int]) -> Iterator[Any]:

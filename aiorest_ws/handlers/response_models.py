@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
-from enum import Enum, Flag
+from enum import Enum
 from functools import partial, wraps
 from types import GenericAlias
 from typing import Any, get_args, get_origin
@@ -135,16 +135,16 @@ def _refuse_unsent_of_pydantic(schema: Any) -> None:
 
 def _of_msgspec(model: Any) -> Shape:
     from msgspec import convert
-    from msgspec.inspect import CustomType, EnumType
+    from msgspec.inspect import CustomType
 
-    from aiorest_ws.handlers.kinds import infos_of
+    from aiorest_ws.handlers.kinds import infos_of, is_flag
     from aiorest_ws.handlers.validation import box_of
 
     infos = infos_of(model)
     _refuse_unsent(infos)
     box = box_of([("value", model)], dec_hook=_fitting)
     is_known = not isinstance(infos[0], CustomType)
-    has_flags = any(isinstance(info, EnumType) and issubclass(info.cls, Flag) for info in infos)
+    has_flags = any(map(is_flag, infos))
 
     def shape(result: Any) -> Any:
         if has_flags:

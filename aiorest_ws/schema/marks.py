@@ -8,18 +8,19 @@ length says so by its length alone, which more readers take. A flag may be sever
 from __future__ import annotations
 
 from collections.abc import Iterable
-from enum import STRICT, Flag
+from enum import STRICT
 from typing import Any
 
 from msgspec import inspect as types
 
+from aiorest_ws.handlers.kinds import is_flag
 from aiorest_ws.handlers.sieves import class_of, closed_fields
 
 __all__ = ("Marks", "is_marked")
 
 _WITH_FIELDS = (types.StructType, types.DataclassType, types.TypedDictType)
 _SETS = (types.SetType, types.FrozenSetType)
-_MOST_COMBINATIONS = 64  # of flags that are listed
+_MOST_FLAGS = 6  # of which all combinations are listed
 _MOMENTS = {types.DateTimeType: "date-time", types.TimeType: "time"}
 
 
@@ -27,12 +28,7 @@ def is_marked(info: Any) -> bool:
     """Tell whether there is something to be said of a type of msgspec's."""
     if isinstance(info, types.DataclassType):
         return bool(closed_fields(class_of(info))) or any(field.name[:1] == "_" for field in info.fields)
-    return isinstance(info, (types.TupleType, *_SETS)) or (type(info) in _MOMENTS and info.tz is None) or _is_flag(info)
-
-
-def _is_flag(info: Any) -> bool:
-    """Tell whether a type of msgspec's is a class of flags."""
-    return isinstance(info, types.EnumType) and issubclass(info.cls, Flag)
+    return isinstance(info, (types.TupleType, *_SETS)) or (type(info) in _MOMENTS and info.tz is None) or is_flag(info)
 
 
 class Marks:
@@ -60,11 +56,9 @@ class Marks:
     def _put_here(self, info: Any, schema: dict[str, Any]) -> None:
         if type(info) in _MOMENTS and info.tz is None:
             schema["format"] = _MOMENTS[type(info)]
-        elif _is_flag(info):
-            schema["enum"] = _combinations(info.cls)
-            if len(schema["enum"]) > _MOST_COMBINATIONS or info.cls._boundary_ is not STRICT:
-                del schema["enum"]
-                schema["type"] = "integer"
+        elif is_flag(info):
+            del schema["enum"]
+            schema |= _of_flags(info.cls)
         elif isinstance(info, types.UnionType):
             self._put_each(_choices_of(info), _choices(schema))
         elif isinstance(info, types.TupleType):
@@ -114,10 +108,11 @@ def _choices(schema: dict[str, Any]) -> list[Any]:
     return [each for each in every if each.get("type") != "null"]
 
 
-def _combinations(cls: type[Flag]) -> list[int]:
-    """Give the numbers of what flags can be together, some more than are listed if there are too many."""
+def _of_flags(cls: Any) -> dict[str, Any]:
+    """Give what flags can be together: a list of numbers, unless they are too many, or any number will do."""
+    if cls._boundary_ is not STRICT or len(cls) > _MOST_FLAGS:
+        return {"type": "integer"}
     found = {0}
     for flag in cls:
-        if len(found) <= _MOST_COMBINATIONS:
-            found |= {number | flag.value for number in found}
-    return sorted(found)
+        found |= {number | flag.value for number in found}
+    return {"enum": sorted(found)}

@@ -284,9 +284,10 @@ class RequestHandlerFactory(WebSocketServerFactory):
 
     # The handshake, and the end
 
-    def serves(self, path: str) -> bool:
-        """Tell whether `path` is served."""
-        return self.served_path is None or path in (self.served_path, self.served_path.rstrip("/") + "/")
+    def serves(self, path: str, at: str | None = None) -> bool:
+        """Tell whether `path` is served where nothing but `at` is; None is `served_path`."""
+        at = self.served_path if at is None else at
+        return at is None or path in (at, at.rstrip("/") + "/")
 
     @property
     def hosts(self) -> Hosts:

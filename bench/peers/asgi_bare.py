@@ -1,8 +1,7 @@
 # mypy: ignore-errors
 """An ASGI app that says the same to whatever comes, on uvicorn: what uvicorn and its WebSocket library cost."""
 
-import uvicorn
-from handlers import PORT, UVLOOP
+from handlers import serve
 
 REPLY = {"type": "websocket.send", "text": '{"data":"Hello, world!","event_name":"e1"}'}
 
@@ -14,12 +13,4 @@ async def app(scope, receive, send):
         await send(REPLY)
 
 
-uvicorn.run(
-    app,
-    port=PORT,
-    loop="uvloop" if UVLOOP else "asyncio",
-    ws_per_message_deflate=False,
-    log_level="error",
-    access_log=False,
-    lifespan="off",
-)
+serve(app, lifespan="off")

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi_server import app as one
-from fastapi_server import serve
+from handlers import serve
 
 
 @asynccontextmanager

@@ -1,9 +1,8 @@
 # mypy: ignore-errors
 """FastAPI on uvicorn, with its own JSON, as its documentation writes it."""
 
-import uvicorn
 from fastapi import FastAPI, WebSocket, WebSocketDisconnect
-from handlers import HANDLERS, PORT, UVLOOP
+from handlers import HANDLERS, serve
 
 app = FastAPI()
 
@@ -20,18 +19,5 @@ async def handler(websocket: WebSocket):
         pass
 
 
-def serve(served, *, uvloop, workers=1):
-    uvicorn.run(
-        served,
-        host="127.0.0.1",
-        port=PORT,
-        loop="uvloop" if uvloop else "asyncio",
-        workers=workers,
-        ws_per_message_deflate=False,
-        log_level="error",
-        access_log=False,
-    )
-
-
 if __name__ == "__main__":
-    serve(app, uvloop=UVLOOP)
+    serve(app)

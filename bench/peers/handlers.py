@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-__all__ = ("HANDLERS", "NEWS", "PORT", "UVLOOP", "burn", "run")
+__all__ = ("HANDLERS", "NEWS", "PORT", "UVLOOP", "burn", "run", "serve")
 
 PORT = int(sys.argv[1]) if len(sys.argv) > 1 and sys.argv[1].isdigit() else 0
 UVLOOP = sys.argv[2:] == ["uvloop"]
@@ -54,3 +54,19 @@ def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
         uvloop.run(main())
     else:
         asyncio.run(main())
+
+
+def serve(app: Any, *, uvloop: bool = UVLOOP, **options: Any) -> None:
+    """Serve an app of ASGI by uvicorn."""
+    import uvicorn
+
+    uvicorn.run(
+        app,
+        host="127.0.0.1",
+        port=PORT,
+        loop="uvloop" if uvloop else "asyncio",
+        ws_per_message_deflate=False,
+        log_level="error",
+        access_log=False,
+        **options,
+    )

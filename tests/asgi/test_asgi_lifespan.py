@@ -47,6 +47,17 @@ def noted(**options: Any) -> tuple[Application, list[Any]]:
     return Application(make_router(), lifespan=lifespan, **hooks | options), said
 
 
+async def greet(asgi: Any, path: str) -> None:
+    """Connect, ask, be answered, and leave."""
+    server = ByHand(path)
+    server.begin(asgi)
+    assert (await server.told())["type"] == "websocket.accept"
+    server.ask()
+    assert (await server.reply())["data"] == "Hello, world!"
+    server.say("websocket.disconnect")
+    await server.over()
+
+
 @asynchronous
 async def test_lifespan_of_the_server() -> None:
     app, said = noted()
@@ -152,13 +163,7 @@ async def test_all_doors_of_an_application_are_in_one_life() -> None:
     async with named:
         assert await other.start() is await named.start()
         for asgi, path, missing in ((named, "/ws", "/"), (other, "/", "/ws"), (named, "/ws", "/")):
-            server = ByHand(path)
-            server.begin(asgi)
-            assert (await server.told())["type"] == "websocket.accept"
-            server.ask()
-            assert (await server.reply())["data"] == "Hello, world!"
-            server.say("websocket.disconnect")
-            await server.over()
+            await greet(asgi, path)
             refused = ByHand(missing, extensions={"websocket.http.response": {}})
             refused.begin(asgi)
             assert (await refused.told())["status"] == 404
@@ -202,13 +207,7 @@ async def test_application_is_one_of_asgi_itself() -> None:
     app, said = noted(path="/ws")
     server = Lifespan(app)
     assert await server.step("startup") == {"type": "lifespan.startup.complete"}
-    connection = ByHand("/ws")
-    connection.begin(app)
-    assert (await connection.told())["type"] == "websocket.accept"
-    connection.ask()
-    assert (await connection.reply())["data"] == "Hello, world!"
-    connection.say("websocket.disconnect")
-    await connection.over()
+    await greet(app, "/ws")
     assert await server.step("shutdown") == {"type": "lifespan.shutdown.complete"}
     assert said == ["enter", "up", "down", "exit"]
 

@@ -1037,7 +1037,7 @@ async def test_a_page_is_served_beside_the_routes(monkeypatch: pytest.MonkeyPatc
         return b"<p>"
 
     pages = {"/page": Page(make, "text/html", [("X-Frame-Options", "DENY")])}
-    monkeypatch.setattr(doors, "pages_of", lambda app: pages)
+    monkeypatch.setattr(doors, "pages_of", lambda *_: pages)
     async with client_of() as client:
         response = await client.get("/page")
         again = await client.get("/page", headers={"If-None-Match": response.headers["etag"]})
@@ -1050,7 +1050,7 @@ async def test_a_page_is_served_beside_the_routes(monkeypatch: pytest.MonkeyPatc
 
 @asynchronous
 async def test_a_route_with_the_path_of_a_page_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doors, "pages_of", lambda app: {"/hello": Page(bytes, "text/html")})
+    monkeypatch.setattr(doors, "pages_of", lambda *_: {"/hello": Page(bytes, "text/html")})
     with pytest.raises(ImproperlyConfigured, match="route GET /hello/ has the path of the page /hello"):
         Exchange(Application(router).prepare())
 
